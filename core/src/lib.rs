@@ -1,0 +1,28 @@
+//! What the SDK and the extension of cache_sync must agree on, and nothing else: no I/O, no async, no wall clock.
+//!
+//! ```text
+//! number    the newtypes that must not mix (Version, Stamp, Position, ...)
+//! hlc       the hybrid logical clock that hands out versions and stamps
+//! clock     the stamps of one row, as stored in its column `cs_clock`
+//! key       the canonical form of a key, and its keyed hash
+//! rule      how a field merges          merge   what the rules do to values
+//! patch     the pending change of one key, and how two of them coalesce
+//! outcome   what became of a patch, as `cache_sync.apply` packs it
+//! wire      the feed's messages
+//! ```
+//! Imports run upwards in that list only.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod hlc;
+pub mod key;
+pub mod merge;
+pub mod number;
+pub mod outcome;
+pub mod patch;
+pub mod rule;
+pub mod wire;
+
+/// The version of everything that crosses between SDK, SQL script and library: feed messages, `apply`, `describe`.
+/// All three compare it when an SDK connects; it rises when any of them changes incompatibly.
+pub const PROTOCOL: i32 = 1;

@@ -1,0 +1,2 @@
+//! A per-key cache in your application that stays in step with its Postgres.
+#![forbid(unsafe_code)]

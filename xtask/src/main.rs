@@ -1,0 +1,2 @@
+//! The project's one door: `cargo xtask demo | test | bench | mutants`.
+fn main() {}
