@@ -1,2 +1,8 @@
 //! A per-key cache in your application that stays in step with its Postgres.
 #![forbid(unsafe_code)]
+
+mod key;
+mod layout;
+mod text;
+
+pub use key::{Key, KeyPart, KeyVisitor};
