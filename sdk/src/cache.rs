@@ -1,6 +1,6 @@
 //! What users hold: reads, writes, and what a table tells its client.
 
-use crate::client::{Client, Unwritten};
+use crate::client::{Client, Shared, Unwritten};
 use crate::config::{CacheConfig, Durability};
 use crate::edit::Patch;
 use crate::error::{Error, Kind};
@@ -100,8 +100,9 @@ where
     /// When the table is not attached, `K` or `V` does not fit it, the client has a cache of it already, or the feed does
     /// not answer ([`Error::is_unavailable`]).
     pub async fn open(self) -> Result<Cache<K, V>, Error> {
-        let shared = &self.client.shared;
-        let (oid, meta) = shared.store.describe(&self.name).await?;
+        let CacheBuilder { client, name, config, .. } = self;
+        let shared = &client.shared;
+        let (oid, meta) = shared.store.describe(&name).await?;
         let misfit = |error: &dyn std::fmt::Display| Error::new(Kind::Mismatch, error.to_string());
         if !meta.preloaded {
             let message = "the server has not loaded cache_sync at start, so there is no feed; add cache_sync to \
@@ -110,12 +111,12 @@ where
         }
         key::check::<K>(&meta.key).map_err(|error| misfit(&error))?;
         let declared: Option<Vec<&str>> =
-            self.config.members.as_ref().map(|members| members.iter().map(String::as_str).collect());
+            config.members.as_ref().map(|members| members.iter().map(String::as_str).collect());
         let members = declared.as_deref().or_else(|| members_of::<V>());
         let mut layout = Layout::new(members, &meta).map_err(|error| misfit(&error))?;
         shared.store.resolve(&meta, &mut layout).await?;
         let id = meta.table_id;
-        let table = Arc::new(Table::new(meta, layout, self.config, shared.common.clone()));
+        let table = Arc::new(Table::new(meta, layout, config, shared.common.clone()));
         shared.add_table(id, table.clone())?;
         let registration = shared.feed.register(id, table.clone());
         let served = within("subscribing to the table's changes", shared.config.query_timeout, async {
@@ -126,25 +127,28 @@ where
             shared.remove_table(id);
             return Err(error);
         }
-        self.start_tasks(&table, oid);
-        Ok(Cache { client: self.client, table })
+        start_tasks(shared, &table, oid);
+        Ok(Cache { client, table })
     }
+}
 
-    fn start_tasks(&self, table: &Arc<Table<K, V>>, oid: u32) {
-        let shared = &self.client.shared;
-        for _ in 0..LOADERS {
-            shared.spawn(loader::run(table.clone(), shared.store.clone()));
-        }
-        let flusher = Flusher {
-            table: table.clone(),
-            connection: shared.flush_connection.clone(),
-            oid,
-            flush_interval: shared.config.flush_interval,
-            batch_entries_max: shared.config.batch_entries_max,
-            apply_timeout: shared.config.query_timeout,
-        };
-        shared.spawn(flusher.run());
+fn start_tasks<K, V>(shared: &Shared, table: &Arc<Table<K, V>>, oid: u32)
+where
+    K: Key,
+    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    for _ in 0..LOADERS {
+        shared.spawn(loader::run(table.clone(), shared.store.clone()));
     }
+    let flusher = Flusher {
+        table: table.clone(),
+        connection: shared.flush_connection.clone(),
+        oid,
+        flush_interval: shared.config.flush_interval,
+        batch_entries_max: shared.config.batch_entries_max,
+        apply_timeout: shared.config.query_timeout,
+    };
+    shared.spawn(flusher.run());
 }
 
 impl<K, V> Cache<K, V>
@@ -249,8 +253,7 @@ where
             if fields.is_empty() {
                 return Ok(settled(Outcome { verdict: Some(Verdict::Unchanged), ..Outcome::unknown() }));
             }
-            let write =
-                Write { kind: WriteKind::Edit, fields, value: Some(Arc::new(after)), expected: Some(before) };
+            let write = Write { kind: WriteKind::Edit, fields, value: Some(Arc::new(after)), expected: Some(before) };
             if let Some(receipt) = self.accept(key, write).await? {
                 return Ok(receipt);
             }

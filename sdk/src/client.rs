@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
-use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
 use tokio_postgres::Socket;
+use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
 
 /// A connection to one database that keeps caches of its tables in step. Cloning it is cheap; all clones are one client.
 ///

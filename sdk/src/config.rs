@@ -25,7 +25,7 @@ pub enum Durability {
 
 /// The settings of a [`Client`](crate::Client).
 #[derive(Clone)]
-pub struct ClientConfig {
+pub(crate) struct ClientConfig {
     pub(crate) postgres: tokio_postgres::Config,
     pub(crate) pool_size: usize,
     pub(crate) connect_timeout: Duration,

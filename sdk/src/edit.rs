@@ -64,7 +64,8 @@ impl Patch {
     pub(crate) fn into_fields(self, layout: &Layout) -> Result<Fields, Error> {
         let mut fields = Fields::new();
         for (name, operation, value) in self.operations {
-            let violation = |why: String| Error::new(Kind::RuleViolation, format!("{operation:?} of \"{name}\": {why}"));
+            let violation =
+                |why: String| Error::new(Kind::RuleViolation, format!("{operation:?} of \"{name}\": {why}"));
             let index = layout.index_of(&name).ok_or_else(|| violation("the type has no such member".to_owned()))?;
             match &layout.columns[usize::from(index)].role {
                 Role::Field { rule, .. } if operation.suits(*rule) => {}
@@ -72,7 +73,8 @@ impl Patch {
                 Role::Key(_) => return Err(violation("it belongs to the key".to_owned())),
                 Role::ReadOnly => return Err(violation("only Postgres writes it".to_owned())),
             }
-            let value = value.map_err(|error| Error::caused(Kind::Value, format!("the value for \"{name}\""), error))?;
+            let value =
+                value.map_err(|error| Error::caused(Kind::Value, format!("the value for \"{name}\""), error))?;
             if fields.insert(index, value).is_some() {
                 return Err(violation("it is named twice".to_owned()));
             }

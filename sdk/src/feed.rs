@@ -171,7 +171,8 @@ impl Feed {
         if subscription.caught_up {
             common.freshness.heard();
         }
-        let registration = if subscription.caught_up { subscription.registration } else { self.progress().registration };
+        let registration =
+            if subscription.caught_up { subscription.registration } else { self.progress().registration };
         self.progress.send_replace(Progress { epoch: message.epoch, position: message.position, registration });
         Ok(())
     }

@@ -35,12 +35,8 @@ where
     }
 }
 
-async fn load<K, V>(
-    table: &Table<K, V>,
-    store: &Store,
-    statement: &LoadStatement,
-    wanted: Vec<Wanted<K>>,
-) where
+async fn load<K, V>(table: &Table<K, V>, store: &Store, statement: &LoadStatement, wanted: Vec<Wanted<K>>)
+where
     K: Key,
     V: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
@@ -52,7 +48,7 @@ async fn load<K, V>(
     }
     table.counters.load_statements.add(1);
     table.counters.loaded_keys.add(wanted.len() as u64);
-    let keys: Vec<&K> = wanted.iter().map(|wanted| &wanted.key).collect();
+    let keys: Vec<K> = wanted.iter().map(|wanted| wanted.key.clone()).collect();
     match store.load(statement, session.id, &table.meta, &keys).await {
         Ok((state, rows)) => {
             let trusted = live && state.epoch.0 == table.common.freshness.epoch();
@@ -86,7 +82,7 @@ where
     V: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     let statement = LoadStatement::new(&table.meta, &table.layout);
-    let (_, rows) = store.load(&statement, table.session().id, &table.meta, &[key]).await?;
+    let (_, rows) = store.load(&statement, table.session().id, &table.meta, std::slice::from_ref(key)).await?;
     rows.first().filter(|row| row.get(2)).map(|row| decode(table, row)).transpose()
 }
 

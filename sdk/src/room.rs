@@ -23,20 +23,17 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) fn new(entries_max: usize, bytes_max: usize, when_full: WhenFull) -> Room {
-        Room {
-            taken: Mutex::default(),
-            entries_max,
-            bytes_max,
-            when_full,
-            freed: Notify::new(),
-        }
+        Room { taken: Mutex::default(), entries_max, bytes_max, when_full, freed: Notify::new() }
     }
 
     /// Takes room for one patch, waiting for it if the caller chose so.
     pub(crate) async fn take(&self, bytes: usize) -> Result<(), Error> {
         if bytes > self.bytes_max {
             let max = self.bytes_max;
-            return Err(Error::new(Kind::RuleViolation, format!("a patch of {bytes} bytes exceeds buffer_bytes_max = {max}")));
+            return Err(Error::new(
+                Kind::RuleViolation,
+                format!("a patch of {bytes} bytes exceeds buffer_bytes_max = {max}"),
+            ));
         }
         while !self.try_take(bytes) {
             if self.when_full == WhenFull::Refuse {

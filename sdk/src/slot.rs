@@ -131,8 +131,7 @@ pub(crate) struct Slot<K, V> {
 
 impl<K, V> Slot<K, V> {
     pub(crate) fn new(key: K, base: Base<V>, generation: u64) -> Slot<K, V> {
-        let mut slot =
-            Slot { key, base, shown: None, under_way: None, queued: VecDeque::new(), flights: Vec::new() };
+        let mut slot = Slot { key, base, shown: None, under_way: None, queued: VecDeque::new(), flights: Vec::new() };
         slot.shown = slot.fresh_base(generation);
         slot
     }

@@ -81,8 +81,7 @@ impl LoadStatement {
         let keys = || meta.key.iter().enumerate();
         let arrays: Vec<_> = keys().map(|(place, column)| format!("${}::{}[]", place + 3, column.sql_type)).collect();
         let names: Vec<_> = keys().map(|(place, _)| format!("k{place}")).collect();
-        let on: Vec<_> =
-            keys().map(|(place, column)| format!("t.{} = k.k{place}", quote(&column.name))).collect();
+        let on: Vec<_> = keys().map(|(place, column)| format!("t.{} = k.k{place}", quote(&column.name))).collect();
         let version = if meta.versioned { "pg_catalog.coalesce(t.cs_version, 0)" } else { "0::pg_catalog.int8" };
         let version = version.replace("pg_catalog.coalesce", "coalesce");
         let text = format!(
@@ -131,7 +130,11 @@ impl Store {
     }
 
     /// Connects outside the pool.
-    pub(crate) async fn connect(&self, purpose: &str, options: &str) -> Result<(tokio_postgres::Client, Messages), Error> {
+    pub(crate) async fn connect(
+        &self,
+        purpose: &str,
+        options: &str,
+    ) -> Result<(tokio_postgres::Client, Messages), Error> {
         let mut config = named(&self.postgres, purpose);
         if !options.is_empty() {
             let before = config.get_options().unwrap_or_default().to_owned();
@@ -150,11 +153,18 @@ impl Store {
     /// Checks that library, script and SDK fit together.
     pub(crate) async fn check_versions(&self) -> Result<(), Error> {
         let ours = cache_sync_core::PROTOCOL;
-        let rows = self.query("reading the extension's version", "SELECT library, script, protocol FROM cache_sync.versions()", &[]).await;
+        let rows = self
+            .query(
+                "reading the extension's version",
+                "SELECT library, script, protocol FROM cache_sync.versions()",
+                &[],
+            )
+            .await;
         let rows = rows.map_err(|error| match error.sqlstate() {
-            Some("3F000" | "42883") => {
-                Error::new(Kind::Mismatch, "this database lacks the extension cache_sync; run CREATE EXTENSION cache_sync")
-            }
+            Some("3F000" | "42883") => Error::new(
+                Kind::Mismatch,
+                "this database lacks the extension cache_sync; run CREATE EXTENSION cache_sync",
+            ),
             _ => error,
         })?;
         let row = &rows[0];
@@ -168,7 +178,9 @@ impl Store {
         match theirs.cmp(&ours) {
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Less => {
-                let message = format!("the extension speaks protocol {theirs}, this SDK {ours}; upgrade the extension on the server");
+                let message = format!(
+                    "the extension speaks protocol {theirs}, this SDK {ours}; upgrade the extension on the server"
+                );
                 Err(Error::new(Kind::Mismatch, message))
             }
             std::cmp::Ordering::Greater => {
@@ -185,8 +197,9 @@ impl Store {
                     cache_sync.describe($1::pg_catalog.text::pg_catalog.regclass)::pg_catalog.text";
         let rows = self.query(step, text, &[&table]).await?;
         let json: String = rows[0].get(1);
-        let meta = serde_json::from_str(&json)
-            .map_err(|error| Error::caused(Kind::Mismatch, "the extension describes the table in a way unknown here", error))?;
+        let meta = serde_json::from_str(&json).map_err(|error| {
+            Error::caused(Kind::Mismatch, "the extension describes the table in a way unknown here", error)
+        })?;
         Ok((rows[0].get(0), meta))
     }
 
@@ -205,7 +218,9 @@ impl Store {
 
     /// The head of the feed as the pool's server tells it.
     pub(crate) async fn feed_head(&self) -> Result<(Epoch, Position), Error> {
-        let rows = self.query("reading the feed's head", "SELECT epoch, feed_position FROM cache_sync.feed_head()", &[]).await?;
+        let rows = self
+            .query("reading the feed's head", "SELECT epoch, feed_position FROM cache_sync.feed_head()", &[])
+            .await?;
         let (epoch, position): (i64, i64) = (rows[0].get(0), rows[0].get(1));
         Ok((Epoch(epoch as u64), Position(position as u64)))
     }
@@ -216,7 +231,7 @@ impl Store {
         statement: &LoadStatement,
         session: Uuid,
         meta: &TableMeta,
-        keys: &[&K],
+        keys: &[K],
     ) -> Result<(LoadState, Vec<Row>), Error> {
         let arrays: Vec<KeyArray> = crate::key::arrays(keys, &meta.key)
             .map_err(|error| Error::caused(Kind::Mismatch, format!("a key does not fit table {}", meta.name), error))?;
@@ -262,7 +277,8 @@ pub(crate) async fn open_session(
     session: Uuid,
 ) -> Result<(Fence, Sequence), Error> {
     let text = "SELECT fence, last_seq FROM cache_sync.open_session($1::pg_catalog.oid::pg_catalog.regclass, $2)";
-    let row = client.query_one(text, &[&table, &session]).await.map_err(|error| Error::query("opening a session", error))?;
+    let row =
+        client.query_one(text, &[&table, &session]).await.map_err(|error| Error::query("opening a session", error))?;
     Ok((Fence(row.get(0)), Sequence(row.get(1))))
 }
 

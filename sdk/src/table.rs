@@ -160,7 +160,8 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     pub(crate) fn new(meta: TableMeta, layout: Layout, config: CacheConfig, common: Arc<Common>) -> Table<K, V> {
         let rules = || layout.columns.iter().map(|column| &column.role);
         Table {
-            determined: rules().all(|role| matches!(role, Role::Key(_) | Role::Field { rule: Rule::Lww | Rule::Arrival, .. })),
+            determined: rules()
+                .all(|role| matches!(role, Role::Key(_) | Role::Field { rule: Rule::Lww | Rule::Arrival, .. })),
             has_read_only: rules().any(|role| matches!(role, Role::ReadOnly)),
             memory: Memory::new(config.max_capacity, config.time_to_live),
             generation: AtomicU64::new(1),
@@ -301,7 +302,13 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
 
     /// Accepts a write into the buffer, then shows it. Room for its size must have been taken; it is given back when
     /// the write is refused.
-    pub(crate) fn accept(&self, key: &K, hash: KeyHash, write: Write<V>, reserved: usize) -> Result<Receipt, Refused<V>> {
+    pub(crate) fn accept(
+        &self,
+        key: &K,
+        hash: KeyHash,
+        write: Write<V>,
+        reserved: usize,
+    ) -> Result<Receipt, Refused<V>> {
         let result = self.try_accept(key, hash, write, reserved);
         match &result {
             Ok(_) => self.counters.writes.add(1),
@@ -362,7 +369,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         };
         let stamp = lock(&self.common.clock).stamp(slot.base_version().0, self.common.monotonic_micros());
         let patch = Patch::new(kind, stamp, write.fields);
-        let shown = self.shown_with(&patch, &write, current)?;
+        let shown = self.shown_with(&patch, (write.kind, &write.value), current)?;
         let (sender, receiver) = oneshot::channel();
         let pending = Pending {
             value: match kind {
@@ -385,16 +392,16 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     fn shown_with(
         &self,
         patch: &Patch,
-        write: &Write<V>,
+        (kind, value): (WriteKind, &Value<V>),
         current: Option<Value<V>>,
     ) -> Result<Option<Value<V>>, Refused<V>> {
-        match (write.kind, current) {
+        match (kind, current) {
             (WriteKind::Delete, _) => Ok(Some(None)),
-            (WriteKind::Put, _) if self.determined => Ok(Some(write.value.clone())),
-            (WriteKind::Put, Some(None)) => Ok(Some(write.value.clone())),
-            (WriteKind::Edit, Some(_)) if write.value.is_some() => Ok(Some(write.value.clone())),
+            (WriteKind::Put, _) if self.determined => Ok(Some(value.clone())),
+            (WriteKind::Put, Some(None)) => Ok(Some(value.clone())),
+            (WriteKind::Edit, Some(_)) if value.is_some() => Ok(Some(value.clone())),
             (_, None) => Ok(None),
-            (_, Some(value)) => self.try_preview(patch, &value).map(Some).map_err(Refused::Error),
+            (_, Some(current)) => self.try_preview(patch, &current).map(Some).map_err(Refused::Error),
         }
     }
 
@@ -405,7 +412,9 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
             None => None,
         };
         match patch.preview(row, |field| self.rule(field)).map_err(|error| violation(&error))? {
-            Some(row) => Ok(Some(Arc::new(fields::from_fields(&self.layout, &row).map_err(|error| violation(&error))?))),
+            Some(row) => {
+                Ok(Some(Arc::new(fields::from_fields(&self.layout, &row).map_err(|error| violation(&error))?)))
+            }
             None => Ok(None),
         }
     }
@@ -493,8 +502,9 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     /// Takes the outcome of one patch of the batch of this number; `None` when nobody can tell it any more.
     pub(crate) fn settle(&self, hash: KeyHash, sequence: Sequence, record: Option<&Record>, same_server: bool) {
         let record = record.map(|record| Record { exact: record.exact && !self.has_read_only, ..*record });
-        let done =
-            self.step(hash, |slot| slot.settle(sequence, record.as_ref(), self.generation(), same_server, self)).flatten();
+        let done = self
+            .step(hash, |slot| slot.settle(sequence, record.as_ref(), self.generation(), same_server, self))
+            .flatten();
         let Some(done) = done else { return };
         self.common.room.give_back(1, done.size);
         let outcome = record.as_ref().map_or_else(Outcome::unknown, Outcome::from);
@@ -607,7 +617,8 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         }
         if self.defunct.load(Ordering::Acquire) {
             let name = &self.meta.name;
-            let message = format!("the extension cache_sync was created anew since table {name} was opened; open it again");
+            let message =
+                format!("the extension cache_sync was created anew since table {name} was opened; open it again");
             return Err(Error::new(ErrorKind::Mismatch, message));
         }
         Ok(())
@@ -620,11 +631,9 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
 
     fn new_slot(&self, key: &K, hash: KeyHash) -> Slot<K, V> {
         let base = match self.memory.get(hash).filter(|entry| entry.key == *key) {
-            Some(entry) => Base::Known {
-                value: entry.value.clone(),
-                version: entry.version,
-                generation: entry.generation,
-            },
+            Some(entry) => {
+                Base::Known { value: entry.value.clone(), version: entry.version, generation: entry.generation }
+            }
             None => Base::Unknown,
         };
         Slot::new(key.clone(), base, self.generation())
@@ -645,7 +654,9 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     /// Lets memory hold what the slot shows.
     fn reflect(&self, hash: KeyHash, slot: &Slot<K, V>, generation: u64) {
         match slot.entry(generation, Instant::now()) {
-            Some((value, version)) => self.memory.hold(hash, Entry { key: slot.key.clone(), value, version, generation }),
+            Some((value, version)) => {
+                self.memory.hold(hash, Entry { key: slot.key.clone(), value, version, generation })
+            }
             None => self.memory.drop_entry(hash),
         }
     }
