@@ -6,7 +6,7 @@
 //! extension  builds pg_ext with plain cargo
 //! tree       a private copy of the installation that has the extension: nothing of the system's is written
 //! throwaway  a cluster in a temporary directory that is gone with its owner
-//! stale      removes what killed owners left behind
+//! lifetime   the directory, which goes when its owner ends, however it ends
 //! user       as whom a server may run
 //! run        runs commands
 //! ```
@@ -15,10 +15,10 @@
 
 mod error;
 mod extension;
+mod lifetime;
 mod postgres;
 mod run;
 mod setup;
-mod stale;
 mod throwaway;
 mod tree;
 mod user;

@@ -1,15 +1,16 @@
 //! A cluster in a temporary directory that is gone with its owner.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{During, Error, Result};
 use crate::extension::Variant;
+use crate::lifetime::Lifetime;
+use crate::run;
 use crate::tree::Tree;
 use crate::user::{self, User};
-use crate::{run, stale};
 
 /// How often a start is tried when somebody else takes the port in between.
 const START_ATTEMPTS_MAX: usize = 5;
@@ -71,23 +72,18 @@ impl Options {
 #[derive(Debug)]
 pub struct Cluster {
     tree: Tree,
-    dir: PathBuf,
-    /// Its lock tells others that the cluster is in use.
-    _owner: File,
+    lifetime: Lifetime,
     user: Option<User>,
     port: u16,
-    kept: bool,
 }
 
 impl Cluster {
     fn start(options: &Options) -> Result<Cluster> {
         let tree = Tree::of(options.variant)?;
-        let parent = short_temp_dir();
-        stale::clean(&parent);
-        let (dir, owner) = stale::create_owned(&parent)?;
-        let mut cluster = Cluster { tree, dir, _owner: owner, user: user::server_user()?, port: 0, kept: false };
+        let user = user::server_user()?;
+        let mut cluster = Cluster { tree, lifetime: Lifetime::begin(&short_temp_dir())?, user, port: 0 };
         if let Some(user) = cluster.user {
-            chown(&cluster.dir, Some(user.uid), Some(user.gid))?;
+            chown(cluster.lifetime.dir(), Some(user.uid), Some(user.gid))?;
         }
         let data = cluster.data_dir();
         let mut initdb = cluster.command("initdb");
@@ -120,17 +116,17 @@ impl Cluster {
 
     /// Where its unix socket is.
     pub fn socket_dir(&self) -> &Path {
-        &self.dir
+        self.lifetime.dir()
     }
 
     /// Where its data is.
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.join("data")
+        self.lifetime.dir().join("data")
     }
 
     /// Its log.
     pub fn log_file(&self) -> PathBuf {
-        self.dir.join("log")
+        self.lifetime.dir().join("log")
     }
 
     /// The private copy of PostgreSQL that it runs from.
@@ -141,7 +137,7 @@ impl Cluster {
     /// A client program of PostgreSQL (`pgbench`, `pg_dump`), with the environment that makes it connect to `database` here.
     pub fn client(&self, program: &str, database: &str) -> Command {
         let mut command = Command::new(self.tree.program(program));
-        command.env("PGHOST", &self.dir).env("PGPORT", self.port.to_string());
+        command.env("PGHOST", self.socket_dir()).env("PGPORT", self.port.to_string());
         command.env("PGUSER", "postgres").env("PGDATABASE", database).env_remove("PGOPTIONS");
         command
     }
@@ -197,10 +193,12 @@ impl Cluster {
     }
 
     /// Leaves the cluster running when this is dropped, and says where it is.
-    pub fn keep(&mut self) -> Result<&Path> {
-        fs::write(self.dir.join(stale::KEEP_FILE), "")?;
-        self.kept = true;
-        Ok(&self.dir)
+    ///
+    /// # Errors
+    /// Its directory cannot be written.
+    pub fn keep(&self) -> Result<&Path> {
+        self.lifetime.keep()?;
+        Ok(self.lifetime.dir())
     }
 
     /// The end of the server's log.
@@ -218,7 +216,7 @@ impl Cluster {
     fn configure(&self, options: &Options) -> Result<()> {
         let mut lines = vec![
             ("listen_addresses".to_owned(), "127.0.0.1".to_owned()),
-            ("unix_socket_directories".to_owned(), self.dir.display().to_string()),
+            ("unix_socket_directories".to_owned(), self.socket_dir().display().to_string()),
             ("fsync".to_owned(), if options.fsync { "on" } else { "off" }.to_owned()),
             ("max_connections".to_owned(), "300".to_owned()),
             ("log_line_prefix".to_owned(), "%m [%p] %q%a@%d ".to_owned()),
@@ -233,14 +231,6 @@ impl Cluster {
             text.push_str(&format!("{name} = '{}'\n", value.replace('\'', "''")));
         }
         fs::write(&file, text).during(|| file.display().to_string())
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if !self.kept {
-            stale::remove(&self.dir);
-        }
     }
 }
 
