@@ -1,0 +1,9 @@
+//! What cache_sync does, seen from outside: one behaviour per file.
+
+mod cluster;
+mod dump_and_restore;
+mod extension;
+mod privileges;
+mod psql_tour;
+mod test_faults;
+mod uninstall;
