@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// The byte that marks a NotificationResponse.
 const NOTIFICATION_RESPONSE: c_char = b'A' as c_char;
+/// How often signals may come between before a client is taken for one that does not read.
+const LATCH_RESETS_MAX: usize = 16;
 /// Where Postgres keeps the client's socket in `FeBeWaitSet`.
 const SOCKET_PLACE: c_int = 0;
 
@@ -154,8 +156,21 @@ impl Client {
         failure
     }
 
+    /// Whether what Postgres may write now would not block. Resets the latch.
     fn takes_an_error(&mut self) -> bool {
-        self.has_taken_all() && wait_for(pg_sys::WL_SOCKET_WRITEABLE, Duration::ZERO) & pg_sys::WL_SOCKET_WRITEABLE != 0
+        if !self.has_taken_all() {
+            return false;
+        }
+        // The socket is looked at only while the latch is not set, which signals may do at any time.
+        for _ in 0..LATCH_RESETS_MAX {
+            // SAFETY: the latch is this process' own.
+            unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+            let happened = wait_for(pg_sys::WL_SOCKET_WRITEABLE, Duration::ZERO);
+            if happened & pg_sys::WL_LATCH_SET == 0 {
+                return happened & pg_sys::WL_SOCKET_WRITEABLE != 0;
+            }
+        }
+        false
     }
 }
 
