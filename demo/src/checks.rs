@@ -87,7 +87,8 @@ pub(crate) async fn entries(dsn: &str, dumps: &[(String, &Path)]) -> Result<Chec
                 if row != held.account.as_ref() {
                     different += 1;
                     if wrong.len() < TOLD_MAX {
-                        wrong.push(format!("{node}: account {}: held {:?}, the row is {row:?}", held.aid, held.account));
+                        wrong
+                            .push(format!("{node}: account {}: held {:?}, the row is {row:?}", held.aid, held.account));
                     }
                 }
             }
@@ -101,7 +102,10 @@ pub(crate) async fn entries(dsn: &str, dumps: &[(String, &Path)]) -> Result<Chec
 async fn rows(client: &tokio_postgres::Client, held: &[Held]) -> Result<HashMap<i32, Account>> {
     let aids: Vec<i32> = held.iter().map(|held| held.aid).collect();
     let rows = client
-        .query("SELECT aid, bid, abalance, filler::text, cs_version FROM pgbench_accounts WHERE aid = ANY($1)", &[&aids])
+        .query(
+            "SELECT aid, bid, abalance, filler::text, cs_version FROM pgbench_accounts WHERE aid = ANY($1)",
+            &[&aids],
+        )
         .await?;
     rows.iter()
         .map(|row| {

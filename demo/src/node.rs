@@ -107,7 +107,7 @@ pub(crate) async fn main(args: &[String]) -> Result<()> {
     let capacity = u64::from(options.accounts.min(100_000));
     let accounts: Accounts = client.cache("pgbench_accounts").max_capacity(capacity).open().await?;
     if options.muted {
-        client.mute_feed_for_test();
+        client.mute_feed(true);
     }
     let work = Arc::new(Work::new(accounts.clone(), Keys::new(options.accounts), &options)?);
     Message::Ready.send()?;
@@ -119,7 +119,7 @@ pub(crate) async fn main(args: &[String]) -> Result<()> {
         let line = tokio::select! {
             line = commands.next_line() => line?,
             _ = counting.tick() => {
-                Message::Counts(counts(&accounts, &work)).send()?;
+                Message::Counts(counts(&client, &accounts, &work)).send()?;
                 continue;
             }
         };
@@ -136,7 +136,7 @@ pub(crate) async fn main(args: &[String]) -> Result<()> {
                 }
                 tokio::time::timeout(FLUSH_DEADLINE, client.flush()).await??;
                 work.outcomes_known(FLUSH_DEADLINE).await?;
-                Message::Counts(counts(&accounts, &work)).send()?;
+                Message::Counts(counts(&client, &accounts, &work)).send()?;
                 Message::Stopped.send()?;
             }
             ("dump", file) => {
@@ -149,14 +149,15 @@ pub(crate) async fn main(args: &[String]) -> Result<()> {
     }
 }
 
-fn counts(accounts: &Accounts, work: &Work) -> Counts {
+fn counts(client: &Client, accounts: &Accounts, work: &Work) -> Counts {
     let status = accounts.status();
     Counts {
-        hits: status.hits,
+        // The probe's glances are hits too, but nobody's reads.
+        hits: status.hits.saturating_sub(work.glances()),
         misses: status.misses,
-        statements: status.statements,
+        statements: status.load_statements + status.batches + status.flush_retries,
         changes: status.changes,
-        buffered: status.buffered as u64,
+        buffered: client.status().buffered as u64,
         ..work.counts()
     }
 }

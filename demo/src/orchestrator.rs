@@ -22,12 +22,8 @@ pub(crate) async fn main(args: &[String]) -> Result<bool> {
         ClusterOptions::default().setting("shared_buffers", "256MB").setting("max_wal_size", "2GB").start()
     })?;
     let calm = Plan { name: "calm", seconds: options.seconds, trouble: false, deaf: false };
-    let control = Plan {
-        name: "control",
-        seconds: (BOUND + CONTROL_BEYOND_BOUND).as_secs(),
-        trouble: false,
-        deaf: true,
-    };
+    let control =
+        Plan { name: "control", seconds: (BOUND + CONTROL_BEYOND_BOUND).as_secs(), trouble: false, deaf: true };
     let rough = Plan { name: "rough", seconds: options.seconds, trouble: true, deaf: false };
 
     let mut reports = Vec::new();
@@ -47,9 +43,10 @@ pub(crate) async fn main(args: &[String]) -> Result<bool> {
 async fn one(cluster: &Cluster, options: &Options, plan: Plan) -> Result<RunReport> {
     println!("\n==== {} ====", plan.name);
     let run = Run::new(cluster, options, plan)?;
-    let report = run.run().await.map_err(|error| {
-        format!("{}: {error}\nthe end of the server's log:\n{}", plan.name, cluster.log_tail())
-    })?;
+    let report = run
+        .run()
+        .await
+        .map_err(|error| format!("{}: {error}\nthe end of the server's log:\n{}", plan.name, cluster.log_tail()))?;
     report::print_checks(&report);
     Ok(report)
 }
@@ -61,7 +58,9 @@ fn look_around(cluster: &Cluster) -> Result<()> {
     for database in ["calm", "rough"] {
         println!("  {bin}/psql -h {dir} -p {} -U postgres {database}", cluster.port());
     }
-    println!("  SELECT * FROM cache_sync.tables;  SELECT * FROM cache_sync.changes();  SELECT * FROM cache_sync.status();");
+    println!(
+        "  SELECT * FROM cache_sync.tables;  SELECT * FROM cache_sync.changes();  SELECT * FROM cache_sync.status();"
+    );
     println!("Its log is {dir}/log, what the processes wrote down is in {dir}/calm, {dir}/control and {dir}/rough.");
     println!("When you are done:");
     println!("  kill -QUIT $(head -n 1 {dir}/data/postmaster.pid); rm -r {dir}");

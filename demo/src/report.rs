@@ -89,9 +89,8 @@ pub(crate) fn json(reports: &[RunReport]) -> Value {
 }
 
 fn run_json(report: &RunReport) -> Value {
-    let check = |check: &Check| {
-        json!({"name": check.name, "holds": check.holds, "found": check.found, "wrong": check.wrong})
-    };
+    let check =
+        |check: &Check| json!({"name": check.name, "holds": check.holds, "found": check.found, "wrong": check.wrong});
     let counts = &report.figures.counts;
     let durations: serde_json::Map<String, Value> = report
         .figures
@@ -125,7 +124,7 @@ pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

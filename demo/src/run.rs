@@ -211,8 +211,7 @@ impl<'a> Run<'a> {
         found.push(checks::pgbench(&self.pgbench_codes, expected));
         found.push(checks::outcomes(&alive));
         found.push(checks::conservation(self.cluster, self.plan.name, &alive, &killed)?);
-        let dumps: Vec<_> =
-            self.alive.iter().map(|node| (node.child.name().to_owned(), node.dump.as_path())).collect();
+        let dumps: Vec<_> = self.alive.iter().map(|node| (node.child.name().to_owned(), node.dump.as_path())).collect();
         found.push(checks::entries(&self.cluster.dsn(self.plan.name), &dumps).await?);
         Ok(found)
     }

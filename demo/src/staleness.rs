@@ -58,7 +58,7 @@ impl Samples {
         let newer = states.partition_point(|(_, of)| *of <= version);
         let age_ns = states.get(newer).map_or(0, |(sampled_ns, _)| (begun_ns - sampled_ns).max(0));
         into.age.add(age_ns);
-        if i128::from(age_ns) <= bound.as_nanos().cast_signed() as i128 {
+        if i128::from(age_ns) <= bound.as_nanos().cast_signed() {
             return;
         }
         into.stale += 1;

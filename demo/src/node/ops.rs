@@ -36,6 +36,7 @@ pub(crate) struct Work {
     reads: AtomicU64,
     updates: AtomicU64,
     errors: AtomicU64,
+    glances: AtomicU64,
     /// Accepted, and the outcome not written down yet.
     unsettled: AtomicU64,
     latencies: Mutex<Latencies>,
@@ -53,6 +54,7 @@ impl Work {
             reads: AtomicU64::new(0),
             updates: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            glances: AtomicU64::new(0),
             unsettled: AtomicU64::new(0),
             latencies: Mutex::default(),
         })
@@ -76,6 +78,15 @@ impl Work {
             tokio::time::sleep(TICK).await;
         }
         self.log.flush()
+    }
+
+    /// The probe has looked at an entry and found it.
+    pub(crate) fn count_glance(&self) {
+        self.glances.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn glances(&self) -> u64 {
+        self.glances.load(Ordering::Relaxed)
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -137,7 +148,9 @@ impl Work {
 
 /// Starts the tasks.
 pub(crate) fn start(work: &Arc<Work>, options: &NodeOptions) -> Vec<JoinHandle<Result<()>>> {
-    (0..TASKS).map(|task| tokio::spawn(keep_going(Arc::clone(work), Random::new(options.seed * TASKS + task)))).collect()
+    (0..TASKS)
+        .map(|task| tokio::spawn(keep_going(Arc::clone(work), Random::new(options.seed * TASKS + task))))
+        .collect()
 }
 
 async fn keep_going(work: Arc<Work>, mut random: Random) -> Result<()> {

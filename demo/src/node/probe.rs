@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ops::Work;
 use super::Accounts;
+use super::ops::Work;
 use crate::message::Message;
 use crate::monotonic::now_ns;
 
@@ -23,19 +23,18 @@ pub(crate) fn start(cache: Accounts, accounts: u32, work: Arc<Work>) {
         let aid = probed(accounts);
         let mut dropped_at = None;
         while !work.is_stopped() {
-            if let Some(Some(account)) = cache.cached(&aid) {
-                let held = account.version();
-                while version(&cache, aid) == Some(held) && !work.is_stopped() {
+            if let Some(held) = version(&cache, aid, &work) {
+                while version(&cache, aid, &work) == Some(held) && !work.is_stopped() {
                     std::thread::sleep(GLANCE);
                 }
                 dropped_at = Some(now_ns());
             }
             // Errors pass: the next look tries again.
             let loaded = runtime.block_on(cache.get(&aid));
-            if let (Ok(Some(account)), Some(at_ns)) = (&loaded, dropped_at.take()) {
-                if (Message::Dropped { version: account.version(), at_ns }).send().is_err() {
-                    return;
-                }
+            if let (Ok(Some(account)), Some(at_ns)) = (&loaded, dropped_at.take())
+                && (Message::Dropped { version: account.version(), at_ns }).send().is_err()
+            {
+                return;
             }
             if loaded.is_err() {
                 std::thread::sleep(Duration::from_millis(20));
@@ -44,6 +43,8 @@ pub(crate) fn start(cache: Accounts, accounts: u32, work: Arc<Work>) {
     });
 }
 
-fn version(cache: &Accounts, aid: i32) -> Option<i64> {
-    Some(cache.cached(&aid)??.version())
+fn version(cache: &Accounts, aid: i32, work: &Work) -> Option<i64> {
+    let account = cache.cached(&aid)?;
+    work.count_glance();
+    Some(account?.version())
 }
