@@ -68,11 +68,77 @@ SELECT pg_extension_config_dump(pg_get_serial_sequence('@extschema@.dead_letter'
 
 -- ---- the clock and the feed --------------------------------------------------------------------------------------
 
+-- The default of every cs_version. STABLE although it is not: a volatile default would make COPY insert row by row.
+-- Nothing evaluates it less than once per row.
+CREATE FUNCTION @extschema@.hlc() RETURNS bigint
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'hlc_next';
+
+CREATE FUNCTION @extschema@.is_preloaded() RETURNS boolean
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'is_preloaded';
+
+CREATE FUNCTION @extschema@.epoch() RETURNS bigint
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'epoch_current';
+
+CREATE FUNCTION @extschema@.feed_head() RETURNS TABLE (epoch bigint, feed_position bigint, hlc bigint)
+    LANGUAGE c VOLATILE STRICT ROWS 1 AS 'MODULE_PATHNAME', 'feed_head';
+
+CREATE FUNCTION @extschema@.library() RETURNS TABLE (version text, protocol integer)
+    LANGUAGE c STABLE STRICT ROWS 1 AS 'MODULE_PATHNAME', 'library';
+
+CREATE FUNCTION @extschema@.versions(OUT library text, OUT script text, OUT protocol integer)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT version, '0.1.0', protocol FROM @extschema@.library() $$;
+
+CREATE FUNCTION @extschema@.key_hash(tbl regclass, key jsonb) RETURNS bigint
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'key_hash';
+
+-- The first row is `start` or, when something may have been missed, `gap`; the last one says from which position to ask
+-- next time. Without arguments: the latest changes that the ring still holds.
+CREATE FUNCTION @extschema@.changes(
+    since_epoch bigint DEFAULT NULL, since_position bigint DEFAULT NULL, max_rows integer DEFAULT 1000)
+    RETURNS TABLE (epoch bigint, feed_position bigint, tbl regclass, key_hash bigint, version bigint, kind text)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'changes';
+
+-- Turns the connection into a feed, until it is cancelled or closed. Without tables: all that the caller may read.
+CREATE PROCEDURE @extschema@.stream(
+    table_ids integer[] DEFAULT NULL, since_epoch bigint DEFAULT NULL, since_position bigint DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'stream';
+
+CREATE FUNCTION @extschema@.note_change() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'note_change';
+CREATE FUNCTION @extschema@.note_truncate() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'note_truncate';
+
+-- What backends have read of these tables they keep until they are told to read again.
+CREATE FUNCTION @extschema@.note_setup() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'note_setup';
+CREATE TRIGGER note_setup AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.attached
+    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.note_setup();
+CREATE TRIGGER note_setup AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.field
+    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.note_setup();
+CREATE TRIGGER note_setup AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.secret
+    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.note_setup();
+ALTER TABLE @extschema@.attached ENABLE ALWAYS TRIGGER note_setup;
+ALTER TABLE @extschema@.field ENABLE ALWAYS TRIGGER note_setup;
+ALTER TABLE @extschema@.secret ENABLE ALWAYS TRIGGER note_setup;
+
 -- ---- attach, detach, rules ---------------------------------------------------------------------------------------
 
 -- ---- patches -----------------------------------------------------------------------------------------------------
 
 -- ---- what people look at -----------------------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.listeners_now()
+    RETURNS TABLE (pid integer, database oid, feed_position bigint, lag bigint, armed boolean)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'listeners_now';
+
+-- The open feeds of the whole server. `armed`: it has read everything and waits to be woken.
+CREATE VIEW @extschema@.listeners AS
+    SELECT l.pid, d.datname AS database, l.feed_position, l.lag, l.armed
+    FROM @extschema@.listeners_now() l LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) l.database;
+
+CREATE FUNCTION @extschema@.feed_stats_now()
+    RETURNS TABLE (epoch bigint, head bigint, ring_size bigint, listeners integer)
+    LANGUAGE c VOLATILE STRICT ROWS 1 AS 'MODULE_PATHNAME', 'feed_stats_now';
+
+CREATE VIEW @extschema@.feed_stats AS SELECT * FROM @extschema@.feed_stats_now();
 
 -- ---- privileges --------------------------------------------------------------------------------------------------
 
@@ -80,3 +146,7 @@ REVOKE ALL ON SCHEMA @extschema@ FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA @extschema@ FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA @extschema@ FROM PUBLIC;
 REVOKE ALL ON ALL PROCEDURES IN SCHEMA @extschema@ FROM PUBLIC;
+
+-- A column's default runs with the rights of who inserts, so whoever may insert into a versioned table must be able to
+-- execute hlc(). It tells nothing but the time, and to call it by name one needs USAGE on the schema all the same.
+GRANT EXECUTE ON FUNCTION @extschema@.hlc() TO PUBLIC;

@@ -474,3 +474,6 @@ fn apply_all<'a, V: 'a>(
         (value, _) => table.preview(&pending.patch, &value?),
     })
 }
+
+#[cfg(test)]
+mod tests;
