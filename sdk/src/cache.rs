@@ -145,7 +145,6 @@ where
         connection: shared.flush_connection.clone(),
         oid,
         flush_interval: shared.config.flush_interval,
-        batch_entries_max: shared.config.batch_entries_max,
         apply_timeout: shared.config.query_timeout,
     };
     shared.spawn(flusher.run());

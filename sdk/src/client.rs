@@ -154,6 +154,7 @@ impl ClientBuilder {
                 closed: AtomicBool::new(false),
                 broken: AtomicBool::new(false),
                 stale_while_unavailable: config.stale_while_unavailable,
+                batch_entries_max: config.batch_entries_max,
             }),
             feed: Arc::new(Feed::new()),
             flush_connection: Arc::new(FlushConnection::new(store.clone())),

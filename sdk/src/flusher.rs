@@ -82,7 +82,6 @@ pub(crate) struct Flusher<K, V> {
     pub(crate) connection: Arc<FlushConnection>,
     pub(crate) oid: u32,
     pub(crate) flush_interval: Duration,
-    pub(crate) batch_entries_max: usize,
     pub(crate) apply_timeout: Duration,
 }
 
@@ -104,7 +103,7 @@ where
                 self.table.flush.notified().await;
             }
             self.gather().await;
-            let frozen = self.table.freeze(Sequence(number), self.batch_entries_max);
+            let frozen = self.table.freeze(Sequence(number), self.table.common.batch_entries_max);
             let batch = Batch::new(Sequence(number), &frozen, &self.table.meta, &self.table.layout);
             drop(frozen);
             self.write(&mut fence, &batch).await;
@@ -114,7 +113,7 @@ where
     /// Lets writes come together for a moment, unless somebody waits for them or the batch is full.
     async fn gather(&self) {
         let deadline = tokio::time::Instant::now() + self.flush_interval;
-        while !self.table.take_flush_request() && self.table.dirty_len() < self.batch_entries_max {
+        while !self.table.take_flush_request() && self.table.dirty_len() < self.table.common.batch_entries_max {
             if tokio::time::timeout_at(deadline, self.table.flush.notified()).await.is_err() {
                 break;
             }

@@ -48,6 +48,7 @@ pub(crate) struct Common {
     /// A task of the client has died.
     pub(crate) broken: AtomicBool,
     pub(crate) stale_while_unavailable: Duration,
+    pub(crate) batch_entries_max: usize,
 }
 
 impl Common {
@@ -332,9 +333,8 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
                 self.reflect(hash, slot, generation);
                 drop(shard);
                 if waits {
-                    lock(&self.dirty).push_back(hash);
+                    self.stand_in_line(hash);
                 }
-                self.flush.notify_one();
                 Ok(receipt)
             }
             Err(refused) => {
@@ -343,6 +343,17 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
                 }
                 Err(refused)
             }
+        }
+    }
+
+    /// The flusher is woken by the first patch, and when a batch is full: not by every write.
+    fn stand_in_line(&self, hash: KeyHash) {
+        let mut dirty = lock(&self.dirty);
+        dirty.push_back(hash);
+        let length = dirty.len();
+        drop(dirty);
+        if length == 1 || length == self.common.batch_entries_max {
+            self.flush.notify_one();
         }
     }
 

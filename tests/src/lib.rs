@@ -9,6 +9,9 @@
 //! Everything here panics on errors: a test has nothing better to do.
 #![forbid(unsafe_code)]
 
+pub mod proxy;
+pub mod rows;
+
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -91,12 +91,8 @@ impl Slot<i32, i64> {
     }
 
     fn learns(&mut self, sequence: i64, verdict: Verdict, replaced: i64, version: i64) {
-        let record = Record {
-            exact: true,
-            replaced: Version(replaced),
-            version: Version(version),
-            ..Record::of(verdict)
-        };
+        let record =
+            Record { exact: true, replaced: Version(replaced), version: Version(version), ..Record::of(verdict) };
         self.settle(Sequence(sequence), Some(&record), GENERATION, true, &Numbers);
     }
 }
