@@ -12,4 +12,22 @@
 //! ```
 //! `sql/` holds the install script: tables, `attach`, and the declaration of every function here.
 
+mod answer;
+mod apply;
+mod books;
+mod catalog;
+mod clock;
+mod differs;
+mod epoch;
+mod failure;
+mod hlc;
+mod key;
+mod owner;
+mod poison;
+mod session;
+mod shape;
+mod sqlstate;
+mod table;
+mod version;
+
 pgrx::pg_module_magic!(name, version);
