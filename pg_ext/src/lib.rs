@@ -1,14 +1,19 @@
 //! The extension `cache_sync`.
 //!
 //! ```text
-//! settings   the GUCs
+//! settings   the GUCs                               failure how SQL functions are declared, and how they fail
 //! hlc        the clock that hands out versions      ring    changes in shared memory, and who waits for them
+//! catalog    reads the extension's own tables       key     hashes the key of a row
 //! table      what a backend knows of an attached table, read once and kept until it changes
 //! trigger    row and TRUNCATE triggers              pending the keys of this transaction, and the commit callback
-//! stream     `CALL stream`                          changes `changes()`
-//! clock      the functions over `cs_clock`          shape   compiles a patch's statements
-//! session    numbered batches                       apply   batches, `upsert`, `edit`, `delete`
-//! poison     isolates patches that Postgres refuses
+//! epoch      the feed's identity                    subscription  the tables that one feed tells of
+//! stream     `CALL stream`                          changes `changes()` and the other functions around the feed
+//! books      notes for owners in the extension's tables   owner  acts as the extension's owner
+//! version    the trigger that numbers UPDATEs       clock   the functions over `cs_clock`
+//! session    numbered batches                       shape   compiles a patch's statements
+//! apply      batches, `upsert`, `edit`, `delete`    poison  isolates patches that Postgres refuses
+//! answer     arguments and results                  sqlstate  keeps the codes that users made up
+//! differs    whether two values of any type differ
 //! ```
 //! `sql/` holds the install script: tables, `attach`, and the declaration of every function here.
 
@@ -16,6 +21,7 @@ mod answer;
 mod apply;
 mod books;
 mod catalog;
+mod changes;
 mod clock;
 mod differs;
 mod epoch;
@@ -23,11 +29,32 @@ mod failure;
 mod hlc;
 mod key;
 mod owner;
+mod pending;
 mod poison;
+mod ring;
+mod rows;
 mod session;
+mod settings;
 mod shape;
 mod sqlstate;
+mod stream;
+mod subscription;
 mod table;
+mod trigger;
 mod version;
 
+use pgrx::{pg_guard, pg_sys};
+
 pgrx::pg_module_magic!(name, version);
+
+/// Called by Postgres when it loads the library: in the postmaster if it is preloaded, else in each backend that uses it.
+#[allow(non_snake_case)]
+#[pg_guard]
+extern "C-unwind" fn _PG_init() {
+    settings::define();
+    pending::register_callback();
+    // SAFETY: a plain read of a variable that Postgres sets before it loads libraries.
+    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        ring::install_hooks();
+    }
+}

@@ -62,19 +62,19 @@ pub(crate) fn of(caught: &CaughtError) -> [u8; 5] {
     std::array::from_fn(|place| ((code >> (6 * place)) & 0x3f) as u8 + b'0')
 }
 
-/// Runs `body`; an error with an SQLSTATE that Postgres does not define comes back as a failure with that code.
+/// Runs `body`; an error comes back as a failure with its own code, and without the backtrace that pgrx adds to it.
 ///
 /// # Errors
-/// Those of `body`, and such errors.
+/// Those of `body`, and the errors that Postgres raises in it.
 pub(crate) fn preserving<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     let _listening = Listening::start();
     PgTryBuilder::new(AssertUnwindSafe(body))
         .catch_others(|caught| {
-            let code = of(&caught);
-            let report = report(&caught);
-            if code == *b"XX000" || report.sql_error_code() as i32 == packed(code) {
+            if matches!(caught, CaughtError::RustPanic { .. }) {
                 caught.rethrow();
             }
+            let code = of(&caught);
+            let report = report(&caught);
             let mut failure = Failure::new(&code, report.message());
             if let Some(detail) = report.detail() {
                 failure = failure.detail(detail);
@@ -85,8 +85,4 @@ pub(crate) fn preserving<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result
             Err(failure)
         })
         .execute()
-}
-
-fn packed(code: [u8; 5]) -> i32 {
-    code.iter().rev().fold(0, |packed, byte| (packed << 6) | i32::from((byte - b'0') & 0x3f))
 }

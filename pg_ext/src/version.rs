@@ -107,7 +107,7 @@ unsafe fn on_update(data: &pg_sys::TriggerData, table: &Table) -> pg_sys::HeapTu
     // the trigger runs.
     unsafe {
         let descriptor = (*data.tg_relation).rd_att;
-        if table.version_attnum == 0 {
+        if !table.versioned || table.version_attnum == 0 {
             return data.tg_newtuple;
         }
         let (old, new) = (Row::of(data.tg_trigtuple, descriptor), Row::of(data.tg_newtuple, descriptor));

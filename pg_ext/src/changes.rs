@@ -1,0 +1,202 @@
+//! `changes()`, the feed for those who ask instead of waiting, and what there is to see of ring and feeds.
+
+use crate::catalog::Locked;
+use crate::failure::{Failure, argument, sql_functions};
+use crate::key::KeyColumn;
+use crate::ring::{Entry, READ_MAX, Read, listeners};
+use crate::rows::{Rows, bigint};
+use crate::subscription::Subscription;
+use crate::{catalog, epoch, hlc, ring, table};
+use cache_sync_core::wire::{Change, ChangeKind};
+use pgrx::{IntoDatum, JsonB, PgRelation, pg_sys};
+use std::ffi::CString;
+
+sql_functions! {
+    /// `changes(since_epoch bigint, since_position bigint, max_rows integer)`
+    fn changes / pg_finfo_changes(fcinfo) {
+        // SAFETY: Postgres calls this function with a call it has filled in, with these arguments and for these rows.
+        unsafe {
+            let since = (argument::<i64>(fcinfo, 0), argument::<i64>(fcinfo, 1));
+            let max_rows = argument::<i32>(fcinfo, 2).unwrap_or(0);
+            tell(Rows::new(fcinfo), since, max_rows)
+        }
+    }
+
+    /// `key_hash(tbl regclass, key jsonb) -> bigint`, strict
+    fn key_hash / pg_finfo_key_hash(fcinfo) {
+        // SAFETY: Postgres calls this function with a call it has filled in, and with these arguments.
+        let (relid, key) = unsafe { (argument::<pg_sys::Oid>(fcinfo, 0), argument::<JsonB>(fcinfo, 1)) };
+        match (relid, key) {
+            (Some(relid), Some(key)) => hash(relid, &key.0),
+            _ => Err(Failure::new(b"22004", "table and key must not be null")),
+        }
+    }
+
+    /// `feed_head() -> (epoch bigint, feed_position bigint, hlc bigint)`
+    fn feed_head / pg_finfo_feed_head(fcinfo) {
+        if !ring::is_preloaded() {
+            return Err(Failure::not_preloaded());
+        }
+        // SAFETY: Postgres calls this function with a call it has filled in, and for these rows.
+        let mut rows = unsafe { Rows::new(fcinfo) };
+        rows.push([epoch::current().into_datum(), bigint(ring::head()), hlc::now().into_datum()]);
+        Ok(rows.end())
+    }
+
+    /// `library() -> (version text, protocol integer)`
+    fn library / pg_finfo_library(fcinfo) {
+        // SAFETY: Postgres calls this function with a call it has filled in, and for these rows.
+        let mut rows = unsafe { Rows::new(fcinfo) };
+        rows.push([env!("CARGO_PKG_VERSION").into_datum(), cache_sync_core::PROTOCOL.into_datum()]);
+        Ok(rows.end())
+    }
+
+    /// The rows of the view `listeners`, the database by oid
+    fn listeners_now / pg_finfo_listeners_now(fcinfo) {
+        // SAFETY: Postgres calls this function with a call it has filled in, and for these rows.
+        let mut rows = unsafe { Rows::new(fcinfo) };
+        let head = ring::head();
+        for seen in listeners::all() {
+            let lag = head.saturating_sub(seen.position);
+            let (pid, armed) = (seen.pid.into_datum(), seen.armed.into_datum());
+            rows.push([pid, seen.database.into_datum(), bigint(seen.position), bigint(lag), armed]);
+        }
+        Ok(rows.end())
+    }
+
+    /// The row of the view `feed_stats`
+    fn feed_stats_now / pg_finfo_feed_stats_now(fcinfo) {
+        // SAFETY: Postgres calls this function with a call it has filled in, and for these rows.
+        let mut rows = unsafe { Rows::new(fcinfo) };
+        let listeners = i32::try_from(listeners::count()).into_iter().next();
+        rows.push([epoch::current().into_datum(), bigint(ring::head()), bigint(ring::size()), listeners.into_datum()]);
+        Ok(rows.end())
+    }
+}
+
+/// Rows of `changes()`: where it begins, the changes, where it ended.
+fn tell(mut rows: Rows, since: (Option<i64>, Option<i64>), max_rows: i32) -> Result<pg_sys::Datum, Failure> {
+    if !ring::is_preloaded() {
+        return Err(Failure::not_preloaded());
+    }
+    let max_rows = usize::try_from(max_rows)
+        .ok()
+        .filter(|max| *max > 0)
+        .ok_or_else(|| Failure::new(b"22023", "max_rows must be positive"))?;
+    let subscription = Subscription::new(None)?;
+    let epoch = epoch::current();
+    let (start, is_gap) = begin(epoch, since, max_rows);
+    push_place(&mut rows, epoch, start, if is_gap { "gap" } else { "start" });
+    let mut position = start;
+    let mut entries = Box::new([Entry::NONE; READ_MAX]);
+    let mut told = 0;
+    let mut changes = Vec::new();
+    // What is committed from here on is for the next call.
+    let head = ring::head();
+    while position < head && told < max_rows {
+        let Read::Copied(count) = ring::read(position, &mut entries) else { break };
+        for entry in &entries[..count.min((head - position) as usize)] {
+            if told == max_rows {
+                break;
+            }
+            position += 1;
+            changes.clear();
+            subscription.select(std::slice::from_ref(entry), &mut changes);
+            for change in &changes {
+                let tbl = subscription.table(change.table).map(|table| table.relid);
+                push_change(&mut rows, epoch, position, tbl, change);
+                told += 1;
+            }
+        }
+        pgrx::check_for_interrupts!();
+    }
+    push_place(&mut rows, epoch, position, "position");
+    Ok(rows.end())
+}
+
+/// Where to begin, and whether what came before may have been missed. Who does not say from where on gets the latest
+/// changes.
+fn begin(epoch: i64, since: (Option<i64>, Option<i64>), max_rows: usize) -> (u64, bool) {
+    let (tail, head) = (ring::tail(), ring::head());
+    match since {
+        (None, None) => (head.saturating_sub(max_rows as u64).max(tail), false),
+        (since_epoch, Some(position)) if since_epoch.is_none_or(|since| since == epoch) => {
+            let position = position as u64;
+            if (tail..=head).contains(&position) { (position, false) } else { (head, true) }
+        }
+        _ => (head, true),
+    }
+}
+
+fn push_place(rows: &mut Rows, epoch: i64, position: u64, kind: &str) {
+    rows.push([epoch.into_datum(), bigint(position), None, None, None, kind.into_datum()]);
+}
+
+fn push_change(rows: &mut Rows, epoch: i64, position: u64, tbl: Option<pg_sys::Oid>, change: &Change) {
+    let (key, kind) = match change.kind {
+        ChangeKind::Versioned => (bigint(change.key.0), "versioned"),
+        ChangeKind::Unversioned => (bigint(change.key.0), "unversioned"),
+        ChangeKind::FlushTable => (None, "flush_table"),
+    };
+    let version = (change.version.0 > 0).then_some(change.version.0);
+    rows.push([
+        epoch.into_datum(),
+        bigint(position),
+        tbl.into_datum(),
+        key,
+        version.and_then(IntoDatum::into_datum),
+        kind.into_datum(),
+    ]);
+}
+
+/// The hash of a key given as JSON object of the key's columns.
+fn hash(relid: pg_sys::Oid, key: &serde_json::Value) -> Result<pg_sys::Datum, Failure> {
+    let attached = catalog::attached(None, Locked::Wait).unwrap_or_default();
+    let attached = attached
+        .iter()
+        .find(|table| table.relid == relid)
+        .ok_or_else(|| Failure::new(b"CS005", "this table is not attached to cache_sync"))?;
+    // Whoever knows how keys are hashed could tell from the feed which ones others change.
+    Subscription::new(Some(vec![attached.id]))?;
+    // SAFETY: the table is there, as the check above found; it is kept locked while it is used.
+    let relation = unsafe { PgRelation::with_lock(relid, pg_sys::AccessShareLock as i32) };
+    // SAFETY: just opened.
+    let table = unsafe { table::of(relation.as_ptr(), attached.id) };
+    let members =
+        key.as_object().ok_or_else(|| Failure::new(b"22023", "the key must be a JSON object of its columns"))?;
+    if table.key.is_empty() || members.len() != table.key.len() {
+        return Err(Failure::new(b"22023", "the key must have exactly the columns of the table's primary key"));
+    }
+    let mut values = Vec::with_capacity(table.key.len());
+    for column in &table.key {
+        values.push(value_of(&relation, *column, members)?);
+    }
+    // SAFETY: each value was read by its column's type.
+    let hash = unsafe { table.hash(|place, _| values[place]) };
+    Ok(pg_sys::Datum::from(hash.0 as i64))
+}
+
+/// The value of a key's column, read by its type's input function.
+fn value_of(
+    relation: &PgRelation,
+    column: KeyColumn,
+    members: &serde_json::Map<String, serde_json::Value>,
+) -> Result<pg_sys::Datum, Failure> {
+    let descriptor = relation.tuple_desc();
+    let attribute = descriptor
+        .get(column.attnum as usize - 1)
+        .ok_or_else(|| Failure::new(b"XX000", "the table's columns have changed"))?;
+    let name = attribute.name();
+    let text = match members.get(name) {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => value.to_string(),
+        _ => return Err(Failure::new(b"22023", format!("the key lacks a value for its column \"{name}\""))),
+    };
+    let text = CString::new(text).map_err(|_| Failure::new(b"22P05", "a key cannot contain a zero byte"))?;
+    let (mut input, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+    // SAFETY: the type is that of a column; its input function reads a zero-terminated string or raises an error.
+    unsafe {
+        pg_sys::getTypeInputInfo(attribute.atttypid, &mut input, &mut parameter);
+        Ok(pg_sys::OidInputFunctionCall(input, text.as_ptr().cast_mut(), parameter, attribute.atttypmod))
+    }
+}

@@ -1,0 +1,26 @@
+//! The epoch that SQL and the feed show: the ring's own, mixed with the number of the database's hash key, so that
+//! creating the extension anew is a new epoch too.
+
+use crate::catalog::Locked;
+use crate::failure::sql_functions;
+use crate::{ring, table};
+use cache_sync_core::number::Epoch;
+use pgrx::pg_sys;
+
+/// The epoch; without a ring, one that only creating the extension anew changes.
+pub(crate) fn current() -> i64 {
+    of(table::secret(Locked::Wait).map_or(0, |secret| secret.id)).0 as i64
+}
+
+/// The epoch under a hash key's number. Both numbers are below 2^53, and so is what they mix to.
+pub(crate) fn of(hash_key_id: i64) -> Epoch {
+    Epoch(ring::epoch().unwrap_or(0) ^ hash_key_id.unsigned_abs())
+}
+
+sql_functions! {
+    /// `epoch() -> bigint`
+    fn epoch_current / pg_finfo_epoch_current(_fcinfo) { Ok(pg_sys::Datum::from(current())) }
+
+    /// `is_preloaded() -> boolean`
+    fn is_preloaded / pg_finfo_is_preloaded(_fcinfo) { Ok(pg_sys::Datum::from(ring::is_preloaded())) }
+}

@@ -1,0 +1,134 @@
+//! How functions called from SQL are declared, and how they fail.
+//!
+//! Postgres' errors travel through Rust as panics that pgrx turns back into errors, but pgrx knows only the SQLSTATEs
+//! that Postgres defines. Functions that answer with SQLSTATEs of our own therefore return a [`Failure`], which is
+//! raised when no Rust frame with anything to drop is left.
+
+use pgrx::{PgLogLevel, pg_sys};
+use std::ffi::{CString, c_char, c_int};
+
+/// An error with any SQLSTATE.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    sqlstate: [u8; 5],
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure that says `message`.
+    pub(crate) fn new(sqlstate: &[u8; 5], message: impl Into<String>) -> Failure {
+        Failure { sqlstate: *sqlstate, message: message.into(), detail: None, hint: None }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds particulars.
+    #[must_use]
+    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Failure {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// The library was not preloaded, so there is no ring.
+    pub(crate) fn not_preloaded() -> Failure {
+        Failure::new(b"CS006", "cache_sync is not preloaded")
+            .hint("Add cache_sync to shared_preload_libraries and restart the server.")
+    }
+
+    /// The failure as Postgres keeps errors, in memory that Postgres owns.
+    pub(crate) fn into_error_data(self, level: PgLogLevel) -> *mut pg_sys::ErrorData {
+        let code = self.sqlstate.iter().rev().fold(0, |code, byte| (code << 6) | i32::from((byte - b'0') & 0x3f));
+        // SAFETY: palloc0 returns zeroed memory of that size or raises an error; all zeroes is a valid ErrorData, which
+        // is nothing but numbers and pointers that may be null.
+        unsafe {
+            let data = pg_sys::palloc0(size_of::<pg_sys::ErrorData>()).cast::<pg_sys::ErrorData>();
+            (*data).elevel = level as c_int;
+            (*data).sqlerrcode = code;
+            (*data).message = in_postgres_memory(Some(self.message));
+            (*data).detail = in_postgres_memory(self.detail);
+            (*data).hint = in_postgres_memory(self.hint);
+            data
+        }
+    }
+}
+
+fn in_postgres_memory(text: Option<String>) -> *mut c_char {
+    match text.map(|text| CString::new(text.replace('\0', ""))) {
+        // SAFETY: pstrdup copies a string that ends in a zero byte into the current memory context.
+        Some(Ok(text)) => unsafe { pg_sys::pstrdup(text.as_ptr()) },
+        _ => std::ptr::null_mut(),
+    }
+}
+
+/// Raises an error that [`Failure::into_error_data`] made.
+///
+/// # Safety
+/// It leaves by a long jump: no frame between here and Postgres may have anything to drop.
+pub(crate) unsafe fn throw(error: *mut pg_sys::ErrorData) -> ! {
+    unsafe extern "C-unwind" {
+        fn ThrowErrorData(edata: *mut pg_sys::ErrorData);
+    }
+    // SAFETY: `error` is a whole ErrorData of level ERROR, for which ThrowErrorData does not return; the caller
+    // vouches for the frames in between.
+    unsafe { ThrowErrorData(error) };
+    unreachable!("ThrowErrorData returned from an error")
+}
+
+/// Runs the body of a function called from SQL: panics and Postgres' errors go on as Postgres' errors, a failure comes
+/// back as an error to be thrown.
+///
+/// # Safety
+/// To be called right from an `extern "C-unwind"` function that Postgres called, with nothing to drop in it.
+pub(crate) unsafe fn run(body: impl FnOnce() -> Result<pg_sys::Datum, Failure>) -> pg_sys::Datum {
+    // SAFETY: the caller has nothing to drop, which is what the guard asks for.
+    let result = unsafe {
+        pg_sys::panic::pgrx_extern_c_guard(|| body().map_err(|failure| failure.into_error_data(PgLogLevel::ERROR)))
+    };
+    match result {
+        Ok(datum) => datum,
+        // SAFETY: the guard has returned, and what is left on the stack are numbers and pointers.
+        Err(error) => unsafe { throw(error) },
+    }
+}
+
+/// Declares functions that SQL calls by the version 1 convention; the body returns `Result<Datum, Failure>`.
+macro_rules! sql_functions {
+    ($($(#[$doc:meta])* fn $name:ident / $finfo:ident ($fcinfo:ident) $body:block)*) => {$(
+        #[doc(hidden)]
+        #[unsafe(no_mangle)]
+        extern "C" fn $finfo() -> &'static pgrx::pg_sys::Pg_finfo_record {
+            const VERSION_1: pgrx::pg_sys::Pg_finfo_record = pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
+            &VERSION_1
+        }
+
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        extern "C-unwind" fn $name($fcinfo: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
+            let body = || $body;
+            // SAFETY: Postgres calls this function, and nothing in it needs dropping.
+            unsafe { $crate::failure::run(body) }
+        }
+    )*};
+}
+pub(crate) use sql_functions;
+
+/// An argument of a function, `None` when null.
+///
+/// # Safety
+/// `fcinfo` must be what Postgres called the function with, `index` one of its arguments, and `T` of that argument's
+/// SQL type.
+pub(crate) unsafe fn argument<T: pgrx::FromDatum>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Option<T> {
+    // SAFETY: the caller vouches for index and type; Postgres fills `nargs` entries of `args`.
+    unsafe {
+        debug_assert!(index < (*fcinfo).nargs as usize);
+        let argument = *(*fcinfo).args.as_ptr().add(index);
+        T::from_datum(argument.value, argument.isnull)
+    }
+}

@@ -1,0 +1,108 @@
+//! The keys that this transaction has changed, until it commits.
+//!
+//! They live in memory that is there from the start, because what runs at commit may not fail. A key is noted once, with
+//! its largest version, and stays *unversioned* once the transaction inserted, deleted or moved its row: only of a row
+//! that was nothing but updated does its version say whether an entry is older. Changes of a savepoint that was rolled
+//! back stay, which drops too much and never too little.
+
+mod keys;
+
+use crate::{hlc, ring};
+use cache_sync_core::number::{KeyHash, TableId, Version};
+use cache_sync_core::wire::ChangeKind;
+use keys::Keys;
+use pgrx::{PgSqlErrorCode, pg_guard, pg_sys};
+use std::cell::UnsafeCell;
+
+/// What the transaction has changed so far, of this backend alone.
+struct Pending(UnsafeCell<Keys>);
+
+// SAFETY: a backend has one thread, and no function here is entered while another one runs: none of them calls
+// anything that could.
+unsafe impl Sync for Pending {}
+
+static PENDING: Pending = Pending(UnsafeCell::new(Keys::EMPTY));
+
+fn with<T>(use_them: impl FnOnce(&mut Keys) -> T) -> T {
+    // SAFETY: see the `Sync` of Pending; the reference does not outlive the closure.
+    unsafe { use_them(&mut *PENDING.0.get()) }
+}
+
+/// Whether the whole table counts as changed already, so that its keys need not be looked at.
+#[inline]
+pub(crate) fn is_flushed(table: TableId) -> bool {
+    with(|keys| keys.is_flushed(table))
+}
+
+/// Notes the change of a key. `version` is the row's, as stored; `None` where it was null or there is no such column.
+#[inline]
+pub(crate) fn note(table: TableId, key: KeyHash, version: Option<i64>, kind: ChangeKind) {
+    let (version, kind) = match version {
+        Some(version) if version > 0 && hlc::plausible(version) => {
+            hlc::observe(version);
+            (Version(version), kind)
+        }
+        _ => (Version::NONE, ChangeKind::Unversioned),
+    };
+    with(|keys| keys.note(table, key, version, kind));
+}
+
+/// Notes that the whole table changed.
+pub(crate) fn flush(table: TableId) {
+    with(|keys| keys.flush(table));
+}
+
+/// Registers the callback; to be called once, from `_PG_init`: a library is never unloaded.
+pub(crate) fn register_callback() {
+    // SAFETY: libraries may register callbacks while they load.
+    unsafe { pg_sys::RegisterXactCallback(Some(transaction_event), std::ptr::null_mut()) };
+}
+
+/// Runs at the end of every transaction of this backend.
+///
+/// At `COMMIT` the transaction is visible to others already and can no longer fail: an error here would take the whole
+/// server down. So what is called there copies memory, takes one lock and sets a latch, and nothing else.
+unsafe extern "C-unwind" fn transaction_event(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
+    if with(|keys| keys.is_empty()) {
+        return;
+    }
+    match event {
+        pg_sys::XactEvent::XACT_EVENT_COMMIT => {
+            #[cfg(feature = "test_faults")]
+            kill_if_told();
+            with(|keys| match keys.changes() {
+                Some(changes) => ring::publish(changes),
+                None => ring::publish_gap(),
+            });
+            with(Keys::clear);
+        }
+        pg_sys::XactEvent::XACT_EVENT_ABORT => with(Keys::clear),
+        // SAFETY: Postgres lets this event raise errors, and this frame holds nothing to drop.
+        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => unsafe { refuse_to_prepare() },
+        _ => {}
+    }
+}
+
+/// A prepared transaction is committed by another backend, which knows nothing of its keys.
+#[pg_guard]
+unsafe extern "C-unwind" fn refuse_to_prepare() {
+    pgrx::pg_sys::panic::ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        "cannot PREPARE a transaction that has changed tables attached to cache_sync",
+        "refuse_to_prepare",
+    )
+    .set_hint("Commit it in one step, or detach the tables that two-phase transactions change.")
+    .report(pgrx::PgLogLevel::ERROR);
+}
+
+#[cfg(feature = "test_faults")]
+fn kill_if_told() {
+    unsafe extern "C" {
+        fn raise(signal: i32) -> i32;
+    }
+    const SIGKILL: i32 = 9;
+    if crate::settings::kill_before_publish() {
+        // SAFETY: raise sends this process a signal.
+        unsafe { raise(SIGKILL) };
+    }
+}

@@ -1,0 +1,298 @@
+//! The ring: the last changes of the whole server, in shared memory.
+//!
+//! One LWLock protects the entries: a committer copies its changes in under the exclusive lock, a reader copies at most
+//! [`READ_MAX`] out under the shared one, so nobody ever sees half a change or one that is being overwritten. `head`
+//! counts all changes ever written; the change at position `p` lies in entry `p % size`.
+//!
+//! Nothing here is written to disk. Postgres makes shared memory anew after every crash, and with it the epoch, so a
+//! lost change always shows as a new epoch.
+
+pub(crate) mod listeners;
+
+use crate::settings;
+use cache_sync_core::number::{KeyHash, TableId, Version};
+use cache_sync_core::wire::{Change, ChangeKind};
+use listeners::Listeners;
+use pgrx::{pg_guard, pg_sys};
+use std::ffi::CStr;
+use std::mem::size_of;
+use std::ptr::null_mut;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, fence};
+
+/// Most changes that a reader copies while it holds the lock.
+pub(crate) const READ_MAX: usize = 256;
+
+const NAME: &CStr = c"cache_sync";
+/// Told apart from memory laid out by another build of the library; rises when the layout changes.
+const ABI: u64 = 0x6361_6368_6573_0001;
+/// The epoch travels through JSON, which carries 53 bits exactly.
+const EPOCH_BITS: u32 = 53;
+
+/// One change, as the ring holds it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Entry {
+    /// The database.
+    pub(crate) database: pg_sys::Oid,
+    /// The change.
+    pub(crate) table: TableId,
+    /// The key's hash, 0 for a whole table.
+    pub(crate) key: KeyHash,
+    /// The row's version or 0.
+    pub(crate) version: Version,
+    /// What it does.
+    pub(crate) kind: ChangeKind,
+}
+
+impl Entry {
+    /// An entry of no meaning, to fill arrays with. All zeroes, so that such arrays take no room in the library.
+    pub(crate) const NONE: Entry = Entry {
+        database: pg_sys::InvalidOid,
+        table: TableId(0),
+        key: KeyHash(0),
+        version: Version::NONE,
+        kind: ChangeKind::Versioned,
+    };
+
+    /// The change as the feed tells it.
+    pub(crate) fn change(&self) -> Change {
+        Change { table: self.table, key: self.key, version: self.version, kind: self.kind }
+    }
+}
+
+/// Keeps what every committer writes apart from what others read.
+#[repr(C, align(128))]
+struct OwnCacheLine<T>(T);
+
+/// What lies in shared memory; `size` entries follow it.
+#[repr(C)]
+struct Shared {
+    abi: u64,
+    size: u64,
+    epoch: u64,
+    clock: OwnCacheLine<AtomicI64>,
+    head: OwnCacheLine<AtomicU64>,
+    listeners: OwnCacheLine<Listeners>,
+}
+
+/// What a read found.
+pub(crate) enum Read {
+    /// So many changes were copied; 0 when there is nothing new.
+    Copied(usize),
+    /// The changes asked for were overwritten, or are of a position that never was.
+    Lapped,
+}
+
+/// The process-local pointers into shared memory, set before the first backend is forked.
+static SHARED: AtomicPtr<Shared> = AtomicPtr::new(null_mut());
+static LOCK: AtomicPtr<pg_sys::LWLock> = AtomicPtr::new(null_mut());
+
+// Postgres' functions without pgrx's guard, for the commit callback: none of them raises an error there.
+unsafe extern "C-unwind" {
+    fn LWLockAcquire(lock: *mut pg_sys::LWLock, mode: pg_sys::LWLockMode::Type) -> bool;
+    fn LWLockRelease(lock: *mut pg_sys::LWLock);
+}
+
+/// Whether the library was preloaded, so that there is a ring.
+pub(crate) fn is_preloaded() -> bool {
+    shared().is_some()
+}
+
+/// The clock that all backends share.
+pub(crate) fn clock() -> Option<&'static AtomicI64> {
+    shared().map(|shared| &shared.clock.0)
+}
+
+/// The random number of this memory; below 2^53.
+pub(crate) fn epoch() -> Option<u64> {
+    shared().map(|shared| shared.epoch)
+}
+
+/// How many changes the ring has taken; 0 without a ring.
+pub(crate) fn head() -> u64 {
+    shared().map_or(0, |shared| shared.head.0.load(Acquire))
+}
+
+/// The first position that the ring still holds.
+pub(crate) fn tail() -> u64 {
+    shared().map_or(0, |shared| shared.head.0.load(Acquire).saturating_sub(shared.size))
+}
+
+/// How many changes the ring holds; 0 without a ring.
+pub(crate) fn size() -> u64 {
+    shared().map_or(0, |shared| shared.size)
+}
+
+/// Those who wait for changes.
+fn listeners() -> Option<&'static Listeners> {
+    shared().map(|shared| &shared.listeners.0)
+}
+
+fn shared() -> Option<&'static Shared> {
+    // SAFETY: either null or the start of the segment, which stays mapped as long as the process lives; what is not
+    // atomic in it was written before the pointer was.
+    unsafe { SHARED.load(Relaxed).as_ref() }
+}
+
+/// Publishes changes and wakes one listener. Called from the commit callback: it neither allocates nor fails.
+pub(crate) fn publish(entries: &[Entry]) {
+    let Some(shared) = shared() else { return };
+    write(shared, |head| {
+        let mut position = head;
+        for run in entries.chunks(shared.size as usize) {
+            shared.copy_in(position, run);
+            position += run.len() as u64;
+        }
+        position
+    });
+}
+
+/// Makes every reader find itself overrun: for a commit that changed more tables than can be told.
+pub(crate) fn publish_gap() {
+    let Some(shared) = shared() else { return };
+    write(shared, |head| {
+        // What the entries hold stays readable as changes, but a position from before is further back than they go.
+        head + shared.size + 1
+    });
+}
+
+fn write(shared: &'static Shared, fill: impl FnOnce(u64) -> u64) {
+    let lock = LOCK.load(Relaxed);
+    // SAFETY: `lock` is our tranche's lock, set together with SHARED. LWLockAcquire fails only when the backend holds
+    // 200 locks; between acquire and release nothing here can fail.
+    unsafe {
+        LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+        let head = shared.head.0.load(Relaxed);
+        shared.head.0.store(fill(head), Release);
+        LWLockRelease(lock);
+    }
+    // Pairs with the fence in `Listener::arm`: either we see its bit, or it sees the new head.
+    fence(SeqCst);
+    shared.listeners.0.wake(1);
+}
+
+/// Copies the changes from `position` on into `into`, at most [`READ_MAX`].
+pub(crate) fn read(position: u64, into: &mut [Entry; READ_MAX]) -> Read {
+    let Some(shared) = shared() else { return Read::Lapped };
+    if shared.head.0.load(Acquire) == position {
+        return Read::Copied(0);
+    }
+    let lock = LOCK.load(Relaxed);
+    // SAFETY: as in `write`; the lock keeps committers out while entries are copied.
+    unsafe {
+        LWLockAcquire(lock, pg_sys::LWLockMode::LW_SHARED);
+        let head = shared.head.0.load(Relaxed);
+        let found = if position > head || head - position > shared.size {
+            Read::Lapped
+        } else {
+            let count = ((head - position) as usize).min(READ_MAX);
+            shared.copy_out(position, &mut into[..count]);
+            Read::Copied(count)
+        };
+        LWLockRelease(lock);
+        found
+    }
+}
+
+impl Shared {
+    fn entries(&self) -> *mut Entry {
+        // SAFETY: `request_memory` asked for `size` entries after the header.
+        unsafe { (&raw const *self).add(1).cast::<Entry>().cast_mut() }
+    }
+
+    /// The entries as two runs: how many fit from `position` to the end of the memory.
+    fn split(&self, position: u64, count: usize) -> (usize, usize) {
+        let place = (position % self.size) as usize;
+        (place, count.min(self.size as usize - place))
+    }
+
+    /// To be called under the exclusive lock, with at most `size` entries.
+    fn copy_in(&self, position: u64, entries: &[Entry]) {
+        let (place, first) = self.split(position, entries.len());
+        // SAFETY: both runs lie within the ring's `size` entries, and the lock makes us their only user.
+        unsafe {
+            self.entries().add(place).copy_from_nonoverlapping(entries.as_ptr(), first);
+            self.entries().copy_from_nonoverlapping(entries[first..].as_ptr(), entries.len() - first);
+        }
+    }
+
+    /// To be called under the lock, with at most `size` entries.
+    fn copy_out(&self, position: u64, into: &mut [Entry]) {
+        let (place, first) = self.split(position, into.len());
+        // SAFETY: both runs lie within the ring's `size` entries, which nobody writes while we hold the lock.
+        unsafe {
+            self.entries().add(place).copy_to_nonoverlapping(into.as_mut_ptr(), first);
+            self.entries().copy_to_nonoverlapping(into[first..].as_mut_ptr(), into.len() - first);
+        }
+    }
+}
+
+/// Chains the hooks that make shared memory; to be called from `_PG_init` while libraries are preloaded.
+pub(crate) fn install_hooks() {
+    // SAFETY: `_PG_init` runs once, in the postmaster, before any other thread or process of it.
+    unsafe {
+        PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
+        pg_sys::shmem_request_hook = Some(request_memory);
+        PREVIOUS_STARTUP = pg_sys::shmem_startup_hook;
+        pg_sys::shmem_startup_hook = Some(make_memory);
+    }
+}
+
+static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
+static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
+
+fn memory_size() -> usize {
+    size_of::<Shared>() + settings::ring_size() as usize * size_of::<Entry>()
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn request_memory() {
+    // SAFETY: Postgres calls this hook at the one time when shared memory and locks may be asked for.
+    unsafe {
+        if let Some(previous) = PREVIOUS_REQUEST {
+            previous();
+        }
+        pg_sys::RequestAddinShmemSpace(memory_size());
+        pg_sys::RequestNamedLWLockTranche(NAME.as_ptr(), 1);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn make_memory() {
+    // The lock that Postgres documents for this hook.
+    const ADDIN_SHMEM_INIT_LOCK: usize = 21;
+    // SAFETY: Postgres calls this hook when shared memory is there, at start-up and after each crash. The memory asked
+    // for is ours alone, aligned to a cache line at least, and not used by anybody before this hook returns.
+    unsafe {
+        if let Some(previous) = PREVIOUS_STARTUP {
+            previous();
+        }
+        let init_lock = &raw mut (*pg_sys::MainLWLockArray.add(ADDIN_SHMEM_INIT_LOCK)).lock;
+        pg_sys::LWLockAcquire(init_lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+        let mut found = false;
+        let shared = pg_sys::ShmemInitStruct(NAME.as_ptr(), memory_size(), &mut found).cast::<Shared>();
+        if !found {
+            shared.cast::<u8>().write_bytes(0, size_of::<Shared>());
+            (*shared).abi = ABI;
+            (*shared).size = u64::from(settings::ring_size());
+            (*shared).epoch = random_epoch();
+            (*shared).listeners.0.set_max(settings::max_listeners());
+        }
+        pg_sys::LWLockRelease(init_lock);
+        if (*shared).abi != ABI {
+            pgrx::error!("cache_sync found shared memory of another build of the library; restart the server");
+        }
+        LOCK.store(&raw mut (*pg_sys::GetNamedLWLockTranche(NAME.as_ptr())).lock, Relaxed);
+        SHARED.store(shared, Relaxed);
+    }
+}
+
+fn random_epoch() -> u64 {
+    let mut bytes = [0; 8];
+    // SAFETY: pg_strong_random fills as many bytes as it is told.
+    if !unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) } {
+        pgrx::error!("cache_sync could not draw a random epoch");
+    }
+    u64::from_ne_bytes(bytes) >> (u64::BITS - EPOCH_BITS)
+}

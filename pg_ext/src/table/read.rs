@@ -1,0 +1,156 @@
+//! Reads what there is to know of an attached table.
+
+use super::{Field, Table};
+use crate::catalog::{self, Attached, Locked, Secret};
+use crate::key::{KeyColumn, KeyKind};
+use cache_sync_core::key::HashKey;
+use cache_sync_core::number::TableId;
+use pgrx::pg_sys;
+use std::ffi::{CStr, CString};
+
+/// Reads table `id`, whose triggers `relation` carries, and says whether the result may be kept.
+///
+/// A table that the extension's tables do not mention, because it is being detached or the row triggers were left
+/// behind, comes without key and fields.
+///
+/// # Safety
+/// The relation must be open.
+pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Option<Secret>) -> (Table, bool) {
+    // SAFETY: the caller vouches for the relation.
+    let (relid, key) = unsafe { ((*relation).rd_id, primary_key(relation)) };
+    let row = catalog::attached(Some(id), Locked::GiveUp).map(|rows| rows.first().copied());
+    let fields = catalog::fields(id, Locked::GiveUp);
+    let is_certain = secret.is_some() && row.is_some() && fields.is_some();
+    let attached = row.flatten();
+    // A plain table may have a column of that name, which then means nothing to us.
+    let own_column = |name, type_oid| match &attached {
+        Some(attached) if !attached.versioned => 0,
+        // SAFETY: as above.
+        _ => unsafe { own_column(relation, name, type_oid) },
+    };
+    let version_attnum = own_column(c"cs_version", pg_sys::INT8OID);
+    let clock_attnum = own_column(c"cs_clock", pg_sys::BYTEAOID);
+    let key = if attached.is_some() && secret.is_some() { key } else { Vec::new() };
+    let last_noted_attnum = key.iter().map(|column| column.attnum).max().unwrap_or(0).max(version_attnum);
+    let fields = match (&attached, fields) {
+        // SAFETY: as above.
+        (Some(attached), Some(rows)) => unsafe { match_fields(relation, attached, &rows) },
+        _ => Vec::new(),
+    };
+    let table = Table {
+        id,
+        relid,
+        key,
+        version_attnum,
+        clock_attnum,
+        versioned: attached.is_some_and(|attached| attached.versioned),
+        fields,
+        last_noted_attnum,
+        hash_key: secret.map_or(HashKey([0; 16]), |secret| secret.key),
+    };
+    (table, is_certain)
+}
+
+/// The columns of the primary key; empty when there is none or one column is of a type that cannot be hashed.
+///
+/// A partition's primary key is part of the attached table's and has the same columns in the same order.
+///
+/// # Safety
+/// The relation must be open.
+unsafe fn primary_key(relation: pg_sys::Relation) -> Vec<KeyColumn> {
+    // SAFETY: the relation is open, so its list of indexes may be asked for; a row of pg_index stays pinned until it
+    // is released, and `indkey` has as many numbers as the index has columns, the key columns first.
+    unsafe {
+        pg_sys::list_free(pg_sys::RelationGetIndexList(relation));
+        let index = (*relation).rd_pkindex;
+        if index == pg_sys::InvalidOid {
+            return Vec::new();
+        }
+        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::INDEXRELID as i32, pg_sys::Datum::from(index));
+        if row.is_null() {
+            return Vec::new();
+        }
+        let index = pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_index>();
+        let attnums = (*index).indkey.values.as_slice((*index).indnkeyatts as usize).to_vec();
+        pg_sys::ReleaseSysCache(row);
+        let column = |attnum: i16| {
+            let kind = KeyKind::of(column_type((*relation).rd_att, attnum)?)?;
+            Some(KeyColumn { attnum, kind })
+        };
+        attnums.into_iter().map(column).collect::<Option<_>>().unwrap_or_default()
+    }
+}
+
+/// # Safety
+/// The descriptor must be that of an open relation.
+unsafe fn column_type(descriptor: pg_sys::TupleDesc, attnum: i16) -> Option<pg_sys::Oid> {
+    // SAFETY: the caller vouches for the descriptor, and the number is checked against its columns.
+    unsafe {
+        (attnum >= 1 && i32::from(attnum) <= (*descriptor).natts)
+            .then(|| (*column(descriptor, i32::from(attnum) - 1)).atttypid)
+    }
+}
+
+/// The column in a place, counted from 0.
+///
+/// # Safety
+/// The descriptor must have that many columns.
+unsafe fn column(descriptor: pg_sys::TupleDesc, place: i32) -> *const pg_sys::FormData_pg_attribute {
+    // SAFETY: the caller vouches for the place.
+    #[cfg(feature = "pg18")]
+    return unsafe { pg_sys::TupleDescAttr(descriptor, place) };
+    // SAFETY: as above.
+    #[cfg(not(feature = "pg18"))]
+    return unsafe { (*descriptor).attrs.as_ptr().add(place as usize) };
+}
+
+/// The number of a column that `attach` added, or 0.
+///
+/// # Safety
+/// The relation must be open.
+unsafe fn own_column(relation: pg_sys::Relation, name: &CStr, type_oid: pg_sys::Oid) -> i16 {
+    // SAFETY: the caller vouches for the relation.
+    unsafe {
+        let attnum = attnum(relation, name);
+        if column_type((*relation).rd_att, attnum) == Some(type_oid) { attnum } else { 0 }
+    }
+}
+
+/// The number of a column, or 0.
+///
+/// # Safety
+/// The relation must be open.
+unsafe fn attnum(relation: pg_sys::Relation, name: &CStr) -> i16 {
+    // SAFETY: the caller vouches for the relation, and the numbers asked for are those of its columns.
+    unsafe {
+        let descriptor = (*relation).rd_att;
+        (0..(*descriptor).natts)
+            .map(|place| &*column(descriptor, place))
+            .find(|column| !column.attisdropped && CStr::from_ptr(column.attname.data.as_ptr()) == name)
+            .map_or(0, |column| column.attnum)
+    }
+}
+
+/// The fields that the relation has. Their columns are known by number in the attached table, or by name after it was
+/// restored and so has another oid; a partition has them by name.
+///
+/// # Safety
+/// The relation must be open.
+unsafe fn match_fields(relation: pg_sys::Relation, attached: &Attached, rows: &[catalog::FieldRow]) -> Vec<Field> {
+    let is_matched = attached.relid == attached.matched_relid;
+    rows.iter()
+        .filter_map(|row| {
+            // SAFETY: get_attname looks the column up and returns null for one that is not there, else a new string.
+            let name = unsafe {
+                match is_matched.then(|| pg_sys::get_attname(attached.relid, row.attnum, true)) {
+                    Some(name) if name.is_null() => return None,
+                    Some(name) => CStr::from_ptr(name).to_owned(),
+                    None => CString::new(row.name.as_str()).ok()?,
+                }
+            };
+            // SAFETY: the caller vouches for the relation.
+            let attnum = unsafe { attnum(relation, &name) };
+            (attnum != 0).then_some(Field { id: row.id, attnum, rule: row.rule })
+        })
+        .collect()
+}

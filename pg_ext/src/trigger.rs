@@ -1,0 +1,150 @@
+//! The triggers that note what changes: `note_change` after each row, `note_truncate` after TRUNCATE, and `note_setup`
+//! on the extension's own tables.
+//!
+//! `note_change` runs once per changed row, so it reads no more than the key's columns and the version, and nothing at
+//! all once the whole table counts as changed.
+
+use crate::failure::{Failure, sql_functions};
+use crate::pending;
+use crate::table::{self, Table};
+use cache_sync_core::number::{KeyHash, TableId};
+use cache_sync_core::wire::ChangeKind;
+use pgrx::pg_sys;
+
+sql_functions! {
+    /// AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW; argument 0: the table's number.
+    fn note_change / pg_finfo_note_change(fcinfo) {
+        // SAFETY: Postgres calls this function with a call it has filled in.
+        let (data, id) = unsafe { called_by_trigger(fcinfo)? };
+        if !pending::is_flushed(id) {
+            // SAFETY: the data of a trigger, which is fired after a row changed.
+            unsafe { note(data, id) };
+        }
+        Ok(pg_sys::Datum::from(0))
+    }
+
+    /// AFTER TRUNCATE FOR EACH STATEMENT; argument 0: the table's number.
+    fn note_truncate / pg_finfo_note_truncate(fcinfo) {
+        // SAFETY: Postgres calls this function with a call it has filled in.
+        let (_, id) = unsafe { called_by_trigger(fcinfo)? };
+        pending::flush(id);
+        Ok(pg_sys::Datum::from(0))
+    }
+
+    /// AFTER any change FOR EACH STATEMENT of the extension's own tables: tells every backend to read them again.
+    fn note_setup / pg_finfo_note_setup(fcinfo) {
+        // SAFETY: Postgres calls this function with a call it has filled in; a trigger's relation is open.
+        unsafe { pg_sys::CacheInvalidateRelcache((*trigger_data(fcinfo)?).tg_relation) };
+        Ok(pg_sys::Datum::from(0))
+    }
+}
+
+/// # Safety
+/// `fcinfo` must be what Postgres called a function with.
+unsafe fn trigger_data(fcinfo: pg_sys::FunctionCallInfo) -> Result<*const pg_sys::TriggerData, Failure> {
+    // SAFETY: the caller vouches for `fcinfo`; a context that is not null is a node and says which.
+    unsafe {
+        let context = (*fcinfo).context;
+        if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
+            return Err(Failure::new(b"39P01", "this function can only be called by a trigger of cache_sync"));
+        }
+        Ok(context.cast())
+    }
+}
+
+/// # Safety
+/// `fcinfo` must be what Postgres called a function with.
+unsafe fn called_by_trigger(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<(*const pg_sys::TriggerData, TableId), Failure> {
+    // SAFETY: the caller vouches for `fcinfo`, and a trigger's data names its trigger.
+    unsafe {
+        let data = trigger_data(fcinfo)?;
+        let id = table::id_of((*data).tg_trigger).ok_or_else(|| {
+            Failure::new(b"39P01", "a trigger of cache_sync lacks its argument")
+                .hint("Triggers of cache_sync are made by cache_sync.attach() only.")
+        })?;
+        Ok((data, id))
+    }
+}
+
+/// # Safety
+/// `data` must be that of a trigger fired after a row changed.
+unsafe fn note(data: *const pg_sys::TriggerData, id: TableId) {
+    // SAFETY: such a trigger's data has its relation open, and the slots of the rows that its event has: the new row of
+    // an INSERT and the old one of an UPDATE or DELETE in `tg_trigslot`, the new one of an UPDATE in `tg_newslot`.
+    unsafe {
+        let table = table::of((*data).tg_relation, id);
+        // A trigger that somebody made FOR EACH STATEMENT has no row.
+        if table.key.is_empty() || (*data).tg_trigslot.is_null() {
+            return pending::flush(id);
+        }
+        let row = Row::new((*data).tg_trigslot, &table);
+        if (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK != pg_sys::TRIGGER_EVENT_UPDATE {
+            return pending::note(id, row.key(), row.version(), ChangeKind::Unversioned);
+        }
+        let new = Row::new((*data).tg_newslot, &table);
+        let key = new.key();
+        if row.has_same_key(&new) {
+            return pending::note(id, key, new.version(), ChangeKind::Versioned);
+        }
+        let old_key = row.key();
+        if old_key == key {
+            return pending::note(id, key, new.version(), ChangeKind::Versioned);
+        }
+        pending::note(id, old_key, row.version(), ChangeKind::Unversioned);
+        pending::note(id, key, new.version(), ChangeKind::Unversioned);
+    }
+}
+
+/// A row in a slot, taken apart as far as is needed.
+struct Row<'a> {
+    values: *const pg_sys::Datum,
+    nulls: *const bool,
+    table: &'a Table,
+}
+
+impl<'a> Row<'a> {
+    /// # Safety
+    /// The slot must hold a row of the table, and outlive this.
+    #[inline]
+    unsafe fn new(slot: *mut pg_sys::TupleTableSlot, table: &'a Table) -> Row<'a> {
+        // SAFETY: the caller vouches for the slot; the columns asked for are there, because the table was read anew if
+        // it has changed since.
+        unsafe {
+            if (*slot).tts_nvalid < table.last_noted_attnum {
+                pg_sys::slot_getsomeattrs_int(slot, i32::from(table.last_noted_attnum));
+            }
+            Row { values: (*slot).tts_values, nulls: (*slot).tts_isnull, table }
+        }
+    }
+
+    #[inline]
+    fn value(&self, attnum: i16) -> pg_sys::Datum {
+        // SAFETY: `new` had the slot taken apart up to the last column that is asked for.
+        unsafe { *self.values.add(attnum as usize - 1) }
+    }
+
+    #[inline]
+    fn key(&self) -> KeyHash {
+        // SAFETY: columns of a primary key hold values of their type and no nulls.
+        unsafe { self.table.hash(|_, column| self.value(column.attnum)) }
+    }
+
+    /// Whether the keys are the same as far as that can be seen without hashing them.
+    #[inline]
+    fn has_same_key(&self, other: &Row<'_>) -> bool {
+        let is_same = |attnum: i16| self.value(attnum) == other.value(attnum);
+        self.table.key.iter().all(|column| column.kind.is_by_value() && is_same(column.attnum))
+    }
+
+    #[inline]
+    fn version(&self) -> Option<i64> {
+        let attnum = self.table.version_attnum;
+        // SAFETY: as in `value`.
+        if attnum == 0 || unsafe { *self.nulls.add(attnum as usize - 1) } {
+            return None;
+        }
+        Some(self.value(attnum).value() as i64)
+    }
+}
