@@ -121,7 +121,626 @@ ALTER TABLE @extschema@.secret ENABLE ALWAYS TRIGGER note_setup;
 
 -- ---- attach, detach, rules ---------------------------------------------------------------------------------------
 
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'cache_sync_user') THEN
+        CREATE ROLE cache_sync_user NOLOGIN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'cache_sync_admin') THEN
+        CREATE ROLE cache_sync_admin NOLOGIN IN ROLE cache_sync_user;
+    END IF;
+END
+$$;
+
+-- The type under a domain, or the type itself.
+CREATE FUNCTION @extschema@.base_type(type oid) RETURNS oid
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE base AS (
+        SELECT t.oid, t.typtype, t.typbasetype FROM pg_type t WHERE t.oid = base_type.type
+        UNION ALL
+        SELECT t.oid, t.typtype, t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.typbasetype WHERE b.typtype = 'd'
+    )
+    SELECT b.oid FROM base b WHERE b.typtype <> 'd'
+$$;
+
+-- How a key column of this type is hashed; null for types whose equal values may differ in their bytes.
+CREATE FUNCTION @extschema@.key_kind(type oid) RETURNS text
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE
+        WHEN t.typtype = 'e' THEN 'enum'
+        WHEN t.oid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'int'
+        WHEN t.oid IN ('text'::regtype, 'varchar'::regtype) THEN 'text'
+        WHEN t.oid = 'bytea'::regtype THEN 'bytes'
+        WHEN t.oid = 'uuid'::regtype THEN 'uuid'
+        WHEN t.oid = 'bool'::regtype THEN 'bool'
+        WHEN t.oid = 'date'::regtype THEN 'date'
+        WHEN t.oid IN ('timestamp'::regtype, 'timestamptz'::regtype) THEN 'timestamp'
+    END
+    FROM pg_type t WHERE t.oid = @extschema@.base_type(key_kind.type)
+$$;
+
+-- The columns of the primary key, in its order.
+CREATE FUNCTION @extschema@.key_columns(tbl regclass) RETURNS TABLE (ord bigint, attnum smallint)
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT k.ord, k.attnum
+    FROM pg_index i, unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, ord)
+    WHERE i.indrelid = key_columns.tbl AND i.indisprimary AND k.ord <= i.indnkeyatts
+$$;
+
+-- The columns that are fields: all but those of the key and our own.
+CREATE FUNCTION @extschema@.field_columns(tbl regclass) RETURNS SETOF pg_attribute
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT a.* FROM pg_attribute a
+    WHERE a.attrelid = field_columns.tbl AND a.attnum > 0 AND NOT a.attisdropped
+      AND a.attname NOT IN ('cs_version', 'cs_clock')
+      AND a.attnum NOT IN (SELECT k.attnum FROM @extschema@.key_columns(field_columns.tbl) k)
+$$;
+
+-- The table and all its partitions.
+CREATE FUNCTION @extschema@.relations(tbl regclass) RETURNS TABLE (relid regclass)
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT relations.tbl UNION SELECT t.relid FROM pg_partition_tree(relations.tbl) t
+$$;
+
+-- The word of a rule, '"add"' or '{"rule": "add"}', once it is sure that it may stand on a column of this type.
+CREATE FUNCTION @extschema@.check_rule(rule jsonb, type oid, versioned boolean, field name) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    word text := CASE jsonb_typeof(rule) WHEN 'string' THEN rule #>> '{}' WHEN 'object' THEN rule ->> 'rule' END;
+    base oid := @extschema@.base_type(type);
+    shown text := format_type(type, NULL);
+BEGIN
+    IF word IS NULL OR word NOT IN ('lww', 'arrival', 'add', 'max', 'min')
+        OR (jsonb_typeof(rule) = 'object' AND rule - 'rule' <> '{}') THEN
+        RAISE EXCEPTION 'there is no rule % (field "%")', coalesce(rule::text, 'null'), field
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'The rules are "lww", "arrival", "add", "max" and "min".';
+    ELSIF word = 'lww' AND NOT versioned THEN
+        RAISE EXCEPTION 'the rule lww of field "%" needs a versioned table', field
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Attach the table with versioned => true, or take "arrival".';
+    ELSIF word = 'add' AND base IN ('real'::regtype, 'double precision'::regtype) THEN
+        RAISE EXCEPTION 'the rule add cannot stand on field "%" of type %', field, shown
+            USING ERRCODE = 'datatype_mismatch', DETAIL = 'A sum of floats depends on the order of the additions.',
+                  HINT = 'Make the column numeric.';
+    ELSIF word = 'add' AND base NOT IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype,
+                                        'interval'::regtype) THEN
+        RAISE EXCEPTION 'the rule add cannot stand on field "%" of type %', field, shown
+            USING ERRCODE = 'datatype_mismatch', HINT = 'It needs an integer, a numeric or an interval.';
+    ELSIF word IN ('max', 'min') THEN
+        BEGIN
+            EXECUTE format('SELECT greatest(NULL::%1$s, NULL::%1$s)', shown);
+        EXCEPTION WHEN undefined_function THEN
+            RAISE EXCEPTION 'the rule % cannot stand on field "%" of type %', word, field, shown
+                USING ERRCODE = 'datatype_mismatch', HINT = 'It needs a type with an order.';
+        END;
+    END IF;
+    RETURN word;
+END
+$$;
+
+-- Where fields and columns no longer agree: a field without column, a column without field, another name or number.
+-- In the same table (same oid) a field is its number, and follows a rename; in a restored one (another oid) it is its
+-- name.
+CREATE FUNCTION @extschema@.field_drift(table_id integer)
+    RETURNS TABLE (field_id smallint, attnum smallint, name name)
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    WITH t AS (SELECT a.*, a.rel_oid = a.tbl::oid AS same FROM @extschema@.attached a WHERE a.table_id = field_drift.table_id),
+    c AS (SELECT c.attnum, c.attname, CASE WHEN t.same THEN c.attnum::text ELSE c.attname::text END AS link
+          FROM t, @extschema@.field_columns(t.tbl) c),
+    f AS (SELECT f.*, CASE WHEN t.same THEN f.attnum::text ELSE f.name::text END AS link
+          FROM t JOIN @extschema@.field f USING (table_id) WHERE NOT f.dropped)
+    SELECT f.field_id, c.attnum, c.attname
+    FROM c FULL JOIN f USING (link)
+    WHERE f.field_id IS NULL OR c.attnum IS NULL OR f.attnum <> c.attnum OR f.name <> c.attname
+$$;
+
+-- Brings the fields up to date with the table's columns. A dropped field keeps its number, which is never used again.
+CREATE FUNCTION @extschema@.sync_fields(table_id integer) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    att @extschema@.attached;
+    drift record;
+BEGIN
+    SELECT a.* INTO att FROM @extschema@.attached a WHERE a.table_id = sync_fields.table_id;
+    IF NOT FOUND OR (att.rel_oid = att.tbl::oid AND NOT EXISTS (SELECT FROM @extschema@.field_drift(att.table_id))) THEN
+        RETURN;
+    END IF;
+    SELECT a.* INTO att FROM @extschema@.attached a WHERE a.table_id = att.table_id FOR UPDATE;
+    FOR drift IN SELECT d.* FROM @extschema@.field_drift(att.table_id) d ORDER BY d.attnum LOOP
+        IF drift.field_id IS NULL THEN
+            INSERT INTO @extschema@.field (table_id, field_id, attnum, name, rule)
+            SELECT att.table_id, coalesce(max(f.field_id), 0) + 1, drift.attnum, drift.name,
+                   CASE WHEN att.versioned THEN '"lww"' ELSE '"arrival"' END::jsonb
+            FROM @extschema@.field f WHERE f.table_id = att.table_id;
+        ELSIF drift.attnum IS NULL THEN
+            UPDATE @extschema@.field f SET dropped = true
+            WHERE f.table_id = att.table_id AND f.field_id = drift.field_id;
+        ELSE
+            UPDATE @extschema@.field f SET attnum = drift.attnum, name = drift.name
+            WHERE f.table_id = att.table_id AND f.field_id = drift.field_id;
+        END IF;
+    END LOOP;
+    UPDATE @extschema@.attached a SET rel_oid = a.tbl::oid
+    WHERE a.table_id = att.table_id AND a.rel_oid <> a.tbl::oid;
+END
+$$;
+
+-- What the library compiles statements from. Names and types that go into SQL texts come quoted and qualified.
+CREATE FUNCTION @extschema@.layout(tbl regclass) RETURNS jsonb
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    att @extschema@.attached;
+    fields jsonb;
+BEGIN
+    SELECT a.* INTO att FROM @extschema@.attached a WHERE a.tbl = layout.tbl;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005',
+            HINT = format('SELECT cache_sync.attach(%L); a partition is attached with its whole table.', tbl);
+    END IF;
+    PERFORM @extschema@.sync_fields(att.table_id);
+    PERFORM @extschema@.refuse_columns(att.tbl, att.versioned);
+    SELECT jsonb_agg(jsonb_build_object(
+        'id', f.field_id, 'name', a.attname, 'column', quote_ident(a.attname), 'type', a.atttypid::bigint,
+        'type_name', @extschema@.type_name(a.atttypid), 'declared', @extschema@.declared(a),
+        'change', CASE WHEN b.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'bigint'
+                       ELSE format_type(b.base, NULL) END,
+        'rule', @extschema@.check_rule(f.rule, a.atttypid, att.versioned OR a.attgenerated <> '', a.attname),
+        'generated', a.attgenerated <> '' OR a.attidentity = 'a',
+        'not_null', a.attnotnull,
+        'exact', CASE WHEN b.base IN ('text'::regtype, 'varchar'::regtype) THEN b.typmod = -1 AND f.rule #>> '{}' IN ('lww', 'arrival')
+                      WHEN b.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN true
+                      ELSE (b.base IN ('bool'::regtype, 'float8'::regtype) OR b.typtype = 'e') AND f.rule #>> '{}' IN ('lww', 'arrival')
+                 END) ORDER BY f.field_id)
+      INTO fields
+      FROM @extschema@.field f
+      JOIN pg_attribute a ON a.attrelid = att.tbl AND a.attnum = f.attnum
+      CROSS JOIN LATERAL (
+        SELECT t.oid AS base, t.typtype,
+               CASE WHEN t.oid = a.atttypid THEN a.atttypmod ELSE (SELECT d.typtypmod FROM pg_type d WHERE d.oid = a.atttypid) END AS typmod
+        FROM pg_type t WHERE t.oid = @extschema@.base_type(a.atttypid)) b
+     WHERE f.table_id = att.table_id AND NOT f.dropped;
+    RETURN jsonb_build_object(
+        'table_id', att.table_id, 'relation', att.tbl::text, 'versioned', att.versioned, 'fields', coalesce(fields, '[]'),
+        'key', (SELECT jsonb_agg(jsonb_build_object(
+                    'name', a.attname, 'column', quote_ident(a.attname), 'type', a.atttypid::bigint,
+                    'type_name', @extschema@.type_name(a.atttypid), 'kind', @extschema@.key_kind(a.atttypid),
+                    'declared', @extschema@.declared(a),
+                    'order', CASE WHEN a.attcollation <> 0 THEN ' COLLATE pg_catalog."C"' ELSE '' END) ORDER BY k.ord)
+                FROM @extschema@.key_columns(att.tbl) k
+                JOIN pg_attribute a ON a.attrelid = att.tbl AND a.attnum = k.attnum),
+        'identity', EXISTS (SELECT FROM @extschema@.key_columns(att.tbl) k
+                            JOIN pg_attribute a ON a.attrelid = att.tbl AND a.attnum = k.attnum
+                            WHERE a.attidentity = 'a'),
+        'coerced', EXISTS (SELECT FROM pg_attribute a
+                           WHERE a.attrelid = att.tbl AND a.attgenerated <> '' AND NOT a.attisdropped)
+                OR EXISTS (SELECT FROM pg_trigger t JOIN @extschema@.relations(att.tbl) r ON r.relid = t.tgrelid
+                           WHERE t.tgtype & 3 = 3 AND t.tgtype & 20 <> 0 AND t.tgenabled <> 'D'
+                             AND t.tgfoid <> '@extschema@.set_version'::regproc),
+        'relations', (SELECT jsonb_agg(r.relid::oid::bigint) FROM @extschema@.relations(att.tbl) r));
+END
+$$;
+
+-- A type by its name in the catalogs, qualified.
+CREATE FUNCTION @extschema@.type_name(type oid) RETURNS text
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(t.typname)
+    FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = type_name.type
+$$;
+
+-- A column's type with modifier and collation.
+CREATE FUNCTION @extschema@.declared(a pg_attribute) RETURNS text
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format_type(a.atttypid, a.atttypmod)
+        || coalesce((SELECT format(' COLLATE %I.%I', n.nspname, c.collname)
+                     FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace WHERE c.oid = a.attcollation), '')
+$$;
+
+-- What the SDK asks of a table; see docs/design.md.
+CREATE FUNCTION @extschema@.description(tbl regclass) RETURNS jsonb
+    LANGUAGE sql STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object(
+        'table_id', l -> 'table_id', 'schema', n.nspname, 'name', c.relname, 'versioned', l -> 'versioned',
+        'hash_key', encode(s.hash_key, 'hex'), 'epoch', @extschema@.epoch(), 'preloaded', @extschema@.is_preloaded(),
+        'key', (SELECT jsonb_agg(k - '{column,declared,order}'::text[] ORDER BY ord)
+                FROM jsonb_array_elements(l -> 'key') WITH ORDINALITY AS k (k, ord)),
+        'fields', (SELECT coalesce(jsonb_agg(f - '{column,declared,change,exact}'::text[] ORDER BY ord), '[]')
+                   FROM jsonb_array_elements(l -> 'fields') WITH ORDINALITY AS f (f, ord)))
+    FROM @extschema@.layout(description.tbl) l, @extschema@.secret s, pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = description.tbl
+$$;
+
+CREATE FUNCTION @extschema@.describe(tbl regclass) RETURNS jsonb
+    LANGUAGE c AS 'MODULE_PATHNAME', 'describe';
+
+-- Raises when the table's columns are not such that it can be attached.
+CREATE FUNCTION @extschema@.refuse_columns(tbl regclass, versioned boolean) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    col record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = tbl AND i.indisprimary) THEN
+        RAISE EXCEPTION '% has no primary key', tbl
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Add one: rows are known by their key.';
+    ELSIF EXISTS (SELECT FROM pg_index i WHERE i.indrelid = tbl AND i.indisprimary AND NOT i.indimmediate) THEN
+        RAISE EXCEPTION 'the primary key of % is deferrable', tbl
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'ON CONFLICT cannot use it; make it NOT DEFERRABLE.';
+    END IF;
+    FOR col IN
+        SELECT a.attname, a.atttypid, a.attcollation, l.collisdeterministic, k.attnum IS NOT NULL AS is_key, a.attgenerated
+        FROM pg_attribute a
+        LEFT JOIN @extschema@.key_columns(tbl) k ON k.attnum = a.attnum
+        LEFT JOIN pg_collation l ON l.oid = a.attcollation
+        WHERE a.attrelid = tbl AND a.attnum > 0 AND NOT a.attisdropped
+    LOOP
+        IF col.attname = '#' OR col.attname LIKE '@%' THEN
+            RAISE EXCEPTION 'the column "%" of % has a name that patches use for something else', col.attname, tbl
+                USING ERRCODE = 'invalid_name', HINT = 'Rename it: no "#", and no "@" at the beginning.';
+        ELSIF versioned AND ((col.attname = 'cs_version' AND col.atttypid <> 'int8'::regtype)
+                             OR (col.attname = 'cs_clock' AND col.atttypid <> 'bytea'::regtype)) THEN
+            RAISE EXCEPTION 'the column % of % is of type %', col.attname, tbl, format_type(col.atttypid, NULL)
+                USING ERRCODE = 'datatype_mismatch', HINT = 'A versioned table needs this name for itself: rename yours.';
+        ELSIF NOT col.is_key THEN
+            CONTINUE;
+        ELSIF col.attname IN ('cs_version', 'cs_clock') THEN
+            RAISE EXCEPTION 'the key of % contains %', tbl, col.attname
+                USING ERRCODE = 'invalid_name', HINT = 'A versioned table needs this name for itself: rename yours.';
+        ELSIF @extschema@.key_kind(col.atttypid) IS NULL THEN
+            RAISE EXCEPTION 'the key column "%" of % is of type %, which cannot be part of a key', col.attname, tbl,
+                format_type(col.atttypid, NULL)
+                USING ERRCODE = 'feature_not_supported',
+                      DETAIL = 'Values of this type may be equal without being the same to the byte.',
+                      HINT = 'Keys may be integers, text, varchar, uuid, bytea, boolean, date, timestamp, timestamptz and enums.';
+        ELSIF NOT col.collisdeterministic THEN
+            RAISE EXCEPTION 'the key column "%" of % has a nondeterministic collation', col.attname, tbl
+                USING ERRCODE = 'feature_not_supported',
+                      DETAIL = 'Values may be equal without being the same to the byte.',
+                      HINT = 'Give the column a deterministic collation.';
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- Raises when the table is not such that it can be attached.
+CREATE FUNCTION @extschema@.refuse_table(tbl regclass, versioned boolean, tags name[]) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    rel pg_class;
+    missing name;
+BEGIN
+    SELECT c.* INTO rel FROM pg_class c WHERE c.oid = tbl;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no table with the oid %', tbl::oid USING ERRCODE = 'undefined_table';
+    ELSIF getdatabaseencoding() <> 'UTF8' THEN
+        RAISE EXCEPTION 'the database has the encoding %', getdatabaseencoding()
+            USING ERRCODE = 'feature_not_supported', HINT = 'cache_sync needs a database with the encoding UTF8.';
+    ELSIF rel.relkind NOT IN ('r', 'p') THEN
+        RAISE EXCEPTION '% is not a table', tbl
+            USING ERRCODE = 'wrong_object_type', HINT = 'Views and foreign tables cannot be attached; attach the table behind it.';
+    ELSIF rel.relnamespace IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, '@extschema@'::regnamespace,
+                               'information_schema'::regnamespace) THEN
+        RAISE EXCEPTION '% belongs to the system', tbl
+            USING ERRCODE = 'wrong_object_type', HINT = 'Attach tables of your own.';
+    ELSIF rel.relpersistence = 't' THEN
+        RAISE EXCEPTION '% is a temporary table', tbl
+            USING ERRCODE = 'wrong_object_type', HINT = 'Nobody else sees its rows: there is nothing to keep in step.';
+    ELSIF rel.relispartition THEN
+        RAISE EXCEPTION '% is a partition', tbl
+            USING ERRCODE = 'wrong_object_type',
+                  HINT = format('Attach the whole table: SELECT cache_sync.attach(%L).', pg_partition_root(tbl));
+    ELSIF rel.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE tbl IN (i.inhrelid, i.inhparent)) THEN
+        RAISE EXCEPTION '% inherits, or is inherited from', tbl
+            USING ERRCODE = 'wrong_object_type', HINT = 'A key does not identify one row there; use declarative partitioning.';
+    ELSIF EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = tbl AND r.ev_type IN ('2', '3', '4')) THEN
+        RAISE EXCEPTION '% has rules that rewrite writes', tbl
+            USING ERRCODE = 'feature_not_supported', HINT = 'Use triggers.';
+    END IF;
+    PERFORM @extschema@.refuse_columns(tbl, versioned);
+    SELECT t INTO missing FROM unnest(tags) t
+    WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = tbl AND a.attname = t AND a.attnum > 0
+                      AND NOT a.attisdropped) OR t IS NULL LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% has no column "%" for a tag', tbl, missing USING ERRCODE = 'undefined_column';
+    END IF;
+END
+$$;
+
+-- Three notes in our tables on behalf of a table's owner, who has no rights on them: the first of each pair checks that
+-- the caller owns the table and runs the second as owner of the extension.
+CREATE FUNCTION @extschema@.record_attached(tbl regclass, facts jsonb) RETURNS jsonb
+    LANGUAGE c AS 'MODULE_PATHNAME', 'record_attached';
+CREATE FUNCTION @extschema@.record_detached(tbl regclass, facts jsonb) RETURNS jsonb
+    LANGUAGE c AS 'MODULE_PATHNAME', 'record_detached';
+CREATE FUNCTION @extschema@.record_rule(tbl regclass, facts jsonb) RETURNS jsonb
+    LANGUAGE c AS 'MODULE_PATHNAME', 'record_rule';
+
+CREATE FUNCTION @extschema@.write_attached(tbl regclass, facts jsonb) RETURNS jsonb
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    id integer;
+    rule record;
+BEGIN
+    -- Tables that were dropped while attached: their oid may come back.
+    DELETE FROM @extschema@.attached a WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = a.tbl);
+    INSERT INTO @extschema@.attached (tbl, rel_oid, versioned, tags, default_ttl)
+    VALUES (tbl, tbl, (facts ->> 'versioned')::boolean,
+            ARRAY(SELECT t::name FROM jsonb_array_elements_text(facts -> 'tags') t), (facts ->> 'default_ttl')::interval)
+    RETURNING table_id INTO id;
+    PERFORM @extschema@.sync_fields(id);
+    FOR rule IN SELECT r.key, r.value FROM jsonb_each(facts -> 'rules') r LOOP
+        PERFORM @extschema@.write_rule(tbl, jsonb_build_object('field', rule.key, 'rule', rule.value));
+    END LOOP;
+    RETURN to_jsonb(id);
+END
+$$;
+
+CREATE FUNCTION @extschema@.write_detached(tbl regclass, facts jsonb) RETURNS jsonb
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM @extschema@.attached a WHERE a.tbl = write_detached.tbl;
+    RETURN to_jsonb(FOUND);
+END
+$$;
+
+CREATE FUNCTION @extschema@.write_rule(tbl regclass, facts jsonb) RETURNS jsonb
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    att @extschema@.attached;
+    col pg_attribute;
+    word text;
+BEGIN
+    SELECT a.* INTO att FROM @extschema@.attached a WHERE a.tbl = write_rule.tbl;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';
+    END IF;
+    PERFORM @extschema@.sync_fields(att.table_id);
+    SELECT c.* INTO col FROM @extschema@.field_columns(att.tbl) c WHERE c.attname = facts ->> 'field';
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '% has no field "%"', tbl, facts ->> 'field'
+            USING ERRCODE = 'undefined_column', HINT = 'Fields are the columns that are not part of the key.';
+    ELSIF col.attgenerated <> '' THEN
+        RAISE EXCEPTION 'the field "%" of % is generated and takes no rule', col.attname, tbl
+            USING ERRCODE = 'wrong_object_type';
+    END IF;
+    word := @extschema@.check_rule(facts -> 'rule', col.atttypid, att.versioned, col.attname);
+    UPDATE @extschema@.field f SET rule = to_jsonb(word)
+    WHERE f.table_id = att.table_id AND f.attnum = col.attnum AND NOT f.dropped;
+    RETURN to_jsonb(word);
+END
+$$;
+
+-- Makes every backend read anew what it knows of the table and its partitions.
+CREATE FUNCTION @extschema@.invalidate_table(tbl regclass) RETURNS void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'invalidate_table';
+
+CREATE FUNCTION @extschema@.create_triggers(tbl regclass, table_id integer, versioned boolean) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    event text;
+    part regclass;
+BEGIN
+    -- Row triggers of a partitioned table are cloned to its partitions, also to those that come later.
+    FOREACH event IN ARRAY ARRAY['insert', 'update', 'delete'] LOOP
+        EXECUTE format('CREATE TRIGGER cache_sync_%1$s AFTER %1$s ON %2$s FOR EACH ROW '
+                       'EXECUTE FUNCTION @extschema@.note_change(%3$L)', event, tbl, table_id);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER cache_sync_%s', tbl, event);
+    END LOOP;
+    IF versioned THEN
+        EXECUTE format('CREATE TRIGGER "~cache_sync_version" BEFORE UPDATE ON %s FOR EACH ROW '
+                       'EXECUTE FUNCTION @extschema@.set_version(%L)', tbl, table_id);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "~cache_sync_version"', tbl);
+    END IF;
+    FOR part IN SELECT r.relid FROM @extschema@.relations(tbl) r LOOP
+        EXECUTE format('CREATE TRIGGER cache_sync_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT '
+                       'EXECUTE FUNCTION @extschema@.note_truncate(%L)', part, table_id);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER cache_sync_truncate', part);
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION @extschema@.set_version() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'set_version';
+
+-- DDL here waits for whoever holds the table, and everybody else waits behind it.
+-- Without a SET clause of its own: what it sets lasts until its caller, which has one, ends.
+CREATE FUNCTION @extschema@.bound_lock_wait() RETURNS void
+    LANGUAGE sql AS $$
+    SELECT pg_catalog.set_config('lock_timeout', '5s', true)
+    WHERE pg_catalog.current_setting('lock_timeout') OPERATOR(pg_catalog.=) '0'
+$$;
+
+CREATE FUNCTION @extschema@.attach_table(
+    tbl regclass, versioned boolean, rules jsonb, tags name[], if_not_attached boolean, default_ttl interval)
+    RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    was boolean;
+    id integer;
+BEGIN
+    IF num_nulls(tbl, versioned, rules, tags, if_not_attached) > 0 THEN
+        RAISE EXCEPTION 'no argument of attach may be null' USING ERRCODE = 'null_value_not_allowed';
+    ELSIF jsonb_typeof(rules) <> 'object' THEN
+        RAISE EXCEPTION 'rules must be a JSON object' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'For example {"likes": "add"}.';
+    END IF;
+    SELECT a.versioned INTO was FROM @extschema@.attached a WHERE a.tbl = attach_table.tbl;
+    IF was IS NOT NULL THEN
+        IF NOT if_not_attached OR was <> versioned THEN
+            RAISE EXCEPTION '% is attached already, %', tbl, CASE WHEN was THEN 'versioned' ELSE 'plain' END
+                USING ERRCODE = 'duplicate_object', HINT = 'Detach it first, or use set_rule to change its rules.';
+        END IF;
+        RETURN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = tbl AND pg_has_role(c.relowner, 'USAGE')) THEN
+        RAISE EXCEPTION 'must be owner of table %', tbl USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    PERFORM @extschema@.refuse_table(tbl, versioned, tags);
+    PERFORM @extschema@.bound_lock_wait();
+    EXECUTE format('LOCK TABLE %s IN %s MODE', tbl,
+                   CASE WHEN versioned THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END);
+    PERFORM @extschema@.refuse_table(tbl, versioned, tags);
+    IF versioned THEN
+        EXECUTE format('ALTER TABLE %s ADD COLUMN IF NOT EXISTS cs_version bigint, '
+                       'ADD COLUMN IF NOT EXISTS cs_clock bytea', tbl);
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN cs_version SET DEFAULT @extschema@.hlc()', tbl);
+    END IF;
+    id := @extschema@.record_attached(tbl, jsonb_build_object(
+        'versioned', versioned, 'tags', to_jsonb(tags), 'rules', rules, 'default_ttl', default_ttl));
+    PERFORM @extschema@.create_triggers(tbl, id, versioned);
+    IF NOT @extschema@.is_preloaded() THEN
+        RAISE WARNING 'cache_sync is not preloaded: caches will not hear of changes'
+            USING HINT = 'Add cache_sync to shared_preload_libraries and restart the server.';
+    END IF;
+END
+$$;
+
+-- Attaches a table. It takes a lock that lets readers through (plain) or nobody (versioned), for an instant: nothing is
+-- rewritten. Versioned tables get two columns, both nullable, so that nothing breaks when the extension is dropped.
+CREATE FUNCTION @extschema@.attach(
+    tbl regclass, versioned boolean DEFAULT false, rules jsonb DEFAULT '{}', tags name[] DEFAULT '{}',
+    if_not_attached boolean DEFAULT false) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT @extschema@.attach_table(tbl, versioned, rules, tags, if_not_attached, NULL)
+$$;
+
+-- Takes back what attach did, and with drop_columns the two columns of a versioned table too.
+CREATE FUNCTION @extschema@.detach(tbl regclass, drop_columns boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    att @extschema@.attached;
+    part record;
+BEGIN
+    IF num_nulls(tbl, drop_columns) > 0 THEN
+        RAISE EXCEPTION 'no argument of detach may be null' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    SELECT a.* INTO att FROM @extschema@.attached a WHERE a.tbl = detach.tbl;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';
+    END IF;
+    PERFORM @extschema@.bound_lock_wait();
+    FOR part IN
+        SELECT t.tgname, t.tgrelid::regclass AS relid
+        FROM pg_trigger t JOIN @extschema@.relations(tbl) r ON r.relid = t.tgrelid
+        WHERE t.tgparentid = 0 AND t.tgfoid IN ('@extschema@.note_change'::regproc,
+            '@extschema@.note_truncate'::regproc, '@extschema@.set_version'::regproc)
+        ORDER BY t.tgrelid, t.tgname
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', part.tgname, part.relid);
+    END LOOP;
+    IF att.versioned AND drop_columns THEN
+        EXECUTE format('ALTER TABLE %s DROP COLUMN IF EXISTS cs_version, DROP COLUMN IF EXISTS cs_clock', tbl);
+    ELSIF att.versioned THEN
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN cs_version DROP DEFAULT', tbl);
+    END IF;
+    PERFORM @extschema@.record_detached(tbl, '{}');
+END
+$$;
+
+CREATE FUNCTION @extschema@.detach_all(drop_columns boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    att regclass;
+BEGIN
+    FOR att IN SELECT a.tbl FROM @extschema@.attached a JOIN pg_class c ON c.oid = a.tbl ORDER BY a.table_id LOOP
+        PERFORM @extschema@.detach(att, drop_columns);
+    END LOOP;
+END
+$$;
+
+-- A table for documents or plain values, attached and versioned. The name may be qualified; without a schema the table
+-- goes where CREATE TABLE would put it.
+CREATE FUNCTION @extschema@.create_table(name text, default_ttl interval DEFAULT NULL) RETURNS regclass
+    LANGUAGE plpgsql AS $$
+DECLARE
+    parts text[] := pg_catalog.parse_ident(name);
+    schema name;
+    tbl regclass;
+BEGIN
+    IF name IS NULL OR pg_catalog.cardinality(parts) OPERATOR(pg_catalog.>) 2 THEN
+        RAISE EXCEPTION '"%" is no name for a table', name USING ERRCODE = 'invalid_name';
+    ELSIF pg_catalog.cardinality(parts) OPERATOR(pg_catalog.=) 2 THEN
+        schema := parts[1];
+    ELSE
+        schema := pg_catalog.current_schema();
+    END IF;
+    IF schema IS NULL THEN
+        RAISE EXCEPTION 'no schema has been selected to create in' USING ERRCODE = 'invalid_schema_name';
+    END IF;
+    EXECUTE pg_catalog.format('CREATE TABLE %I.%I (key pg_catalog.text PRIMARY KEY, value pg_catalog.jsonb, '
+        'expires_at pg_catalog.timestamptz)', schema, parts[pg_catalog.cardinality(parts)]);
+    tbl := pg_catalog.format('%I.%I', schema, parts[pg_catalog.cardinality(parts)])::pg_catalog.regclass;
+    PERFORM @extschema@.attach_table(tbl, true, '{}', '{}', false, default_ttl);
+    RETURN tbl;
+END
+$$;
+
+-- How a field merges from now on, as '"add"' or '{"rule": "add"}'.
+CREATE FUNCTION @extschema@.set_rule(tbl regclass, field name, rule jsonb) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF num_nulls(tbl, field, rule) > 0 THEN
+        RAISE EXCEPTION 'no argument of set_rule may be null' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    PERFORM @extschema@.record_rule(tbl, jsonb_build_object('field', field, 'rule', rule));
+END
+$$;
+
 -- ---- patches -----------------------------------------------------------------------------------------------------
+
+-- Over a row's clock; called by compiled statements, for every row and field.
+CREATE FUNCTION @extschema@.compare(stamp bigint, clock bytea, version bigint, field smallint) RETURNS integer
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'clock_compare';
+CREATE FUNCTION @extschema@.wins(stamps bigint[], clock bytea, version bigint, fields smallint[]) RETURNS integer
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'clock_wins';
+CREATE FUNCTION @extschema@.loses(stamps bigint[], clock bytea, version bigint, fields smallint[]) RETURNS boolean
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'clock_loses';
+CREATE FUNCTION @extschema@.clock_after(
+    stamps bigint[], clock bytea, version bigint, fields smallint[], stamped smallint[]) RETURNS bytea
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'clock_after';
+CREATE FUNCTION @extschema@.clock_new(stamps bigint[], fields smallint[], stamped smallint[]) RETURNS bytea
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'clock_new';
+
+-- For RETURNING, of the row just updated: its version before, and whether some field was decided by value.
+CREATE FUNCTION @extschema@.replaced_version() RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'replaced_version';
+CREATE FUNCTION @extschema@.replaced_tie() RETURNS boolean
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'replaced_tie';
+
+CREATE FUNCTION @extschema@.differs(a anyelement, b anyelement) RETURNS boolean
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'differs';
+
+-- Which of two values written at the same time stays. Every node must decide alike, so it goes by the JSON text's bytes,
+-- not by the type's order, which not every type has.
+CREATE FUNCTION @extschema@.is_larger(a anyelement, b anyelement) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT a IS NOT NULL AND (b IS NULL OR pg_catalog.to_jsonb(a)::pg_catalog.text COLLATE pg_catalog."C"
+        OPERATOR(pg_catalog.>) pg_catalog.to_jsonb(b)::pg_catalog.text COLLATE pg_catalog."C")
+$$;
+
+-- A client's numbered line of batches to a table. Opening it takes it over from whoever had it.
+CREATE FUNCTION @extschema@.open_session(tbl regclass, session uuid, OUT fence bigint, OUT last_seq bigint)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'open_session';
+
+-- {epoch, last_seq} in the snapshot of the calling query; -1 when there is no such session.
+CREATE FUNCTION @extschema@.load_state(session uuid, table_id integer) RETURNS bigint[]
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'load_state';
+
+-- Applies the next batch of a session; see docs/design.md.
+CREATE FUNCTION @extschema@.apply(
+    tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows jsonb[],
+    OUT epoch bigint, OUT last_seq bigint, OUT outcomes bytea)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apply';
+
+-- One patch each, by the rules, in the caller's transaction. The document holds the key's columns and fields; an upsert
+-- of a row that exists leaves its add fields alone.
+CREATE FUNCTION @extschema@.upsert(tbl regclass, doc jsonb, OUT outcome text, OUT version bigint, OUT row_after jsonb)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'upsert';
+CREATE FUNCTION @extschema@.edit(
+    tbl regclass, key jsonb, patch jsonb, OUT outcome text, OUT version bigint, OUT row_after jsonb)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'edit';
+CREATE FUNCTION @extschema@.delete(tbl regclass, key jsonb, OUT outcome text, OUT version bigint, OUT row_after jsonb)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'delete';
 
 -- ---- what people look at -----------------------------------------------------------------------------------------
 
@@ -140,6 +759,31 @@ CREATE FUNCTION @extschema@.feed_stats_now()
 
 CREATE VIEW @extschema@.feed_stats AS SELECT * FROM @extschema@.feed_stats_now();
 
+CREATE VIEW @extschema@.tables AS
+    SELECT a.table_id, a.tbl, a.versioned, a.tags, a.default_ttl,
+           (SELECT coalesce(pg_catalog.jsonb_object_agg(f.name, f.rule), '{}') FROM @extschema@.field f
+            WHERE f.table_id = a.table_id AND NOT f.dropped) AS rules,
+           (SELECT pg_catalog.count(*) FROM @extschema@.session s WHERE s.table_id = a.table_id) AS sessions,
+           (SELECT pg_catalog.count(*) FROM @extschema@.dead_letter d WHERE d.table_id = a.table_id) AS dead_letters
+    FROM @extschema@.attached a;
+
+-- Refused patches, of the tables that the reader may read: they hold values of rows.
+CREATE VIEW @extschema@.dead_letters AS
+    SELECT d.id, a.tbl, d.session, d.seq, d.ord, d.at, d.sqlstate, d.message, d.op, d.patch
+    FROM @extschema@.dead_letter d JOIN @extschema@.attached a USING (table_id)
+    WHERE pg_catalog.has_table_privilege(a.tbl, 'SELECT');
+
+CREATE FUNCTION @extschema@.status() RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object(
+        'library', v.library, 'script', v.script, 'protocol', v.protocol,
+        'preloaded', @extschema@.is_preloaded(), 'epoch', @extschema@.epoch(), 'hlc', @extschema@.hlc(),
+        'tables', (SELECT count(*) FROM @extschema@.attached), 'sessions', (SELECT count(*) FROM @extschema@.session),
+        'dead_letters', (SELECT count(*) FROM @extschema@.dead_letter),
+        'feed', (SELECT to_jsonb(f) FROM @extschema@.feed_stats f))
+    FROM @extschema@.versions() v
+$$;
+
 -- ---- privileges --------------------------------------------------------------------------------------------------
 
 REVOKE ALL ON SCHEMA @extschema@ FROM PUBLIC;
@@ -150,3 +794,34 @@ REVOKE ALL ON ALL PROCEDURES IN SCHEMA @extschema@ FROM PUBLIC;
 -- A column's default runs with the rights of who inserts, so whoever may insert into a versioned table must be able to
 -- execute hlc(). It tells nothing but the time, and to call it by name one needs USAGE on the schema all the same.
 GRANT EXECUTE ON FUNCTION @extschema@.hlc() TO PUBLIC;
+
+GRANT USAGE ON SCHEMA @extschema@ TO cache_sync_user;
+GRANT SELECT ON @extschema@.attached, @extschema@.field, @extschema@.tables, @extschema@.dead_letters,
+    @extschema@.listeners, @extschema@.feed_stats TO cache_sync_user;
+GRANT EXECUTE ON FUNCTION
+    @extschema@.versions(), @extschema@.library(), @extschema@.epoch(), @extschema@.is_preloaded(),
+    @extschema@.feed_head(), @extschema@.key_hash(regclass, jsonb), @extschema@.changes(bigint, bigint, integer),
+    @extschema@.listeners_now(), @extschema@.feed_stats_now(), @extschema@.status(), @extschema@.describe(regclass),
+    @extschema@.open_session(regclass, uuid), @extschema@.load_state(uuid, integer),
+    @extschema@.apply(regclass, uuid, bigint, bigint, jsonb, jsonb[]),
+    @extschema@.upsert(regclass, jsonb), @extschema@.edit(regclass, jsonb, jsonb), @extschema@.delete(regclass, jsonb),
+    @extschema@.compare(bigint, bytea, bigint, smallint), @extschema@.wins(bigint[], bytea, bigint, smallint[]),
+    @extschema@.loses(bigint[], bytea, bigint, smallint[]),
+    @extschema@.clock_after(bigint[], bytea, bigint, smallint[], smallint[]),
+    @extschema@.clock_new(bigint[], smallint[], smallint[]), @extschema@.replaced_version(),
+    @extschema@.replaced_tie(), @extschema@.differs(anyelement, anyelement), @extschema@.is_larger(anyelement, anyelement)
+    TO cache_sync_user;
+GRANT EXECUTE ON PROCEDURE @extschema@.stream(integer[], bigint, bigint) TO cache_sync_user;
+
+-- Attaching also needs to own the table.
+GRANT EXECUTE ON FUNCTION
+    @extschema@.attach(regclass, boolean, jsonb, name[], boolean), @extschema@.detach(regclass, boolean),
+    @extschema@.attach_table(regclass, boolean, jsonb, name[], boolean, interval),
+    @extschema@.detach_all(boolean), @extschema@.create_table(text, interval),
+    @extschema@.set_rule(regclass, name, jsonb), @extschema@.invalidate_table(regclass),
+    @extschema@.record_attached(regclass, jsonb), @extschema@.record_detached(regclass, jsonb),
+    @extschema@.record_rule(regclass, jsonb), @extschema@.create_triggers(regclass, integer, boolean),
+    @extschema@.refuse_table(regclass, boolean, name[]), @extschema@.refuse_columns(regclass, boolean),
+    @extschema@.relations(regclass), @extschema@.key_columns(regclass), @extschema@.key_kind(oid),
+    @extschema@.base_type(oid), @extschema@.bound_lock_wait(), @extschema@.note_change(), @extschema@.note_truncate(),
+    @extschema@.set_version() TO cache_sync_admin;

@@ -10,7 +10,7 @@ use std::ffi::{CString, c_char, c_int};
 /// An error with any SQLSTATE.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    sqlstate: &'static [u8; 5],
+    sqlstate: [u8; 5],
     message: String,
     detail: Option<String>,
     hint: Option<String>,
@@ -18,8 +18,8 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// A failure that says `message`.
-    pub(crate) fn new(sqlstate: &'static [u8; 5], message: impl Into<String>) -> Failure {
-        Failure { sqlstate, message: message.into(), detail: None, hint: None }
+    pub(crate) fn new(sqlstate: &[u8; 5], message: impl Into<String>) -> Failure {
+        Failure { sqlstate: *sqlstate, message: message.into(), detail: None, hint: None }
     }
 
     /// Adds what to do about it.

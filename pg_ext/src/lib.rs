@@ -8,26 +8,40 @@
 //! trigger    row and TRUNCATE triggers              pending the keys of this transaction, and the commit callback
 //! epoch      the feed's identity                    subscription  the tables that one feed tells of
 //! stream     `CALL stream`                          changes `changes()` and the other functions around the feed
-//! clock      the functions over `cs_clock`          shape   compiles a patch's statements
-//! session    numbered batches                       apply   batches, `upsert`, `edit`, `delete`
-//! poison     isolates patches that Postgres refuses
+//! books      notes for owners in the extension's tables   owner  acts as the extension's owner
+//! version    the trigger that numbers UPDATEs       clock   the functions over `cs_clock`
+//! session    numbered batches                       shape   compiles a patch's statements
+//! apply      batches, `upsert`, `edit`, `delete`    poison  isolates patches that Postgres refuses
+//! answer     arguments and results                  sqlstate  keeps the codes that users made up
+//! differs    whether two values of any type differ
 //! ```
 //! `sql/` holds the install script: tables, `attach`, and the declaration of every function here.
 
+mod answer;
+mod apply;
+mod books;
 mod catalog;
 mod changes;
+mod clock;
+mod differs;
 mod epoch;
 mod failure;
 mod hlc;
 mod key;
+mod owner;
 mod pending;
+mod poison;
 mod ring;
 mod rows;
+mod session;
 mod settings;
+mod shape;
+mod sqlstate;
 mod stream;
 mod subscription;
 mod table;
 mod trigger;
+mod version;
 
 use pgrx::{pg_guard, pg_sys};
 

@@ -1,0 +1,180 @@
+//! Applies patches: numbered batches for the SDK, single ones for SQL.
+//!
+//! ```text
+//! batch    patches by shape            rows     what a patch says beside its columns
+//! rounds   applies them                jsonb    reads the stored form
+//! single   `upsert`, `edit`, `delete`
+//! ```
+
+mod batch;
+mod jsonb;
+mod rounds;
+mod rows;
+mod single;
+
+use crate::failure::{Failure, argument, sql_functions};
+use crate::poison::{attempt, make_constraints_immediate};
+use crate::session::{Session, Turn};
+use crate::shape::{Shape, Target, target};
+use crate::{answer, epoch, hlc, sqlstate};
+use batch::Part;
+use cache_sync_core::key::{HashKey, KeyHasher, KeyPart};
+use cache_sync_core::outcome::{self, Record, Verdict};
+use pgrx::{IntoDatum, JsonB, Spi, pg_sys};
+use rounds::Answers;
+
+/// A batch as it came.
+struct Batch {
+    session: Session,
+    seq: i64,
+    shapes: Vec<Shape>,
+    rows: Vec<pg_sys::Datum>,
+}
+
+sql_functions! {
+    /// `apply(tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows jsonb[], OUT epoch bigint,
+    /// OUT last_seq bigint, OUT outcomes bytea)`
+    fn apply / pg_finfo_apply(fcinfo) {
+        sqlstate::preserving(|| {
+            // SAFETY: the install script declares these arguments and results.
+            unsafe {
+                let table = argument::<pg_sys::Oid>(fcinfo, 0).ok_or_else(|| answer::null("tbl"))?;
+                let id = answer::datum(fcinfo, 1).ok_or_else(|| answer::null("session"))?;
+                let fence = argument::<i64>(fcinfo, 2).ok_or_else(|| answer::null("fence"))?;
+                let seq = argument::<i64>(fcinfo, 3).ok_or_else(|| answer::null("seq"))?;
+                let shapes = answer::plain(fcinfo, 4).ok_or_else(|| answer::null("shapes"))?;
+                let rows = answer::plain(fcinfo, 5).ok_or_else(|| answer::null("rows"))?;
+                let outcomes = Spi::connect_mut(|_| {
+                    let target = target(table)?;
+                    let session = Session { id, table_id: target.layout.table_id };
+                    let rows = elements(rows)?;
+                    let digest = digest(shapes, &rows);
+                    let packed = match session.take(fence, seq, digest)? {
+                        Turn::Again(outcomes) => outcomes,
+                        Turn::Next => {
+                            let JsonB(shapes) = argument(fcinfo, 4).ok_or_else(|| answer::null("shapes"))?;
+                            let batch = Batch { session, seq, shapes: Shape::read(shapes)?, rows };
+                            let outcomes = outcome::pack(&batch.apply(&target)?);
+                            session.keep(seq, digest, &outcomes)?;
+                            outcomes
+                        }
+                    };
+                    Ok(packed)
+                })?;
+                let epoch = epoch::current().into();
+                answer::record(fcinfo, &mut [Some(epoch), Some(seq.into()), outcomes.into_datum()])
+            }
+        })
+    }
+}
+
+impl Batch {
+    fn apply(self, target: &Target) -> Result<Vec<Record>, Failure> {
+        if self.shapes.len() != self.rows.len() {
+            let message = format!("there are {} shapes but {} rows", self.shapes.len(), self.rows.len());
+            return Err(Failure::new(b"22023", message));
+        }
+        let hlc = hlc::next();
+        let mut parts = Vec::with_capacity(self.rows.len());
+        for (shape, rows) in self.shapes.iter().zip(&self.rows) {
+            // SAFETY: `elements` has made the rows plain.
+            parts.push(unsafe { Part::new(target, shape, *rows, hlc)? });
+        }
+        parts.retain(|part| !part.places.is_empty());
+        let total = batch::count(&parts)?;
+        commit_durably();
+        let mut records = vec![Record::of(Verdict::Swallowed); total];
+        for (place, record) in self.isolate(target, &parts, hlc, true)? {
+            records[place as usize] = record;
+        }
+        Ok(records)
+    }
+
+    /// Applies the parts, but without the patches that Postgres refuses, which it finds by halving.
+    fn isolate(&self, target: &Target, parts: &[Part], hlc: i64, is_whole: bool) -> Result<Answers, Failure> {
+        if parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let applied = attempt(|| {
+            let answers = rounds::run(target, parts, hlc)?;
+            make_constraints_immediate();
+            Ok(answers)
+        })?;
+        let refusal = match applied {
+            Ok(answers) => return Ok(answers),
+            Err(refusal) => refusal,
+        };
+        if let [part] = parts
+            && part.places.len() == 1
+        {
+            return Ok(vec![part.bury(self.session, self.seq, &refusal)?]);
+        }
+        if is_whole {
+            // The halves would lock in an order of their own. A patch whose key cannot be read is left to the halving.
+            let _ = attempt(|| rounds::lock(target, parts))?;
+        }
+        let mut answers = Vec::new();
+        for half in batch::halves(parts)? {
+            answers.extend(self.isolate(target, &half, hlc, false)?);
+        }
+        Ok(answers)
+    }
+}
+
+/// The elements of `rows`.
+///
+/// # Safety
+/// `rows` must be an array of jsonb, neither compressed nor stored elsewhere.
+unsafe fn elements(rows: pg_sys::Datum) -> Result<Vec<pg_sys::Datum>, Failure> {
+    let array = rows.cast_mut_ptr::<pg_sys::ArrayType>();
+    // SAFETY: the caller vouches for the array: its dimensions and lower bounds follow its header, and it is taken
+    // apart as an array of values of variable length aligned to integers.
+    unsafe {
+        let dimensions = (*array).ndim;
+        let lower_bound = *array.add(1).cast::<i32>().add(1);
+        if dimensions > 1 || (dimensions == 1 && lower_bound != 1) {
+            return Err(Failure::new(b"2202E", "rows must be an array of one dimension that begins at 1"));
+        }
+        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        let align = pg_sys::TYPALIGN_INT as std::ffi::c_char;
+        pg_sys::deconstruct_array(array, pg_sys::JSONBOID, -1, false, align, &mut values, &mut nulls, &mut count);
+        if (0..count as usize).any(|place| *nulls.add(place)) {
+            return Err(answer::null("an element of rows"));
+        }
+        Ok((0..count as usize).map(|place| pg_sys::pg_detoast_datum((*values.add(place)).cast_mut_ptr()).into()).collect())
+    }
+}
+
+/// What tells a batch that is sent again from another one under its number.
+///
+/// # Safety
+/// All must be plain values of variable length.
+unsafe fn digest(shapes: pg_sys::Datum, rows: &[pg_sys::Datum]) -> i64 {
+    // The secret of database keys plays no part: the digest is compared with one made from what the same client sent.
+    let mut hasher = KeyHasher::new(&HashKey([0; 16]));
+    for datum in std::iter::once(&shapes).chain(rows) {
+        // SAFETY: the caller vouches for the values.
+        hasher.part(KeyPart::Bytes(unsafe { pgrx::varlena::varlena_to_byte_slice(datum.cast_mut_ptr()) }));
+    }
+    hasher.finish().0 as i64
+}
+
+/// An outcome says that a patch is durable, so the commit must wait for the disk whatever the role's settings say.
+fn commit_durably() {
+    // SAFETY: a plain variable of the backend; the setting is one that users may set, and lasts until the end of the
+    // transaction.
+    unsafe {
+        if pg_sys::synchronous_commit < pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32 {
+            pg_sys::set_config_option(
+                c"synchronous_commit".as_ptr(),
+                c"on".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_LOCAL,
+                true,
+                0,
+                false,
+            );
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Applies parts of a batch: each shape's statement once, then a closer look at the patches that it did not answer.
+
+use super::batch::{Part, array_of};
+use super::rows::Place;
+use crate::failure::Failure;
+use crate::shape::{Lazy, Target};
+use cache_sync_core::number::Version;
+use cache_sync_core::outcome::{Record, Verdict};
+use cache_sync_core::patch::Kind;
+use pgrx::pg_sys;
+
+/// How often a patch that could still be applied is tried again: rows may be deleted, inserted and moved by others
+/// between our statements, but a patch that still is not applied then was cancelled by a user's trigger.
+const ROUNDS_MAX: usize = 3;
+
+/// What became of patches, by place.
+pub(super) type Answers = Vec<(u32, Record)>;
+
+/// Applies the parts.
+///
+/// # Errors
+/// When two patches have the same key, or SPI refuses a statement; what statements run into is raised.
+pub(super) fn run(target: &Target, parts: &[Part], hlc: i64) -> Result<Answers, Failure> {
+    let places = parts.iter().flat_map(|part| &part.places).map(|place| place.place as usize + 1).max().unwrap_or(0);
+    let mut rounds =
+        Rounds { target, parts, hlc: Some(hlc.into()), answers: Vec::with_capacity(places), is_answered: vec![false; places] };
+    rounds.lock()?;
+    for part in parts {
+        rounds.change(part)?;
+    }
+    for round in 0..ROUNDS_MAX {
+        if rounds.open().all(|(_, open)| open.is_empty()) {
+            break;
+        }
+        if round == 0 {
+            rounds.refuse_duplicates()?;
+        }
+        rounds.again()?;
+    }
+    let swallowed: Vec<_> = rounds.open().flat_map(|(_, open)| open).collect();
+    for place in swallowed {
+        rounds.answer(place, Record::of(Verdict::Swallowed));
+    }
+    Ok(rounds.answers)
+}
+
+/// Locks all rows of the parts in the order of their keys.
+///
+/// # Errors
+/// When SPI refuses the statement.
+pub(super) fn lock(target: &Target, parts: &[Part]) -> Result<(), Failure> {
+    let deletes = parts.iter().any(|part| part.compiled.shape.kind == Kind::Delete);
+    let lock = if deletes { &target.lock_for_deletion } else { &target.lock };
+    // SAFETY: the argument is an array of jsonb.
+    unsafe { lock.get()?.run(&[Some(array_of(parts))], |_| ()) }
+}
+
+struct Rounds<'a> {
+    target: &'a Target,
+    parts: &'a [Part],
+    hlc: Option<pg_sys::Datum>,
+    answers: Answers,
+    is_answered: Vec<bool>,
+}
+
+impl<'a> Rounds<'a> {
+    /// Several statements take locks in an order of their own each, unless all are taken before.
+    fn lock(&self) -> Result<(), Failure> {
+        if self.parts.len() > 1 { lock(self.target, self.parts) } else { Ok(()) }
+    }
+
+    /// The patches without answer, by part.
+    fn open(&self) -> impl Iterator<Item = (&'a Part, Vec<Place>)> {
+        self.parts.iter().map(|part| {
+            let is_open = |place: &&Place| !self.is_answered[place.place as usize];
+            (part, part.places.iter().filter(is_open).copied().collect())
+        })
+    }
+
+    fn answer(&mut self, place: Place, record: Record) {
+        self.is_answered[place.place as usize] = true;
+        self.answers.push((place.place, Record { lowered: place.lowered, ..record }));
+    }
+
+    /// Runs a statement that returns `(place, replaced, version, lost)` of what it applied, and says whether some row
+    /// came without its place.
+    fn apply(&mut self, part: &Part, statement: &Lazy) -> Result<bool, Failure> {
+        let exact = part.compiled.exact;
+        let mut lowered = vec![false; self.is_answered.len()];
+        part.places.iter().for_each(|place| lowered[place.place as usize] = place.lowered);
+        let mut is_lost = false;
+        let arguments = [Some(part.rows), self.hlc];
+        // SAFETY: the arguments and columns are those of the compiled statements.
+        unsafe {
+            statement.get()?.run(&arguments, |row| {
+                let Some(place) = row.get::<i32>(0) else {
+                    is_lost = true;
+                    return;
+                };
+                let lost = row.get(3).unwrap_or(false);
+                let record = Record {
+                    exact: exact && !lost,
+                    replaced: Version(row.get(1).unwrap_or(0)),
+                    version: Version(row.get(2).unwrap_or(0)),
+                    ..Record::of(if lost { Verdict::Merged } else { Verdict::Applied })
+                };
+                let place = place as u32;
+                self.answer(Place { place, lowered: lowered[place as usize] }, record);
+            })?;
+        }
+        Ok(is_lost)
+    }
+
+    fn change(&mut self, part: &Part) -> Result<(), Failure> {
+        match &part.compiled.change {
+            Some(change) => self.apply(part, change).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    fn refuse_duplicates(&self) -> Result<(), Failure> {
+        let mut twice = None;
+        // SAFETY: the argument is an array of jsonb, the column an integer.
+        unsafe {
+            let duplicate = self.target.duplicate.get()?;
+            duplicate.run(&[Some(array_of(self.parts))], |row| twice = row.get::<i32>(0))?;
+        }
+        match twice {
+            Some(place) => Err(Failure::new(b"21000", format!("the key of patch {place} is in the batch twice"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks at the rows of open patches in a new snapshot: answers what is decided, and tries the others again.
+    fn again(&mut self) -> Result<(), Failure> {
+        let mut inserts = Vec::new();
+        let mut changes = Vec::new();
+        let open: Vec<_> = self.open().filter(|(_, open)| !open.is_empty()).collect();
+        for (part, open) in open {
+            let (missing, applicable) = self.look(&part.subset(open)?)?;
+            if !missing.is_empty() {
+                inserts.push(part.subset(missing)?);
+            }
+            if !applicable.is_empty() {
+                changes.push(part.subset(applicable)?);
+            }
+        }
+        for part in self.in_order(inserts)? {
+            if self.apply(&part, &part.compiled.insert)? {
+                // A trigger gave the row another key: the patch is done, though not as it was meant.
+                for place in &part.places {
+                    if !self.is_answered[place.place as usize] {
+                        self.answer(*place, Record::of(Verdict::Swallowed));
+                    }
+                }
+            }
+        }
+        changes.iter().try_for_each(|part| self.change(part))
+    }
+
+    /// Answers what is decided; returns what is to be inserted, and what is to be changed after all.
+    fn look(&mut self, part: &Part) -> Result<(Vec<Place>, Vec<Place>), Failure> {
+        let (mut missing, mut applicable) = (Vec::new(), Vec::new());
+        let mut lowered = vec![false; self.is_answered.len()];
+        part.places.iter().for_each(|place| lowered[place.place as usize] = place.lowered);
+        let arguments = [Some(part.rows), self.hlc];
+        // SAFETY: the arguments and columns are those of the compiled statement.
+        unsafe {
+            part.compiled.look.get()?.run(&arguments, |row| {
+                let Some(place) = row.get::<i32>(0) else { return };
+                let place = Place { place: place as u32, lowered: lowered[place as usize] };
+                let [is_there, is_applicable, is_lost] = [1, 2, 3].map(|column| row.get(column).unwrap_or(false));
+                let version = Version(row.get(4).unwrap_or(0));
+                match (is_there, is_applicable) {
+                    (false, _) if part.compiled.shape.creates() => missing.push(place),
+                    (false, _) => self.answer(place, Record::of(Verdict::Missing)),
+                    (true, true) => applicable.push(place),
+                    (true, false) => {
+                        let verdict = if is_lost { Verdict::Superseded } else { Verdict::Unchanged };
+                        self.answer(place, Record { version, ..Record::of(verdict) });
+                    }
+                }
+            })?;
+        }
+        Ok((missing, applicable))
+    }
+
+    /// Parts whose patches, one part after the other, are in the order of their keys: inserts wait for inserts of the
+    /// same key by others, and nothing can be locked before.
+    fn in_order(&self, parts: Vec<Part>) -> Result<Vec<Part>, Failure> {
+        if parts.len() < 2 {
+            return Ok(parts);
+        }
+        let mut owner = vec![None; self.is_answered.len()];
+        for (index, part) in parts.iter().enumerate() {
+            part.places.iter().for_each(|place| owner[place.place as usize] = Some((index, *place)));
+        }
+        let mut runs: Vec<(usize, Vec<Place>)> = Vec::new();
+        // SAFETY: the argument is an array of jsonb, the column an integer.
+        unsafe {
+            self.target.order.get()?.run(&[Some(array_of(&parts))], |row| {
+                let place = row.get::<i32>(0).and_then(|place| *owner.get(place as usize)?);
+                let Some((index, place)) = place else { return };
+                match runs.last_mut() {
+                    Some((last, places)) if *last == index => places.push(place),
+                    _ => runs.push((index, vec![place])),
+                }
+            })?;
+        }
+        runs.into_iter().map(|(index, places)| parts[index].subset(places)).collect()
+    }
+}

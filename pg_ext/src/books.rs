@@ -1,0 +1,103 @@
+//! What the SQL functions of attaching need from here: to note things in the extension's tables on behalf of a table's
+//! owner, who has no rights there, and to tell all backends.
+
+use crate::failure::{Failure, argument, sql_functions};
+use crate::owner::{as_owner, is_owned, is_selectable};
+use crate::{answer, sqlstate};
+use pgrx::{IntoDatum, JsonB, Spi, pg_sys};
+
+sql_functions! {
+    /// `record_attached(tbl regclass, facts jsonb) -> jsonb`
+    fn record_attached / pg_finfo_record_attached(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        unsafe { record(fcinfo, "SELECT cache_sync.write_attached($1, $2)") }
+    }
+
+    /// `record_detached(tbl regclass, facts jsonb) -> jsonb`
+    fn record_detached / pg_finfo_record_detached(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        unsafe { record(fcinfo, "SELECT cache_sync.write_detached($1, $2)") }
+    }
+
+    /// `record_rule(tbl regclass, facts jsonb) -> jsonb`
+    fn record_rule / pg_finfo_record_rule(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        unsafe { record(fcinfo, "SELECT cache_sync.write_rule($1, $2)") }
+    }
+
+    /// `invalidate_table(tbl regclass)`: makes every backend read anew what it knows of the table and its partitions.
+    fn invalidate_table / pg_finfo_invalidate_table(fcinfo) {
+        sqlstate::preserving(|| {
+            // SAFETY: the install script declares this argument.
+            let table = unsafe { argument(fcinfo, 0) }.ok_or_else(|| answer::null("tbl"))?;
+            refuse_others(table)?;
+            invalidate(table);
+            Ok(pg_sys::Datum::from(0))
+        })
+    }
+
+    /// `describe(tbl regclass) -> jsonb`, for those who may read the table.
+    fn describe / pg_finfo_describe(fcinfo) {
+        sqlstate::preserving(|| {
+            // SAFETY: the install script declares this argument.
+            let table: pg_sys::Oid = unsafe { argument(fcinfo, 0) }.ok_or_else(|| answer::null("tbl"))?;
+            if !is_selectable(table) {
+                return Err(denied(table, "permission denied for"));
+            }
+            let text = "SELECT cache_sync.description($1)";
+            let described = as_owner(|| Spi::get_one_with_args::<JsonB>(text, &[table.into()]))?;
+            answer::value(described.ok().flatten().and_then(IntoDatum::into_datum))
+        })
+    }
+}
+
+/// Has one of the extension's own functions note something of a table that the caller owns.
+///
+/// # Safety
+/// `fcinfo` must be of a function `(regclass, jsonb) -> jsonb`.
+unsafe fn record(fcinfo: pg_sys::FunctionCallInfo, text: &str) -> Result<pg_sys::Datum, Failure> {
+    sqlstate::preserving(|| {
+        // SAFETY: the caller vouches for the arguments.
+        let (table, facts) = unsafe {
+            let table: pg_sys::Oid = argument(fcinfo, 0).ok_or_else(|| answer::null("tbl"))?;
+            (table, argument::<JsonB>(fcinfo, 1).ok_or_else(|| answer::null("facts"))?)
+        };
+        refuse_others(table)?;
+        let noted = as_owner(|| {
+            Spi::connect_mut(|client| {
+                let rows = client.update(text, Some(1), &[table.into(), facts.into()])?;
+                rows.first().get_one::<JsonB>()
+            })
+        })?;
+        invalidate(table);
+        answer::value(noted.ok().flatten().and_then(IntoDatum::into_datum))
+    })
+}
+
+fn refuse_others(table: pg_sys::Oid) -> Result<(), Failure> {
+    if is_owned(table) { Ok(()) } else { Err(denied(table, "must be owner of")) }
+}
+
+fn denied(table: pg_sys::Oid, what: &str) -> Failure {
+    // SAFETY: looks the name up in the system catalogs; null when there is no such relation, else a new string.
+    let name = unsafe {
+        let name = pg_sys::get_rel_name(table);
+        if name.is_null() { table.to_string() } else { std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned() }
+    };
+    Failure::new(b"42501", format!("{what} table {name}"))
+}
+
+fn invalidate(table: pg_sys::Oid) {
+    unsafe extern "C-unwind" {
+        fn find_all_inheritors(parent: pg_sys::Oid, lock: i32, counts: *mut *mut pg_sys::List) -> *mut pg_sys::List;
+    }
+    // SAFETY: find_all_inheritors lists the relation and its partitions, without locking them; a list of oids has
+    // `length` elements. Invalidating a relation only sends a message at commit.
+    unsafe {
+        let no_counts = std::ptr::null_mut();
+        let relations = pg_sys::ffi::pg_guard_ffi_boundary(|| find_all_inheritors(table, 0, no_counts));
+        for place in 0..(*relations).length as usize {
+            pg_sys::CacheInvalidateRelcacheByRelid((*(*relations).elements.add(place)).oid_value);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The functions over `cs_clock` that the compiled statements call for every row and field.
+//!
+//! A stored stamp that is not plausible (somebody inserted a version of 2^63-1) loses to every write, so that it
+//! cannot keep a field from being written for ever.
+
+use crate::failure::sql_functions;
+use crate::hlc;
+use cache_sync_core::clock::{self, Clock};
+use cache_sync_core::number::{FieldId, Stamp, Version};
+use pgrx::{pg_sys, varlena};
+use std::cmp::Ordering;
+
+/// How a write stamped `incoming` stands to the field's stored stamp.
+fn compare(incoming: Stamp, stored: Option<&[u8]>, version: Version, field: FieldId) -> Ordering {
+    match clock::compare(incoming, stored, version, field) {
+        Ordering::Less if !is_believed(stored, version, field) => Ordering::Greater,
+        ordering => ordering,
+    }
+}
+
+#[cold]
+fn is_believed(stored: Option<&[u8]>, version: Version, field: FieldId) -> bool {
+    hlc::plausible(read(stored, version).stamp(field).0)
+}
+
+/// The row's clock; bytes that are none count as null, and stamps that are not plausible as 0.
+pub(crate) fn read(stored: Option<&[u8]>, version: Version) -> Clock {
+    Clock::decode(stored, version).unwrap_or_else(|_| Clock::all(Stamp(version.0)))
+}
+
+/// The field's stamp, or 0 for one that is not plausible.
+pub(crate) fn stamp(clock: &Clock, field: FieldId) -> Stamp {
+    let stamp = clock.stamp(field);
+    if hlc::plausible(stamp.0) { stamp } else { Stamp(0) }
+}
+
+/// A clock with these stamps and the fewest exceptions; a field that is added later has the most common stamp.
+pub(crate) fn compact(stamps: &[(FieldId, Stamp)]) -> Clock {
+    let count = |stamp: Stamp| stamps.iter().filter(|(_, other)| *other == stamp).count();
+    let mut base = stamps.first().map_or(Stamp(0), |(_, stamp)| *stamp);
+    if count(base) * 2 <= stamps.len() {
+        base = stamps.iter().map(|(_, stamp)| *stamp).max_by_key(|stamp| count(*stamp)).unwrap_or(base);
+    }
+    let mut clock = Clock::all(base);
+    stamps.iter().for_each(|(field, stamp)| clock.set(*field, *stamp));
+    clock
+}
+
+/// The number under which a marked clock notes that `apply` decided a tie of this field: the stamp stays, the value may
+/// change, and the row trigger must not take that for somebody else's change.
+pub(crate) fn tie_of(field: FieldId) -> FieldId {
+    FieldId(-field.0)
+}
+
+/// The stamps of a patch: one for all its fields, or one for each.
+struct Stamps<'a>(&'a [i64]);
+
+impl Stamps<'_> {
+    fn of(&self, place: usize) -> Stamp {
+        Stamp(self.0.get(place).or(self.0.first()).copied().unwrap_or(0))
+    }
+}
+
+/// The arguments that most functions here share: `(stamps bigint[], clock bytea, version bigint, fields smallint[])`.
+struct Contest<'a> {
+    stamps: Stamps<'a>,
+    stored: Option<&'a [u8]>,
+    version: Version,
+    fields: &'a [FieldId],
+}
+
+impl<'a> Contest<'a> {
+    /// # Safety
+    /// `fcinfo` must be of a function with these arguments.
+    unsafe fn of(fcinfo: pg_sys::FunctionCallInfo) -> Contest<'a> {
+        // SAFETY: the caller vouches for the arguments' types. The bytes of FieldId are those of an i16.
+        unsafe {
+            let fields: &[i16] = elements(fcinfo, 3);
+            Contest {
+                stamps: Stamps(elements(fcinfo, 0)),
+                stored: bytes(fcinfo, 1),
+                version: int8(fcinfo, 2),
+                fields: std::slice::from_raw_parts(fields.as_ptr().cast(), fields.len()),
+            }
+        }
+    }
+
+    fn orderings(&self) -> impl Iterator<Item = Ordering> {
+        self.fields
+            .iter()
+            .enumerate()
+            .map(|(place, field)| compare(self.stamps.of(place), self.stored, self.version, *field))
+    }
+
+    fn best(&self) -> Ordering {
+        let mut best = Ordering::Less;
+        for ordering in self.orderings() {
+            if ordering.is_gt() {
+                return ordering;
+            }
+            best = best.max(ordering);
+        }
+        best
+    }
+
+    /// The row's clock after the patch, for `stamped`, all stamped fields of the table.
+    fn merged(&self, stamped: &[i16]) -> Clock {
+        let old = read(self.stored, self.version);
+        let mut ties = Vec::new();
+        let stamps: Vec<_> = stamped
+            .iter()
+            .map(|field| {
+                let field = FieldId(*field);
+                let stored = stamp(&old, field);
+                let Some(place) = self.fields.iter().position(|own| *own == field) else { return (field, stored) };
+                let incoming = self.stamps.of(place);
+                if incoming == stored {
+                    ties.push(tie_of(field));
+                }
+                (field, stored.max(incoming))
+            })
+            .collect();
+        let mut clock = compact(&stamps).marked(true);
+        ties.into_iter().for_each(|tie| clock.set(tie, Stamp(i64::MIN)));
+        clock
+    }
+}
+
+fn to_int(ordering: Ordering) -> pg_sys::Datum {
+    pg_sys::Datum::from(ordering as i32)
+}
+
+/// # Safety
+/// `clock` goes into memory of the current context.
+fn to_bytea(clock: &Clock) -> pg_sys::Datum {
+    varlena::rust_byte_slice_to_bytea(&clock.encode()).into_pg().into()
+}
+
+sql_functions! {
+    /// `compare(stamp bigint, clock bytea, version bigint, field smallint) -> integer`: 1 wins, 0 the larger value
+    /// wins, -1 loses.
+    fn clock_compare / pg_finfo_clock_compare(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        let (incoming, stored, version, field) =
+            unsafe { (int8(fcinfo, 0), bytes(fcinfo, 1), int8(fcinfo, 2), int2(fcinfo, 3)) };
+        Ok(to_int(compare(Stamp(incoming.0), stored, version, field)))
+    }
+
+    /// `wins(stamps, clock, version, fields) -> integer`: 1 when some field wins, 0 when none does but some are to be
+    /// decided by value, else -1.
+    fn clock_wins / pg_finfo_clock_wins(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        Ok(to_int(unsafe { Contest::of(fcinfo) }.best()))
+    }
+
+    /// `loses(stamps, clock, version, fields) -> boolean`: whether some field loses.
+    fn clock_loses / pg_finfo_clock_loses(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        Ok(pg_sys::Datum::from(unsafe { Contest::of(fcinfo) }.orderings().any(Ordering::is_lt)))
+    }
+
+    /// `clock_after(stamps, clock, version, fields, stamped smallint[]) -> bytea`: the marked clock of a row after a
+    /// patch.
+    fn clock_after / pg_finfo_clock_after(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        let (contest, stamped) = unsafe { (Contest::of(fcinfo), elements(fcinfo, 4)) };
+        Ok(to_bytea(&contest.merged(stamped)))
+    }
+
+    /// `clock_new(stamps bigint[], fields smallint[], stamped smallint[]) -> bytea`: the clock of a row that a patch
+    /// creates. Fields that the patch does not carry count as written with it.
+    fn clock_new / pg_finfo_clock_new(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        let (stamps, fields, stamped): (&[i64], &[i16], &[i16]) =
+            unsafe { (elements(fcinfo, 0), elements(fcinfo, 1), elements(fcinfo, 2)) };
+        let stamps = Stamps(stamps);
+        let newest = Stamp(stamps.0.iter().copied().max().unwrap_or(0));
+        let of = |field: &i16| fields.iter().position(|own| own == field).map_or(newest, |place| stamps.of(place));
+        let all: Vec<_> = stamped.iter().map(|field| (FieldId(*field), of(field))).collect();
+        Ok(to_bytea(&compact(&all)))
+    }
+}
+
+/// An argument of type bigint, null being 0.
+///
+/// # Safety
+/// The function must have such an argument there.
+unsafe fn int8(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Version {
+    // SAFETY: the caller vouches for the argument.
+    let argument = unsafe { *(*fcinfo).args.as_ptr().add(index) };
+    Version(if argument.isnull { 0 } else { argument.value.value() as i64 })
+}
+
+/// An argument of type smallint that is not null.
+///
+/// # Safety
+/// The function must have such an argument there.
+unsafe fn int2(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> FieldId {
+    // SAFETY: the caller vouches for the argument.
+    FieldId(unsafe { (*(*fcinfo).args.as_ptr().add(index)).value.value() as i16 })
+}
+
+/// An argument of type bytea.
+///
+/// # Safety
+/// The function must have such an argument there.
+unsafe fn bytes<'a>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Option<&'a [u8]> {
+    // SAFETY: the caller vouches for the argument, which outlives the call.
+    unsafe {
+        let argument = *(*fcinfo).args.as_ptr().add(index);
+        if argument.isnull { None } else { Some(plain_bytes(argument.value)) }
+    }
+}
+
+/// The bytes of a bytea; only values that are compressed or stored elsewhere are copied.
+///
+/// # Safety
+/// `datum` must be a bytea; the bytes live as long as it, or as the current memory context.
+pub(crate) unsafe fn plain_bytes<'a>(datum: pg_sys::Datum) -> &'a [u8] {
+    let value = datum.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: the caller vouches for the pointer.
+    unsafe {
+        let plain = varlena::varatt_is_4b_u(value) || (varlena::varatt_is_1b(value) && !varlena::varatt_is_1b_e(value));
+        varlena::varlena_to_byte_slice(if plain { value } else { pg_sys::pg_detoast_datum_packed(value) })
+    }
+}
+
+/// The elements of an argument that is a one-dimensional array of fixed-size numbers without nulls; arrays of another
+/// form count as empty.
+///
+/// # Safety
+/// The function must have an array of `T`s there.
+unsafe fn elements<'a, T>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> &'a [T] {
+    // SAFETY: the caller vouches for the argument. An array's data begin at the next multiple of 8 bytes after its
+    // header and dimensions, when it has no bitmap of nulls.
+    unsafe {
+        let argument = *(*fcinfo).args.as_ptr().add(index);
+        if argument.isnull {
+            return &[];
+        }
+        let array = pg_sys::pg_detoast_datum(argument.value.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+        if (*array).ndim != 1 || (*array).dataoffset != 0 {
+            return &[];
+        }
+        let length = *array.add(1).cast::<i32>();
+        let header = (size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>()).next_multiple_of(8);
+        std::slice::from_raw_parts(array.byte_add(header).cast(), length as usize)
+    }
+}

@@ -1,0 +1,73 @@
+//! Runs things as the owner of the extension's tables, where users have no rights.
+
+use crate::failure::Failure;
+use pgrx::pg_sys;
+
+/// Who was running, to be restored also when an error passes through.
+struct Restore {
+    user: pg_sys::Oid,
+    context: i32,
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        // SAFETY: both values were read from the same place before they were changed.
+        unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
+    }
+}
+
+/// Runs `body` as the owner of the extension's tables; nothing of a user's may run inside.
+///
+/// # Errors
+/// When the extension's tables are not there.
+pub(crate) fn as_owner<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
+    let owner = owner()?;
+    let mut before = Restore { user: pg_sys::InvalidOid, context: 0 };
+    // SAFETY: both only read and set two variables of the backend; the owner is a role, as pg_class says.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut before.user, &mut before.context);
+        let context = before.context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
+        pg_sys::SetUserIdAndSecContext(owner, context);
+    }
+    let _restore = before;
+    Ok(body())
+}
+
+fn owner() -> Result<pg_sys::Oid, Failure> {
+    // SAFETY: names are looked up in the system catalogs; a row of pg_class stays pinned until it is released.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"cache_sync".as_ptr(), true);
+        let table = pg_sys::get_relname_relid(c"session".as_ptr(), schema);
+        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, pg_sys::Datum::from(table));
+        if row.is_null() {
+            return Err(Failure::new(b"CS007", "the extension cache_sync is not in this database")
+                .hint("Run CREATE EXTENSION cache_sync."));
+        }
+        let owner = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_class>()).relowner;
+        pg_sys::ReleaseSysCache(row);
+        Ok(owner)
+    }
+}
+
+/// Whether the current user owns the relation.
+pub(crate) fn is_owned(relation: pg_sys::Oid) -> bool {
+    // SAFETY: both look the relation up in the system catalogs and raise an error if it is not there.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_class_ownercheck(relation, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::object_ownercheck(pg_sys::RelationRelationId, relation, pg_sys::GetUserId());
+    }
+}
+
+/// Whether the current user may SELECT from the relation, or from some of its columns.
+pub(crate) fn is_selectable(relation: pg_sys::Oid) -> bool {
+    const SELECT: pg_sys::AclMode = pg_sys::ACL_SELECT as pg_sys::AclMode;
+    // SAFETY: both look the relation up in the system catalogs and raise an error if it is not there.
+    unsafe {
+        let user = pg_sys::GetUserId();
+        pg_sys::pg_class_aclcheck(relation, user, SELECT) == pg_sys::AclResult::ACLCHECK_OK
+            || pg_sys::pg_attribute_aclcheck_all(relation, user, SELECT, pg_sys::AclMaskHow::ACLMASK_ANY)
+                == pg_sys::AclResult::ACLCHECK_OK
+    }
+}

@@ -1,0 +1,290 @@
+//! Compiles the statements of a shape: one operation on one set of fields.
+//!
+//! ```text
+//! layout     what the catalogs say of the table      text    the SQL texts
+//! statement  saved statements and their planning
+//! ```
+//! A table's layout and its shapes' statements are compiled on first use and kept until the table, one of its
+//! partitions or one of its rules changes.
+
+mod layout;
+mod statement;
+mod text;
+
+pub(crate) use layout::Layout;
+pub(crate) use statement::{Planning, Row, Statement};
+
+use crate::failure::Failure;
+use cache_sync_core::patch::Kind;
+use pgrx::{pg_guard, pg_sys};
+use serde::Deserialize;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::mem::ManuallyDrop;
+use std::rc::Rc;
+use text::Writer;
+
+/// How many shapes of a table a backend keeps compiled.
+const SHAPES_MAX: usize = 100;
+
+/// What patches have in common: the operation and the fields.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Shape {
+    pub(crate) kind: Kind,
+    /// Sorted by name.
+    pub(crate) fields: Vec<String>,
+    /// Whether each field has a stamp of its own.
+    pub(crate) each: bool,
+}
+
+/// A shape as it travels.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Travelling {
+    op: Op,
+    #[serde(default)]
+    seen: bool,
+    #[serde(default)]
+    fields: Vec<String>,
+    #[serde(default)]
+    stamps: Stamps,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Op {
+    Edit,
+    Put,
+    Replace,
+    Delete,
+}
+
+#[derive(Default, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Stamps {
+    #[default]
+    One,
+    Each,
+}
+
+impl Shape {
+    /// A shape without own stamps.
+    pub(crate) fn new(kind: Kind, mut fields: Vec<String>) -> Shape {
+        fields.sort_unstable();
+        Shape { kind, fields, each: false }
+    }
+
+    /// Reads the shapes of a batch.
+    ///
+    /// # Errors
+    /// When the JSON is not of the form that docs/design.md describes.
+    pub(crate) fn read(shapes: serde_json::Value) -> Result<Vec<Shape>, Failure> {
+        let shapes: Vec<Travelling> = serde_json::from_value(shapes)
+            .map_err(|error| Failure::new(b"22023", format!("shapes is not a list of shapes: {error}")))?;
+        shapes.into_iter().map(Shape::of).collect()
+    }
+
+    fn of(travelling: Travelling) -> Result<Shape, Failure> {
+        let kind = match travelling.op {
+            Op::Edit => Kind::Edit,
+            Op::Put => Kind::Put { seen: travelling.seen },
+            Op::Replace => Kind::Replace,
+            Op::Delete => Kind::Delete,
+        };
+        let shape = Shape { each: travelling.stamps == Stamps::Each, ..Shape::new(kind, travelling.fields) };
+        if let Some(twice) = shape.fields.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Failure::new(b"22023", format!("a shape names the field \"{}\" twice", twice[0])));
+        }
+        match kind {
+            Kind::Delete if !shape.fields.is_empty() => {
+                Err(Failure::new(b"22023", "a deletion carries no fields"))
+            }
+            Kind::Edit if shape.fields.is_empty() => Err(Failure::new(b"22023", "an edit carries no field")),
+            _ => Ok(shape),
+        }
+    }
+
+    /// The word for its operation.
+    pub(crate) fn op(&self) -> &'static str {
+        match self.kind {
+            Kind::Edit => "edit",
+            Kind::Put { .. } => "put",
+            Kind::Replace => "replace",
+            Kind::Delete => "delete",
+        }
+    }
+
+    /// Whether it creates rows that are missing.
+    pub(crate) fn creates(&self) -> bool {
+        matches!(self.kind, Kind::Put { seen: false } | Kind::Replace)
+    }
+}
+
+/// A statement that is prepared when it is first needed.
+#[derive(Debug)]
+pub(crate) struct Lazy {
+    text: String,
+    types: &'static [pg_sys::Oid],
+    planning: Planning,
+    statement: OnceCell<Statement>,
+}
+
+impl Lazy {
+    fn new(text: String, types: &'static [pg_sys::Oid], planning: Planning) -> Lazy {
+        Lazy { text, types, planning, statement: OnceCell::new() }
+    }
+
+    /// The statement; SPI must be connected.
+    ///
+    /// # Errors
+    /// As [`Statement::new`].
+    pub(crate) fn get(&self) -> Result<&Statement, Failure> {
+        if let Some(statement) = self.statement.get() {
+            return Ok(statement);
+        }
+        let statement = Statement::new(&self.text, self.types, self.planning)?;
+        Ok(self.statement.get_or_init(|| statement))
+    }
+}
+
+/// A compiled shape.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) shape: Shape,
+    /// `($1 patches, $2 largest stamp) -> (place, replaced, version, lost)`
+    pub(crate) change: Option<Lazy>,
+    /// `-> (place, there, applicable, lost, version)`
+    pub(crate) look: Lazy,
+    /// `-> (place or null, 0, version, false)`
+    pub(crate) insert: Lazy,
+    /// The members that a patch's object must have, and those that it may have.
+    pub(crate) required: Vec<String>,
+    pub(crate) optional: Vec<String>,
+    /// Whether an applied patch leaves exactly the row that the rules make.
+    pub(crate) exact: bool,
+}
+
+/// An attached table, with what was compiled for it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) layout: Layout,
+    /// `($1 array of arrays of patches)`: locks their rows in order.
+    pub(crate) lock: Lazy,
+    /// The same, for batches with deletions.
+    pub(crate) lock_for_deletion: Lazy,
+    /// `-> (place)` in the order of the keys
+    pub(crate) order: Lazy,
+    /// `-> (place)` of a patch whose key another one has
+    pub(crate) duplicate: Lazy,
+    /// `($1 array of one patch) -> (row)`
+    pub(crate) row: Lazy,
+    shapes: RefCell<HashMap<Shape, Rc<Compiled>>>,
+    is_stale: Cell<bool>,
+}
+
+const PATCHES: &[pg_sys::Oid] = &[pg_sys::JSONBOID, pg_sys::INT8OID];
+const PARTS: &[pg_sys::Oid] = &[pg_sys::JSONBARRAYOID];
+const PART: &[pg_sys::Oid] = &[pg_sys::JSONBOID];
+
+impl Target {
+    fn new(layout: Layout) -> Target {
+        use Planning::{Free, Nested};
+        Target {
+            lock: Lazy::new(text::lock(&layout, "NO KEY UPDATE"), PARTS, Nested),
+            lock_for_deletion: Lazy::new(text::lock(&layout, "UPDATE"), PARTS, Nested),
+            order: Lazy::new(text::order(&layout), PARTS, Free),
+            duplicate: Lazy::new(text::duplicate(&layout), PARTS, Free),
+            row: Lazy::new(text::row(&layout), PART, Nested),
+            layout,
+            shapes: RefCell::default(),
+            is_stale: Cell::new(false),
+        }
+    }
+
+    /// The compiled form of a shape.
+    ///
+    /// # Errors
+    /// When the shape names a field that is not there or cannot be written.
+    pub(crate) fn compile(&self, shape: &Shape) -> Result<Rc<Compiled>, Failure> {
+        if let Some(compiled) = self.shapes.borrow().get(shape) {
+            return Ok(Rc::clone(compiled));
+        }
+        let compiled = Rc::new(self.compile_anew(shape)?);
+        let mut shapes = self.shapes.borrow_mut();
+        if shapes.len() >= SHAPES_MAX {
+            shapes.clear();
+        }
+        shapes.insert(shape.clone(), Rc::clone(&compiled));
+        Ok(compiled)
+    }
+
+    fn compile_anew(&self, shape: &Shape) -> Result<Compiled, Failure> {
+        let layout = &self.layout;
+        let mut fields = Vec::with_capacity(shape.fields.len());
+        for name in &shape.fields {
+            let Some(field) = layout.fields.iter().find(|field| field.name == *name) else {
+                let message = format!("{} has no field \"{name}\"", layout.relation);
+                return Err(Failure::new(b"42703", message));
+            };
+            if field.generated {
+                let message = format!("the field \"{name}\" of {} is generated", layout.relation);
+                return Err(Failure::new(b"428C9", message));
+            }
+            fields.push(field);
+        }
+        let exact = !layout.coerced && fields.iter().all(|field| field.exact);
+        let writer = Writer { layout, kind: shape.kind, fields, each: shape.each };
+        Ok(Compiled {
+            change: writer.change().map(|text| Lazy::new(text, PATCHES, Planning::Nested)),
+            look: Lazy::new(writer.look(), PATCHES, Planning::Nested),
+            insert: Lazy::new(writer.insert(), PATCHES, Planning::Free),
+            required: writer.required(),
+            optional: writer.optional(),
+            exact,
+            shape: shape.clone(),
+        })
+    }
+}
+
+thread_local! {
+    /// Not dropped when a backend exits, because there is no Postgres left then that could free the statements.
+    static TARGETS: ManuallyDrop<RefCell<HashMap<u32, Rc<Target>>>> = ManuallyDrop::new(RefCell::default());
+    static IS_REGISTERED: Cell<bool> = const { Cell::new(false) };
+    /// Counts the changes of relations, so that one which comes while a table is being read is noticed.
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The attached table; SPI must be connected.
+///
+/// # Errors
+/// When the table is not attached, or cannot be worked on as it stands.
+pub(crate) fn target(table: pg_sys::Oid) -> Result<Rc<Target>, Failure> {
+    if !IS_REGISTERED.replace(true) {
+        // SAFETY: a backend may register callbacks at any time; this one is registered once.
+        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), pg_sys::Datum::from(0)) };
+    }
+    let known = TARGETS.with(|targets| targets.borrow().get(&table.to_u32()).map(Rc::clone));
+    if let Some(known) = known.filter(|known| !known.is_stale.get()) {
+        return Ok(known);
+    }
+    let changes = CHANGES.get();
+    let target = Rc::new(Target::new(Layout::read(table)?));
+    target.is_stale.set(changes != CHANGES.get());
+    let replaced = TARGETS.with(|targets| targets.borrow_mut().insert(table.to_u32(), Rc::clone(&target)));
+    drop(replaced);
+    Ok(target)
+}
+
+/// May come in the middle of anything, so it only marks.
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
+    CHANGES.set(CHANGES.get().wrapping_add(1));
+    TARGETS.with(|targets| {
+        let Ok(targets) = targets.try_borrow() else { return };
+        for target in targets.values() {
+            if relation == pg_sys::InvalidOid || target.layout.relations.contains(&relation.to_u32()) {
+                target.is_stale.set(true);
+            }
+        }
+    });
+}

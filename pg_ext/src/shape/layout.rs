@@ -1,0 +1,74 @@
+//! What the catalogs say of an attached table, as `cache_sync.layout` tells it.
+
+use crate::failure::Failure;
+use crate::owner::as_owner;
+use cache_sync_core::rule::Rule;
+use pgrx::{JsonB, Spi, pg_sys};
+use serde::Deserialize;
+
+/// An attached table. Everything that goes into SQL texts comes quoted and schema-qualified.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Layout {
+    pub(crate) table_id: i32,
+    /// The table.
+    pub(crate) relation: String,
+    pub(crate) versioned: bool,
+    /// The columns of the primary key, in its order.
+    pub(crate) key: Vec<KeyColumn>,
+    /// Whether a key column is an identity column that takes no values without being told to.
+    pub(crate) identity: bool,
+    pub(crate) fields: Vec<FieldColumn>,
+    /// Whether a trigger of the user's, or a generated column, may make another row of what is written.
+    pub(crate) coerced: bool,
+    /// The table and its partitions.
+    pub(crate) relations: Vec<u32>,
+}
+
+/// A column of the primary key.
+#[derive(Debug, Deserialize)]
+pub(crate) struct KeyColumn {
+    pub(crate) name: String,
+    /// The name, quoted.
+    pub(crate) column: String,
+    /// The type, with its modifier and collation, as a column definition has it.
+    pub(crate) declared: String,
+    /// What follows the column in ORDER BY: the cheapest order that is the same for everybody.
+    pub(crate) order: String,
+}
+
+/// A column that is a field.
+#[derive(Debug, Deserialize)]
+pub(crate) struct FieldColumn {
+    pub(crate) id: i16,
+    pub(crate) name: String,
+    /// The name, quoted.
+    pub(crate) column: String,
+    /// The type, with its modifier and collation, as a column definition has it.
+    pub(crate) declared: String,
+    /// The type of a change, under the rule `add`.
+    pub(crate) change: String,
+    pub(crate) rule: Rule,
+    pub(crate) generated: bool,
+    /// Whether the type's JSON form reads back as it was written.
+    pub(crate) exact: bool,
+}
+
+impl Layout {
+    /// Reads it; SPI must be connected.
+    ///
+    /// # Errors
+    /// When the table is not attached, or cannot be worked on as it stands.
+    pub(super) fn read(table: pg_sys::Oid) -> Result<Layout, Failure> {
+        let layout = as_owner(|| Spi::get_one_with_args::<JsonB>("SELECT cache_sync.layout($1)", &[table.into()]))?;
+        let Ok(Some(JsonB(layout))) = layout else {
+            return Err(Failure::new(b"XX000", "cache_sync.layout() said nothing"));
+        };
+        serde_json::from_value(layout)
+            .map_err(|error| Failure::new(b"CS007", format!("cache_sync.layout() is not of this library: {error}")))
+    }
+
+    /// The fields that have stamps and can be written.
+    pub(super) fn stamped(&self) -> impl Iterator<Item = &FieldColumn> {
+        self.fields.iter().filter(|field| field.rule.is_stamped() && !field.generated)
+    }
+}
