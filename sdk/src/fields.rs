@@ -29,6 +29,9 @@ use serde::ser::{Impossible, Serialize, SerializeMap, SerializeStruct, Serialize
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
+/// Postgres' MAXDIM.
+const DIMENSIONS_MAX: u8 = 6;
+
 /// The members of a value, those of the key included. A member that its type skips is absent.
 ///
 /// # Errors
@@ -222,3 +225,6 @@ impl<'a> Serializer for Writer<'a> {
 fn not_a_row() -> EncodeError {
     EncodeError::new("a row is written from a struct or a map with strings for keys")
 }
+
+#[cfg(test)]
+mod tests;
