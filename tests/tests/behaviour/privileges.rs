@@ -1,4 +1,4 @@
-//! PUBLIC has nothing, and every function that runs with its owner's rights is pinned.
+//! PUBLIC has nothing but what a column's default needs, and every function that runs with its owner's rights is pinned.
 
 use cache_sync_tests::Database;
 
@@ -17,7 +17,8 @@ fn the_public_has_no_rights() {
             "SELECT oid::regprocedure FROM pg_proc
              WHERE pronamespace = 'cache_sync'::regnamespace AND has_function_privilege({role}, oid, 'EXECUTE')"
         )),
-        "none"
+        "cache_sync.hlc()",
+        "a column's default runs with the rights of who inserts"
     );
     assert_eq!(
         may(&format!(
