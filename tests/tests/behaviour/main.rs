@@ -7,6 +7,7 @@ mod extension;
 mod privileges;
 mod psql_tour;
 mod reads;
+mod restart;
 mod test_faults;
 mod uninstall;
 mod writes;
