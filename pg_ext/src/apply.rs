@@ -110,8 +110,12 @@ impl Batch {
             return Ok(vec![part.bury(self.session, self.seq, &refusal)?]);
         }
         if is_whole {
-            // The halves would lock in an order of their own. A patch whose key cannot be read is left to the halving.
-            let _ = attempt(|| rounds::lock(target, parts))?;
+            // The halves would lock in an order of their own, and not see each other's keys. When a patch has a key that
+            // cannot be read, the halving has to do without.
+            let _ = attempt(|| {
+                rounds::refuse_duplicates(target, parts)?;
+                rounds::lock(target, parts)
+            })?;
         }
         let mut answers = Vec::new();
         for half in batch::halves(parts)? {

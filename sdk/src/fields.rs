@@ -29,12 +29,15 @@ use serde::ser::{Impossible, Serialize, SerializeMap, SerializeStruct, Serialize
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
+/// Postgres' MAXDIM.
+const DIMENSIONS_MAX: u8 = 6;
+
 /// The members of a value, those of the key included. A member that its type skips is absent.
 ///
 /// # Errors
 /// [`EncodeError`] when a member is no column, or has a value that Postgres cannot take.
 pub(crate) fn to_fields<V: Serialize + ?Sized>(layout: &Layout, value: &V) -> Result<Fields, EncodeError> {
-    value.serialize(Writer { layout, fields: Fields::new(), next: 0, name: None })
+    value.serialize(Writer { layout, fields: Fields::new(), next: 0, name: None, buffer: Vec::with_capacity(256) })
 }
 
 /// The value that these fields are of; absent ones are to their type as if a row lacked them.
@@ -54,15 +57,19 @@ pub(crate) fn from_fields<V: DeserializeOwned>(layout: &Layout, fields: &Fields)
 /// # Errors
 /// [`EncodeError`] when Postgres cannot take it.
 pub(crate) fn to_field<T: Serialize + ?Sized>(column: &Column, value: &T) -> Result<Box<RawValue>, EncodeError> {
-    let write = || {
-        let written = member::write(&column.ty, value)?;
-        check::check(written.get())?;
-        match canonical::canonical(&column.ty, written.get()) {
-            Cow::Borrowed(same) if same.len() == written.get().len() => Ok(written),
-            other => RawValue::from_string(other.into_owned()).map_err(EncodeError::new),
-        }
-    };
-    write().map_err(|error: EncodeError| error.at(&column.name))
+    write_field(column, value, &mut Vec::new()).map_err(|error| error.at(&column.name))
+}
+
+fn write_field<T: Serialize + ?Sized>(
+    column: &Column,
+    value: &T,
+    buffer: &mut Vec<u8>,
+) -> Result<Box<RawValue>, EncodeError> {
+    buffer.clear();
+    member::write(buffer, &column.ty, value)?;
+    let text = std::str::from_utf8(buffer).map_err(EncodeError::new)?;
+    check::check(text)?;
+    RawValue::from_string(canonical::canonical(&column.ty, text).into_owned()).map_err(EncodeError::new)
 }
 
 /// The JSON text for this column of `jsonb_to_recordset`.
@@ -77,6 +84,8 @@ struct Writer<'a> {
     /// Where the next member probably is: members come in layout order unless the two halves of serde disagree.
     next: usize,
     name: Option<String>,
+    /// What a member is written into, over and over.
+    buffer: Vec<u8>,
 }
 
 impl Writer<'_> {
@@ -90,7 +99,8 @@ impl Writer<'_> {
             return Err(EncodeError::new("the table has no such column, or the type does not read it").at(name));
         };
         self.next = usize::from(index) + 1;
-        self.fields.insert(index, to_field(column, value)?);
+        let field = write_field(column, value, &mut self.buffer).map_err(|error| error.at(name))?;
+        self.fields.insert(index, field);
         Ok(())
     }
 }
@@ -222,3 +232,6 @@ impl<'a> Serializer for Writer<'a> {
 fn not_a_row() -> EncodeError {
     EncodeError::new("a row is written from a struct or a map with strings for keys")
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,3 +125,6 @@ where
         Some(self.rest.size_hint().0)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

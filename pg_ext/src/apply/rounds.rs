@@ -33,7 +33,7 @@ pub(super) fn run(target: &Target, parts: &[Part], hlc: i64) -> Result<Answers, 
             break;
         }
         if round == 0 {
-            rounds.refuse_duplicates()?;
+            refuse_duplicates(target, parts)?;
         }
         rounds.again()?;
     }
@@ -55,6 +55,20 @@ pub(super) fn lock(target: &Target, parts: &[Part]) -> Result<(), Failure> {
     unsafe { lock.get()?.run(&[Some(array_of(parts))], |_| ()) }
 }
 
+/// Refuses parts in which a key comes twice.
+///
+/// # Errors
+/// When one does, or SPI refuses the statement.
+pub(super) fn refuse_duplicates(target: &Target, parts: &[Part]) -> Result<(), Failure> {
+    let mut twice = None;
+    // SAFETY: the argument is an array of jsonb, the column an integer.
+    unsafe { target.duplicate.get()?.run(&[Some(array_of(parts))], |row| twice = row.get::<i32>(0))? };
+    match twice {
+        Some(place) => Err(Failure::new(b"21000", format!("the key of patch {place} is in the batch twice"))),
+        None => Ok(()),
+    }
+}
+
 struct Rounds<'a> {
     target: &'a Target,
     parts: &'a [Part],
@@ -64,9 +78,14 @@ struct Rounds<'a> {
 }
 
 impl<'a> Rounds<'a> {
-    /// Several statements take locks in an order of their own each, unless all are taken before.
+    /// Several statements take locks in an order of their own each, unless all are taken before; and they would apply
+    /// patches of the same key one after the other.
     fn lock(&self) -> Result<(), Failure> {
-        if self.parts.len() > 1 { lock(self.target, self.parts) } else { Ok(()) }
+        if self.parts.len() < 2 {
+            return Ok(());
+        }
+        refuse_duplicates(self.target, self.parts)?;
+        lock(self.target, self.parts)
     }
 
     /// The patches without answer, by part.
@@ -114,19 +133,6 @@ impl<'a> Rounds<'a> {
     fn change(&mut self, part: &Part) -> Result<(), Failure> {
         match &part.compiled.change {
             Some(change) => self.apply(part, change).map(|_| ()),
-            None => Ok(()),
-        }
-    }
-
-    fn refuse_duplicates(&self) -> Result<(), Failure> {
-        let mut twice = None;
-        // SAFETY: the argument is an array of jsonb, the column an integer.
-        unsafe {
-            let duplicate = self.target.duplicate.get()?;
-            duplicate.run(&[Some(array_of(self.parts))], |row| twice = row.get::<i32>(0))?;
-        }
-        match twice {
-            Some(place) => Err(Failure::new(b"21000", format!("the key of patch {place} is in the batch twice"))),
             None => Ok(()),
         }
     }

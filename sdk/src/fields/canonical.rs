@@ -1,5 +1,6 @@
 //! JSON texts in the form in which Postgres reads a column.
 
+use super::DIMENSIONS_MAX;
 use crate::layout::Kind;
 use crate::row::is_json_number;
 use crate::text;
@@ -11,23 +12,27 @@ use std::collections::BTreeMap;
 /// The one form of a value of this type: numbers as numbers, not as strings (as decimal types serialize themselves),
 /// bytes and uuids as texts, not as lists of bytes, composites as objects. What is of no such form stays as it is.
 pub(super) fn canonical<'a>(ty: &Type, text: &'a str) -> Cow<'a, str> {
-    Form { recordset: false }.of(ty, text)
+    Form { recordset: false, dimensions: DIMENSIONS_MAX }.of(ty, text)
 }
 
 /// The same for `jsonb_to_recordset`, which takes lists within a list for another dimension: an array of documents is
 /// given as an array literal.
 pub(super) fn for_recordset<'a>(ty: &Type, text: &'a str) -> Cow<'a, str> {
-    Form { recordset: true }.of(ty, text)
+    Form { recordset: true, dimensions: DIMENSIONS_MAX }.of(ty, text)
 }
 
 #[derive(Clone, Copy)]
 struct Form {
     recordset: bool,
+    /// How many more dimensions an array can have.
+    dimensions: u8,
 }
 
 impl Form {
     fn of<'a>(self, ty: &Type, text: &'a str) -> Cow<'a, str> {
         match Kind::of(ty) {
+            // `jsonb` has no negative zero.
+            Kind::Float4 | Kind::Float8 if self.recordset && matches!(text, "-0.0" | "-0") => Cow::Borrowed("\"-0\""),
             kind if kind.is_number() => unquoted_number(text).map_or(Cow::Borrowed(text), Cow::Borrowed),
             Kind::Bytes => own_or(text, byte_list(text).map(|bytes| json_string(&text::hex(&bytes)))),
             Kind::Uuid => own_or(text, byte_list(text).and_then(uuid_string)),
@@ -43,8 +48,11 @@ impl Form {
         if matches!(kind, Kind::Json | Kind::Jsonb) {
             return if self.recordset { array_literal(text) } else { None };
         }
-        let as_is = !matches!(kind, Kind::Bytes | Kind::Uuid | Kind::Composite(_))
-            && (!kind.is_number() || !text.contains('"'));
+        let as_is = match kind {
+            Kind::Bytes | Kind::Uuid | Kind::Composite(_) => false,
+            Kind::Float4 | Kind::Float8 if self.recordset => false,
+            kind => !kind.is_number() || !text.contains('"'),
+        };
         if as_is {
             return None;
         }
@@ -56,7 +64,11 @@ impl Form {
                 Kind::Composite(_) => !text[1..].trim_start().starts_with('{'),
                 _ => false,
             };
-            if is_element { self.of(element, text) } else { own_or(text, self.array(element, text)) }
+            match self.dimensions.checked_sub(1) {
+                _ if is_element => self.of(element, text),
+                None => Cow::Borrowed(text),
+                Some(dimensions) => own_or(text, Form { dimensions, ..self }.array(element, text)),
+            }
         })
     }
 
@@ -206,5 +218,12 @@ mod tests {
         let literal: String = serde_json::from_str(&for_recordset(&Type::JSONB_ARRAY, given)).unwrap();
         assert_eq!(literal, r#"{"[1,\"a\\\"b\"]",NULL,"{\"k\":\"\\\\\"}"}"#);
         assert_eq!(for_recordset(&Type::JSONB, given), given);
+    }
+
+    #[test]
+    fn a_negative_zero_stays_one() {
+        assert_eq!(canonical(&Type::FLOAT8, r#""-0""#), "-0");
+        assert_eq!(for_recordset(&Type::FLOAT8, "-0.0"), r#""-0""#);
+        assert_eq!(for_recordset(&Type::FLOAT4_ARRAY, "[-0.0,0.0]"), r#"["-0",0.0]"#);
     }
 }

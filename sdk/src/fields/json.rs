@@ -1,5 +1,6 @@
 //! A field's JSON text as the cell that a row would have brought.
 
+use super::DIMENSIONS_MAX;
 use crate::layout::Kind;
 use crate::row::{Cell, DecodeError};
 use crate::text;
@@ -19,7 +20,7 @@ pub(super) fn cell<'de>(ty: &'de Type, text: &'de str) -> Result<Cell<'de>, Deco
         (Some(b't' | b'f'), Kind::Bool) => Ok(Cell::Bool(text == "true")),
         (Some(b'-' | b'0'..=b'9'), _) => Ok(number(kind, text)),
         (Some(b'"'), _) => string(kind, unquoted(text)?),
-        (Some(b'['), Kind::Array(element)) => list(element, ty, text),
+        (Some(b'['), Kind::Array(element)) => list(element, text, DIMENSIONS_MAX),
         (Some(b'['), Kind::Bytes) => {
             serde_json::from_str(text).map(|bytes| Cell::Bytes(Cow::Owned(bytes))).map_err(DecodeError::new)
         }
@@ -53,12 +54,15 @@ fn string<'de>(kind: Kind<'_>, content: Cow<'de, str>) -> Result<Cell<'de>, Deco
     Ok(parsed.unwrap_or(Cell::Text(content)))
 }
 
-fn list<'de>(element: &'de Type, array: &'de Type, text: &'de str) -> Result<Cell<'de>, DecodeError> {
+fn list<'de>(element: &'de Type, text: &'de str, dimensions: u8) -> Result<Cell<'de>, DecodeError> {
+    let Some(inner_dimensions) = dimensions.checked_sub(1) else {
+        return Err(DecodeError::new("an array has too many dimensions"));
+    };
     let documents = matches!(Kind::of(element), Kind::Json | Kind::Jsonb);
     let values: Vec<&'de RawValue> = serde_json::from_str(text).map_err(DecodeError::new)?;
     let cells = values.into_iter().map(|value| match value.get() {
         "null" => Ok(Cell::Null),
-        inner if inner.starts_with('[') && !documents => cell(array, inner),
+        inner if inner.starts_with('[') && !documents => list(element, inner, inner_dimensions),
         inner => cell(element, inner),
     });
     cells.collect::<Result<_, _>>().map(Cell::List)

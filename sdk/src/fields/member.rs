@@ -12,21 +12,20 @@ use serde::ser::{
     Error as _, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
-use serde_json::value::{RawValue, to_raw_value};
 use std::fmt::Display;
 
 /// How deep a value may call itself. Far more than [`super::check`] lets through as JSON, because not every step is seen
 /// there.
 const CALLS_MAX: u16 = 512;
 
-/// The value's JSON text, for a column of this type.
-pub(super) fn write<T: Serialize + ?Sized>(ty: &Type, value: &T) -> Result<Box<RawValue>, EncodeError> {
+/// Appends the value's JSON text, for a column of this type.
+pub(super) fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, ty: &Type, value: &T) -> Result<(), EncodeError> {
     let ty = match Kind::of(ty) {
         Kind::Array(element) => element,
         _ => ty,
     };
     let document = matches!(Kind::of(ty), Kind::Json | Kind::Jsonb);
-    to_raw_value(&Guarded { value, guard: Guard { calls: 0, document } }).map_err(EncodeError::new)
+    serde_json::to_writer(out, &Guarded { value, guard: Guard { calls: 0, document } }).map_err(EncodeError::new)
 }
 
 #[derive(Clone, Copy)]

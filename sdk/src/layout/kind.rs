@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn the_numbers_are_those_of_the_types() {
-        let pairs: [(Type, fn(&Kind<'_>) -> bool); 19] = [
+        type Is = fn(&Kind<'_>) -> bool;
+        let pairs: [(Type, Is); 19] = [
             (Type::BOOL, |kind| matches!(kind, Kind::Bool)),
             (Type::BYTEA, |kind| matches!(kind, Kind::Bytes)),
             (Type::INT8, |kind| matches!(kind, Kind::Int8)),

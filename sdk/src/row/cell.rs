@@ -6,7 +6,7 @@
 
 use super::{DecodeError, number};
 use crate::text;
-use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer, StringDeserializer};
+use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
 use serde::de::{Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 use std::borrow::Cow;

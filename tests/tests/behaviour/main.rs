@@ -14,6 +14,7 @@ mod feed_stuck_client;
 mod privileges;
 mod psql_tour;
 mod reads;
+mod restart;
 mod test_faults;
 mod uninstall;
 mod writes;
