@@ -28,7 +28,7 @@ fn names<'n>(db: &Database<'_>, table: &str, column: &str, keys: &[&'n str]) -> 
     keys.iter()
         .map(|key| {
             let hash = db.psql(&format!("SELECT cache_sync.key_hash('{table}', '{{\"{column}\": \"{key}\"}}')"));
-            (hash.parse::<i64>().unwrap() as u64, *key)
+            (hash.parse::<i64>().expect("a hash") as u64, *key)
         })
         .collect()
 }

@@ -21,7 +21,7 @@ async fn stuck(db: &Database<'_>) -> Feed {
         db.cluster().port(),
         db.name()
     );
-    let feed = Feed::call(&dsn, "").await.unwrap();
+    let feed = Feed::call(&dsn, "").await.unwrap_or_else(|refused| panic!("{refused}"));
     feed.stop_reading();
     let deadline = Instant::now() + SOON;
     while lag(db, &feed) < 20_000 {
