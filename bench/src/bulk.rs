@@ -20,7 +20,9 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
     }
     client.batch_execute("SELECT cache_sync.attach('ours')").await?;
     let mut data = String::new();
-    (0..ROWS).for_each(|id| drop(writeln!(data, "{id}\t{id}\tname {id}")));
+    for id in 0..ROWS {
+        writeln!(data, "{id}\t{id}\tname {id}")?;
+    }
     let data = bytes::Bytes::from(data);
 
     let (ours, theirs) = rounds
