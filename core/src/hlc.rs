@@ -34,9 +34,14 @@ impl ClientClock {
         }
     }
 
+    /// What the server's `hlc()` shows about now.
+    pub fn now(&self, monotonic_micros: i64) -> Stamp {
+        Stamp(self.server + (monotonic_micros - self.heard_at_micros))
+    }
+
     /// A stamp above the last one handed out and above `seen`, the version that the writer had seen.
     pub fn stamp(&mut self, seen: i64, monotonic_micros: i64) -> Stamp {
-        let now = self.server + (monotonic_micros - self.heard_at_micros);
+        let now = self.now(monotonic_micros).0;
         self.last = now.max(self.last + 1).max(seen.saturating_add(1));
         Stamp(self.last)
     }

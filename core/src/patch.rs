@@ -48,6 +48,13 @@ pub struct Patch {
     pub fields: BTreeMap<FieldIndex, Incoming>,
 }
 
+/// Roughly how much memory a patch takes whose values are of these lengths, in bytes.
+pub fn size(values: impl Iterator<Item = usize>) -> usize {
+    const PER_FIELD: usize = 48;
+    const PER_PATCH: usize = 64;
+    PER_PATCH + values.map(|len| len + PER_FIELD).sum::<usize>()
+}
+
 impl Patch {
     /// A patch whose fields were all written at once.
     pub fn new(kind: Kind, stamp: Stamp, fields: Fields) -> Patch {
@@ -109,8 +116,7 @@ impl Patch {
 
     /// Roughly how much memory it takes, in bytes.
     pub fn size(&self) -> usize {
-        const PER_FIELD: usize = 48;
-        64 + self.fields.values().map(|incoming| incoming.value.get().len() + PER_FIELD).sum::<usize>()
+        size(self.fields.values().map(|incoming| incoming.value.get().len()))
     }
 
     fn values(&self) -> Fields {

@@ -124,14 +124,19 @@ ALTER TABLE @extschema@.secret ENABLE ALWAYS TRIGGER note_setup;
 
 -- ---- attach, detach, rules ---------------------------------------------------------------------------------------
 
+-- Roles belong to the whole server: another database may have made them, or be making them at this moment.
 DO $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'cache_sync_user') THEN
-        CREATE ROLE cache_sync_user NOLOGIN;
-    END IF;
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'cache_sync_admin') THEN
-        CREATE ROLE cache_sync_admin NOLOGIN IN ROLE cache_sync_user;
-    END IF;
+    CREATE ROLE cache_sync_user NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;
+END
+$$;
+DO $$
+BEGIN
+    CREATE ROLE cache_sync_admin NOLOGIN IN ROLE cache_sync_user;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;
 END
 $$;
 

@@ -50,6 +50,8 @@ struct Feed {
     /// Everything up to here has been put.
     position: u64,
     next_heartbeat: Instant,
+    /// The head when the feed began: what was missed until then is told first, and then a heartbeat says so.
+    catching_up_to: Option<u64>,
     /// When to look at the ring again, after a message was put; not waiting for a wake-up until then.
     resting_until: Option<Instant>,
     entries: Box<[Entry; READ_MAX]>,
@@ -78,6 +80,7 @@ impl Feed {
             epoch,
             position,
             next_heartbeat: Instant::now() + settings::heartbeat_interval(),
+            catching_up_to: Some(ring::head()),
             resting_until: None,
             entries: Box::new([Entry::NONE; READ_MAX]),
         };
@@ -95,6 +98,9 @@ impl Feed {
         if !self.client.has_taken_all() {
             return Ok(());
         }
+        if let Some(end) = self.catching_up_to {
+            return self.catch_up(end);
+        }
         let now = Instant::now();
         if now >= self.next_heartbeat {
             return self.heartbeat();
@@ -106,6 +112,15 @@ impl Feed {
         Ok(())
     }
 
+    fn catch_up(&mut self, end: u64) -> Result<(), Failure> {
+        if self.position < end {
+            self.tell_changes();
+            return Ok(());
+        }
+        self.catching_up_to = None;
+        self.heartbeat()
+    }
+
     /// Waits for something to do.
     fn wait(&mut self) {
         if !self.client.has_taken_all() {
@@ -114,6 +129,9 @@ impl Feed {
         }
         let now = Instant::now();
         let time = self.next_heartbeat.saturating_duration_since(now);
+        if self.catching_up_to.is_some() {
+            return;
+        }
         if let Some(end) = self.resting_until {
             return self.client.wait(time.min(end.saturating_duration_since(now)), || ());
         }

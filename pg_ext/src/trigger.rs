@@ -80,8 +80,13 @@ unsafe fn note(data: *const pg_sys::TriggerData, id: TableId) {
             return pending::flush(id);
         }
         let row = Row::new((*data).tg_trigslot, &table);
-        if (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK != pg_sys::TRIGGER_EVENT_UPDATE {
-            return pending::note(id, row.key(), row.version(), ChangeKind::Unversioned);
+        // A row that is gone has no number: an entry of the version that was deleted is no echo of the deletion.
+        match (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
+            pg_sys::TRIGGER_EVENT_UPDATE => {}
+            pg_sys::TRIGGER_EVENT_INSERT => {
+                return pending::note(id, row.key(), row.version(), ChangeKind::Unversioned);
+            }
+            _ => return pending::note(id, row.key(), None, ChangeKind::Unversioned),
         }
         let new = Row::new((*data).tg_newslot, &table);
         let key = new.key();
@@ -92,7 +97,7 @@ unsafe fn note(data: *const pg_sys::TriggerData, id: TableId) {
         if old_key == key {
             return pending::note(id, key, new.version(), ChangeKind::Versioned);
         }
-        pending::note(id, old_key, row.version(), ChangeKind::Unversioned);
+        pending::note(id, old_key, None, ChangeKind::Unversioned);
         pending::note(id, key, new.version(), ChangeKind::Unversioned);
     }
 }

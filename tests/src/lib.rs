@@ -1,1 +1,159 @@
-//! See the files beside this one.
+//! What the tests share: clusters, fresh databases, and waiting for conditions.
+//!
+//! ```no_run
+//! # use cache_sync_tests::Database;
+//! let db = Database::with_extension();
+//! db.psql("CREATE TABLE t (id int PRIMARY KEY, v int)");
+//! assert_eq!(db.psql("SELECT count(*) FROM t"), "0");
+//! ```
+//! Everything here panics on errors: a test has nothing better to do.
+#![forbid(unsafe_code)]
+
+pub mod proxy;
+pub mod rows;
+
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use cache_sync_cluster::{Cluster, Options, Variant};
+use tokio_postgres::{Client, NoTls};
+
+/// How long a test waits for something that comes at once when all is well.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// The cluster that the tests of this process share, with the extension as users get it.
+pub fn cluster() -> &'static Cluster {
+    static PLAIN: OnceLock<Cluster> = OnceLock::new();
+    PLAIN.get_or_init(|| start(Options::default().fsync(false)))
+}
+
+/// The cluster that the tests of this process share, with settings that make backends kill themselves.
+pub fn cluster_with_faults() -> &'static Cluster {
+    static FAULTS: OnceLock<Cluster> = OnceLock::new();
+    FAULTS.get_or_init(|| start(Options::default().fsync(false).variant(Variant::TestFaults)))
+}
+
+/// A cluster of the test's own, which it may restart.
+pub fn start(options: Options) -> Cluster {
+    options.start().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A fresh database in some cluster. It is not dropped: the cluster goes with the process.
+#[derive(Debug)]
+pub struct Database<'c> {
+    cluster: &'c Cluster,
+    name: String,
+}
+
+impl Database<'static> {
+    /// A fresh database of the shared cluster, with the extension in it.
+    pub fn with_extension() -> Database<'static> {
+        Database::with_extension_in(cluster())
+    }
+}
+
+impl<'c> Database<'c> {
+    /// A fresh, empty database.
+    pub fn empty_in(cluster: &'c Cluster) -> Database<'c> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        cluster.createdb(&name).unwrap_or_else(|error| panic!("{error}"));
+        Database { cluster, name }
+    }
+
+    /// A fresh database with the extension in it.
+    pub fn with_extension_in(cluster: &'c Cluster) -> Database<'c> {
+        let db = Database::empty_in(cluster);
+        db.psql("CREATE EXTENSION cache_sync");
+        db
+    }
+
+    /// The cluster that it is in.
+    pub fn cluster(&self) -> &'c Cluster {
+        self.cluster
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A connection string, as superuser.
+    pub fn dsn(&self) -> String {
+        self.cluster.dsn(&self.name)
+    }
+
+    /// A connection string for another role. The cluster asks nobody for a password.
+    pub fn dsn_as(&self, role: &str) -> String {
+        format!("postgresql://{role}@127.0.0.1:{}/{}", self.cluster.port(), self.name)
+    }
+
+    /// Runs statements through psql; rows come back unaligned, `|` between columns.
+    pub fn psql(&self, sql: &str) -> String {
+        self.try_psql(sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
+    }
+
+    /// Runs statements that may fail through psql: then it hands back what psql says, SQLSTATE included.
+    ///
+    /// # Errors
+    /// psql failed.
+    pub fn try_psql(&self, sql: &str) -> Result<String, String> {
+        self.cluster.psql(&self.name, sql).map_err(|error| error.to_string())
+    }
+
+    /// Runs statements that must fail and hands back what psql says.
+    pub fn psql_error(&self, sql: &str) -> String {
+        match self.try_psql(sql) {
+            Err(error) => error,
+            Ok(rows) => panic!("{sql}\nshould have failed, but answered\n{rows}"),
+        }
+    }
+
+    /// A client program of PostgreSQL that connects here.
+    pub fn client(&self, program: &str) -> Command {
+        self.cluster.client(program, &self.name)
+    }
+
+    /// The schema as pg_dump prints it: all that the catalog says about the user's objects.
+    pub fn schema(&self) -> String {
+        let dump = output(self.client("pg_dump").args(["--schema-only"]));
+        // Newer versions of pg_dump guard each dump with a random token.
+        let restrict = |line: &&str| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict");
+        dump.lines().filter(restrict).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Connects as superuser.
+    pub async fn connect(&self) -> Client {
+        connect(&self.dsn()).await
+    }
+}
+
+/// Connects; the connection is driven until the client is dropped.
+pub async fn connect(dsn: &str) -> Client {
+    let (client, connection) =
+        tokio_postgres::connect(dsn, NoTls).await.unwrap_or_else(|error| panic!("{dsn}: {error}"));
+    // When the server goes away the client's next call says so.
+    tokio::spawn(async move { connection.await.is_ok() });
+    client
+}
+
+/// Runs a program and hands back what it printed.
+pub fn output(command: &mut Command) -> String {
+    let out = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(out.status.success(), "{command:?}: {}\n{}", out.status, String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// It does not within `limit`.
+pub async fn wait_until(limit: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "waited {limit:?} in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

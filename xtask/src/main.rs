@@ -1,2 +1,75 @@
 //! The project's one door: `cargo xtask demo | test | bench | mutants`.
-fn main() {}
+//!
+//! ```text
+//! test     every check, step by step       mutants  takes each rule out and asks its test
+//! program  runs the demo and the benchmarks        scratch  the copy that mutants breaks
+//! steps    headings, times, cargo
+//! ```
+#![forbid(unsafe_code)]
+
+mod mutants;
+mod program;
+mod scratch;
+mod steps;
+mod test;
+
+use std::process::ExitCode;
+
+use cache_sync_cluster::{Profile, Result, Tree, Variant};
+
+const USAGE: &str = "\
+usage: cargo xtask <what> [options]
+
+  demo       pgbench and two processes with the SDK on one throw-away cluster; checks that nothing is lost or stale
+             [--seconds N] [--nodes N] [--scale N] [--json FILE] [--keep]
+  test       everything that CI checks: format, clippy, docs, tests, a short demo
+  bench      the figures to hold, each against what it is compared with
+             [--json FILE]
+  mutants    takes each rule out of a scratch copy and checks that its test turns red
+             [--only RULE] [--json FILE]
+  extension  builds the extension into a private copy of PostgreSQL and prints where that is
+
+Each finds PostgreSQL 15 to 18 and what else it needs, or installs it (Debian, Ubuntu), or says what to install.
+  CACHE_SYNC_PG_CONFIG=/path/to/pg_config   this PostgreSQL, not the newest
+  CACHE_SYNC_PROFILE=dev                    compile the extension quickly, not well
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (what, rest) = match args.split_first() {
+        Some((what, rest)) => (what.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let done = match what {
+        "test" if rest.is_empty() => test::run(),
+        "demo" => program::run("cache-sync-demo", rest),
+        "bench" => program::run("cache-sync-bench", rest),
+        "mutants" => mutants::run(rest),
+        "extension" if rest.is_empty() => extension(),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("\nxtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds both variants and prints the directory of their trees, alone on the last line.
+fn extension() -> Result<ExitCode> {
+    let postgres = cache_sync_cluster::setup()?;
+    for variant in Variant::ALL {
+        Tree::build(&postgres, variant, Profile::from_env())?;
+    }
+    println!("{}", Tree::parent_dir(&postgres)?.display());
+    Ok(ExitCode::SUCCESS)
+}

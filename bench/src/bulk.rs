@@ -1,0 +1,51 @@
+//! A million rows in one statement.
+
+use crate::Result;
+use crate::load::connect;
+use crate::measure::Rounds;
+use crate::report::{Report, Target};
+use futures_util::SinkExt;
+use std::fmt::Write;
+use std::time::Instant;
+use tokio_postgres::Client;
+
+const ROWS: i64 = 1_000_000;
+
+pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
+    let client = connect(dsn).await?;
+    for table in ["ours", "theirs"] {
+        client
+            .batch_execute(&format!("CREATE TABLE {table} (id bigint PRIMARY KEY, n int NOT NULL, name text)"))
+            .await?;
+    }
+    client.batch_execute("SELECT cache_sync.attach('ours')").await?;
+    let mut data = String::new();
+    (0..ROWS).for_each(|id| drop(writeln!(data, "{id}\t{id}\tname {id}")));
+    let data = bytes::Bytes::from(data);
+
+    let (ours, theirs) = rounds
+        .alternate(async || copy(&client, "ours", &data).await, async || copy(&client, "theirs", &data).await)
+        .await?;
+    report.ratio(("bulk", "COPY of a million rows / not attached"), (ours, theirs), "ms", Target::AtMost(1.4));
+    let (ours, theirs) =
+        rounds.alternate(async || update(&client, "ours").await, async || update(&client, "theirs").await).await?;
+    report.ratio(("bulk", "UPDATE of a million rows / not attached"), (ours, theirs), "ms", Target::AtMost(1.2));
+    Ok(())
+}
+
+async fn copy(client: &Client, table: &str, data: &bytes::Bytes) -> Result<f64> {
+    client.batch_execute(&format!("TRUNCATE {table}; CHECKPOINT")).await?;
+    let start = Instant::now();
+    let sink = client.copy_in(&format!("COPY {table} FROM STDIN")).await?;
+    tokio::pin!(sink);
+    sink.send(data.clone()).await?;
+    sink.finish().await?;
+    Ok(start.elapsed().as_secs_f64() * 1e3)
+}
+
+async fn update(client: &Client, table: &str) -> Result<f64> {
+    client.batch_execute(&format!("VACUUM {table}; CHECKPOINT")).await?;
+    let start = Instant::now();
+    client.execute(&format!("UPDATE {table} SET n = n + 1"), &[]).await?;
+    Ok(start.elapsed().as_secs_f64() * 1e3)
+}

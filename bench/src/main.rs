@@ -1,0 +1,116 @@
+//! The figures to hold, each measured against what it is compared with, in one run with alternating sides.
+//!
+//! ```text
+//! memory   hits, buffered writes        loads    misses        flush    batches against a plain upsert
+//! writers  plain SQL writers, with listeners, against an untouched table and a pg_notify trigger
+//! latency  commit seen by another process                      bulk     a million rows
+//! measure  alternating rounds, medians  report   the table, the JSON     load   clients that write and listen
+//! ```
+#![forbid(unsafe_code)]
+
+mod bulk;
+mod flush;
+mod latency;
+mod load;
+mod loads;
+mod measure;
+mod memory;
+mod report;
+mod writers;
+
+use cache_sync_cluster::{Cluster, Options};
+use measure::Rounds;
+use report::Report;
+use std::process::ExitCode;
+
+/// Errors end the run; whatever they are, they are only shown.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+const USAGE: &str = "usage: cargo xtask bench [NAME ...] [--rounds N] [--seconds N] [--json FILE]
+  NAME: memory loads flush writers latency bulk (default: all)";
+
+const ALL: [&str; 6] = ["memory", "loads", "flush", "writers", "latency", "bulk"];
+
+struct Arguments {
+    names: Vec<String>,
+    rounds: Rounds,
+    json: Option<String>,
+}
+
+fn arguments() -> std::result::Result<Arguments, String> {
+    let mut arguments = Arguments { names: Vec::new(), rounds: Rounds { count: 5, seconds: 3.0 }, json: None };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        match word.as_str() {
+            "--json" => arguments.json = Some(value()?),
+            "--rounds" => arguments.rounds.count = value()?.parse().map_err(|_| "--rounds needs a number")?,
+            "--seconds" => arguments.rounds.seconds = value()?.parse().map_err(|_| "--seconds needs a number")?,
+            name if ALL.contains(&name) => arguments.names.push(name.to_owned()),
+            other => return Err(format!("{other}?\n{USAGE}")),
+        }
+    }
+    if arguments.names.is_empty() {
+        arguments.names = ALL.map(str::to_owned).to_vec();
+    }
+    Ok(arguments)
+}
+
+fn main() -> ExitCode {
+    if let Some("listen") = std::env::args().nth(1).as_deref() {
+        return finish(latency::listen());
+    }
+    match arguments() {
+        Ok(arguments) => finish(run(&arguments)),
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn finish(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts the cluster that all benchmarks share: fsync is on, as it is for those who measure themselves.
+fn cluster() -> Result<Cluster> {
+    let options = Options::default()
+        .setting("max_connections", "300")
+        .setting("shared_buffers", "512MB")
+        .setting("max_wal_size", "4GB")
+        .setting("checkpoint_timeout", "1h")
+        .setting("autovacuum", "off");
+    Ok(options.start()?)
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let cluster = cluster()?;
+    let mut report = Report::default();
+    for name in &arguments.names {
+        let database = format!("bench_{name}");
+        cluster.createdb(&database)?;
+        cluster.psql(&database, "CREATE EXTENSION cache_sync")?;
+        let rounds = arguments.rounds;
+        match name.as_str() {
+            "memory" => runtime.block_on(memory::run(&cluster.dsn(&database), rounds, &mut report))?,
+            "loads" => runtime.block_on(loads::run(&cluster.dsn(&database), rounds, &mut report))?,
+            "flush" => runtime.block_on(flush::run(&cluster.dsn(&database), rounds, &mut report))?,
+            "writers" => runtime.block_on(writers::run(&cluster, &database, rounds, &mut report))?,
+            "latency" => runtime.block_on(latency::run(&cluster.dsn(&database), &mut report))?,
+            _ => runtime.block_on(bulk::run(&cluster.dsn(&database), rounds, &mut report))?,
+        }
+    }
+    report.print();
+    if let Some(file) = &arguments.json {
+        report.write_json(file)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! Hits and buffered writes, against moka alone with the same entries.
+
+use crate::Result;
+use crate::load::connect;
+use crate::measure::{Keys, Rounds, nanos_per_operation};
+use crate::report::{Report, Target};
+use cache_sync::{Cache, Client};
+use futures_util::FutureExt;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+
+const ENTRIES: i64 = 100_000;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Profile {
+    name: String,
+    city: String,
+    score: i32,
+    active: bool,
+}
+
+pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
+    let sql = connect(dsn).await?;
+    sql.batch_execute(&format!(
+        "CREATE TABLE profile (id bigint PRIMARY KEY, name text, city text, score int, active bool);
+         SELECT cache_sync.attach('profile', versioned => true);
+         INSERT INTO profile SELECT i, 'name ' || i, 'city ' || i % 100, i % 1000, true FROM generate_series(0, {ENTRIES} - 1) i"
+    ))
+    .await?;
+    // The writes are to be measured, not how many the buffer holds: it takes all keys at once.
+    let client =
+        Client::builder(dsn).buffer_entries_max(2 * ENTRIES as usize).buffer_bytes_max(1 << 30).connect().await?;
+    let cache: Cache<i64, Profile> = client.cache("profile").max_capacity(2 * ENTRIES as u64).open().await?;
+    let keys: Vec<i64> = (0..ENTRIES).collect();
+    let raw: moka::sync::Cache<i64, Arc<Profile>> = moka::sync::Cache::new(2 * ENTRIES as u64);
+    for (key, profile) in keys.iter().zip(cache.get_many(&keys).await?) {
+        raw.insert(*key, profile.ok_or("a row that was just inserted is missing")?);
+    }
+    hits(&cache, &raw, rounds, report).await?;
+    writes(&cache, &raw, rounds, report).await?;
+    client.close(Duration::from_secs(60)).await?;
+    Ok(())
+}
+
+type Raw = moka::sync::Cache<i64, Arc<Profile>>;
+
+async fn hits(cache: &Cache<i64, Profile>, raw: &Raw, rounds: Rounds, report: &mut Report) -> Result<()> {
+    const STEP: usize = 1000;
+    let before = cache.status();
+    let (mut our_keys, mut their_keys) = (Keys::new(1), Keys::new(1));
+    let (ours, theirs) = rounds
+        .alternate(
+            async || {
+                Ok(nanos_per_operation(rounds.time(), || {
+                    for _ in 0..STEP {
+                        let key = our_keys.next(ENTRIES as u64) as i64;
+                        std::hint::black_box(cache.get(&key).now_or_never());
+                    }
+                    STEP
+                }))
+            },
+            async || {
+                Ok(nanos_per_operation(rounds.time(), || {
+                    for _ in 0..STEP {
+                        let key = their_keys.next(ENTRIES as u64) as i64;
+                        std::hint::black_box(raw.get(&key));
+                    }
+                    STEP
+                }))
+            },
+        )
+        .await?;
+    if cache.status().load_statements != before.load_statements {
+        return Err("a read that should have hit was loaded".into());
+    }
+    report.ratio(("memory", "hit / moka get, 100k entries"), (ours, theirs), "ns", Target::AtMost(1.15));
+    Ok(())
+}
+
+/// What has been accepted is flushed while the writes go on, as in an application.
+async fn writes(cache: &Cache<i64, Profile>, raw: &Raw, rounds: Rounds, report: &mut Report) -> Result<()> {
+    const STEP: usize = 100;
+    let profile = |score: i32| Profile { name: "Ann".into(), city: "Ulm".into(), score, active: true };
+    let (mut our_keys, mut their_keys) = (Keys::new(2), Keys::new(2));
+    let (ours, theirs) = rounds
+        .alternate(
+            async || {
+                let mut failed = None;
+                let nanos = nanos_per_operation(rounds.time(), || {
+                    for score in 0..STEP {
+                        let key = our_keys.next(ENTRIES as u64) as i64;
+                        match cache.put(key, profile(score as i32)).now_or_never() {
+                            Some(Ok(_receipt)) => {}
+                            Some(Err(error)) => failed = Some(error.to_string()),
+                            None => failed = Some("a buffered write had to wait".to_owned()),
+                        }
+                    }
+                    STEP
+                });
+                failed.map_or(Ok(nanos), |error| Err(error.into()))
+            },
+            async || {
+                Ok(nanos_per_operation(rounds.time(), || {
+                    for score in 0..STEP {
+                        let key = their_keys.next(ENTRIES as u64) as i64;
+                        raw.insert(key, Arc::new(profile(score as i32)));
+                    }
+                    STEP
+                }))
+            },
+        )
+        .await?;
+    report.ratio(("memory", "buffered write / moka insert, 100k entries"), (ours, theirs), "ns", Target::AtMost(2.0));
+    Ok(())
+}

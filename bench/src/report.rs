@@ -1,0 +1,104 @@
+//! What was measured, as a table and as JSON.
+
+use serde_json::{Value, json};
+
+/// How a ratio has to stand to its target.
+#[derive(Clone, Copy)]
+pub(crate) enum Target {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Target {
+    fn holds(self, ratio: f64) -> bool {
+        match self {
+            Target::AtLeast(target) => ratio >= target,
+            Target::AtMost(target) => ratio <= target,
+        }
+    }
+
+    fn show(self) -> String {
+        match self {
+            Target::AtLeast(target) => format!(">= {target}"),
+            Target::AtMost(target) => format!("<= {target}"),
+        }
+    }
+}
+
+struct Row {
+    bench: &'static str,
+    row: String,
+    ours: f64,
+    theirs: f64,
+    unit: &'static str,
+    ratio: f64,
+    target: Target,
+}
+
+#[derive(Default)]
+pub(crate) struct Report(Vec<Row>);
+
+impl Report {
+    /// Adds a row whose ratio is ours to theirs.
+    pub(crate) fn ratio(
+        &mut self,
+        (bench, row): (&'static str, &str),
+        (ours, theirs): (f64, f64),
+        unit: &'static str,
+        target: Target,
+    ) {
+        self.add(Row { bench, row: row.to_owned(), ours, theirs, unit, ratio: ours / theirs, target });
+    }
+
+    /// Adds a row where the difference counts, not the ratio.
+    pub(crate) fn difference(
+        &mut self,
+        (bench, row): (&'static str, &str),
+        (ours, theirs): (f64, f64),
+        unit: &'static str,
+        target: Target,
+    ) {
+        self.add(Row { bench, row: row.to_owned(), ours, theirs, unit, ratio: ours - theirs, target });
+    }
+
+    fn add(&mut self, row: Row) {
+        println!("{}", line(&row));
+        self.0.push(row);
+    }
+
+    pub(crate) fn print(&self) {
+        println!(
+            "\n{:<10} {:<58} {:>12} {:>12} {:<8} {:>7} {:>8}",
+            "bench", "row", "ours", "theirs", "unit", "ratio", "target"
+        );
+        self.0.iter().for_each(|row| println!("{}", line(row)));
+        let missed = self.0.iter().filter(|row| !row.target.holds(row.ratio)).count();
+        println!("{} rows, {missed} missed", self.0.len());
+    }
+
+    pub(crate) fn write_json(&self, file: &str) -> std::io::Result<()> {
+        let rows: Vec<Value> = self
+            .0
+            .iter()
+            .map(|row| {
+                json!({"bench": row.bench, "row": row.row, "ours": row.ours, "theirs": row.theirs, "unit": row.unit,
+                       "ratio": row.ratio, "target": row.target.show(), "holds": row.target.holds(row.ratio)})
+            })
+            .collect();
+        std::fs::write(file, serde_json::to_string_pretty(&rows)? + "\n")
+    }
+}
+
+fn line(row: &Row) -> String {
+    format!(
+        "{:<10} {:<58} {:>12.1} {:>12.1} {:<8} {:>7.2} {:>8} {}",
+        row.bench,
+        row.row,
+        row.ours,
+        row.theirs,
+        row.unit,
+        row.ratio,
+        row.target.show(),
+        if row.target.holds(row.ratio) { "holds" } else { "MISSED" }
+    )
+}

@@ -1,0 +1,37 @@
+//! Throw-away PostgreSQL clusters that have the extension, for the tests, the demo and the benchmarks.
+//!
+//! ```text
+//! setup      finds PostgreSQL and libclang, installs them on Debian, says elsewhere what to install
+//! postgres   a PostgreSQL installation and its directories
+//! extension  builds pg_ext with plain cargo
+//! tree       a private copy of the installation that has the extension: nothing of the system's is written
+//! throwaway  a cluster in a temporary directory that is gone with its owner
+//! lifetime   the directory, which goes when its owner ends, however it ends
+//! user       as whom a server may run
+//! run        runs commands
+//! ```
+//! Imports run downwards in that list only.
+#![forbid(unsafe_code)]
+
+mod error;
+mod extension;
+mod lifetime;
+mod postgres;
+mod run;
+mod setup;
+mod throwaway;
+mod tree;
+mod user;
+
+pub use error::{Error, Result};
+pub use extension::{Profile, Variant, build_command_env, workspace_root};
+pub use postgres::Postgres;
+pub use setup::setup;
+pub use throwaway::{Cluster, Options};
+pub use tree::Tree;
+
+/// Names the directory of a tree that is ready; whoever finds it set builds nothing. The variant's name is appended to
+/// it: `$CACHE_SYNC_PG_TREES/plain`.
+pub const TREES_VARIABLE: &str = "CACHE_SYNC_PG_TREES";
+/// Overrides the search for a PostgreSQL installation.
+pub const PG_CONFIG_VARIABLE: &str = "CACHE_SYNC_PG_CONFIG";

@@ -1,0 +1,68 @@
+//! Runs calm, control and rough one after the other on one cluster.
+
+use std::time::Duration;
+
+use cache_sync_cluster::{Cluster, Options as ClusterOptions};
+
+use crate::Result;
+use crate::options::Options;
+use crate::report::{self, RunReport};
+use crate::run::{Plan, Run};
+
+/// How long the feed may be silent before a node trusts nothing that it holds: the bound on staleness.
+pub(crate) const BOUND: Duration = Duration::from_secs(2);
+/// How much longer than the bound the control runs: a deaf node's entries must have the time to grow too old.
+const CONTROL_BEYOND_BOUND: Duration = Duration::from_secs(3);
+
+/// Runs the demo; true when every check holds.
+pub(crate) async fn main(args: &[String]) -> Result<bool> {
+    let options = Options::parse(args)?;
+    println!("Starting a throw-away cluster with the library preloaded.");
+    let cluster = tokio::task::block_in_place(|| {
+        ClusterOptions::default().setting("shared_buffers", "256MB").setting("max_wal_size", "2GB").start()
+    })?;
+    let calm = Plan { name: "calm", seconds: options.seconds, trouble: false, deaf: false };
+    let control =
+        Plan { name: "control", seconds: (BOUND + CONTROL_BEYOND_BOUND).as_secs(), trouble: false, deaf: true };
+    let rough = Plan { name: "rough", seconds: options.seconds, trouble: true, deaf: false };
+
+    let mut reports = Vec::new();
+    for plan in [calm, control, rough] {
+        reports.push(one(&cluster, &options, plan).await?);
+    }
+    report::print(&reports);
+    if let Some(file) = &options.json {
+        std::fs::write(file, format!("{:#}\n", report::json(&reports)))?;
+    }
+    if options.keep {
+        look_around(&cluster)?;
+    }
+    Ok(reports.iter().all(RunReport::holds))
+}
+
+async fn one(cluster: &Cluster, options: &Options, plan: Plan) -> Result<RunReport> {
+    println!("\n==== {} ====", plan.name);
+    let run = Run::new(cluster, options, plan)?;
+    let report = run
+        .run()
+        .await
+        .map_err(|error| format!("{}: {error}\nthe end of the server's log:\n{}", plan.name, cluster.log_tail()))?;
+    report::print_checks(&report);
+    Ok(report)
+}
+
+fn look_around(cluster: &Cluster) -> Result<()> {
+    let dir = cluster.keep()?.display();
+    let bin = cluster.tree().bin.display();
+    println!("\nThe cluster stays up. To look around:");
+    for database in ["calm", "rough"] {
+        println!("  {bin}/psql -h {dir} -p {} -U postgres {database}", cluster.port());
+    }
+    println!(
+        "  SELECT * FROM cache_sync.tables;  SELECT * FROM cache_sync.changes();  SELECT * FROM cache_sync.status();"
+    );
+    println!("Its log is {dir}/log, what the processes wrote down is in {dir}/calm, {dir}/control and {dir}/rough.");
+    println!("When you are done:");
+    println!("  kill -QUIT $(head -n 1 {dir}/data/postmaster.pid); rm -r {dir}");
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! One run, from the first process to the last check.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cache_sync_cluster::Cluster;
+
+use crate::child::{Board, Child};
+use crate::figures::Figures;
+use crate::ledger::Ledger;
+use crate::message::Message;
+use crate::node::NodeOptions;
+use crate::options::Options;
+use crate::orchestrator::BOUND;
+use crate::progress::Progress;
+use crate::report::RunReport;
+use crate::staleness::{Samples, Staleness};
+use crate::{Result, checks, pgbench};
+
+/// How much of a node's work is updates, in percent.
+const UPDATES_PERCENT: u32 = 5;
+/// Accounts per unit of pgbench's scale.
+const ACCOUNTS_PER_SCALE: u32 = 100_000;
+
+/// What is to happen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// Also the name of the database.
+    pub(crate) name: &'static str,
+    pub(crate) seconds: u64,
+    /// Kill a node, and Postgres.
+    pub(crate) trouble: bool,
+    /// The first node hears no changes, and only reads.
+    pub(crate) deaf: bool,
+}
+
+/// A run under way.
+pub(crate) struct Run<'a> {
+    cluster: &'a Cluster,
+    options: &'a Options,
+    plan: Plan,
+    /// Where the processes write down what they do.
+    dir: PathBuf,
+    board: Arc<Board>,
+    alive: Vec<Node>,
+    /// The logs of nodes that were killed.
+    killed: Vec<PathBuf>,
+    started: u64,
+    pgbench_codes: Vec<i32>,
+}
+
+struct Node {
+    child: Child,
+    log: PathBuf,
+    dump: PathBuf,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(cluster: &'a Cluster, options: &'a Options, plan: Plan) -> Result<Run<'a>> {
+        let dir = cluster.socket_dir().join(plan.name);
+        std::fs::create_dir(&dir)?;
+        Ok(Run {
+            cluster,
+            options,
+            plan,
+            dir,
+            board: Arc::default(),
+            alive: Vec::new(),
+            killed: Vec::new(),
+            started: 0,
+            pgbench_codes: Vec::new(),
+        })
+    }
+
+    /// Does everything.
+    pub(crate) async fn run(mut self) -> Result<RunReport> {
+        self.prepare().await?;
+        for place in 0..self.options.nodes {
+            self.start_node(self.plan.deaf && place == 0).await?;
+        }
+        let samples = self.dir.join("samples");
+        let mut sampler = Child::start("sampler".into(), &self.sampler_args(&samples), &self.board).await?;
+        let progress = Progress::start(self.plan.name, &self.board);
+        for node in &mut self.alive {
+            node.child.tell("go").await?;
+        }
+        self.work().await?;
+        drop(progress);
+
+        println!("Stopping: everything buffered is written, every change heard.");
+        sampler.tell("stop").await?;
+        sampler.answer().await?;
+        let mut figures = self.quiesce().await?;
+        let checks = self.check(&samples, &mut figures).await?;
+        Ok(RunReport { name: self.plan.name, seconds: self.plan.seconds, checks, figures })
+    }
+
+    /// pgbench's tables as pgbench made them, attached.
+    async fn prepare(&self) -> Result<()> {
+        let database = self.plan.name;
+        println!("pgbench -i with scale {} in database {database}.", self.scale());
+        self.cluster.createdb(database)?;
+        pgbench::fill(self.cluster, database, self.scale()).await?;
+        self.cluster.psql(
+            database,
+            "CREATE EXTENSION cache_sync;
+             SELECT cache_sync.attach('pgbench_accounts', versioned => true, rules => '{\"abalance\": \"add\"}')",
+        )?;
+        Ok(())
+    }
+
+    /// The control shows that the comparison sees staleness at all: a small table does.
+    fn scale(&self) -> u32 {
+        if self.plan.deaf { 1 } else { self.options.scale }
+    }
+
+    fn accounts(&self) -> u32 {
+        self.scale() * ACCOUNTS_PER_SCALE
+    }
+
+    async fn start_node(&mut self, deaf: bool) -> Result<()> {
+        let number = self.started;
+        self.started += 1;
+        let name = format!("node {number}");
+        let log = self.dir.join(format!("node-{number}.log"));
+        let options = NodeOptions {
+            dsn: self.cluster.dsn(self.plan.name),
+            log: log.clone(),
+            seed: number + 1,
+            accounts: self.accounts(),
+            updates_percent: if deaf { 0 } else { UPDATES_PERCENT },
+            muted: deaf,
+            bound: BOUND,
+        };
+        let child = Child::start(name, &options.args(), &self.board).await?;
+        self.alive.push(Node { child, dump: log.with_extension("dump"), log });
+        Ok(())
+    }
+
+    fn sampler_args(&self, file: &std::path::Path) -> Vec<String> {
+        let dsn = self.cluster.dsn(self.plan.name);
+        let (file, accounts) = (file.display().to_string(), self.accounts().to_string());
+        ["sampler", "--dsn", &dsn, "--log", &file, "--accounts", &accounts].map(str::to_owned).to_vec()
+    }
+
+    /// The time in which everybody works, with trouble in between if there is to be some.
+    async fn work(&mut self) -> Result<()> {
+        let until = Instant::now() + Duration::from_secs(self.plan.seconds);
+        let bench = pgbench::start(self.cluster, self.plan.name, self.plan.seconds)?;
+        if !self.plan.trouble {
+            self.pgbench_codes.push(pgbench::exit_code(bench).await?);
+            return Ok(());
+        }
+        let third = Duration::from_secs(self.plan.seconds) / 3;
+        tokio::time::sleep(third).await;
+        println!("SIGKILL to a node, which is started again.");
+        let victim = self.alive.pop().ok_or("no node to kill")?;
+        victim.child.kill().await?;
+        self.killed.push(victim.log);
+        self.start_node(false).await?;
+        if let Some(node) = self.alive.last_mut() {
+            node.child.tell("go").await?;
+        }
+        tokio::time::sleep(third).await;
+        println!("Postgres is restarted with -m immediate.");
+        tokio::task::block_in_place(|| self.cluster.restart_immediate())?;
+        let code = pgbench::exit_code(bench).await?;
+        let rest = until.saturating_duration_since(Instant::now()).as_secs().max(1);
+        println!("pgbench ended with exit code {code} and is started again with -n for {rest} s.");
+        let again = pgbench::exit_code(pgbench::start(self.cluster, self.plan.name, rest)?).await?;
+        println!("pgbench ended with exit code {again}.");
+        self.pgbench_codes.extend([code, again]);
+        Ok(())
+    }
+
+    /// Stops the work of all nodes, then lets each write down what it holds: nobody writes any more by then.
+    async fn quiesce(&mut self) -> Result<Figures> {
+        for node in &mut self.alive {
+            node.child.tell("stop").await?;
+        }
+        for node in &mut self.alive {
+            node.child.answer().await?;
+        }
+        let mut figures = Figures::of(&self.board);
+        for node in &mut self.alive {
+            node.child.tell(&format!("dump {}", node.dump.display())).await?;
+            match node.child.answer().await? {
+                Message::Dumped { entries, latencies } => figures.add(entries, &latencies),
+                other => return Err(format!("{} answered {other:?}", node.child.name()).into()),
+            }
+        }
+        Ok(figures)
+    }
+
+    async fn check(&self, samples: &std::path::Path, figures: &mut Figures) -> Result<Vec<crate::report::Check>> {
+        let alive = ledgers(self.alive.iter().map(|node| &node.log))?;
+        let killed = ledgers(&self.killed)?;
+        let samples = Samples::read(samples)?;
+        let mut staleness = Staleness::default();
+        let logs = self.alive.iter().map(|node| &node.log).take(if self.plan.deaf { 1 } else { usize::MAX });
+        for log in logs.chain(&self.killed) {
+            samples.compare(&log.with_extension("reads"), BOUND, &mut staleness)?;
+        }
+        figures.age.merge(&staleness.age);
+        let mut found = vec![checks::staleness(staleness, self.plan.deaf)];
+        if self.plan.deaf {
+            return Ok(found);
+        }
+        let expected: &[i32] = if self.plan.trouble { &[2, 0] } else { &[0] };
+        found.push(checks::pgbench(&self.pgbench_codes, expected));
+        found.push(checks::outcomes(&alive));
+        found.push(checks::conservation(self.cluster, self.plan.name, &alive, &killed)?);
+        let dumps: Vec<_> = self.alive.iter().map(|node| (node.child.name().to_owned(), node.dump.as_path())).collect();
+        found.push(checks::entries(&self.cluster.dsn(self.plan.name), &dumps).await?);
+        Ok(found)
+    }
+}
+
+fn ledgers<'a>(logs: impl IntoIterator<Item = &'a PathBuf>) -> Result<Vec<Ledger>> {
+    logs.into_iter().map(|log| Ledger::read(log)).collect()
+}

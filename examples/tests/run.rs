@@ -1,0 +1,27 @@
+//! Every example runs to its end against a fresh database.
+
+use cache_sync_tests::{Database, output};
+use std::process::Command;
+
+fn run(program: &str) -> String {
+    let db = Database::with_extension();
+    output(Command::new(program).env("DATABASE_URL", db.dsn()))
+}
+
+#[test]
+fn profiles() {
+    let shown = run(env!("CARGO_BIN_EXE_profiles"));
+    assert!(shown.contains("now:        Anna of Some(\"Bern\")"), "{shown}");
+}
+
+#[test]
+fn page_counters() {
+    let shown = run(env!("CARGO_BIN_EXE_page_counters"));
+    assert!(shown.starts_with("200 views"), "{shown}");
+}
+
+#[test]
+fn high_scores() {
+    let shown = run(env!("CARGO_BIN_EXE_high_scores"));
+    assert!(shown.contains("best score 120, best time 60 s"), "{shown}");
+}

@@ -1,0 +1,469 @@
+//! What users hold: reads, writes, and what a table tells its client.
+
+use crate::client::{Client, Shared, Unwritten};
+use crate::config::{CacheConfig, Durability};
+use crate::edit::Patch;
+use crate::error::{Error, Kind};
+use crate::feed::Subscriber;
+use crate::fields;
+use crate::flusher::Flusher;
+use crate::key::{self, Key, KeyPart, KeyVisitor};
+use crate::layout::{Layout, Role, members_of, quote};
+use crate::loader;
+use crate::receipt::{Outcome, Receipt};
+use crate::status::CacheStatus;
+use crate::store::{Store, within};
+use crate::table::{Found, Refused, Table, Write, WriteKind};
+use cache_sync_core::number::KeyHash;
+use cache_sync_core::outcome::Verdict;
+use cache_sync_core::patch::Fields;
+use cache_sync_core::wire::Change;
+use futures_util::future::{BoxFuture, join_all};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Tasks that load rows of one table: while one waits for its statement, another can send the next.
+const LOADERS: usize = 2;
+
+/// A per-key cache of one table that stays in step with it. Cloning it is cheap; all clones are one cache.
+pub struct Cache<K, V> {
+    client: Client,
+    table: Arc<Table<K, V>>,
+}
+
+impl<K, V> Clone for Cache<K, V> {
+    fn clone(&self) -> Cache<K, V> {
+        Cache { client: self.client.clone(), table: self.table.clone() }
+    }
+}
+
+/// A value with what is known about it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Read<V> {
+    /// The row, or `None` if there is none.
+    pub value: Option<Arc<V>>,
+    /// `None` while the feed is heard: the value is at most the staleness bound old. Else the value could not be
+    /// confirmed, and this is the time for which it has been in doubt.
+    pub stale_for: Option<Duration>,
+}
+
+/// Settings of a [`Cache`] before it is opened.
+#[must_use]
+pub struct CacheBuilder<K, V> {
+    client: Client,
+    name: String,
+    config: CacheConfig,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> CacheBuilder<K, V>
+where
+    K: Key,
+    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    pub(crate) fn new(client: Client, table: &str) -> CacheBuilder<K, V> {
+        CacheBuilder { client, name: table.to_owned(), config: CacheConfig::default(), types: PhantomData }
+    }
+
+    /// Entries held at most. Default 10,000.
+    pub fn max_capacity(mut self, entries: u64) -> CacheBuilder<K, V> {
+        self.config.max_capacity = entries;
+        self
+    }
+
+    /// How long an entry may be held, counted from when it was loaded or written. Default: no limit.
+    pub fn time_to_live(mut self, age: Duration) -> CacheBuilder<K, V> {
+        self.config.time_to_live = Some(age);
+        self
+    }
+
+    /// When writes return. Default [`Durability::Memory`].
+    pub fn durability(mut self, durability: Durability) -> CacheBuilder<K, V> {
+        self.config.durability = durability;
+        self
+    }
+
+    /// The columns that `V` reads and writes. Needed for maps and types with flattened members; a struct tells its own.
+    pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> CacheBuilder<K, V> {
+        self.config.members = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Opens the cache: checks that table and types fit, and subscribes to the table's changes.
+    ///
+    /// # Errors
+    /// When the table is not attached, `K` or `V` does not fit it, the client has a cache of it already, or the feed does
+    /// not answer ([`Error::is_unavailable`]).
+    pub async fn open(self) -> Result<Cache<K, V>, Error> {
+        let CacheBuilder { client, name, config, .. } = self;
+        let shared = &client.shared;
+        let (oid, meta) = shared.store.describe(&name).await?;
+        let misfit = |error: &dyn std::fmt::Display| Error::new(Kind::Mismatch, error.to_string());
+        if !meta.preloaded {
+            let message = "the server has not loaded cache_sync at start, so there is no feed; add cache_sync to \
+                           shared_preload_libraries and restart Postgres";
+            return Err(Error::new(Kind::Mismatch, message));
+        }
+        key::check::<K>(&meta.key).map_err(|error| misfit(&error))?;
+        let declared: Option<Vec<&str>> =
+            config.members.as_ref().map(|members| members.iter().map(String::as_str).collect());
+        let members = declared.as_deref().or_else(|| members_of::<V>());
+        let mut layout = Layout::new(members, &meta).map_err(|error| misfit(&error))?;
+        shared.store.resolve(&meta, &mut layout).await?;
+        let id = meta.table_id;
+        let table = Arc::new(Table::new(meta, layout, config, shared.common.clone()));
+        shared.add_table(id, table.clone())?;
+        let registration = shared.feed.register(id, table.clone());
+        let served = within("subscribing to the table's changes", shared.config.query_timeout, async {
+            shared.feed.served(registration).await;
+            Ok(())
+        });
+        if let Err(error) = served.await {
+            shared.remove_table(id);
+            return Err(error);
+        }
+        start_tasks(shared, &table, oid);
+        Ok(Cache { client, table })
+    }
+}
+
+fn start_tasks<K, V>(shared: &Shared, table: &Arc<Table<K, V>>, oid: u32)
+where
+    K: Key,
+    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    for _ in 0..LOADERS {
+        shared.spawn(loader::run(table.clone(), shared.store.clone()));
+    }
+    let flusher = Flusher {
+        table: table.clone(),
+        connection: shared.flush_connection.clone(),
+        oid,
+        flush_interval: shared.config.flush_interval,
+        apply_timeout: shared.config.query_timeout,
+    };
+    shared.spawn(flusher.run());
+}
+
+impl<K, V> Cache<K, V>
+where
+    K: Key,
+    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    /// The row, from memory if it is held, else loaded. `None`: there is no such row.
+    ///
+    /// Writes of this client that Postgres does not have yet are already in it.
+    ///
+    /// # Errors
+    /// [`Error::is_unavailable`] when it must be loaded and Postgres cannot be reached.
+    pub async fn get(&self, key: &K) -> Result<Option<Arc<V>>, Error> {
+        let hash = self.table.hash(key);
+        match self.table.hit(key, hash) {
+            Some(entry) => Ok(entry.value.clone()),
+            None => self.load(key, hash).await.map(|read| read.value),
+        }
+    }
+
+    /// As [`Cache::get`], and says whether the value could be confirmed.
+    ///
+    /// # Errors
+    /// As [`Cache::get`].
+    pub async fn read(&self, key: &K) -> Result<Read<V>, Error> {
+        let hash = self.table.hash(key);
+        match self.table.hit(key, hash) {
+            Some(entry) => Ok(Read { value: entry.value.clone(), stale_for: None }),
+            None => self.load(key, hash).await,
+        }
+    }
+
+    /// The row if memory holds it; never loads. The outer `None`: it is not held, or may not be served.
+    pub fn cached(&self, key: &K) -> Option<Option<Arc<V>>> {
+        self.table.hit(key, self.table.hash(key)).map(|entry| entry.value.clone())
+    }
+
+    /// The rows in the order of the keys. What is not held is loaded in batches.
+    ///
+    /// # Errors
+    /// As [`Cache::get`], for the first key that fails.
+    pub async fn get_many(&self, keys: &[K]) -> Result<Vec<Option<Arc<V>>>, Error> {
+        join_all(keys.iter().map(|key| self.get(key))).await.into_iter().collect()
+    }
+
+    async fn load(&self, key: &K, hash: KeyHash) -> Result<Read<V>, Error> {
+        let receiver = match self.table.look_up(key, hash)? {
+            Found::Here(value) => return Ok(Read { value, stale_for: None }),
+            Found::Loading(receiver) => receiver,
+            Found::Collision => return self.load_past_cache(key).await,
+        };
+        match receiver.await {
+            Ok(Ok(value)) => Ok(Read { value, stale_for: None }),
+            Ok(Err(error)) if error.is_unavailable() => match self.table.stale(key, hash) {
+                Some((value, doubt)) => Ok(Read { value, stale_for: Some(doubt) }),
+                None => Err(error),
+            },
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::closed()),
+        }
+    }
+
+    async fn load_past_cache(&self, key: &K) -> Result<Read<V>, Error> {
+        let value = loader::load_one(&self.table, &self.client.shared.store, key).await?;
+        Ok(Read { value, stale_for: None })
+    }
+
+    /// Writes the whole value: creates the row, or sets the members of `V` in it, leaving columns that `V` does not know
+    /// and fields with rule `add` alone. If this client had seen the row and it is gone, the outcome is `missing`.
+    ///
+    /// # Errors
+    /// [`Error::is_rule_violation`] when the value's key members contradict `key`; [`Error::is_full`] when the buffer is
+    /// full and writes are to be refused.
+    pub async fn put(&self, key: K, value: V) -> Result<Receipt, Error> {
+        let fields = self.encode(&value)?;
+        self.check_key(&key, &fields)?;
+        let fields = self.writable(fields);
+        let write = Write { kind: WriteKind::Put, fields, value: Some(Arc::new(value)), expected: None };
+        self.accept(&key, write).await?.ok_or_else(Error::closed)
+    }
+
+    /// Changes the row: what `change` alters becomes a patch of just those fields, which the fields' rules merge into the
+    /// row whatever others did to it meanwhile. `change` may run more than once.
+    ///
+    /// # Errors
+    /// [`Error::is_missing`] when there is no such row; [`Error::is_rule_violation`] when the change cannot be expressed by
+    /// a field's rule, or touches the key; [`Error::is_unavailable`] when the row must be loaded and cannot be.
+    pub async fn update(&self, key: &K, change: impl Fn(&mut V)) -> Result<Receipt, Error>
+    where
+        V: Clone,
+    {
+        loop {
+            let Some(before) = self.get(key).await? else {
+                let message = format!("there is no row with this key in table {}", self.table.meta.name);
+                return Err(Error::new(Kind::Missing, message));
+            };
+            let mut after = V::clone(&before);
+            change(&mut after);
+            let fields = fields::diff(&self.table.layout, &self.encode(&before)?, &self.encode(&after)?)
+                .map_err(|error| Error::new(Kind::RuleViolation, error.to_string()))?;
+            if fields.is_empty() {
+                return Ok(settled(Outcome { verdict: Some(Verdict::Unchanged), ..Outcome::unknown() }));
+            }
+            let write = Write { kind: WriteKind::Edit, fields, value: Some(Arc::new(after)), expected: Some(before) };
+            if let Some(receipt) = self.accept(key, write).await? {
+                return Ok(receipt);
+            }
+        }
+    }
+
+    /// Changes fields without loading the row. If there is no such row, the outcome is `missing`.
+    ///
+    /// # Errors
+    /// [`Error::is_rule_violation`] when an operation does not suit its field's rule.
+    pub async fn patch(&self, key: &K, patch: Patch) -> Result<Receipt, Error> {
+        let fields = patch.into_fields(&self.table.layout)?;
+        let write = Write { kind: WriteKind::Edit, fields, value: None, expected: None };
+        self.accept(key, write).await?.ok_or_else(Error::closed)
+    }
+
+    /// Deletes the row.
+    ///
+    /// # Errors
+    /// [`Error::is_full`] when the buffer is full and writes are to be refused.
+    pub async fn delete(&self, key: &K) -> Result<Receipt, Error> {
+        let write = Write { kind: WriteKind::Delete, fields: Fields::new(), value: None, expected: None };
+        self.accept(key, write).await?.ok_or_else(Error::closed)
+    }
+
+    /// Drops the entry from memory; the row is not touched, and the next read loads it.
+    pub fn invalidate(&self, key: &K) {
+        self.table.invalidate(key);
+    }
+
+    /// Everything that is held and may be served now. For looking inside, not for lists: what is held is chance.
+    pub fn entries(&self) -> Vec<(K, Option<Arc<V>>)> {
+        self.table.entries()
+    }
+
+    /// What this cache is doing.
+    pub fn status(&self) -> CacheStatus {
+        CacheTable::status(&*self.table)
+    }
+
+    /// `None`: the row is no longer the one that an update was computed from.
+    async fn accept(&self, key: &K, mut write: Write<V>) -> Result<Option<Receipt>, Error> {
+        const COLLISION_PAUSE: Duration = Duration::from_millis(1);
+        let hash = self.table.hash(key);
+        self.table.check_usable()?;
+        if !key::fits(key, &self.table.meta.key).map_err(|error| Error::new(Kind::Mismatch, error.to_string()))? {
+            return Err(Error::new(Kind::RuleViolation, "the key is out of the range of its column"));
+        }
+        loop {
+            let reserved = write.size();
+            self.table.common.room.take(reserved).await?;
+            match self.table.accept(key, hash, write, reserved) {
+                Ok(receipt) => return self.durable(receipt).await.map(Some),
+                Err(Refused::Changed) => return Ok(None),
+                Err(Refused::Error(error)) => return Err(error),
+                Err(Refused::Collision(again)) => write = again,
+            }
+            tokio::time::sleep(COLLISION_PAUSE).await;
+        }
+    }
+
+    async fn durable(&self, receipt: Receipt) -> Result<Receipt, Error> {
+        if self.table.config.durability == Durability::Memory {
+            return Ok(receipt);
+        }
+        self.table.request_flush();
+        receipt.written().await.map(settled)
+    }
+
+    fn encode(&self, value: &V) -> Result<Fields, Error> {
+        fields::to_fields(&self.table.layout, value)
+            .map_err(|error| Error::caused(Kind::Value, "the value cannot be written", error))
+    }
+
+    fn writable(&self, mut fields: Fields) -> Fields {
+        let columns = &self.table.layout.columns;
+        fields.retain(|field, _| matches!(columns[usize::from(*field)].role, Role::Field { .. }));
+        fields
+    }
+
+    fn check_key(&self, key: &K, fields: &Fields) -> Result<(), Error> {
+        let mut check = KeyCheck { layout: &self.table.layout, fields, part: 0, contradiction: None };
+        key.parts(&mut check);
+        match check.contradiction {
+            Some(name) => {
+                let message = format!("the value's member \"{name}\" is not the key that it is put under");
+                Err(Error::new(Kind::RuleViolation, message))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn settled(outcome: Outcome) -> Receipt {
+    let (sender, receiver) = oneshot::channel();
+    // The receiver is right here.
+    let _ = sender.send(outcome);
+    Receipt(receiver)
+}
+
+/// Compares the key's parts with the members of the value that stand for them.
+struct KeyCheck<'a> {
+    layout: &'a Layout,
+    fields: &'a Fields,
+    part: usize,
+    contradiction: Option<&'a str>,
+}
+
+impl KeyVisitor for KeyCheck<'_> {
+    fn part(&mut self, part: KeyPart<'_>) {
+        let place = self.part;
+        self.part += 1;
+        let is_this = |role: &Role| matches!(role, Role::Key(of) if *of == place);
+        let Some(index) = self.layout.columns.iter().position(|column| is_this(&column.role)) else { return };
+        let Some(member) = u16::try_from(index).ok().and_then(|index| self.fields.get(&index)) else { return };
+        let same = match part {
+            KeyPart::Int(int) => member.get().trim_matches('"').parse() == Ok(int),
+            KeyPart::Bool(bool) => member.get().parse() == Ok(bool),
+            KeyPart::Text(text) => serde_json::from_str::<String>(member.get()).is_ok_and(|member| member == text),
+            KeyPart::Uuid(uuid) => {
+                serde_json::from_str::<uuid::Uuid>(member.get()).is_ok_and(|member| *member.as_bytes() == uuid)
+            }
+            KeyPart::Bytes(_) | KeyPart::Date(_) | KeyPart::Timestamp(_) => true,
+        };
+        if !same {
+            self.contradiction = Some(&self.layout.columns[index].name);
+        }
+    }
+}
+
+/// What a client does with each of its tables, whatever their types.
+pub(crate) trait CacheTable: Send + Sync {
+    /// Asks for a flush and returns receipts for all that is pending.
+    fn flush_now(&self) -> Vec<Receipt>;
+    fn take_unwritten_json(&self) -> Vec<Unwritten>;
+    fn status(&self) -> CacheStatus;
+}
+
+impl<K, V> CacheTable for Table<K, V>
+where
+    K: Key,
+    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    fn flush_now(&self) -> Vec<Receipt> {
+        let receipts = self.pending();
+        self.request_flush();
+        receipts
+    }
+
+    fn take_unwritten_json(&self) -> Vec<Unwritten> {
+        let unwritten = self.take_unwritten().into_iter();
+        let table = format!("{}.{}", self.meta.schema, self.meta.name);
+        unwritten
+            .map(|(key, patch)| {
+                let mut members = String::new();
+                key::write_members(&key, &self.meta.key, &mut members);
+                let fields: serde_json::Map<_, _> = patch
+                    .fields
+                    .iter()
+                    .map(|(field, incoming)| {
+                        let name = self.layout.columns[usize::from(*field)].name.clone();
+                        (name, serde_json::from_str(incoming.value.get()).unwrap_or_default())
+                    })
+                    .collect();
+                let patch = serde_json::json!({ "kind": format!("{:?}", patch.kind), "fields": fields });
+                Unwritten { table: table.clone(), key: format!("{{{members}}}"), patch: patch.to_string() }
+            })
+            .collect()
+    }
+
+    fn status(&self) -> CacheStatus {
+        let counters = &self.counters;
+        CacheStatus {
+            table: format!("{}.{}", self.meta.schema, self.meta.name),
+            entries: self.entry_count(),
+            hits: counters.hits.sum(),
+            misses: counters.misses.get(),
+            stale_served: counters.stale_served.get(),
+            load_statements: counters.load_statements.get(),
+            loaded_keys: counters.loaded_keys.get(),
+            changes: counters.changes.get(),
+            writes: counters.writes.get(),
+            batches: counters.batches.get(),
+            patches: counters.patches.get(),
+            flush_retries: counters.flush_retries.get(),
+        }
+    }
+}
+
+impl<K, V> Subscriber for Table<K, V>
+where
+    K: Key,
+    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    fn change(&self, change: &Change) {
+        Table::change(self, change);
+    }
+
+    fn raise_generation(&self) {
+        Table::raise_generation(self);
+    }
+
+    fn check_again<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let name = format!("{}.{}", quote(&self.meta.schema), quote(&self.meta.name));
+            match store.describe(&name).await {
+                Ok((_, meta)) if meta.hash_key == self.meta.hash_key && meta.table_id == self.table_id() => {}
+                Err(error) if error.is_unavailable() => return Err(error),
+                Ok(_) | Err(_) => self.retire(),
+            }
+            Ok(())
+        })
+    }
+}

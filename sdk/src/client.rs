@@ -1,0 +1,320 @@
+//! The handle on one database, and the owner of its tasks.
+
+use crate::cache::{CacheBuilder, CacheTable};
+use crate::config::{ClientConfig, WhenFull};
+use crate::error::{Error, Kind};
+use crate::feed::Feed;
+use crate::flusher::FlushConnection;
+use crate::freshness::Freshness;
+use crate::key::Key;
+use crate::lock::lock;
+use crate::receipt::Receipt;
+use crate::room::Room;
+use crate::status::Status;
+use crate::store::{Connector, Store, within};
+use crate::table::Common;
+use cache_sync_core::hlc::ClientClock;
+use cache_sync_core::number::TableId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use tokio_postgres::Socket;
+use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
+
+/// A connection to one database that keeps caches of its tables in step. Cloning it is cheap; all clones are one client.
+///
+/// A client uses a pool of connections for loads, one connection for its batches and one for the feed.
+/// Call [`Client::close`] before the process ends: what is still in the buffer then is lost.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) config: ClientConfig,
+    pub(crate) common: Arc<Common>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) flush_connection: Arc<FlushConnection>,
+    tables: Mutex<HashMap<TableId, Arc<dyn CacheTable>>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A write that Postgres may not have when the client closes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Unwritten {
+    /// The table, with its schema.
+    pub table: String,
+    /// The key's columns as a JSON object.
+    pub key: String,
+    /// The change as JSON: its kind and its fields.
+    pub patch: String,
+}
+
+/// Settings of a [`Client`] before it connects.
+#[must_use]
+pub struct ClientBuilder {
+    config: Result<ClientConfig, Error>,
+    connector: Connector,
+}
+
+impl ClientBuilder {
+    fn set(mut self, set: impl FnOnce(&mut ClientConfig)) -> ClientBuilder {
+        if let Ok(config) = &mut self.config {
+            set(config);
+        }
+        self
+    }
+
+    /// How TLS connections are made. Default: none; a DSN with `sslmode=require` then fails to connect.
+    pub fn tls<T>(mut self, tls: T) -> ClientBuilder
+    where
+        T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
+        T::Stream: Send + Sync + 'static,
+        T::TlsConnect: Send + Sync,
+        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
+        self.connector = Connector::new(tls);
+        self
+    }
+
+    /// Connections for loads. Default 4, from 1 to 10,000. The feed and the flusher have one more each.
+    pub fn pool_size(self, connections: usize) -> ClientBuilder {
+        self.set(|config| config.pool_size = connections)
+    }
+
+    /// How long connecting may take. Default 5 s, at least 1 ms.
+    pub fn connect_timeout(self, timeout: Duration) -> ClientBuilder {
+        self.set(|config| config.connect_timeout = timeout)
+    }
+
+    /// How long a load or a batch may take. Default 30 s, at least 1 ms.
+    pub fn query_timeout(self, timeout: Duration) -> ClientBuilder {
+        self.set(|config| config.query_timeout = timeout)
+    }
+
+    /// The bound on staleness: how long after the feed was last heard entries may still be served. Default 3 s, at least
+    /// 100 ms. The server sends a heartbeat every `cache_sync.heartbeat_interval` (1 s); keep this above it.
+    pub fn feed_timeout(self, timeout: Duration) -> ClientBuilder {
+        self.set(|config| config.feed_timeout = timeout)
+    }
+
+    /// For how long entries may be served while Postgres cannot be asked. Default zero: reads fail instead.
+    pub fn stale_while_unavailable(self, bound: Duration) -> ClientBuilder {
+        self.set(|config| config.stale_while_unavailable = bound)
+    }
+
+    /// How many patches may wait for Postgres. Default 100,000.
+    pub fn buffer_entries_max(self, entries: usize) -> ClientBuilder {
+        self.set(|config| config.buffer_entries_max = entries)
+    }
+
+    /// How many bytes of patches may wait for Postgres. Default 64 MiB, at least 1 KiB.
+    pub fn buffer_bytes_max(self, bytes: usize) -> ClientBuilder {
+        self.set(|config| config.buffer_bytes_max = bytes)
+    }
+
+    /// What a write does when the buffer is full. Default: it waits.
+    pub fn when_full(self, when_full: WhenFull) -> ClientBuilder {
+        self.set(|config| config.when_full = when_full)
+    }
+
+    /// How long a write may wait for others to share its batch. Default 5 ms; zero sends at once.
+    pub fn flush_interval(self, interval: Duration) -> ClientBuilder {
+        self.set(|config| config.flush_interval = interval)
+    }
+
+    /// Patches in one batch. Default 1000, from 1 to 10,000.
+    pub fn batch_entries_max(self, entries: usize) -> ClientBuilder {
+        self.set(|config| config.batch_entries_max = entries)
+    }
+
+    /// Connects, and checks that extension and SDK fit together.
+    ///
+    /// # Errors
+    /// [`Error::is_unavailable`] when Postgres cannot be reached; else the message says which setting is out of bounds, or
+    /// which side to upgrade.
+    pub async fn connect(self) -> Result<Client, Error> {
+        let config = self.config?;
+        config.check()?;
+        let store = Arc::new(Store::new(&config, self.connector)?);
+        store.check_versions().await?;
+        let shared = Arc::new(Shared {
+            common: Arc::new(Common {
+                freshness: Freshness::new(config.feed_timeout),
+                room: Room::new(config.buffer_entries_max, config.buffer_bytes_max, config.when_full),
+                clock: Mutex::new(ClientClock::default()),
+                started: Instant::now(),
+                closed: AtomicBool::new(false),
+                broken: AtomicBool::new(false),
+                stale_while_unavailable: config.stale_while_unavailable,
+                batch_entries_max: config.batch_entries_max,
+            }),
+            feed: Arc::new(Feed::new()),
+            flush_connection: Arc::new(FlushConnection::new(store.clone())),
+            tables: Mutex::default(),
+            tasks: Mutex::default(),
+            store,
+            config,
+        });
+        let (feed, store, common) = (shared.feed.clone(), shared.store.clone(), shared.common.clone());
+        shared.spawn(async move { feed.run(&store, &common).await });
+        Ok(Client { shared })
+    }
+}
+
+impl Client {
+    /// Connects with default settings.
+    ///
+    /// # Errors
+    /// As [`ClientBuilder::connect`].
+    pub async fn connect(dsn: &str) -> Result<Client, Error> {
+        Client::builder(dsn).connect().await
+    }
+
+    /// Settings first. `dsn` is a Postgres connection string, of either form.
+    pub fn builder(dsn: &str) -> ClientBuilder {
+        ClientBuilder { config: ClientConfig::new(dsn), connector: Connector::new(NoTls) }
+    }
+
+    /// A cache of one attached table: `K` is its key (a tuple for several columns), `V` a struct whose members are columns.
+    /// `table` is a table's name as SQL would write it.
+    pub fn cache<K, V>(&self, table: &str) -> CacheBuilder<K, V>
+    where
+        K: Key,
+        V: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        CacheBuilder::new(self.clone(), table)
+    }
+
+    /// Waits until everything that was committed before this call has been seen by all caches of this client.
+    ///
+    /// # Errors
+    /// [`Error::is_unavailable`] when Postgres or the feed does not answer in time.
+    pub async fn catch_up(&self) -> Result<(), Error> {
+        let shared = &self.shared;
+        within("catching up with the feed", shared.config.query_timeout, async {
+            let (epoch, position) = shared.store.feed_head().await?;
+            shared.feed.reached(epoch, position).await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until every write accepted before this call has its outcome.
+    ///
+    /// # Errors
+    /// [`Error::is_closed`] when the client is closed meanwhile.
+    pub async fn flush(&self) -> Result<(), Error> {
+        let tables: Vec<_> = lock(&self.shared.tables).values().cloned().collect();
+        let receipts: Vec<Receipt> = tables.iter().flat_map(|table| table.flush_now()).collect();
+        for receipt in receipts {
+            receipt.written().await?;
+        }
+        Ok(())
+    }
+
+    /// Accepts no more, writes what is buffered for up to `deadline`, and ends every task. Returns what Postgres may not
+    /// have: nothing, if all went well.
+    ///
+    /// # Errors
+    /// [`Error::is_closed`] when it was closed before.
+    pub async fn close(&self, deadline: Duration) -> Result<Vec<Unwritten>, Error> {
+        let shared = &self.shared;
+        if shared.common.closed.swap(true, Ordering::AcqRel) {
+            return Err(Error::closed());
+        }
+        let in_time = tokio::time::timeout(deadline, self.flush()).await;
+        if in_time.is_err() {
+            tracing::warn!(?deadline, "the client closes with unwritten patches");
+        }
+        let tasks = std::mem::take(&mut *lock(&shared.tasks));
+        for task in &tasks {
+            task.abort();
+        }
+        for task in tasks {
+            drop(task.await);
+        }
+        shared.store.close();
+        let tables = std::mem::take(&mut *lock(&shared.tables));
+        Ok(tables.into_values().flat_map(|table| table.take_unwritten_json()).collect())
+    }
+
+    /// What the client is doing.
+    pub fn status(&self) -> Status {
+        let shared = &self.shared;
+        let progress = shared.feed.progress();
+        Status {
+            feed_live: shared.common.freshness.is_live(),
+            epoch: progress.epoch.0,
+            feed_position: progress.position.0,
+            feed_connects: shared.feed.connects.load(Ordering::Relaxed),
+            gaps: shared.feed.gaps.load(Ordering::Relaxed),
+            buffered: shared.common.room.entries(),
+            buffered_bytes: shared.common.room.bytes(),
+            caches: lock(&shared.tables).values().map(|table| table.status()).collect(),
+        }
+    }
+
+    /// Only for tests: the feed goes on, but tells nobody.
+    #[cfg(feature = "test-faults")]
+    pub fn mute_feed(&self, muted: bool) {
+        self.shared.feed.muted.store(muted, Ordering::Release);
+    }
+}
+
+impl Shared {
+    /// Runs a task of this client. One that dies makes every later call fail.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let guard = DeathNotice(self.common.clone());
+        let task = tokio::spawn(async move {
+            let _guard = guard;
+            work.await;
+        });
+        lock(&self.tasks).push(task);
+    }
+
+    pub(crate) fn add_table(&self, id: TableId, table: Arc<dyn CacheTable>) -> Result<(), Error> {
+        match lock(&self.tables).entry(id) {
+            std::collections::hash_map::Entry::Vacant(vacant) => {
+                vacant.insert(table);
+                Ok(())
+            }
+            std::collections::hash_map::Entry::Occupied(_) => {
+                Err(Error::new(Kind::Config, "this client has a cache of that table already; clone its handle"))
+            }
+        }
+    }
+
+    pub(crate) fn remove_table(&self, id: TableId) {
+        lock(&self.tables).remove(&id);
+        self.feed.unregister(id);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        lock(&self.tasks).iter().for_each(JoinHandle::abort);
+        let buffered = self.common.room.entries();
+        if buffered > 0 && !self.common.closed.load(Ordering::Acquire) {
+            tracing::error!(buffered, "the client was dropped without close: these patches are lost");
+        }
+    }
+}
+
+struct DeathNotice(Arc<Common>);
+
+impl Drop for DeathNotice {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.broken.store(true, Ordering::Release);
+            self.0.freshness.lost();
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! An attached table as `cache_sync.describe` tells it.
+
+use crate::key::KeyColumn;
+use cache_sync_core::key::HashKey;
+use cache_sync_core::number::{Epoch, FieldId, TableId};
+use cache_sync_core::rule::Rule;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+/// An attached table.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct TableMeta {
+    /// The number under which it is attached.
+    pub(crate) table_id: TableId,
+    /// Its schema, not quoted.
+    pub(crate) schema: String,
+    /// Its name, not quoted.
+    pub(crate) name: String,
+    /// Whether its rows have versions and clocks.
+    pub(crate) versioned: bool,
+    /// The secret with which its keys are hashed.
+    #[serde(deserialize_with = "hash_key")]
+    pub(crate) hash_key: HashKey,
+    /// The epoch at the time of the description.
+    pub(crate) epoch: Epoch,
+    /// Whether the library was loaded when the server started, so that there is a feed.
+    pub(crate) preloaded: bool,
+    /// The columns of its primary key, in their order there.
+    pub(crate) key: Vec<KeyColumn>,
+    /// Every other column.
+    pub(crate) fields: Vec<FieldMeta>,
+}
+
+/// A column that is not part of the key.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct FieldMeta {
+    /// Its number, which survives renames.
+    pub(crate) id: FieldId,
+    /// Its name, not quoted.
+    pub(crate) name: String,
+    /// Its type's oid.
+    #[serde(rename = "type")]
+    pub(crate) type_oid: u32,
+    /// Its type's name, quoted and with its schema.
+    pub(crate) type_name: String,
+    /// How it merges.
+    pub(crate) rule: Rule,
+    /// Whether Postgres computes it.
+    pub(crate) generated: bool,
+    /// Whether it refuses null.
+    pub(crate) not_null: bool,
+}
+
+fn hash_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashKey, D::Error> {
+    let digits = String::deserialize(deserializer)?;
+    crate::text::unhex(&format!("\\x{digits}"))
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(HashKey)
+        .ok_or_else(|| D::Error::custom("the hash key must be 32 hexadecimal digits"))
+}

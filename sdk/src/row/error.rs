@@ -1,0 +1,43 @@
+//! Which column did not fit, its type, and what was wanted.
+
+use postgres_types::Type;
+use std::fmt;
+
+/// A value that does not fit the member that was to hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DecodeError(Box<Inner>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Inner {
+    column: Option<(String, String)>,
+    message: String,
+}
+
+impl DecodeError {
+    pub(crate) fn new(message: impl fmt::Display) -> DecodeError {
+        DecodeError(Box::new(Inner { column: None, message: message.to_string() }))
+    }
+
+    /// The innermost column stays: it is the one at fault.
+    pub(crate) fn at(mut self, column: &str, ty: &Type) -> DecodeError {
+        self.0.column.get_or_insert_with(|| (column.to_owned(), ty.to_string()));
+        self
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.column {
+            Some((column, ty)) => write!(f, "column \"{column}\" ({ty}): {}", self.0.message),
+            None => f.write_str(&self.0.message),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+impl serde::de::Error for DecodeError {
+    fn custom<T: fmt::Display>(message: T) -> DecodeError {
+        DecodeError::new(message)
+    }
+}

@@ -1,0 +1,53 @@
+//! What a client is doing, for people and their metrics.
+
+/// The state of a [`Client`](crate::Client).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// The feed is heard: entries are served from memory.
+    pub feed_live: bool,
+    /// The epoch of the feed; 0 before the first message.
+    pub epoch: u64,
+    /// How many changes of the whole server the feed has passed.
+    pub feed_position: u64,
+    /// How often the feed connected.
+    pub feed_connects: u64,
+    /// How often everything held had to be doubted.
+    pub gaps: u64,
+    /// Patches that Postgres does not have yet.
+    pub buffered: usize,
+    /// Their size in bytes.
+    pub buffered_bytes: usize,
+    /// The caches, by table.
+    pub caches: Vec<CacheStatus>,
+}
+
+/// The state of a [`Cache`](crate::Cache). Counters count since it was opened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CacheStatus {
+    /// The table, with its schema.
+    pub table: String,
+    /// Entries held.
+    pub entries: u64,
+    /// Reads answered from memory.
+    pub hits: u64,
+    /// Reads that waited for a load.
+    pub misses: u64,
+    /// Reads answered with what was held although it could not be confirmed.
+    pub stale_served: u64,
+    /// Statements that loaded rows.
+    pub load_statements: u64,
+    /// Keys that those statements asked for.
+    pub loaded_keys: u64,
+    /// Changes heard of this table.
+    pub changes: u64,
+    /// Writes accepted.
+    pub writes: u64,
+    /// Batches whose outcome is known.
+    pub batches: u64,
+    /// Patches in those batches; fewer than writes where writes coalesced.
+    pub patches: u64,
+    /// How often a batch was sent again or waited.
+    pub flush_retries: u64,
+}

@@ -1,0 +1,340 @@
+//! Everything that is said to Postgres: the pool, connections of one's own, and every SQL text.
+
+use crate::config::ClientConfig;
+use crate::error::{Error, Kind, Step};
+use crate::key::{Key, KeyArray};
+use crate::layout::{Layout, TableMeta, quote};
+use cache_sync_core::number::{Epoch, Fence, Position, Sequence};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, poll_fn};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{AsyncMessage, Row, Socket};
+use uuid::Uuid;
+
+/// The SQLSTATE of a prepared statement whose table has changed its columns.
+const CACHED_PLAN_CHANGED: &str = "0A000";
+
+/// The messages of a connection of one's own; polling them is what drives it.
+pub(crate) type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Error>>;
+
+type Opened = Result<(tokio_postgres::Client, Messages), tokio_postgres::Error>;
+type Connect = dyn Fn(tokio_postgres::Config) -> BoxFuture<'static, Opened> + Send + Sync;
+
+/// How to reach Postgres, with or without TLS.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    connect: Arc<Connect>,
+    manager: Arc<dyn Fn(tokio_postgres::Config) -> Manager + Send + Sync>,
+}
+
+impl Connector {
+    pub(crate) fn new<T>(tls: T) -> Connector
+    where
+        T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
+        T::Stream: Send + Sync + 'static,
+        T::TlsConnect: Send + Sync,
+        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
+        let for_pool = tls.clone();
+        Connector {
+            connect: Arc::new(move |config| {
+                let tls = tls.clone();
+                Box::pin(async move {
+                    let (client, mut connection) = config.connect(tls).await?;
+                    let messages: Messages = Box::pin(poll_fn(move |context| connection.poll_message(context)));
+                    Ok((client, messages))
+                })
+            }),
+            manager: Arc::new(move |config| {
+                let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+                Manager::from_config(config, for_pool.clone(), recycling)
+            }),
+        }
+    }
+}
+
+pub(crate) struct Store {
+    pool: Pool,
+    connector: Connector,
+    postgres: tokio_postgres::Config,
+    connect_timeout: Duration,
+    query_timeout: Duration,
+}
+
+/// The statement that loads rows of one table, and how many parameters its key takes.
+pub(crate) struct LoadStatement {
+    text: String,
+}
+
+/// Where a load's rows begin.
+pub(crate) const LOAD_COLUMNS: usize = 4;
+
+impl LoadStatement {
+    /// One row per key asked for, missing ones too, so that what was seen of the session comes along even when no row
+    /// exists. `load_state` is STABLE and stands in a subselect of its own: it reads with the snapshot of the rows, once.
+    pub(crate) fn new(meta: &TableMeta, layout: &Layout) -> LoadStatement {
+        let keys = || meta.key.iter().enumerate();
+        let arrays: Vec<_> = keys().map(|(place, column)| format!("${}::{}[]", place + 3, column.sql_type)).collect();
+        let names: Vec<_> = keys().map(|(place, _)| format!("k{place}")).collect();
+        let on: Vec<_> = keys().map(|(place, column)| format!("t.{} = k.k{place}", quote(&column.name))).collect();
+        let version = if meta.versioned { "pg_catalog.coalesce(t.cs_version, 0)" } else { "0::pg_catalog.int8" };
+        let version = version.replace("pg_catalog.coalesce", "coalesce");
+        let text = format!(
+            "SELECT (SELECT cache_sync.load_state($1, $2)), k.ord, t.{first} IS NOT NULL, {version}, {columns} \
+             FROM ROWS FROM (pg_catalog.unnest({arrays})) WITH ORDINALITY AS k({names}, ord) \
+             LEFT JOIN {table} AS t ON {on}",
+            first = quote(&meta.key[0].name),
+            columns = layout.select_list("t"),
+            arrays = arrays.join(", "),
+            names = names.join(", "),
+            table = format_args!("{}.{}", quote(&meta.schema), quote(&meta.name)),
+            on = on.join(" AND "),
+        );
+        LoadStatement { text }
+    }
+}
+
+/// What a load's statement saw beside the rows.
+pub(crate) struct LoadState {
+    pub(crate) epoch: Epoch,
+    pub(crate) last_seq: Sequence,
+}
+
+/// The answer to a batch.
+pub(crate) struct Applied {
+    pub(crate) epoch: Epoch,
+    pub(crate) outcomes: Vec<u8>,
+}
+
+impl Store {
+    pub(crate) fn new(config: &ClientConfig, connector: Connector) -> Result<Store, Error> {
+        let pool = Pool::builder((connector.manager)(named(&config.postgres, "pool")))
+            .max_size(config.pool_size)
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .wait_timeout(Some(config.query_timeout))
+            .create_timeout(Some(config.connect_timeout))
+            .build()
+            .map_err(|error| Error::caused(Kind::Config, "the connection pool cannot be built", error))?;
+        Ok(Store {
+            pool,
+            connector,
+            postgres: config.postgres.clone(),
+            connect_timeout: config.connect_timeout,
+            query_timeout: config.query_timeout,
+        })
+    }
+
+    /// Connects outside the pool.
+    pub(crate) async fn connect(
+        &self,
+        purpose: &str,
+        options: &str,
+    ) -> Result<(tokio_postgres::Client, Messages), Error> {
+        let mut config = named(&self.postgres, purpose);
+        if !options.is_empty() {
+            let before = config.get_options().unwrap_or_default().to_owned();
+            config.options(format!("{before} {options}").trim());
+        }
+        let step = "connecting to Postgres";
+        tokio::time::timeout(self.connect_timeout, (self.connector.connect)(config))
+            .await
+            .map_err(|_| Error::timeout(step, self.connect_timeout))?
+            .map_err(|error| match error.as_db_error() {
+                Some(_) => Error::query(step, error),
+                None => Error::caused(Kind::Unavailable, "Postgres cannot be reached", error),
+            })
+    }
+
+    /// Checks that library, script and SDK fit together.
+    pub(crate) async fn check_versions(&self) -> Result<(), Error> {
+        let ours = cache_sync_core::PROTOCOL;
+        let rows = self
+            .query(
+                "reading the extension's version",
+                "SELECT library, script, protocol FROM cache_sync.versions()",
+                &[],
+            )
+            .await;
+        let rows = rows.map_err(|error| match error.sqlstate() {
+            Some("3F000" | "42883") => Error::new(
+                Kind::Mismatch,
+                "this database lacks the extension cache_sync; run CREATE EXTENSION cache_sync",
+            ),
+            _ => error,
+        })?;
+        let row = &rows[0];
+        let (library, script, theirs): (String, String, i32) = (row.get(0), row.get(1), row.get(2));
+        if library != script {
+            let message = format!(
+                "the extension's library is {library}, its objects in this database are {script}; run ALTER EXTENSION cache_sync UPDATE"
+            );
+            return Err(Error::new(Kind::Mismatch, message));
+        }
+        match theirs.cmp(&ours) {
+            std::cmp::Ordering::Equal => Ok(()),
+            std::cmp::Ordering::Less => {
+                let message = format!(
+                    "the extension speaks protocol {theirs}, this SDK {ours}; upgrade the extension on the server"
+                );
+                Err(Error::new(Kind::Mismatch, message))
+            }
+            std::cmp::Ordering::Greater => {
+                let message = format!("the extension speaks protocol {theirs}, this SDK {ours}; upgrade the SDK");
+                Err(Error::new(Kind::Mismatch, message))
+            }
+        }
+    }
+
+    /// The table's oid, and what the extension says of it.
+    pub(crate) async fn describe(&self, table: &str) -> Result<(u32, TableMeta), Error> {
+        let step = "describing the table";
+        let text = "SELECT $1::pg_catalog.text::pg_catalog.regclass::pg_catalog.oid, \
+                    cache_sync.describe($1::pg_catalog.text::pg_catalog.regclass)::pg_catalog.text";
+        let rows = self.query(step, text, &[&table]).await?;
+        let json: String = rows[0].get(1);
+        let meta = serde_json::from_str(&json).map_err(|error| {
+            Error::caused(Kind::Mismatch, "the extension describes the table in a way unknown here", error)
+        })?;
+        Ok((rows[0].get(0), meta))
+    }
+
+    /// Looks up the types of the layout's columns.
+    pub(crate) async fn resolve(&self, meta: &TableMeta, layout: &mut Layout) -> Result<(), Error> {
+        let step = "looking up the columns' types";
+        let text = format!("SELECT {} FROM {}.{} AS t", layout.probe_list("t"), quote(&meta.schema), quote(&meta.name));
+        within(step, self.query_timeout, async {
+            let client = self.pool.get().await.map_err(|error| pool_error(step, error))?;
+            let statement = client.prepare(&text).await.map_err(|error| Error::query(step, error))?;
+            layout.resolve(statement.columns(), 0);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The head of the feed as the pool's server tells it.
+    pub(crate) async fn feed_head(&self) -> Result<(Epoch, Position), Error> {
+        let rows = self
+            .query("reading the feed's head", "SELECT epoch, feed_position FROM cache_sync.feed_head()", &[])
+            .await?;
+        let (epoch, position): (i64, i64) = (rows[0].get(0), rows[0].get(1));
+        Ok((Epoch(epoch as u64), Position(position as u64)))
+    }
+
+    /// Loads rows by key, in one autocommitted statement.
+    pub(crate) async fn load<K: Key>(
+        &self,
+        statement: &LoadStatement,
+        session: Uuid,
+        meta: &TableMeta,
+        keys: &[K],
+    ) -> Result<(LoadState, Vec<Row>), Error> {
+        let arrays: Vec<KeyArray> = crate::key::arrays(keys, &meta.key)
+            .map_err(|error| Error::caused(Kind::Mismatch, format!("a key does not fit table {}", meta.name), error))?;
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&session, &meta.table_id.0];
+        params.extend(arrays.iter().map(|array| array as &(dyn ToSql + Sync)));
+        let rows = self.query("loading rows", &statement.text, &params).await?;
+        let state: Vec<i64> = match rows.first() {
+            Some(row) => row.try_get(0).map_err(|error| Error::query("loading rows", error))?,
+            None => Vec::new(),
+        };
+        match state[..] {
+            [epoch, last_seq] => Ok((LoadState { epoch: Epoch(epoch as u64), last_seq: Sequence(last_seq) }, rows)),
+            _ => Err(Error::new(Kind::Mismatch, "the extension's load_state answers in a way unknown here")),
+        }
+    }
+
+    async fn query(&self, step: Step, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
+        within(step, self.query_timeout, async {
+            let client = self.pool.get().await.map_err(|error| pool_error(step, error))?;
+            for last_try in [false, true] {
+                let statement = client.prepare_cached(text).await.map_err(|error| Error::query(step, error))?;
+                match client.query(&statement, params).await {
+                    Err(error) if !last_try && error.code().is_some_and(|code| code.code() == CACHED_PLAN_CHANGED) => {
+                        client.statement_cache.clear();
+                    }
+                    result => return result.map_err(|error| Error::query(step, error)),
+                }
+            }
+            Ok(Vec::new())
+        })
+        .await
+    }
+
+    pub(crate) fn close(&self) {
+        self.pool.close();
+    }
+}
+
+/// Opens (or opens again) the client's line of batches to a table.
+pub(crate) async fn open_session(
+    client: &tokio_postgres::Client,
+    table: u32,
+    session: Uuid,
+) -> Result<(Fence, Sequence), Error> {
+    let text = "SELECT fence, last_seq FROM cache_sync.open_session($1::pg_catalog.oid::pg_catalog.regclass, $2)";
+    let row =
+        client.query_one(text, &[&table, &session]).await.map_err(|error| Error::query("opening a session", error))?;
+    Ok((Fence(row.get(0)), Sequence(row.get(1))))
+}
+
+/// Sends a batch. The answer is only believed once the server is ready for the next query: the commit comes after the
+/// command's completion.
+pub(crate) async fn apply(
+    client: &tokio_postgres::Client,
+    statement: &tokio_postgres::Statement,
+    table: u32,
+    session: Uuid,
+    fence: Fence,
+    sequence: Sequence,
+    (shapes, rows): (&str, &[String]),
+) -> Result<Applied, Error> {
+    let params: [&(dyn ToSql + Sync); 6] = [&table, &session, &fence.0, &sequence.0, &shapes, &rows];
+    let row = client.query_one(statement, &params).await.map_err(|error| Error::query("writing a batch", error))?;
+    let epoch: i64 = row.get(0);
+    Ok(Applied { epoch: Epoch(epoch as u64), outcomes: row.get(2) })
+}
+
+/// The statement for [`apply`].
+pub(crate) const APPLY: &str = "SELECT epoch, last_seq, outcomes FROM cache_sync.apply($1::pg_catalog.oid::pg_catalog.regclass, \
+     $2, $3, $4, $5::pg_catalog.text::pg_catalog.jsonb, $6::pg_catalog.text[]::pg_catalog.jsonb[])";
+
+/// The statement that turns a connection into a feed.
+pub(crate) fn stream_statement(tables: &[i32], since: Option<(Epoch, Position)>) -> String {
+    let tables: Vec<_> = tables.iter().map(i32::to_string).collect();
+    let (epoch, position) = match since {
+        Some((epoch, position)) => ((epoch.0 as i64).to_string(), (position.0 as i64).to_string()),
+        None => ("NULL".to_owned(), "NULL".to_owned()),
+    };
+    format!("CALL cache_sync.stream('{{{}}}'::int[], {epoch}, {position})", tables.join(","))
+}
+
+/// Start-up options of the feed's connection: the timeouts count over the whole CALL, which is meant to last.
+pub(crate) const FEED_OPTIONS: &str = "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0";
+
+pub(crate) async fn within<T>(
+    step: Step,
+    timeout: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(Error::timeout(step, timeout)))
+}
+
+fn named(config: &tokio_postgres::Config, purpose: &str) -> tokio_postgres::Config {
+    let mut config = config.clone();
+    let name = config.get_application_name().unwrap_or("cache_sync").to_owned();
+    config.application_name(format!("{name} {purpose}"));
+    config
+}
+
+fn pool_error(step: Step, error: deadpool_postgres::PoolError) -> Error {
+    match error {
+        deadpool_postgres::PoolError::Backend(error) if error.as_db_error().is_some() => Error::query(step, error),
+        deadpool_postgres::PoolError::Closed => Error::closed(),
+        error => Error::caused(Kind::Unavailable, format!("{step}: no connection to Postgres"), error),
+    }
+}

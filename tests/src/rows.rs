@@ -1,0 +1,59 @@
+//! The row that most tests cache.
+
+use cache_sync::{Cache, Client, ClientBuilder};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use crate::Database;
+
+/// A row of the table `account`: a counter and two fields that are last-write-wins (arrival on a plain table).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The key.
+    pub id: i64,
+    /// Rule `lww`, or `arrival`.
+    pub name: String,
+    /// Rule `add`.
+    pub balance: i64,
+    /// Rule `lww`, or `arrival`.
+    pub note: Option<String>,
+}
+
+/// Makes the table `account` with rows 1 to `rows`, attached versioned.
+pub fn make_accounts(db: &Database<'_>, rows: i64) {
+    make(db, rows, "versioned => true, ");
+}
+
+/// The same, attached plain.
+pub fn make_plain_accounts(db: &Database<'_>, rows: i64) {
+    make(db, rows, "");
+}
+
+fn make(db: &Database<'_>, rows: i64, versioned: &str) {
+    db.psql(&format!(
+        "CREATE TABLE account (id bigint PRIMARY KEY, name text NOT NULL, balance bigint NOT NULL DEFAULT 0, note text);
+         INSERT INTO account SELECT n, 'name ' || n, 0, NULL FROM generate_series(1, {rows}) n;
+         SELECT cache_sync.attach('account', {versioned} rules => '{{\"balance\": \"add\"}}')"
+    ));
+}
+
+/// A client of the database.
+pub async fn client(db: &Database<'_>) -> Client {
+    open(Client::builder(&db.dsn())).await
+}
+
+/// A client with settings.
+pub async fn open(builder: ClientBuilder) -> Client {
+    builder.connect().await.unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+/// A cache of the table `account`.
+pub async fn accounts(client: &Client) -> Cache<i64, Account> {
+    client.cache("account").open().await.unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+/// Closes the client; all it had accepted must have been written.
+pub async fn close(client: Client) {
+    let unwritten = client.close(Duration::from_secs(20)).await.unwrap_or_else(|error| panic!("{error:?}"));
+    assert!(unwritten.is_empty(), "{unwritten:?}");
+}

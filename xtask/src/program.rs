@@ -1,0 +1,28 @@
+//! Runs the demo and the benchmarks: prepares the cluster's software, then hands over.
+
+use std::process::{Command, ExitCode};
+
+use cache_sync_cluster::{Profile, Result, TREES_VARIABLE, Tree, Variant, setup};
+
+use crate::steps::cargo;
+
+/// Runs the release build of `package` with `args` against a freshly built extension.
+///
+/// # Errors
+/// Something is missing, or does not compile.
+pub(crate) fn run(package: &str, args: &[String]) -> Result<ExitCode> {
+    let postgres = setup()?;
+    println!("Using PostgreSQL {} ({})", postgres.major, postgres.pg_config.display());
+    Tree::build(&postgres, Variant::Plain, Profile::from_env())?;
+    let mut command = command(package);
+    command.args(args).env(TREES_VARIABLE, Tree::parent_dir(&postgres)?);
+    let status = command.status()?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// The command that runs the release build of `package`; its arguments are still to be added.
+pub(crate) fn command(package: &str) -> Command {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--release", "--package", package, "--"]);
+    command
+}

@@ -1,0 +1,104 @@
+//! Headings, times, and cargo.
+
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cache_sync_cluster::{Error, Result, workspace_root};
+
+/// The steps taken so far.
+#[derive(Default)]
+pub(crate) struct Steps {
+    done: Vec<(&'static str, Duration, bool)>,
+    passed: u64,
+    failed: u64,
+}
+
+impl Steps {
+    /// Takes one step under a heading.
+    pub(crate) fn step<T>(&mut self, name: &'static str, work: impl FnOnce(&mut Steps) -> Result<T>) -> Result<T> {
+        println!("\n==== {name} ====");
+        let begun = Instant::now();
+        let result = work(self);
+        let took = begun.elapsed();
+        self.done.push((name, took, result.is_ok()));
+        match &result {
+            Ok(_) => println!("---- {name}: {:.1} s", took.as_secs_f64()),
+            Err(error) => println!("---- {name}: FAILED after {:.1} s: {error}", took.as_secs_f64()),
+        }
+        result
+    }
+
+    /// Runs cargo's tests, shows what they say and counts them.
+    pub(crate) fn count_tests(&mut self, command: &mut Command) -> Result<()> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        if let Some(out) = child.stdout.take() {
+            for line in BufReader::new(out).lines() {
+                let line = line?;
+                println!("{line}");
+                if let Some((passed, failed)) = test_result(&line) {
+                    self.passed += passed;
+                    self.failed += failed;
+                }
+            }
+        }
+        let status = child.wait()?;
+        if status.success() { Ok(()) } else { Err(Error::new(format!("cargo test ({status})"))) }
+    }
+
+    /// The table of steps and the tests' sum.
+    pub(crate) fn print_summary(&self) {
+        println!("\n{:<44} {:>8}", "step", "seconds");
+        for (name, took, ok) in &self.done {
+            println!("{name:<44} {:>8.1}  {}", took.as_secs_f64(), if *ok { "ok" } else { "FAILED" });
+        }
+        let all: Duration = self.done.iter().map(|(_, took, _)| *took).sum();
+        println!("{:<44} {:>8.1}", "all", all.as_secs_f64());
+        println!("{} passed, {} failed", self.passed, self.failed);
+    }
+}
+
+/// cargo in the workspace's directory.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace_root());
+    if !std::io::stderr().is_terminal() {
+        command.env("CARGO_TERM_PROGRESS_WHEN", "never");
+    }
+    command
+}
+
+/// Runs a command that shows what it does.
+///
+/// # Errors
+/// It fails.
+pub(crate) fn must(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).status()?;
+    if status.success() {
+        return Ok(());
+    }
+    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+    Err(Error::new(format!("{} {} ({status})", command.get_program().to_string_lossy(), words.join(" "))))
+}
+
+/// Passed and failed, from `test result: ok. 3 passed; 0 failed; 0 ignored; ...`.
+pub(crate) fn test_result(line: &str) -> Option<(u64, u64)> {
+    let counts = line.strip_prefix("test result: ")?;
+    let count = |what: &str| {
+        let before = counts.split(what).next()?;
+        before.split_whitespace().next_back()?.parse().ok()
+    };
+    Some((count(" passed")?, count(" failed")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_test_result() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s";
+        assert_eq!(test_result(line), Some((12, 3)));
+        assert_eq!(test_result("running 15 tests"), None);
+    }
+}
