@@ -37,7 +37,8 @@ fn is_of_the_patch(sqlstate: [u8; 5]) -> bool {
 /// Those of `body`, which undo it too.
 pub(crate) fn attempt<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<Result<T, Refusal>, Failure> {
     let subtransaction = Subtransaction::begin();
-    let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(body()))).catch_others(Err).execute();
+    let result =
+        PgTryBuilder::new(AssertUnwindSafe(|| Ok(body()))).catch_others(|caught| Err(Box::new(caught))).execute();
     match result {
         Ok(Ok(value)) => {
             subtransaction.release();
