@@ -102,10 +102,7 @@ pub(crate) async fn entries(dsn: &str, dumps: &[(String, &Path)]) -> Result<Chec
 async fn rows(client: &tokio_postgres::Client, held: &[Held]) -> Result<HashMap<i32, Account>> {
     let aids: Vec<i32> = held.iter().map(|held| held.aid).collect();
     let rows = client
-        .query(
-            "SELECT aid, bid, abalance, filler::text, cs_version FROM pgbench_accounts WHERE aid = ANY($1)",
-            &[&aids],
-        )
+        .query("SELECT aid, bid, abalance, filler, cs_version FROM pgbench_accounts WHERE aid = ANY($1)", &[&aids])
         .await?;
     rows.iter()
         .map(|row| {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cache_sync_cluster::Cluster;
 
@@ -20,6 +20,8 @@ use crate::{Result, checks, pgbench};
 
 /// How much of a node's work is updates, in percent.
 const UPDATES_PERCENT: u32 = 5;
+/// How long the work goes on after Postgres is back, at least: the nodes must have connected and hold something again.
+const AFTER_RESTART_SECONDS_MIN: u64 = 5;
 /// Accounts per unit of pgbench's scale.
 const ACCOUNTS_PER_SCALE: u32 = 100_000;
 
@@ -146,7 +148,6 @@ impl<'a> Run<'a> {
 
     /// The time in which everybody works, with trouble in between if there is to be some.
     async fn work(&mut self) -> Result<()> {
-        let until = Instant::now() + Duration::from_secs(self.plan.seconds);
         let bench = pgbench::start(self.cluster, self.plan.name, self.plan.seconds)?;
         if !self.plan.trouble {
             self.pgbench_codes.push(pgbench::exit_code(bench).await?);
@@ -166,7 +167,7 @@ impl<'a> Run<'a> {
         println!("Postgres is restarted with -m immediate.");
         tokio::task::block_in_place(|| self.cluster.restart_immediate())?;
         let code = pgbench::exit_code(bench).await?;
-        let rest = until.saturating_duration_since(Instant::now()).as_secs().max(1);
+        let rest = third.as_secs().max(AFTER_RESTART_SECONDS_MIN);
         println!("pgbench ended with exit code {code} and is started again with -n for {rest} s.");
         let again = pgbench::exit_code(pgbench::start(self.cluster, self.plan.name, rest)?).await?;
         println!("pgbench ended with exit code {again}.");

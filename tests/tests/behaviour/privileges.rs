@@ -1,9 +1,9 @@
-//! PUBLIC has nothing but what a column's default needs, and every function that runs with its owner's rights is pinned.
+//! PUBLIC has nothing, and every function that runs with its owner's rights is pinned.
 
 use cache_sync_tests::Database;
 
 #[test]
-fn the_public_has_no_rights() {
+fn the_public_has_no_rights_but_to_a_columns_default() {
     let db = Database::with_extension();
     db.psql("CREATE ROLE nobody_in_particular LOGIN; CREATE TABLE t (id int PRIMARY KEY, v int)");
     let may = |sql: &str| db.psql(&format!("SELECT coalesce(string_agg(x::text, ' '), 'none') FROM ({sql}) s(x)"));
@@ -17,9 +17,11 @@ fn the_public_has_no_rights() {
             "SELECT oid::regprocedure FROM pg_proc
              WHERE pronamespace = 'cache_sync'::regnamespace AND has_function_privilege({role}, oid, 'EXECUTE')"
         )),
-        "cache_sync.hlc()",
-        "a column's default runs with the rights of who inserts"
+        // The default of cs_version runs with the rights of whoever inserts. Without the schema nobody can name it.
+        "cache_sync.hlc()"
     );
+    let refused = db.psql_error("SET ROLE nobody_in_particular; SELECT cache_sync.hlc()");
+    assert!(refused.contains("42501"), "{refused}");
     assert_eq!(
         may(&format!(
             "SELECT oid::regclass FROM pg_class
@@ -37,6 +39,20 @@ fn the_public_has_no_rights() {
     );
     let refused = db.psql_error("SET ROLE nobody_in_particular; SELECT cache_sync.attach('t')");
     assert!(refused.contains("42501"), "{refused}");
+}
+
+#[test]
+fn who_may_write_a_table_may_write_it_attached() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE ROLE some_writer LOGIN; CREATE TABLE t (id int PRIMARY KEY, v int);
+         GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON t TO some_writer;
+         SELECT cache_sync.attach('t', versioned => true)",
+    );
+    let version = db.psql("SET ROLE some_writer; INSERT INTO t VALUES (1, 1) RETURNING cs_version");
+    let newer = db.psql("SET ROLE some_writer; UPDATE t SET v = 2 RETURNING cs_version");
+    assert!(newer.parse::<i64>().unwrap() > version.parse::<i64>().unwrap(), "{version}, then {newer}");
+    db.psql("SET ROLE some_writer; DELETE FROM t; TRUNCATE t");
 }
 
 #[test]
