@@ -58,11 +58,14 @@ INSERT INTO @extschema@.secret (hash_key_id, hash_key)
 VALUES (('x' || substr(md5(gen_random_uuid()::text), 1, 13))::bit(52)::bigint, uuid_send(gen_random_uuid()));
 
 -- What a dump must bring along, so that attached tables stay attached. The secret is not dumped: a restored database
--- is another database.
-SELECT pg_extension_config_dump('@extschema@.attached', '');
-SELECT pg_extension_config_dump('@extschema@.field', '');
-SELECT pg_extension_config_dump('@extschema@.session', '');
-SELECT pg_extension_config_dump('@extschema@.dead_letter', '');
+-- is another database. Tables that were dropped while attached stay behind: their oids mean nothing elsewhere.
+SELECT pg_extension_config_dump('@extschema@.attached', 'WHERE tbl IN (SELECT oid FROM pg_catalog.pg_class)');
+SELECT pg_extension_config_dump('@extschema@.field',
+    'WHERE table_id IN (SELECT table_id FROM @extschema@.attached WHERE tbl IN (SELECT oid FROM pg_catalog.pg_class))');
+SELECT pg_extension_config_dump('@extschema@.session',
+    'WHERE table_id IN (SELECT table_id FROM @extschema@.attached WHERE tbl IN (SELECT oid FROM pg_catalog.pg_class))');
+SELECT pg_extension_config_dump('@extschema@.dead_letter',
+    'WHERE table_id IN (SELECT table_id FROM @extschema@.attached WHERE tbl IN (SELECT oid FROM pg_catalog.pg_class))');
 SELECT pg_extension_config_dump(pg_get_serial_sequence('@extschema@.attached', 'table_id')::regclass, '');
 SELECT pg_extension_config_dump(pg_get_serial_sequence('@extschema@.dead_letter', 'id')::regclass, '');
 
@@ -270,6 +273,25 @@ BEGIN
 END
 $$;
 
+-- A row that a restore inserts comes from another database, where oids and numbers of columns were others, even if they
+-- happen to be the same: its fields have yet to be matched.
+CREATE FUNCTION @extschema@.unmatch() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.rel_oid := 0;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER unmatch BEFORE INSERT ON @extschema@.attached
+    FOR EACH ROW EXECUTE FUNCTION @extschema@.unmatch();
+ALTER TABLE @extschema@.attached ENABLE ALWAYS TRIGGER unmatch;
+
+-- Tables that were dropped while attached: their oids may come back.
+CREATE FUNCTION @extschema@.forget_dropped() RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    DELETE FROM @extschema@.attached a WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = a.tbl)
+$$;
+
 -- What the library compiles statements from. Names and types that go into SQL texts come quoted and qualified.
 CREATE FUNCTION @extschema@.layout(tbl regclass) RETURNS jsonb
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -466,10 +488,9 @@ DECLARE
     id integer;
     rule record;
 BEGIN
-    -- Tables that were dropped while attached: their oid may come back.
-    DELETE FROM @extschema@.attached a WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = a.tbl);
+    PERFORM @extschema@.forget_dropped();
     INSERT INTO @extschema@.attached (tbl, rel_oid, versioned, tags, default_ttl)
-    VALUES (tbl, tbl, (facts ->> 'versioned')::boolean,
+    VALUES (tbl, 0, (facts ->> 'versioned')::boolean,
             ARRAY(SELECT t::name FROM jsonb_array_elements_text(facts -> 'tags') t), (facts ->> 'default_ttl')::interval)
     RETURNING table_id INTO id;
     PERFORM @extschema@.sync_fields(id);
@@ -558,7 +579,7 @@ $$;
 CREATE FUNCTION @extschema@.attach_table(
     tbl regclass, versioned boolean, rules jsonb, tags name[], if_not_attached boolean, default_ttl interval)
     RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
 DECLARE
     was boolean;
     id integer;
@@ -650,6 +671,7 @@ BEGIN
     FOR att IN SELECT a.tbl FROM @extschema@.attached a JOIN pg_class c ON c.oid = a.tbl ORDER BY a.table_id LOOP
         PERFORM @extschema@.detach(att, drop_columns);
     END LOOP;
+    PERFORM @extschema@.forget_dropped();
 END
 $$;
 
@@ -828,5 +850,5 @@ GRANT EXECUTE ON FUNCTION
     @extschema@.record_rule(regclass, jsonb), @extschema@.create_triggers(regclass, integer, boolean),
     @extschema@.refuse_table(regclass, boolean, name[]), @extschema@.refuse_columns(regclass, boolean),
     @extschema@.relations(regclass), @extschema@.key_columns(regclass), @extschema@.key_kind(oid),
-    @extschema@.base_type(oid), @extschema@.bound_lock_wait(), @extschema@.note_change(), @extschema@.note_truncate(),
+    @extschema@.base_type(oid), @extschema@.bound_lock_wait(), @extschema@.forget_dropped(), @extschema@.note_change(), @extschema@.note_truncate(),
     @extschema@.set_version() TO cache_sync_admin;

@@ -37,9 +37,8 @@ fn is_of_the_patch(sqlstate: [u8; 5]) -> bool {
 /// Those of `body`, which undo it too.
 pub(crate) fn attempt<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<Result<T, Refusal>, Failure> {
     let subtransaction = Subtransaction::begin();
-    let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(body())))
-        .catch_others(AssertUnwindSafe(|caught: CaughtError| Err(caught)).0)
-        .execute();
+    let result =
+        PgTryBuilder::new(AssertUnwindSafe(|| Ok(body()))).catch_others(|caught| Err(Box::new(caught))).execute();
     match result {
         Ok(Ok(value)) => {
             subtransaction.release();
@@ -50,11 +49,12 @@ pub(crate) fn attempt<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<Re
             Err(failure)
         }
         Err(caught) => {
+            // Also before an error that goes on: Postgres takes a subtransaction left open for a savepoint.
+            subtransaction.roll_back();
             let sqlstate = sqlstate::of(&caught);
             if matches!(caught, CaughtError::RustPanic { .. }) || !is_of_the_patch(sqlstate) {
                 caught.rethrow();
             }
-            subtransaction.roll_back();
             Ok(Err(Refusal { sqlstate, message: sqlstate::report(&caught).message().to_owned() }))
         }
     }

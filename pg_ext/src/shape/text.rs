@@ -308,7 +308,7 @@ pub(super) fn duplicate(layout: &Layout) -> String {
 /// The row of a key: `$1` is a jsonb array with the key's columns.
 pub(super) fn row(layout: &Layout) -> String {
     format!(
-        "SELECT pg_catalog.to_jsonb(t) OPERATOR(pg_catalog.-) '{{cs_version,cs_clock}}'::pg_catalog.text[] FROM {} \
+        "SELECT pg_catalog.to_jsonb(t.*) OPERATOR(pg_catalog.-) '{{cs_version,cs_clock}}'::pg_catalog.text[] FROM {} \
          JOIN {} AS t ON {}",
         keys_of(layout, "ARRAY[$1]"),
         layout.relation,
