@@ -55,11 +55,8 @@ pub(crate) unsafe fn record(
         if class != pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE || (*descriptor).natts as usize != columns.len() {
             return Err(Failure::new(b"CS007", "a function of the extension is declared as another library has it"));
         }
-        let tuple = pg_sys::heap_form_tuple(
-            pg_sys::BlessTupleDesc(descriptor),
-            values.as_mut_ptr(),
-            nulls.as_mut_ptr(),
-        );
+        let tuple =
+            pg_sys::heap_form_tuple(pg_sys::BlessTupleDesc(descriptor), values.as_mut_ptr(), nulls.as_mut_ptr());
         Ok(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data))
     }
 }

@@ -145,7 +145,9 @@ unsafe fn elements(rows: pg_sys::Datum) -> Result<Vec<pg_sys::Datum>, Failure> {
         if (0..count as usize).any(|place| *nulls.add(place)) {
             return Err(answer::null("an element of rows"));
         }
-        Ok((0..count as usize).map(|place| pg_sys::pg_detoast_datum((*values.add(place)).cast_mut_ptr()).into()).collect())
+        Ok((0..count as usize)
+            .map(|place| pg_sys::pg_detoast_datum((*values.add(place)).cast_mut_ptr()).into())
+            .collect())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Whether two values differ, whatever their type and without asking the caller's search_path for an operator.
 
+use crate::answer;
 use crate::failure::sql_functions;
 use crate::version::is_same;
-use crate::answer;
 use pgrx::pg_sys;
 
 /// How values of the argument's type are stored; kept with the call.

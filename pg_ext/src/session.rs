@@ -18,8 +18,7 @@ const KEEP: &str = "UPDATE cache_sync.session SET last_seq = $3, digest = $4, ou
 const LAST: &str = "SELECT last_seq FROM cache_sync.session \
     WHERE session OPERATOR(pg_catalog.=) $1 AND table_id OPERATOR(pg_catalog.=) $2";
 const SESSION: &[pg_sys::Oid] = &[pg_sys::UUIDOID, pg_sys::INT4OID];
-const BATCH: &[pg_sys::Oid] =
-    &[pg_sys::UUIDOID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::BYTEAOID];
+const BATCH: &[pg_sys::Oid] = &[pg_sys::UUIDOID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::BYTEAOID];
 
 thread_local! {
     /// Never dropped: when a backend exits, there is no Postgres left that could free them.
@@ -31,11 +30,7 @@ thread_local! {
 ///
 /// # Safety
 /// The arguments must be of the statement's types.
-unsafe fn run(
-    which: usize,
-    arguments: &[Option<pg_sys::Datum>],
-    mut each: impl FnMut(&Row),
-) -> Result<(), Failure> {
+unsafe fn run(which: usize, arguments: &[Option<pg_sys::Datum>], mut each: impl FnMut(&Row)) -> Result<(), Failure> {
     let (text, types) = [(OPEN, SESSION), (TAKE, SESSION), (KEEP, BATCH), (LAST, SESSION)][which];
     as_owner(|| {
         STATEMENTS.with(|statements| {
@@ -47,7 +42,9 @@ unsafe fn run(
                 }
             };
             // SAFETY: the caller vouches for the arguments. Only `load_state` asks for what its caller's snapshot sees.
-            unsafe { if which == 3 { statement.read(arguments, &mut each) } else { statement.run(arguments, &mut each) } }
+            unsafe {
+                if which == 3 { statement.read(arguments, &mut each) } else { statement.run(arguments, &mut each) }
+            }
         })
     })?
 }
@@ -97,7 +94,9 @@ impl Session {
             };
         }
         if last.checked_add(1) != Some(seq) {
-            return Err(Failure::new(b"CS003", format!("batch {seq} does not follow")).detail(format!("last_seq={last}")));
+            return Err(
+                Failure::new(b"CS003", format!("batch {seq} does not follow")).detail(format!("last_seq={last}"))
+            );
         }
         Ok(Turn::Next)
     }

@@ -96,9 +96,7 @@ impl Shape {
             return Err(Failure::new(b"22023", format!("a shape names the field \"{}\" twice", twice[0])));
         }
         match kind {
-            Kind::Delete if !shape.fields.is_empty() => {
-                Err(Failure::new(b"22023", "a deletion carries no fields"))
-            }
+            Kind::Delete if !shape.fields.is_empty() => Err(Failure::new(b"22023", "a deletion carries no fields")),
             Kind::Edit if shape.fields.is_empty() => Err(Failure::new(b"22023", "an edit carries no field")),
             _ => Ok(shape),
         }

@@ -111,11 +111,7 @@ impl Part {
     }
 }
 
-fn prepared<'a>(
-    cell: &'a OnceCell<Statement>,
-    text: &str,
-    types: &[pg_sys::Oid],
-) -> Result<&'a Statement, Failure> {
+fn prepared<'a>(cell: &'a OnceCell<Statement>, text: &str, types: &[pg_sys::Oid]) -> Result<&'a Statement, Failure> {
     if let Some(statement) = cell.get() {
         return Ok(statement);
     }

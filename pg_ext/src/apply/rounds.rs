@@ -22,8 +22,13 @@ pub(super) type Answers = Vec<(u32, Record)>;
 /// When two patches have the same key, or SPI refuses a statement; what statements run into is raised.
 pub(super) fn run(target: &Target, parts: &[Part], hlc: i64) -> Result<Answers, Failure> {
     let places = parts.iter().flat_map(|part| &part.places).map(|place| place.place as usize + 1).max().unwrap_or(0);
-    let mut rounds =
-        Rounds { target, parts, hlc: Some(hlc.into()), answers: Vec::with_capacity(places), is_answered: vec![false; places] };
+    let mut rounds = Rounds {
+        target,
+        parts,
+        hlc: Some(hlc.into()),
+        answers: Vec::with_capacity(places),
+        is_answered: vec![false; places],
+    };
     rounds.lock()?;
     for part in parts {
         rounds.change(part)?;

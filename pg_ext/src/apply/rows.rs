@@ -71,10 +71,7 @@ impl<'a> Form<'a> {
         if let Some(unknown) = keys.iter().find(|key| !is_known(key)) {
             return Err(Failure::new(b"22023", format!("a patch has the unknown member \"{unknown}\"")));
         }
-        let is_stamp = |key: &str| {
-            key.starts_with('@')
-                && compiled.required.iter().any(|name| name == key)
-        };
+        let is_stamp = |key: &str| key.starts_with('@') && compiled.required.iter().any(|name| name == key);
         Ok(Form {
             key_bytes: object.key_bytes(),
             place: keys.iter().position(|key| key == "#").unwrap_or(0),

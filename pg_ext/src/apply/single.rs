@@ -90,11 +90,7 @@ fn version(record: &Record) -> Option<pg_sys::Datum> {
 ///
 /// # Safety
 /// Both must be plain jsonb.
-unsafe fn fields(
-    target: &Target,
-    first: pg_sys::Datum,
-    second: Option<pg_sys::Datum>,
-) -> Result<Vec<String>, Failure> {
+unsafe fn fields(target: &Target, first: pg_sys::Datum, second: Option<pg_sys::Datum>) -> Result<Vec<String>, Failure> {
     let is_key = |name: &String| target.layout.key.iter().any(|key| key.name == *name);
     // SAFETY: the caller vouches for both.
     let first = unsafe { members(first)? };

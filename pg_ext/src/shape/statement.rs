@@ -56,7 +56,11 @@ impl Statement {
     ///
     /// # Safety
     /// The arguments must be of the types that the statement was prepared with, SPI must be connected.
-    pub(crate) unsafe fn run(&self, arguments: &[Option<pg_sys::Datum>], each: impl FnMut(&Row)) -> Result<(), Failure> {
+    pub(crate) unsafe fn run(
+        &self,
+        arguments: &[Option<pg_sys::Datum>],
+        each: impl FnMut(&Row),
+    ) -> Result<(), Failure> {
         // SAFETY: as the caller says.
         unsafe { self.run_with(arguments, false, each) }
     }
@@ -92,13 +96,7 @@ impl Statement {
             if self.planning == Planning::Nested {
                 self.plan_nested();
             }
-            let code = pg_sys::SPI_execute_plan(
-                self.plan,
-                values.as_ptr().cast_mut(),
-                nulls.as_ptr(),
-                read_only,
-                0,
-            );
+            let code = pg_sys::SPI_execute_plan(self.plan, values.as_ptr().cast_mut(), nulls.as_ptr(), read_only, 0);
             if code < 0 {
                 return Err(Failure::new(b"XX000", format!("SPI answered {code} to a statement")));
             }

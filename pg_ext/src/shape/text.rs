@@ -36,8 +36,7 @@ impl Writer<'_> {
             );
             return Some(text);
         }
-        let mut set: Vec<_> =
-            self.merged().map(|field| format!("{} = {}", field.column, self.value(field))).collect();
+        let mut set: Vec<_> = self.merged().map(|field| format!("{} = {}", field.column, self.value(field))).collect();
         if set.is_empty() {
             return None;
         }
@@ -114,8 +113,7 @@ impl Writer<'_> {
         let fields = self.fields.iter().map(|field| field.name.clone());
         let mut required: Vec<_> = std::iter::once("#".to_owned()).chain(keys).chain(fields).collect();
         if self.uses_stamps() {
-            let own: Vec<_> =
-                self.stamped().filter(|_| self.each).map(|field| format!("@{}", field.name)).collect();
+            let own: Vec<_> = self.stamped().filter(|_| self.each).map(|field| format!("@{}", field.name)).collect();
             required.extend(if own.is_empty() { vec!["@".to_owned()] } else { own });
         }
         required
@@ -240,14 +238,9 @@ impl Writer<'_> {
         }
         let mut reasons = Vec::new();
         if self.stamped().next().is_some() {
-            let wins = format!(
-                "cache_sync.wins(p.\"@stamps\", t.cs_clock, t.cs_version, {})",
-                numbers(self.stamped())
-            );
+            let wins = format!("cache_sync.wins(p.\"@stamps\", t.cs_clock, t.cs_version, {})", numbers(self.stamped()));
             let ties = any(self.stamped().map(|field| self.wins_tie(field)));
-            reasons.push(format!(
-                "{wins} OPERATOR(pg_catalog.>) 0 OR {wins} OPERATOR(pg_catalog.=) 0 AND {ties}"
-            ));
+            reasons.push(format!("{wins} OPERATOR(pg_catalog.>) 0 OR {wins} OPERATOR(pg_catalog.=) 0 AND {ties}"));
         }
         for field in self.merged().filter(|field| !field.rule.is_stamped()) {
             reasons.push(match self.rule(field) {
@@ -271,8 +264,7 @@ impl Writer<'_> {
         if self.stamped().next().is_some() {
             let fields = numbers(self.stamped());
             reasons.push(format!("cache_sync.loses(p.\"@stamps\", t.cs_clock, t.cs_version, {fields})"));
-            let differ =
-                any(self.stamped().map(|f| format!("cache_sync.differs(t.{c}, p.{c})", c = f.column)));
+            let differ = any(self.stamped().map(|f| format!("cache_sync.differs(t.{c}, p.{c})", c = f.column)));
             if after {
                 reasons.push(format!("(cache_sync.replaced_tie() AND ({differ}))"));
             } else {
