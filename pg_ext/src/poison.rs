@@ -52,7 +52,7 @@ pub(crate) fn attempt<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<Re
             // Also before an error that goes on: Postgres takes a subtransaction left open for a savepoint.
             subtransaction.roll_back();
             let sqlstate = sqlstate::of(&caught);
-            if matches!(caught, CaughtError::RustPanic { .. }) || !is_of_the_patch(sqlstate) {
+            if matches!(*caught, CaughtError::RustPanic { .. }) || !is_of_the_patch(sqlstate) {
                 caught.rethrow();
             }
             Ok(Err(Refusal { sqlstate, message: sqlstate::report(&caught).message().to_owned() }))
