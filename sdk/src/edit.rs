@@ -1,11 +1,11 @@
 //! Changes that a caller spells out, without having loaded the row.
 
 use crate::error::{Error, Kind};
+use crate::fields::to_field;
 use crate::layout::{Layout, Role};
 use cache_sync_core::patch::Fields;
 use cache_sync_core::rule::Rule;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 /// A change of some fields of a row, for [`Cache::patch`](crate::Cache::patch).
 ///
@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Patch {
-    operations: Vec<(String, Operation, Result<Box<RawValue>, serde_json::Error>)>,
+    operations: Vec<(String, Operation, Result<serde_json::Value, serde_json::Error>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Patch {
     }
 
     fn with(mut self, field: &str, operation: Operation, value: impl Serialize) -> Patch {
-        self.operations.push((field.to_owned(), operation, serde_json::value::to_raw_value(&value)));
+        self.operations.push((field.to_owned(), operation, serde_json::to_value(value)));
         self
     }
 
@@ -67,14 +67,16 @@ impl Patch {
             let violation =
                 |why: String| Error::new(Kind::RuleViolation, format!("{operation:?} of \"{name}\": {why}"));
             let index = layout.index_of(&name).ok_or_else(|| violation("the type has no such member".to_owned()))?;
-            match &layout.columns[usize::from(index)].role {
+            let column = &layout.columns[usize::from(index)];
+            match &column.role {
                 Role::Field { rule, .. } if operation.suits(*rule) => {}
                 Role::Field { rule, .. } => return Err(violation(format!("the field's rule is {rule}"))),
                 Role::Key(_) => return Err(violation("it belongs to the key".to_owned())),
                 Role::ReadOnly => return Err(violation("only Postgres writes it".to_owned())),
             }
-            let value =
-                value.map_err(|error| Error::caused(Kind::Value, format!("the value for \"{name}\""), error))?;
+            let unwritable = || format!("the value for \"{name}\" cannot be written");
+            let value = value.map_err(|error| Error::caused(Kind::Value, unwritable(), error))?;
+            let value = to_field(column, &value).map_err(|error| Error::caused(Kind::Value, unwritable(), error))?;
             if fields.insert(index, value).is_some() {
                 return Err(violation("it is named twice".to_owned()));
             }

@@ -34,7 +34,10 @@ impl Freshness {
 
     /// The feed was heard just now, and everything up to what it said has been processed.
     pub(crate) fn heard(&self) {
-        let now = self.nanos();
+        self.heard_at(self.nanos());
+    }
+
+    fn heard_at(&self, now: u64) {
         self.in_step_at.store(now, Ordering::Release);
         self.live_until.store(now + self.timeout.as_nanos() as u64, Ordering::Release);
     }
@@ -48,7 +51,12 @@ impl Freshness {
     /// a while serves nothing old when it wakes up.
     #[inline]
     pub(crate) fn is_live(&self) -> bool {
-        self.nanos() < self.live_until.load(Ordering::Acquire)
+        self.is_live_at(self.nanos())
+    }
+
+    #[inline]
+    fn is_live_at(&self, now: u64) -> bool {
+        now < self.live_until.load(Ordering::Acquire)
     }
 
     /// How long ago everything held was last known to be in step.
@@ -67,5 +75,36 @@ impl Freshness {
 
     pub(crate) fn set_epoch(&self, epoch: u64) {
         self.epoch.store(epoch, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(3);
+
+    /// The process is stopped (SIGSTOP, a suspended machine) right after it heard the feed, and nothing of it runs until
+    /// it wakes: whoever reads first must notice by himself.
+    #[test]
+    fn a_process_that_was_stopped_serves_nothing_old_when_it_wakes() {
+        let freshness = Freshness::new(TIMEOUT);
+        let heard = freshness.nanos();
+        freshness.heard_at(heard);
+        assert!(freshness.is_live());
+        let bound = TIMEOUT.as_nanos() as u64;
+        assert!(freshness.is_live_at(heard + bound - 1));
+        assert!(!freshness.is_live_at(heard + bound));
+        assert!(!freshness.is_live_at(heard + 1000 * bound));
+    }
+
+    #[test]
+    fn nothing_is_served_before_the_feed_is_heard_and_after_it_is_lost() {
+        let freshness = Freshness::new(TIMEOUT);
+        assert!(!freshness.is_live());
+        freshness.heard();
+        assert!(freshness.is_live());
+        freshness.lost();
+        assert!(!freshness.is_live());
     }
 }

@@ -113,7 +113,7 @@ pub(crate) struct Applied {
 
 impl Store {
     pub(crate) fn new(config: &ClientConfig, connector: Connector) -> Result<Store, Error> {
-        let pool = Pool::builder((connector.manager)(named(&config.postgres, "pool")))
+        let pool = Pool::builder((connector.manager)(with_options(named(&config.postgres, "pool"), SESSION_OPTIONS)))
             .max_size(config.pool_size)
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .wait_timeout(Some(config.query_timeout))
@@ -135,11 +135,7 @@ impl Store {
         purpose: &str,
         options: &str,
     ) -> Result<(tokio_postgres::Client, Messages), Error> {
-        let mut config = named(&self.postgres, purpose);
-        if !options.is_empty() {
-            let before = config.get_options().unwrap_or_default().to_owned();
-            config.options(format!("{before} {options}").trim());
-        }
+        let config = with_options(named(&self.postgres, purpose), options);
         let step = "connecting to Postgres";
         tokio::time::timeout(self.connect_timeout, (self.connector.connect)(config))
             .await
@@ -313,6 +309,10 @@ pub(crate) fn stream_statement(tables: &[i32], since: Option<(Epoch, Position)>)
     format!("CALL cache_sync.stream('{{{}}}'::int[], {epoch}, {position})", tables.join(","))
 }
 
+/// Start-up options of the pool's connections and the flusher's. A load must see everything that was committed before it
+/// was sent, and a batch looks at rows again in new snapshots, whatever the role's default isolation is.
+pub(crate) const SESSION_OPTIONS: &str = "-c default_transaction_isolation=read\\ committed";
+
 /// Start-up options of the feed's connection: the timeouts count over the whole CALL, which is meant to last.
 pub(crate) const FEED_OPTIONS: &str = "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0";
 
@@ -328,6 +328,13 @@ fn named(config: &tokio_postgres::Config, purpose: &str) -> tokio_postgres::Conf
     let mut config = config.clone();
     let name = config.get_application_name().unwrap_or("cache_sync").to_owned();
     config.application_name(format!("{name} {purpose}"));
+    config
+}
+
+/// The user's own options come first: of two settings the later one counts.
+fn with_options(mut config: tokio_postgres::Config, options: &str) -> tokio_postgres::Config {
+    let before = config.get_options().unwrap_or_default().to_owned();
+    config.options(format!("{before} {options}").trim());
     config
 }
 

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batches;
+pub mod feed;
 pub mod proxy;
 pub mod rows;
 

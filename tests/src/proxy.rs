@@ -1,11 +1,17 @@
-//! A proxy between a client and Postgres that reads message headers, so that a connection can be cut at an exact place.
+//! A proxy between a client and Postgres that reads message headers, so that a connection can fail at an exact place.
+//!
+//! It knows from the application name what an SDK's connection is for, so that faults meet only the connections that
+//! they are meant for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
+
+use crate::{SOON, wait_until};
 
 /// The server is ready for the next query: the transaction of the last one is committed.
 const READY_FOR_QUERY: u8 = b'Z';
@@ -13,18 +19,48 @@ const READY_FOR_QUERY: u8 = b'Z';
 const DATA_ROW: u8 = b'D';
 /// A notification, as the feed sends them.
 const NOTIFICATION: u8 = b'A';
+/// How often it is looked whether held answers may go.
+const HELD_POLL: Duration = Duration::from_millis(1);
 
 /// What the proxy does to the connections that it carries.
 #[derive(Debug, Default)]
 pub struct Faults {
-    /// How many answers with rows are still to be withheld: the connection is cut instead, after their commit.
+    /// How many of the flusher's answers are still to be withheld: its connection is cut instead, after their commit.
     pub answers_to_cut: AtomicU32,
     /// How many were withheld.
     pub answers_cut: AtomicU32,
-    /// Swallows everything that the server sends, and keeps the connections open.
+    /// Keeps the flusher's answers, whose transactions are committed, until this is taken back.
+    pub hold_answers: AtomicBool,
+    /// Connections swallow from now on everything that the server sends, and stay open. Each does so for the rest of
+    /// its life: no network loses a part of a stream and then goes on.
     pub silent: AtomicBool,
-    /// Swallows notifications only.
-    pub no_notifications: AtomicBool,
+    /// The same, for the feed's connections alone.
+    pub silent_feed: AtomicBool,
+    /// Ends the feed's connections, and every new one at once.
+    no_feed: AtomicBool,
+    /// How many connections of the feed are carried.
+    feeds: AtomicU32,
+    /// The port of the server that new connections of the feed go to; 0: the same as all others.
+    pub feed_port: AtomicU16,
+}
+
+impl Faults {
+    /// Switches a fault on or off.
+    pub fn set(&self, fault: impl Fn(&Faults) -> &AtomicBool, on: bool) {
+        fault(self).store(on, Ordering::Release);
+    }
+
+    fn is(&self, fault: impl Fn(&Faults) -> &AtomicBool) -> bool {
+        fault(self).load(Ordering::Acquire)
+    }
+}
+
+/// What an SDK uses a connection for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Feed,
+    Flusher,
+    Other,
 }
 
 /// A proxy on a port of its own. Ends with its owner.
@@ -65,20 +101,55 @@ impl Proxy {
         let (head, _) = direct.split_once("127.0.0.1").expect("a DSN names the host");
         format!("{head}127.0.0.1:{}/{}", self.port, db.name())
     }
+
+    /// Cuts the feed, and lets no new one through until [`Proxy::let_feed_through`].
+    pub async fn cut_feed(&self) {
+        self.faults.set(|faults| &faults.no_feed, true);
+        let is_cut = async || self.faults.feeds.load(Ordering::Acquire) == 0;
+        wait_until(SOON, "the feed is cut", is_cut).await;
+    }
+
+    /// The feed may connect again.
+    pub fn let_feed_through(&self) {
+        self.faults.set(|faults| &faults.no_feed, false);
+    }
 }
 
-async fn carry(client: TcpStream, server_port: u16, faults: Arc<Faults>) {
-    let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)).await else { return };
+async fn carry(mut client: TcpStream, server_port: u16, faults: Arc<Faults>) {
+    let Some((startup, purpose)) = read_startup(&mut client).await else { return };
+    let feed_port = faults.feed_port.load(Ordering::Acquire);
+    let port = if purpose == Purpose::Feed && feed_port != 0 { feed_port } else { server_port };
+    let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
     // Both are small writes that somebody waits for.
-    if client.set_nodelay(true).and(server.set_nodelay(true)).is_err() {
+    if client.set_nodelay(true).and(server.set_nodelay(true)).is_err() || server.write_all(&startup).await.is_err() {
         return;
     }
     let (client_read, client_write) = client.into_split();
     let (server_read, server_write) = server.into_split();
     tokio::select! {
         () = forward(client_read, server_write) => {}
-        () = answer(server_read, client_write, &faults) => {}
+        () = answer(server_read, client_write, purpose, &faults) => {}
+        () = feed_is_to_be_cut(purpose, &faults) => {}
     }
+}
+
+/// The first message of a client, and what its application name says.
+async fn read_startup(client: &mut TcpStream) -> Option<(Vec<u8>, Purpose)> {
+    let mut message = vec![0; 4];
+    client.read_exact(&mut message).await.ok()?;
+    let length = u32::from_be_bytes([message[0], message[1], message[2], message[3]]) as usize;
+    message.resize(length, 0);
+    client.read_exact(&mut message[4..]).await.ok()?;
+    let ends_with = |purpose: &str| {
+        let end = format!(" {purpose}\0");
+        message.windows(end.len()).any(|window| window == end.as_bytes())
+    };
+    let purpose = match (ends_with("feed"), ends_with("flusher")) {
+        (true, _) => Purpose::Feed,
+        (_, true) => Purpose::Flusher,
+        _ => Purpose::Other,
+    };
+    Some((message, purpose))
 }
 
 async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
@@ -86,10 +157,37 @@ async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
     drop(tokio::io::copy(&mut from, &mut to).await);
 }
 
+/// Comes back when this is a connection of the feed, and is to be cut.
+async fn feed_is_to_be_cut(purpose: Purpose, faults: &Faults) {
+    if purpose != Purpose::Feed {
+        std::future::pending::<()>().await;
+    }
+    let _carried = Carried::new(&faults.feeds);
+    while !faults.is(|faults| &faults.no_feed) {
+        tokio::time::sleep(HELD_POLL).await;
+    }
+}
+
+/// Counts while it lives.
+struct Carried<'a>(&'a AtomicU32);
+
+impl<'a> Carried<'a> {
+    fn new(count: &'a AtomicU32) -> Carried<'a> {
+        count.fetch_add(1, Ordering::AcqRel);
+        Carried(count)
+    }
+}
+
+impl Drop for Carried<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// Carries the server's messages one by one. Ends when one is to be cut.
-async fn answer(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, faults: &Faults) {
+async fn answer(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, purpose: Purpose, faults: &Faults) {
     let mut withheld = Vec::new();
-    let mut has_rows = false;
+    let (mut has_rows, mut is_silent) = (false, false);
     loop {
         let mut header = [0; 5];
         if server.read_exact(&mut header).await.is_err() {
@@ -100,12 +198,12 @@ async fn answer(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, faults: &
         if server.read_exact(&mut body).await.is_err() {
             return;
         }
-        if faults.silent.load(Ordering::Acquire)
-            || (header[0] == NOTIFICATION && faults.no_notifications.load(Ordering::Acquire))
-        {
+        is_silent |= faults.is(|faults| &faults.silent)
+            || (purpose == Purpose::Feed && header[0] == NOTIFICATION && faults.is(|faults| &faults.silent_feed));
+        if is_silent {
             continue;
         }
-        has_rows |= header[0] == DATA_ROW;
+        has_rows |= purpose == Purpose::Flusher && header[0] == DATA_ROW;
         withheld.extend_from_slice(&header);
         withheld.extend_from_slice(&body);
         let whole = header[0] == READY_FOR_QUERY;
@@ -115,6 +213,9 @@ async fn answer(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, faults: &
         if whole && has_rows && take_one(&faults.answers_to_cut) {
             faults.answers_cut.fetch_add(1, Ordering::AcqRel);
             return;
+        }
+        while has_rows && faults.is(|faults| &faults.hold_answers) {
+            tokio::time::sleep(HELD_POLL).await;
         }
         has_rows &= !whole;
         if client.write_all(&withheld).await.is_err() {

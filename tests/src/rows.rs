@@ -52,6 +52,18 @@ pub async fn accounts(client: &Client) -> Cache<i64, Account> {
     client.cache("account").open().await.unwrap_or_else(|error| panic!("{error:?}"))
 }
 
+/// The row as psql shows what the cache says; empty where there is none.
+pub fn shown(row: Option<&Account>) -> String {
+    let line =
+        |row: &Account| format!("{}|{}|{}|{}", row.id, row.name, row.balance, row.note.as_deref().unwrap_or_default());
+    row.map(line).unwrap_or_default()
+}
+
+/// The same row as Postgres has it.
+pub fn stored(db: &Database<'_>, id: i64) -> String {
+    db.psql(&format!("SELECT id, name, balance, note FROM account WHERE id = {id}"))
+}
+
 /// Closes the client; all it had accepted must have been written.
 pub async fn close(client: Client) {
     let unwritten = client.close(Duration::from_secs(20)).await.unwrap_or_else(|error| panic!("{error:?}"));

@@ -3,15 +3,22 @@
 //! A file `tests/mutants/*.patch` starts with `# rule: <number>` and `# test: <package> <test's full name>`; the rest is a
 //! patch that takes the rule out.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use cache_sync_cluster::{Error, Result, setup, workspace_root};
+use cache_sync_cluster::{Error, Profile, Result, TREES_VARIABLE, Tree, Variant, setup, workspace_root};
 use serde_json::json;
 
-use crate::scratch::{Run, Scratch};
+use crate::scratch::Scratch;
+
+/// The package whose tests need clusters, and with them the extension.
+const BLACK_BOX: &str = "cache-sync-tests";
+
+/// What the extension is compiled from.
+const EXTENSION_DIRS: [&str; 2] = ["pg_ext/", "core/"];
 
 /// How many lines of a failed compilation or test are shown.
 const LINES_SHOWN: usize = 30;
@@ -21,6 +28,8 @@ struct Mutant {
     rule: u32,
     package: String,
     test: String,
+    /// The patch changes what the extension is compiled from.
+    changes_extension: bool,
 }
 
 /// What became of a mutant; only the first is good.
@@ -59,13 +68,21 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if mutants.is_empty() {
         return Err(Error::new("there is no such mutant in tests/mutants"));
     }
-    setup()?;
     let mut scratch = Scratch::new()?;
+    let trees = if mutants.iter().any(|mutant| mutant.package == BLACK_BOX) { Some(extension()?) } else { None };
+    if let Some(trees) = &trees {
+        scratch.use_extension(trees.clone());
+    }
+    let before = before(&scratch, &mutants)?;
     let mut results = Vec::new();
     for mutant in &mutants {
         let begun = Instant::now();
         println!("rule {}: {} ...", mutant.rule, name(&mutant.file));
-        let verdict = try_one(&mut scratch, mutant)?;
+        let verdict = match before.get(&*mutant.test) {
+            Some(true) => try_one(&mut scratch, mutant, trees.as_deref())?,
+            Some(false) => Verdict::RedBefore,
+            None => Verdict::NoSuchTest,
+        };
         let seconds = begun.elapsed().as_secs_f64();
         println!("rule {}: {} ({seconds:.0} s)", mutant.rule, verdict.text());
         results.push((mutant, verdict, seconds));
@@ -90,30 +107,62 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     Ok(if caught == results.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn try_one(scratch: &mut Scratch, mutant: &Mutant) -> Result<Verdict> {
-    scratch.restore()?;
-    scratch.compile(&mutant.package)?;
-    match scratch.test(&mutant.package, &mutant.test)? {
-        (Run::Green, _) => {}
-        (Run::NoSuchTest, _) => return Ok(Verdict::NoSuchTest),
-        (Run::Red | Run::TimedOut, said) => {
-            show(&said);
-            return Ok(Verdict::RedBefore);
-        }
+/// The trees of the extension as it is in the working tree: ready, or built now.
+fn extension() -> Result<PathBuf> {
+    if let Some(trees) = std::env::var_os(TREES_VARIABLE) {
+        return Ok(trees.into());
     }
+    let postgres = setup()?;
+    for variant in Variant::ALL {
+        Tree::build(&postgres, variant, Profile::from_env())?;
+    }
+    Tree::parent_dir(&postgres)
+}
+
+/// Whether each test passes without any patch.
+fn before(scratch: &Scratch, mutants: &[Mutant]) -> Result<HashMap<String, bool>> {
+    let mut by_package: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for mutant in mutants {
+        by_package.entry(&mutant.package).or_default().push(&mutant.test);
+    }
+    let mut passed = HashMap::new();
+    for (package, tests) in by_package {
+        println!("without a patch: {} tests of {package} ...", tests.len());
+        scratch.compile(package)?;
+        let ran = scratch.test(package, &tests)?;
+        if ran.timed_out || ran.passed.values().any(|passed| !passed) {
+            show(&ran.said);
+        }
+        passed.extend(ran.passed);
+    }
+    Ok(passed)
+}
+
+fn try_one(scratch: &mut Scratch, mutant: &Mutant, trees: Option<&Path>) -> Result<Verdict> {
+    scratch.restore()?;
     if let Err(error) = scratch.apply(&mutant.file) {
         show(&error.to_string());
         return Ok(Verdict::DoesNotApply);
+    }
+    if let Some(trees) = trees {
+        let own = if mutant.changes_extension { scratch.compile_extension() } else { Ok(trees.to_owned()) };
+        match own {
+            Ok(trees) => scratch.use_extension(trees),
+            Err(error) => {
+                show(&error.to_string());
+                return Ok(Verdict::DoesNotCompile);
+            }
+        }
     }
     if let Err(error) = scratch.compile(&mutant.package) {
         show(&error.to_string());
         return Ok(Verdict::DoesNotCompile);
     }
-    Ok(match scratch.test(&mutant.package, &mutant.test)?.0 {
-        Run::Green => Verdict::Survived,
-        // A test that waits for ever has noticed too, if rudely.
-        Run::Red | Run::TimedOut => Verdict::Caught,
-        Run::NoSuchTest => Verdict::NoSuchTest,
+    let ran = scratch.test(&mutant.package, &[&mutant.test])?;
+    Ok(match ran.passed.get(&mutant.test) {
+        Some(true) => Verdict::Survived,
+        // A test that waits for ever has noticed too, if rudely, and so has one that does not come to its end.
+        Some(false) | None => Verdict::Caught,
     })
 }
 
@@ -164,6 +213,10 @@ fn parse(file: &Path, text: &str) -> Option<Mutant> {
         rule: header("# rule:")?.parse().ok()?,
         package: package.to_owned(),
         test: test.trim().to_owned(),
+        changes_extension: text
+            .lines()
+            .filter_map(|line| line.strip_prefix("+++ b/"))
+            .any(|file| EXTENSION_DIRS.iter().any(|dir| file.starts_with(dir))),
     })
 }
 
@@ -180,6 +233,9 @@ mod tests {
         let mutant = parse(Path::new("a.patch"), "# rule: 7\n# test: cache-sync-tests gap::raises\n\ndiff --git a b\n");
         let mutant = mutant.unwrap();
         assert_eq!((mutant.rule, &*mutant.package, &*mutant.test), (7, "cache-sync-tests", "gap::raises"));
+        assert!(!mutant.changes_extension);
+        let text = "# rule: 1\n# test: p t\n--- a/pg_ext/src/ring.rs\n+++ b/pg_ext/src/ring.rs\n";
+        assert!(parse(Path::new("a.patch"), text).unwrap().changes_extension);
         assert!(parse(Path::new("a.patch"), "# rule: x\n").is_none());
     }
 }

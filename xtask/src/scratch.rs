@@ -1,40 +1,38 @@
 //! The copy of the working tree that mutants are tried in. It stays between runs, so that cargo has little to do.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cache_sync_cluster::{Error, Result, workspace_root};
+use cache_sync_cluster::{Error, Result, TREES_VARIABLE, workspace_root};
 
-use crate::steps::test_result;
-
-/// Past this a test under a mutant is taken to hang.
-const TEST_SECONDS_MAX: u64 = 600;
+/// Past this tests under a mutant are taken to hang.
+const TEST_SECONDS_MAX: u64 = 300;
 
 /// The copy.
 pub(crate) struct Scratch {
     dir: PathBuf,
-    /// The trees of the copy's own extension.
-    trees: PathBuf,
+    /// Where the extension is that tests run with.
+    trees: Option<PathBuf>,
 }
 
-/// How a test went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Run {
-    Green,
-    Red,
-    TimedOut,
-    /// No test has that name.
-    NoSuchTest,
+/// How tests went.
+pub(crate) struct Ran {
+    /// Whether each test passed; one that is not in here did not end, or does not exist.
+    pub(crate) passed: HashMap<String, bool>,
+    pub(crate) timed_out: bool,
+    /// What they printed.
+    pub(crate) said: String,
 }
 
 impl Scratch {
     /// A copy of the working tree as it is now.
     pub(crate) fn new() -> Result<Scratch> {
         let dir = workspace_root().join("target/mutants/tree");
-        let scratch = Scratch { dir, trees: PathBuf::new() };
+        let scratch = Scratch { dir, trees: None };
         scratch.restore()?;
         Ok(scratch)
     }
@@ -76,59 +74,82 @@ impl Scratch {
         if applied.status.success() { Ok(()) } else { Err(Error::new(String::from_utf8_lossy(&applied.stderr))) }
     }
 
-    /// Compiles the extension and the tests of `package`.
+    /// Tests run with the extension in `trees` from now on.
+    pub(crate) fn use_extension(&mut self, trees: PathBuf) {
+        self.trees = Some(trees);
+    }
+
+    /// Compiles the copy's own extension, in a target directory apart: the working tree's must stay what it is.
     ///
     /// # Errors
-    /// They do not compile.
-    pub(crate) fn compile(&mut self, package: &str) -> Result<()> {
-        let built = self.cargo().args(["run", "--quiet", "--package", "xtask", "--", "extension"]).output()?;
+    /// It does not compile.
+    pub(crate) fn compile_extension(&self) -> Result<PathBuf> {
+        let mut cargo = self.cargo();
+        cargo.env("CARGO_TARGET_DIR", self.dir.with_file_name("target"));
+        cargo.env("CACHE_SYNC_PROFILE", "dev").env_remove(TREES_VARIABLE);
+        let built = cargo.args(["run", "--quiet", "--package", "xtask", "--", "extension"]).output()?;
         if !built.status.success() {
             return Err(Error::new(String::from_utf8_lossy(&built.stderr)));
         }
         let said = String::from_utf8_lossy(&built.stdout).into_owned();
-        self.trees = said.lines().last().unwrap_or_default().into();
-        let built = self.cargo().args(["test", "--quiet", "--no-run", "--package", package]).output()?;
+        Ok(said.lines().last().unwrap_or_default().into())
+    }
+
+    /// Compiles the tests of `package`.
+    ///
+    /// # Errors
+    /// They do not compile.
+    pub(crate) fn compile(&self, package: &str) -> Result<()> {
+        let built = self.cargo().args(["test", "--quiet", "--no-run", "--tests", "--package", package]).output()?;
         if built.status.success() { Ok(()) } else { Err(Error::new(String::from_utf8_lossy(&built.stderr))) }
     }
 
-    /// Runs one test; `compile` came before.
-    pub(crate) fn test(&self, package: &str, name: &str) -> Result<(Run, String)> {
+    /// Runs tests by their full names; `compile` came before.
+    pub(crate) fn test(&self, package: &str, names: &[&str]) -> Result<Ran> {
         let log = self.dir.with_file_name("test.log");
         let out = fs::File::create(&log)?;
         let mut command = self.cargo();
-        command.args(["test", "--no-fail-fast", "--package", package, "--", "--exact", name]);
-        command.env(cache_sync_cluster::TREES_VARIABLE, &self.trees);
-        let mut child = command.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out).spawn()?;
-        let deadline = Instant::now() + Duration::from_secs(TEST_SECONDS_MAX);
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break Some(status);
-            }
-            if Instant::now() > deadline {
-                break None;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        };
+        command.args(["test", "--no-fail-fast", "--tests", "--package", package, "--", "--exact"]).args(names);
+        // In a group of their own, so that tests that hang end with the cargo that started them.
+        command.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out).process_group(0);
+        let timed_out = !ends_in_time(&mut command.spawn()?)?;
         let said = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-        let Some(status) = status else {
-            child.kill()?;
-            child.wait()?;
-            return Ok((Run::TimedOut, said));
-        };
-        let ran: u64 = said.lines().filter_map(test_result).map(|(passed, failed)| passed + failed).sum();
-        let run = match (ran, status.success()) {
-            (0, _) => Run::NoSuchTest,
-            (_, true) => Run::Green,
-            (_, false) => Run::Red,
-        };
-        Ok((run, said))
+        let passed = said.lines().filter_map(test_line).map(|(name, passed)| (name.to_owned(), passed)).collect();
+        Ok(Ran { passed, timed_out, said })
     }
 
+    /// cargo in the copy. What does not differ from the working tree is not compiled again.
     fn cargo(&self) -> Command {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.current_dir(&self.dir).env("CARGO_TARGET_DIR", self.dir.with_file_name("target"));
-        command.env("CACHE_SYNC_PROFILE", "dev").env_remove(cache_sync_cluster::TREES_VARIABLE);
+        let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+        command.current_dir(&self.dir).env("CARGO_TARGET_DIR", workspace_root().join(target));
+        if let Some(trees) = &self.trees {
+            command.env(TREES_VARIABLE, trees);
+        }
         command
+    }
+}
+
+fn ends_in_time(child: &mut Child) -> Result<bool> {
+    let deadline = Instant::now() + Duration::from_secs(TEST_SECONDS_MAX);
+    while child.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).status()?;
+            child.wait()?;
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(true)
+}
+
+/// Name and success, from `test slot::tests::name ... ok`.
+fn test_line(line: &str) -> Option<(&str, bool)> {
+    let (name, result) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    match result {
+        "ok" => Some((name, true)),
+        "FAILED" => Some((name, false)),
+        _ => None,
     }
 }
 
@@ -143,4 +164,16 @@ fn remove_others(root: &Path, dir: &Path, names: &HashSet<&str>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_how_a_test_went() {
+        assert_eq!(test_line("test a::b ... ok"), Some(("a::b", true)));
+        assert_eq!(test_line("test a::b ... FAILED"), Some(("a::b", false)));
+        assert_eq!(test_line("test result: ok. 1 passed; 0 failed"), None);
+    }
 }

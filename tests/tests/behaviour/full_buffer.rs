@@ -1,0 +1,34 @@
+//! A write enters the buffer before the entry changes: what was not accepted is not shown.
+
+use cache_sync::{Client, WhenFull};
+use cache_sync_tests::Database;
+use cache_sync_tests::rows::{Account, accounts, close, make_accounts, open};
+use std::time::Duration;
+
+#[tokio::test]
+async fn shows_nothing_that_it_has_not_accepted() {
+    let db = Database::with_extension();
+    make_accounts(&db, 3);
+    let hour = Duration::from_secs(3600);
+    for when_full in [WhenFull::Refuse, WhenFull::Wait] {
+        let builder = Client::builder(&db.dsn()).flush_interval(hour).buffer_entries_max(1).when_full(when_full);
+        let client = open(builder).await;
+        let cache = accounts(&client).await;
+        let name = cache.get(&2).await.unwrap().unwrap().name.clone();
+        let _ = cache.update(&1, |account| account.balance += 1).await.unwrap();
+        let second = Account { id: 2, name: format!("{when_full:?}"), balance: 0, note: None };
+        let put = cache.put(2, second.clone());
+        tokio::pin!(put);
+        // Polled once: it is refused, or waits for room.
+        let begun = std::future::poll_fn(|context| std::task::Poll::Ready(put.as_mut().poll(context))).await;
+        assert_eq!(begun.is_pending(), when_full == WhenFull::Wait);
+        assert_eq!(cache.get(&2).await.unwrap().unwrap().name, name, "it is not in the buffer");
+        if when_full == WhenFull::Wait {
+            client.flush().await.unwrap();
+            let _ = put.await.unwrap();
+            assert_eq!(cache.get(&2).await.unwrap().unwrap().name, second.name);
+        }
+        close(client).await;
+    }
+    assert_eq!(db.psql("SELECT name FROM account WHERE id = 2"), "Wait");
+}
