@@ -571,12 +571,18 @@ $$;
 CREATE FUNCTION cache_sync.set_version() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'set_version';
 
--- DDL here waits for whoever holds the table, and everybody else waits behind it.
--- Without a SET clause of its own: what it sets lasts until its caller, which has one, ends.
-CREATE FUNCTION cache_sync.bound_lock_wait() RETURNS void
-    LANGUAGE sql AS $$
-    SELECT pg_catalog.set_config('lock_timeout', '5s', true)
-    WHERE pg_catalog.current_setting('lock_timeout') OPERATOR(pg_catalog.=) '0'
+-- DDL waits for whoever holds the table, and everybody else waits behind it: not for ever, unless the caller wants it so.
+-- Returns what was set before, to be set again.
+CREATE FUNCTION cache_sync.bound_lock_wait() RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    before text := current_setting('lock_timeout');
+BEGIN
+    IF before = '0' THEN
+        PERFORM set_config('lock_timeout', '5s', true);
+    END IF;
+    RETURN before;
+END
 $$;
 
 CREATE FUNCTION cache_sync.attach_table(
@@ -586,6 +592,7 @@ CREATE FUNCTION cache_sync.attach_table(
 DECLARE
     was boolean;
     id integer;
+    lock_timeout text;
 BEGIN
     IF num_nulls(tbl, versioned, rules, tags, if_not_attached) > 0 THEN
         RAISE EXCEPTION 'no argument of attach may be null' USING ERRCODE = 'null_value_not_allowed';
@@ -605,7 +612,7 @@ BEGIN
         RAISE EXCEPTION 'must be owner of table %', tbl USING ERRCODE = 'insufficient_privilege';
     END IF;
     PERFORM cache_sync.refuse_table(tbl, versioned, tags);
-    PERFORM cache_sync.bound_lock_wait();
+    lock_timeout := cache_sync.bound_lock_wait();
     EXECUTE format('LOCK TABLE %s IN %s MODE', tbl,
                    CASE WHEN versioned THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END);
     PERFORM cache_sync.refuse_table(tbl, versioned, tags);
@@ -617,6 +624,7 @@ BEGIN
     id := cache_sync.record_attached(tbl, jsonb_build_object(
         'versioned', versioned, 'tags', to_jsonb(tags), 'rules', rules, 'default_ttl', default_ttl));
     PERFORM cache_sync.create_triggers(tbl, id, versioned);
+    PERFORM set_config('lock_timeout', lock_timeout, true);
     IF NOT cache_sync.is_preloaded() THEN
         RAISE WARNING 'cache_sync is not preloaded: caches will not hear of changes'
             USING HINT = 'Add cache_sync to shared_preload_libraries and restart the server.';
@@ -639,6 +647,7 @@ CREATE FUNCTION cache_sync.detach(tbl regclass, drop_columns boolean DEFAULT fal
 DECLARE
     att cache_sync.attached;
     part record;
+    lock_timeout text;
 BEGIN
     IF num_nulls(tbl, drop_columns) > 0 THEN
         RAISE EXCEPTION 'no argument of detach may be null' USING ERRCODE = 'null_value_not_allowed';
@@ -647,7 +656,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';
     END IF;
-    PERFORM cache_sync.bound_lock_wait();
+    lock_timeout := cache_sync.bound_lock_wait();
     FOR part IN
         SELECT t.tgname, t.tgrelid::regclass AS relid
         FROM pg_trigger t JOIN cache_sync.relations(tbl) r ON r.relid = t.tgrelid
@@ -663,6 +672,7 @@ BEGIN
         EXECUTE format('ALTER TABLE %s ALTER COLUMN cs_version DROP DEFAULT', tbl);
     END IF;
     PERFORM cache_sync.record_detached(tbl, '{}');
+    PERFORM set_config('lock_timeout', lock_timeout, true);
 END
 $$;
 

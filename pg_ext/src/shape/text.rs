@@ -280,10 +280,11 @@ impl Writer<'_> {
     }
 }
 
-/// Locks the rows of several shapes' patches in the order of their keys; `$1` is an array of their jsonb arrays.
+/// Locks the rows of several shapes' patches in the order of their keys and returns their places; `$1` is an array of
+/// their jsonb arrays.
 pub(super) fn lock(layout: &Layout, strength: &str) -> String {
     format!(
-        "SELECT 1 FROM {} JOIN {} AS t ON {} FOR {strength} OF t",
+        "SELECT p.\"#\" FROM {} JOIN {} AS t ON {} FOR {strength} OF t",
         keys_of(layout, "$1"),
         layout.relation,
         key_match(layout)

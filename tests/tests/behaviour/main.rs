@@ -3,7 +3,9 @@
 // A test has nothing better to do than to panic.
 #![allow(clippy::unwrap_used)]
 
+mod attaching;
 mod batch_under_way;
+mod batches;
 mod changes;
 mod cluster;
 mod commit_without_publish;
@@ -24,10 +26,14 @@ mod full_buffer;
 mod hits;
 mod isolation;
 mod outage;
+mod overlapping;
+mod partitions;
+mod poison;
 mod privileges;
 mod psql_tour;
 mod reads;
 mod restart;
+mod rules;
 mod silence;
 mod stamps;
 mod subscription;
