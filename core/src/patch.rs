@@ -78,11 +78,17 @@ impl Patch {
             (Edit, put @ Put { .. }) => put,
             (earlier, _) => earlier,
         };
-        let merged = if self.kind == Replace { self.over_replacement(&later, rule) } else { self.merged(&later, rule) };
-        match merged {
-            Some(fields) => Ok(Patch { kind, stamp: self.stamp.max(later.stamp), fields }),
-            None => Err(Box::new((self, later))),
+        let Some(values) = self.merged_values(&later, rule) else { return Err(Box::new((self, later))) };
+        let stamp = self.stamp.max(later.stamp);
+        let mut fields = self.fields;
+        for ((field, incoming), value) in later.fields.into_iter().zip(values) {
+            match value {
+                Merged::Later => drop(fields.insert(field, incoming)),
+                Merged::Earlier => {}
+                Merged::Both(value) => drop(fields.insert(field, Incoming { value, stamp: incoming.stamp })),
+            }
         }
+        Ok(Patch { kind, stamp, fields })
     }
 
     /// What the row looks like with this patch, as far as a client can tell; `None` when it is (or stays) absent.
@@ -127,45 +133,61 @@ impl Patch {
         self.fields.keys().all(|field| later.fields.contains_key(field))
     }
 
-    /// A field that puts leave alone has one meaning in a put (its first value) and another in an edit (a change), so
-    /// the two never become one.
-    fn merged(&self, later: &Patch, rule: impl Fn(FieldIndex) -> Rule) -> Option<BTreeMap<FieldIndex, Incoming>> {
-        let is_put = |patch: &Patch| matches!(patch.kind, Kind::Put { .. });
-        let mut fields = self.fields.clone();
-        for (field, incoming) in &later.fields {
-            let rule = rule(*field);
-            let value = match self.fields.get(field) {
-                None if rule.is_left_by_put() && is_put(self) => return None,
-                None => incoming.value.clone(),
-                Some(_) if rule.is_left_by_put() && is_put(self) != is_put(later) => return None,
-                Some(earlier) if rule.is_left_by_put() && is_put(later) => earlier.value.clone(),
-                Some(earlier) => merge::coalesce(rule, &earlier.value, &incoming.value)?,
-            };
-            fields.insert(*field, Incoming { value, stamp: incoming.stamp });
-        }
-        Some(fields)
+    /// What becomes of each field of the later patch; `None` if they cannot be one patch.
+    fn merged_values(&self, later: &Patch, rule: impl Fn(FieldIndex) -> Rule) -> Option<Vec<Merged>> {
+        let one = |(field, incoming): (&FieldIndex, &Incoming)| {
+            let (rule, earlier) = (rule(*field), self.fields.get(field));
+            if self.kind == Kind::Replace {
+                over_replacement(rule, earlier, incoming, later.is_put())
+            } else {
+                over_patch(rule, earlier, incoming, (self.is_put(), later.is_put()))
+            }
+        };
+        later.fields.iter().map(one).collect()
     }
 
-    /// A replacement's values are the row's, so what follows merges into them as it would into the row.
-    fn over_replacement(
-        &self,
-        later: &Patch,
-        rule: impl Fn(FieldIndex) -> Rule,
-    ) -> Option<BTreeMap<FieldIndex, Incoming>> {
-        let mut fields = self.fields.clone();
-        for (field, incoming) in &later.fields {
-            let rule = rule(*field);
-            let current = self.fields.get(field);
-            if matches!(later.kind, Kind::Put { .. }) && rule.is_left_by_put() && current.is_some() {
-                continue;
-            }
-            let value = match current {
-                None => incoming.value.clone(),
-                Some(current) => merge::coalesce(rule, &current.value, &incoming.value)?,
-            };
-            fields.insert(*field, Incoming { value, stamp: incoming.stamp });
-        }
-        Some(fields)
+    fn is_put(&self) -> bool {
+        matches!(self.kind, Kind::Put { .. })
+    }
+}
+
+/// Which value a field has in the coalesced patch.
+enum Merged {
+    Earlier,
+    Later,
+    Both(Box<RawValue>),
+}
+
+/// A field that puts leave alone has one meaning in a put (its first value) and another in an edit (a change), so the
+/// two never become one.
+fn over_patch(
+    rule: Rule,
+    earlier: Option<&Incoming>,
+    later: &Incoming,
+    (earlier_is_put, later_is_put): (bool, bool),
+) -> Option<Merged> {
+    match earlier {
+        None if rule.is_left_by_put() && earlier_is_put => None,
+        None => Some(Merged::Later),
+        Some(_) if rule.is_left_by_put() && earlier_is_put != later_is_put => None,
+        Some(_) if rule.is_left_by_put() && later_is_put => Some(Merged::Earlier),
+        Some(earlier) => both(rule, earlier, later),
+    }
+}
+
+/// A replacement's values are the row's, so what follows merges into them as it would into the row.
+fn over_replacement(rule: Rule, earlier: Option<&Incoming>, later: &Incoming, later_is_put: bool) -> Option<Merged> {
+    match earlier {
+        None => Some(Merged::Later),
+        Some(_) if later_is_put && rule.is_left_by_put() => Some(Merged::Earlier),
+        Some(earlier) => both(rule, earlier, later),
+    }
+}
+
+fn both(rule: Rule, earlier: &Incoming, later: &Incoming) -> Option<Merged> {
+    match rule {
+        Rule::Lww | Rule::Arrival => Some(Merged::Later),
+        Rule::Add | Rule::Max | Rule::Min => merge::coalesce(rule, &earlier.value, &later.value).map(Merged::Both),
     }
 }
 

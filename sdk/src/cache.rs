@@ -179,7 +179,7 @@ where
     pub async fn read(&self, key: &K) -> Result<Read<V>, Error> {
         let hash = self.table.hash(key);
         match self.table.hit(key, hash) {
-            Some(entry) => Ok(Read { value: entry.value.clone(), version: entry.version, stale_for: None }),
+            Some(entry) => Ok(Read { value: entry.value.clone(), version: entry.version(), stale_for: None }),
             None => self.load(key, hash).await,
         }
     }
@@ -192,7 +192,7 @@ where
     /// As [`Cache::cached`], with what is known about the value.
     pub fn held(&self, key: &K) -> Option<Read<V>> {
         let entry = self.table.hit(key, self.table.hash(key))?;
-        Some(Read { value: entry.value.clone(), version: entry.version, stale_for: None })
+        Some(Read { value: entry.value.clone(), version: entry.version(), stale_for: None })
     }
 
     /// The rows in the order of the keys. What is not held is loaded in batches.

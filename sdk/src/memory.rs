@@ -4,6 +4,7 @@ use crate::slot::Value;
 use cache_sync_core::number::{KeyHash, Version};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A row, or its known absence, in memory.
@@ -11,8 +12,25 @@ use std::time::Duration;
 pub(crate) struct Entry<K, V> {
     pub(crate) key: K,
     pub(crate) value: Value<V>,
-    pub(crate) version: Version,
-    pub(crate) generation: u64,
+    version: AtomicI64,
+    generation: AtomicU64,
+}
+
+impl<K, V> Entry<K, V> {
+    pub(crate) fn new(key: K, value: Value<V>, version: Version, generation: u64) -> Entry<K, V> {
+        Entry { key, value, version: AtomicI64::new(version.0), generation: AtomicU64::new(generation) }
+    }
+
+    /// The version of the row that the value is based on.
+    pub(crate) fn version(&self) -> Version {
+        Version(self.version.load(Ordering::Acquire))
+    }
+
+    /// The generation in which it was confirmed.
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
 }
 
 /// The keys are hashes with a secret already: hashing them again would only cost time.
@@ -54,6 +72,20 @@ impl<K: Send + Sync + 'static, V: Send + Sync + 'static> Memory<K, V> {
 
     pub(crate) fn hold(&self, hash: KeyHash, entry: Entry<K, V>) {
         self.0.insert(hash, Arc::new(entry));
+    }
+
+    /// Confirms what is held already, if it is this very value: that is cheaper than to hold it anew.
+    pub(crate) fn confirm(&self, hash: KeyHash, value: &Value<V>, version: Version, generation: u64) -> bool {
+        let Some(entry) = self.0.get(&hash) else { return false };
+        let same = match (&entry.value, value) {
+            (Some(held), Some(value)) => Arc::ptr_eq(held, value),
+            _ => false,
+        };
+        if same {
+            entry.version.store(version.0, Ordering::Release);
+            entry.generation.store(generation, Ordering::Release);
+        }
+        same
     }
 
     pub(crate) fn drop_entry(&self, hash: KeyHash) {

@@ -61,15 +61,13 @@ pub(crate) struct Pending<V> {
 }
 
 impl<V> Pending<V> {
-    /// The later patch has been merged into this one: so are the values that they make.
-    fn absorb(&mut self, mut later: Pending<V>, later_patch: &Patch, table: &impl Preview<V>) {
-        self.receipts.append(&mut later.receipts);
+    /// The value that this patch makes where there is no row, once the later one is merged into it.
+    fn value_with(&self, later: &Pending<V>, table: &impl Preview<V>) -> Option<Value<V>> {
         let over_this = match &self.value {
-            Some(value @ Some(_)) if !later.determined => table.preview(later_patch, value),
+            Some(value @ Some(_)) if !later.determined => table.preview(&later.patch, value),
             _ => None,
         };
-        self.determined = later.determined || (self.determined && over_this.is_some());
-        self.value = over_this.or(later.value);
+        over_this.or_else(|| later.value.clone())
     }
 }
 
@@ -201,24 +199,24 @@ impl<K, V> Slot<K, V> {
     ) -> (isize, bool) {
         self.shown = shown;
         let size = new.size as isize;
-        let Some(mut last) = self.queued.pop_back() else {
+        let Some(last) = self.queued.pop_back() else {
             self.queued.push_back(new);
             return (size, true);
         };
-        let later_patch = new.patch.clone();
-        match table.coalesce(last.patch, new.patch.clone()) {
+        let value = last.value_with(&new, table);
+        let determined = new.determined || (last.determined && value.is_some());
+        match table.coalesce(last.patch, new.patch) {
             Ok(patch) => {
-                let size_before = last.size;
-                last.patch = patch;
-                last.size = last.patch.size();
-                last.absorb(new, &later_patch, table);
-                let grown = last.size as isize - size_before as isize;
-                self.queued.push_back(last);
-                (grown, false)
+                let (size, size_before) = (patch.size(), last.size);
+                let mut receipts = last.receipts;
+                receipts.extend(new.receipts);
+                self.queued.push_back(Pending { patch, value, determined, receipts, size });
+                (size as isize - size_before as isize, false)
             }
             Err(both) => {
-                self.queued.push_back(Pending { patch: both.0, ..last });
-                self.queued.push_back(new);
+                let (earlier, later) = *both;
+                self.queued.push_back(Pending { patch: earlier, ..last });
+                self.queued.push_back(Pending { patch: later, ..new });
                 (size, true)
             }
         }

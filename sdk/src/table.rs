@@ -194,7 +194,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     #[inline]
     pub(crate) fn hit(&self, key: &K, hash: KeyHash) -> Option<Arc<Entry<K, V>>> {
         let entry = self.memory.get(hash)?;
-        let usable = entry.generation == self.generation.load(Ordering::Acquire) && entry.key == *key;
+        let usable = entry.generation() == self.generation.load(Ordering::Acquire) && entry.key == *key;
         if !usable || !self.common.freshness.is_live() {
             return None;
         }
@@ -217,7 +217,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
                 return Ok(Found::Here((value, slot.base_version())));
             }
         } else if let Some(entry) = self.hit(key, hash) {
-            return Ok(Found::Here((entry.value.clone(), entry.version)));
+            return Ok(Found::Here((entry.value.clone(), entry.version())));
         }
         self.counters.misses.add(1);
         let (sender, receiver) = oneshot::channel();
@@ -243,7 +243,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
             }
             None => {
                 let entry = self.memory.get(hash).filter(|entry| entry.key == *key)?;
-                (entry.value.clone(), self.doubt(entry.generation))
+                (entry.value.clone(), self.doubt(entry.generation()))
             }
         };
         (doubt <= self.common.stale_while_unavailable).then(|| {
@@ -566,8 +566,8 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
             None => {
                 let Some(entry) = self.memory.get(change.key) else { return };
                 let known = change.version != Version::NONE
-                    && (entry.version == change.version
-                        || (change.kind == ChangeKind::Versioned && entry.version > change.version));
+                    && (entry.version() == change.version
+                        || (change.kind == ChangeKind::Versioned && entry.version() > change.version));
                 if !known {
                     self.memory.drop_entry(change.key);
                 }
@@ -600,7 +600,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     pub(crate) fn entries(&self) -> Vec<(K, Value<V>)> {
         let generation = self.generation();
         let live = self.common.freshness.is_live();
-        let usable = self.memory.entries().into_iter().filter(|entry| live && entry.generation == generation);
+        let usable = self.memory.entries().into_iter().filter(|entry| live && entry.generation() == generation);
         usable.map(|entry| (entry.key.clone(), entry.value.clone())).collect()
     }
 
@@ -643,7 +643,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     fn new_slot(&self, key: &K, hash: KeyHash) -> Slot<K, V> {
         let base = match self.memory.get(hash).filter(|entry| entry.key == *key) {
             Some(entry) => {
-                Base::Known { value: entry.value.clone(), version: entry.version, generation: entry.generation }
+                Base::Known { value: entry.value.clone(), version: entry.version(), generation: entry.generation() }
             }
             None => Base::Unknown,
         };
@@ -666,7 +666,9 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     fn reflect(&self, hash: KeyHash, slot: &Slot<K, V>, generation: u64) {
         match slot.entry(generation, Instant::now()) {
             Some((value, version)) => {
-                self.memory.hold(hash, Entry { key: slot.key.clone(), value, version, generation })
+                if !self.memory.confirm(hash, &value, version, generation) {
+                    self.memory.hold(hash, Entry::new(slot.key.clone(), value, version, generation));
+                }
             }
             None => self.memory.drop_entry(hash),
         }
