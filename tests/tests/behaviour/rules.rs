@@ -96,7 +96,7 @@ async fn a_program_that_writes_an_old_clock_back_changes_no_stamp() {
     // It saves the whole row as it has read it, with one field changed.
     db.psql(&format!("UPDATE t SET a = '2', b = '2', c = 'saved', cs_clock = '{old}' WHERE id = 1"));
     assert_eq!(edit(&mut batches, 150, 1, json!({"a": "late", "b": "late"})).await, "superseded");
-    db.psql(&format!("UPDATE t SET cs_clock = NULL, cs_version = 5 WHERE id = 1"));
+    db.psql("UPDATE t SET cs_clock = NULL, cs_version = 5 WHERE id = 1");
     assert_eq!(edit(&mut batches, 150, 1, json!({"a": "late", "b": "late"})).await, "superseded");
 }
 
