@@ -8,6 +8,7 @@
 //! ```
 //! Everything here panics on errors: a test has nothing better to do.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used)]
 
 pub mod batches;
 pub mod feed;
