@@ -1,5 +1,8 @@
 //! Batches as the SDK sends them, put together by hand.
 
+// A test has nothing better to do than to panic.
+#![allow(clippy::unwrap_used)]
+
 use cache_sync_core::outcome::{self, Record};
 use serde_json::Value;
 use tokio_postgres::{Client, Error};
