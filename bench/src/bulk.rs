@@ -20,7 +20,9 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
     }
     client.batch_execute("SELECT cache_sync.attach('ours')").await?;
     let mut data = String::new();
-    (0..ROWS).for_each(|id| drop(writeln!(data, "{id}\t{id}\tname {id}")));
+    for id in 0..ROWS {
+        writeln!(data, "{id}\t{id}\tname {id}")?;
+    }
     let data = bytes::Bytes::from(data);
 
     let (ours, theirs) = rounds
@@ -34,7 +36,8 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
 }
 
 async fn copy(client: &Client, table: &str, data: &bytes::Bytes) -> Result<f64> {
-    client.batch_execute(&format!("TRUNCATE {table}; CHECKPOINT")).await?;
+    client.batch_execute(&format!("TRUNCATE {table}")).await?;
+    client.batch_execute("CHECKPOINT").await?;
     let start = Instant::now();
     let sink = client.copy_in(&format!("COPY {table} FROM STDIN")).await?;
     tokio::pin!(sink);
@@ -44,7 +47,8 @@ async fn copy(client: &Client, table: &str, data: &bytes::Bytes) -> Result<f64> 
 }
 
 async fn update(client: &Client, table: &str) -> Result<f64> {
-    client.batch_execute(&format!("VACUUM {table}; CHECKPOINT")).await?;
+    client.batch_execute(&format!("VACUUM {table}")).await?;
+    client.batch_execute("CHECKPOINT").await?;
     let start = Instant::now();
     client.execute(&format!("UPDATE {table} SET n = n + 1"), &[]).await?;
     Ok(start.elapsed().as_secs_f64() * 1e3)

@@ -22,11 +22,11 @@ const SCHEMA: &str = "
     SELECT cache_sync.attach('attached');
     CREATE FUNCTION notify_change() RETURNS trigger LANGUAGE plpgsql AS
       $$ BEGIN PERFORM pg_notify('cache_sync', 'notified:' || NEW.id); RETURN NULL; END $$;
-    CREATE TRIGGER notify AFTER UPDATE ON notified FOR EACH ROW EXECUTE FUNCTION notify_change();
-    VACUUM ANALYZE;";
+    CREATE TRIGGER notify AFTER UPDATE ON notified FOR EACH ROW EXECUTE FUNCTION notify_change();";
 
 pub(crate) async fn run(cluster: &Cluster, database: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
     cluster.psql(database, SCHEMA)?;
+    cluster.psql(database, "VACUUM ANALYZE")?;
     let writers = Writers { cluster, database, rounds };
     for (listeners, target) in [(0, 0.95), (1, 0.90), (32, 0.75), (128, 0.5)] {
         let ours = async || writers.attached(listeners).await;

@@ -101,17 +101,11 @@ pub(crate) async fn entries(dsn: &str, dumps: &[(String, &Path)]) -> Result<Chec
 
 async fn rows(client: &tokio_postgres::Client, held: &[Held]) -> Result<HashMap<i32, Account>> {
     let aids: Vec<i32> = held.iter().map(|held| held.aid).collect();
-    let rows = client
-        .query("SELECT aid, bid, abalance, filler, cs_version FROM pgbench_accounts WHERE aid = ANY($1)", &[&aids])
-        .await?;
+    let rows =
+        client.query("SELECT aid, bid, abalance, filler FROM pgbench_accounts WHERE aid = ANY($1)", &[&aids]).await?;
     rows.iter()
         .map(|row| {
-            let account = Account {
-                bid: row.try_get(1)?,
-                abalance: row.try_get(2)?,
-                filler: row.try_get(3)?,
-                cs_version: row.try_get(4)?,
-            };
+            let account = Account { bid: row.try_get(1)?, abalance: row.try_get(2)?, filler: row.try_get(3)? };
             Ok((row.try_get(0)?, account))
         })
         .collect()

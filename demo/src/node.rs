@@ -22,21 +22,12 @@ pub(crate) use probe::probed;
 /// How long a node may take to write what it has buffered, once it is told to stop.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(60);
 
-/// A row of pgbench_accounts, filler column included. `cs_version` makes the state that a read returns comparable from
-/// outside.
+/// A row of pgbench_accounts, filler column included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Account {
     pub(crate) bid: Option<i32>,
     pub(crate) abalance: Option<i32>,
     pub(crate) filler: Option<String>,
-    pub(crate) cs_version: Option<i64>,
-}
-
-impl Account {
-    /// The version of its state.
-    pub(crate) fn version(&self) -> i64 {
-        self.cs_version.unwrap_or(0)
-    }
 }
 
 /// An entry as a node held it at the end; `account` is none for a known absence.

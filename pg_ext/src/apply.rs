@@ -13,7 +13,7 @@ mod rows;
 mod single;
 
 use crate::failure::{Failure, argument, sql_functions};
-use crate::poison::{attempt, make_constraints_immediate};
+use crate::poison::{Refusal, attempt, make_constraints_immediate};
 use crate::session::{Session, Turn};
 use crate::shape::{Shape, Target, target};
 use crate::{answer, epoch, hlc, sqlstate};
@@ -21,7 +21,10 @@ use batch::Part;
 use cache_sync_core::key::{HashKey, KeyHasher, KeyPart};
 use cache_sync_core::outcome::{self, Record, Verdict};
 use pgrx::{IntoDatum, JsonB, Spi, pg_sys};
-use rounds::Answers;
+use rounds::{Answers, Locking};
+
+/// How often a batch starts over rather than lock rows in another order than that of their keys.
+const STARTS_OVER_MAX: usize = 3;
 
 /// A batch as it came.
 struct Batch {
@@ -95,12 +98,7 @@ impl Batch {
         if parts.is_empty() {
             return Ok(Vec::new());
         }
-        let applied = attempt(|| {
-            let answers = rounds::run(target, parts, hlc)?;
-            make_constraints_immediate();
-            Ok(answers)
-        })?;
-        let refusal = match applied {
+        let refusal = match self.in_order(target, parts, hlc)? {
             Ok(answers) => return Ok(answers),
             Err(refusal) => refusal,
         };
@@ -114,7 +112,8 @@ impl Batch {
             // cannot be read, the halving has to do without.
             let _ = attempt(|| {
                 rounds::refuse_duplicates(target, parts)?;
-                rounds::lock(target, parts)
+                rounds::lock(target, parts, |_| ())?;
+                Ok(Some(()))
             })?;
         }
         let mut answers = Vec::new();
@@ -122,6 +121,26 @@ impl Batch {
             answers.extend(self.isolate(target, &half, hlc, false)?);
         }
         Ok(answers)
+    }
+
+    /// Applies the parts, starting over when rows would have to be locked out of the order of their keys.
+    fn in_order(&self, target: &Target, parts: &[Part], hlc: i64) -> Result<Result<Answers, Refusal>, Failure> {
+        for start in 0..=STARTS_OVER_MAX {
+            let locking = Locking { first: start > 0 || parts.len() > 1, strict: start < STARTS_OVER_MAX };
+            let applied = attempt(|| {
+                let answers = rounds::run(target, parts, hlc, locking)?;
+                if answers.is_some() {
+                    make_constraints_immediate();
+                }
+                Ok(answers)
+            })?;
+            match applied {
+                Ok(None) => {}
+                Ok(Some(answers)) => return Ok(Ok(answers)),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        Err(Failure::new(b"XX000", "a batch did not come to an end"))
     }
 }
 

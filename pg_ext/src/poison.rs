@@ -30,31 +30,30 @@ fn is_of_the_patch(sqlstate: [u8; 5]) -> bool {
     OF_THE_PATCH.iter().any(|known| **known == class) || !DEFINED.iter().any(|known| **known == class)
 }
 
-/// Runs `body` in a subtransaction. An error that some patch brought undoes it and comes back as a refusal; all others
-/// go on.
+/// Runs `body` in a subtransaction, which it may give up by returning `None`. An error that some patch brought undoes it
+/// and comes back as a refusal; all others go on.
 ///
 /// # Errors
 /// Those of `body`, which undo it too.
-pub(crate) fn attempt<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<Result<T, Refusal>, Failure> {
+pub(crate) fn attempt<T>(
+    body: impl FnOnce() -> Result<Option<T>, Failure>,
+) -> Result<Result<Option<T>, Refusal>, Failure> {
     let subtransaction = Subtransaction::begin();
-    let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(body())))
-        .catch_others(AssertUnwindSafe(|caught: CaughtError| Err(caught)).0)
-        .execute();
+    let result =
+        PgTryBuilder::new(AssertUnwindSafe(|| Ok(body()))).catch_others(|caught| Err(Box::new(caught))).execute();
+    if let Ok(Ok(Some(value))) = result {
+        subtransaction.release();
+        return Ok(Ok(Some(value)));
+    }
+    // Also before an error that goes on: Postgres takes a subtransaction left open for a savepoint.
+    subtransaction.roll_back();
     match result {
-        Ok(Ok(value)) => {
-            subtransaction.release();
-            Ok(Ok(value))
-        }
-        Ok(Err(failure)) => {
-            subtransaction.roll_back();
-            Err(failure)
-        }
+        Ok(ended) => ended.map(Ok),
         Err(caught) => {
             let sqlstate = sqlstate::of(&caught);
-            if matches!(caught, CaughtError::RustPanic { .. }) || !is_of_the_patch(sqlstate) {
+            if matches!(*caught, CaughtError::RustPanic { .. }) || !is_of_the_patch(sqlstate) {
                 caught.rethrow();
             }
-            subtransaction.roll_back();
             Ok(Err(Refusal { sqlstate, message: sqlstate::report(&caught).message().to_owned() }))
         }
     }

@@ -166,7 +166,7 @@ pub(crate) struct Compiled {
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) layout: Layout,
-    /// `($1 array of arrays of patches)`: locks their rows in order.
+    /// `($1 array of arrays of patches) -> (place)`: locks their rows in order.
     pub(crate) lock: Lazy,
     /// The same, for batches with deletions.
     pub(crate) lock_for_deletion: Lazy,

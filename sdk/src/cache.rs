@@ -14,7 +14,7 @@ use crate::receipt::{Outcome, Receipt};
 use crate::status::CacheStatus;
 use crate::store::{Store, within};
 use crate::table::{Found, Refused, Table, Write, WriteKind};
-use cache_sync_core::number::KeyHash;
+use cache_sync_core::number::{KeyHash, Version};
 use cache_sync_core::outcome::Verdict;
 use cache_sync_core::patch::Fields;
 use cache_sync_core::wire::Change;
@@ -47,6 +47,9 @@ impl<K, V> Clone for Cache<K, V> {
 pub struct Read<V> {
     /// The row, or `None` if there is none.
     pub value: Option<Arc<V>>,
+    /// The version of the row as it was loaded or written last; writes that Postgres does not have yet are in the value
+    /// but not in the version. [`Version::NONE`] on plain tables, and where the version is not known.
+    pub version: Version,
     /// `None` while the feed is heard: the value is at most the staleness bound old. Else the value could not be
     /// confirmed, and this is the time for which it has been in doubt.
     pub stale_for: Option<Duration>,
@@ -176,7 +179,7 @@ where
     pub async fn read(&self, key: &K) -> Result<Read<V>, Error> {
         let hash = self.table.hash(key);
         match self.table.hit(key, hash) {
-            Some(entry) => Ok(Read { value: entry.value.clone(), stale_for: None }),
+            Some(entry) => Ok(Read { value: entry.value.clone(), version: entry.version, stale_for: None }),
             None => self.load(key, hash).await,
         }
     }
@@ -184,6 +187,12 @@ where
     /// The row if memory holds it; never loads. The outer `None`: it is not held, or may not be served.
     pub fn cached(&self, key: &K) -> Option<Option<Arc<V>>> {
         self.table.hit(key, self.table.hash(key)).map(|entry| entry.value.clone())
+    }
+
+    /// As [`Cache::cached`], with what is known about the value.
+    pub fn held(&self, key: &K) -> Option<Read<V>> {
+        let entry = self.table.hit(key, self.table.hash(key))?;
+        Some(Read { value: entry.value.clone(), version: entry.version, stale_for: None })
     }
 
     /// The rows in the order of the keys. What is not held is loaded in batches.
@@ -196,14 +205,14 @@ where
 
     async fn load(&self, key: &K, hash: KeyHash) -> Result<Read<V>, Error> {
         let receiver = match self.table.look_up(key, hash)? {
-            Found::Here(value) => return Ok(Read { value, stale_for: None }),
+            Found::Here((value, version)) => return Ok(Read { value, version, stale_for: None }),
             Found::Loading(receiver) => receiver,
             Found::Collision => return self.load_past_cache(key).await,
         };
         match receiver.await {
-            Ok(Ok(value)) => Ok(Read { value, stale_for: None }),
+            Ok(Ok((value, version))) => Ok(Read { value, version, stale_for: None }),
             Ok(Err(error)) if error.is_unavailable() => match self.table.stale(key, hash) {
-                Some((value, doubt)) => Ok(Read { value, stale_for: Some(doubt) }),
+                Some((value, doubt)) => Ok(Read { value, version: Version::NONE, stale_for: Some(doubt) }),
                 None => Err(error),
             },
             Ok(Err(error)) => Err(error),
@@ -213,7 +222,7 @@ where
 
     async fn load_past_cache(&self, key: &K) -> Result<Read<V>, Error> {
         let value = loader::load_one(&self.table, &self.client.shared.store, key).await?;
-        Ok(Read { value, stale_for: None })
+        Ok(Read { value, version: Version::NONE, stale_for: None })
     }
 
     /// Writes the whole value: creates the row, or sets the members of `V` in it, leaving columns that `V` does not know
@@ -263,7 +272,7 @@ where
     ///
     /// # Errors
     /// [`Error::is_rule_violation`] when an operation does not suit its field's rule.
-    pub async fn patch(&self, key: &K, patch: Patch) -> Result<Receipt, Error> {
+    pub async fn patch(&self, key: &K, patch: Patch<'_>) -> Result<Receipt, Error> {
         let fields = patch.into_fields(&self.table.layout)?;
         let write = Write { kind: WriteKind::Edit, fields, value: None, expected: None };
         self.accept(key, write).await?.ok_or_else(Error::closed)

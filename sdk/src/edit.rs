@@ -1,11 +1,13 @@
 //! Changes that a caller spells out, without having loaded the row.
 
 use crate::error::{Error, Kind};
-use crate::layout::{Layout, Role};
+use crate::fields::{EncodeError, to_field};
+use crate::layout::{Column, Layout, Role};
 use cache_sync_core::patch::Fields;
 use cache_sync_core::rule::Rule;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::fmt;
 
 /// A change of some fields of a row, for [`Cache::patch`](crate::Cache::patch).
 ///
@@ -16,11 +18,14 @@ use serde_json::value::RawValue;
 /// use cache_sync::Patch;
 /// let patch = Patch::new().add("likes", 1).set("title", "Hello");
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[must_use]
-pub struct Patch {
-    operations: Vec<(String, Operation, Result<Box<RawValue>, serde_json::Error>)>,
+pub struct Patch<'a> {
+    operations: Vec<(String, Operation, Encode<'a>)>,
 }
+
+/// Writes a value as its column takes it, once the column is known.
+type Encode<'a> = Box<dyn FnOnce(&Column) -> Result<Box<RawValue>, EncodeError> + Send + 'a>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
@@ -30,56 +35,64 @@ enum Operation {
     Min,
 }
 
-impl Patch {
+impl<'a> Patch<'a> {
     /// A patch that changes nothing yet.
-    pub fn new() -> Patch {
+    pub fn new() -> Patch<'a> {
         Patch::default()
     }
 
     /// Sets a field whose rule is `lww` or `arrival`.
-    pub fn set(self, field: &str, value: impl Serialize) -> Patch {
+    pub fn set(self, field: &str, value: impl Serialize + Send + 'a) -> Patch<'a> {
         self.with(field, Operation::Set, value)
     }
 
     /// Adds to a field whose rule is `add`.
-    pub fn add(self, field: &str, change: impl Serialize) -> Patch {
+    pub fn add(self, field: &str, change: impl Serialize + Send + 'a) -> Patch<'a> {
         self.with(field, Operation::Add, change)
     }
 
     /// Raises a field whose rule is `max` to at least `value`.
-    pub fn max(self, field: &str, value: impl Serialize) -> Patch {
+    pub fn max(self, field: &str, value: impl Serialize + Send + 'a) -> Patch<'a> {
         self.with(field, Operation::Max, value)
     }
 
     /// Lowers a field whose rule is `min` to at most `value`.
-    pub fn min(self, field: &str, value: impl Serialize) -> Patch {
+    pub fn min(self, field: &str, value: impl Serialize + Send + 'a) -> Patch<'a> {
         self.with(field, Operation::Min, value)
     }
 
-    fn with(mut self, field: &str, operation: Operation, value: impl Serialize) -> Patch {
-        self.operations.push((field.to_owned(), operation, serde_json::value::to_raw_value(&value)));
+    fn with(mut self, field: &str, operation: Operation, value: impl Serialize + Send + 'a) -> Patch<'a> {
+        let encode: Encode<'a> = Box::new(move |column| to_field(column, &value));
+        self.operations.push((field.to_owned(), operation, encode));
         self
     }
 
     pub(crate) fn into_fields(self, layout: &Layout) -> Result<Fields, Error> {
         let mut fields = Fields::new();
-        for (name, operation, value) in self.operations {
+        for (name, operation, encode) in self.operations {
             let violation =
                 |why: String| Error::new(Kind::RuleViolation, format!("{operation:?} of \"{name}\": {why}"));
             let index = layout.index_of(&name).ok_or_else(|| violation("the type has no such member".to_owned()))?;
-            match &layout.columns[usize::from(index)].role {
+            let column = &layout.columns[usize::from(index)];
+            match &column.role {
                 Role::Field { rule, .. } if operation.suits(*rule) => {}
                 Role::Field { rule, .. } => return Err(violation(format!("the field's rule is {rule}"))),
                 Role::Key(_) => return Err(violation("it belongs to the key".to_owned())),
                 Role::ReadOnly => return Err(violation("only Postgres writes it".to_owned())),
             }
-            let value =
-                value.map_err(|error| Error::caused(Kind::Value, format!("the value for \"{name}\""), error))?;
+            let unwritable = || format!("the value for \"{name}\" cannot be written");
+            let value = encode(column).map_err(|error| Error::caused(Kind::Value, unwritable(), error))?;
             if fields.insert(index, value).is_some() {
                 return Err(violation("it is named twice".to_owned()));
             }
         }
         Ok(fields)
+    }
+}
+
+impl fmt::Debug for Patch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.operations.iter().map(|(name, operation, _)| (operation, name))).finish()
     }
 }
 

@@ -4,7 +4,7 @@ mod array;
 mod column;
 
 pub(crate) use array::{KeyArray, arrays};
-pub(crate) use column::{KeyColumn, KeyKind, KeyMismatch, check, fits, write_members};
+pub(crate) use column::{KeyColumn, KeyMismatch, check, fits, write_members};
 
 pub use cache_sync_core::key::KeyPart;
 use cache_sync_core::key::{HashKey, KeyHasher};

@@ -6,7 +6,7 @@ mod table;
 
 pub(crate) use kind::Kind;
 pub(crate) use members::members_of;
-pub(crate) use table::{FieldMeta, TableMeta};
+pub(crate) use table::TableMeta;
 
 use cache_sync_core::number::FieldId;
 use cache_sync_core::patch::FieldIndex;
@@ -26,7 +26,6 @@ pub(crate) struct Layout {
 #[derive(Clone, Debug)]
 pub(crate) struct Column {
     pub(crate) name: String,
-    pub(crate) type_oid: u32,
     /// `Type::UNKNOWN` for types that Postgres does not bring along, until [`Layout::resolve`].
     pub(crate) ty: Type,
     pub(crate) role: Role,
@@ -109,12 +108,7 @@ impl Layout {
 
 impl Column {
     fn new(name: &str, type_oid: u32, role: Role) -> Column {
-        Column { name: name.to_owned(), type_oid, ty: Type::from_oid(type_oid).unwrap_or(Type::UNKNOWN), role }
-    }
-
-    /// Whether a patch can carry it.
-    pub(crate) fn is_field(&self) -> bool {
-        matches!(self.role, Role::Field { .. })
+        Column { name: name.to_owned(), ty: Type::from_oid(type_oid).unwrap_or(Type::UNKNOWN), role }
     }
 }
 
@@ -155,7 +149,6 @@ pub(crate) mod tests {
     pub(crate) fn layout(columns: &[(&str, Type, Rule)]) -> Layout {
         let columns = columns.iter().enumerate().map(|(place, (name, ty, rule))| Column {
             name: (*name).to_owned(),
-            type_oid: ty.oid(),
             ty: ty.clone(),
             role: if place == 0 { Role::Key(0) } else { Role::Field { id: FieldId(place as i16), rule: *rule } },
         });
@@ -180,7 +173,6 @@ pub(crate) mod tests {
     fn a_description_is_read() {
         let table = table();
         assert_eq!(table.hash_key.0[15], 255);
-        assert_eq!(table.epoch.0, (1 << 53) - 1);
         assert_eq!(table.fields[1].rule, Rule::Add);
     }
 

@@ -19,6 +19,9 @@ const HOLD_MAX: Duration = Duration::from_millis(250);
 /// A row as a client sees it: `None` is its known absence.
 pub(crate) type Value<V> = Option<Arc<V>>;
 
+/// What a read is answered: the value shown, and the version of the row that it is based on.
+pub(crate) type Answer<V> = (Value<V>, Version);
+
 /// What a load or an outcome confirmed of the row, without the patches that are pending.
 #[derive(Debug)]
 pub(crate) enum Base<V> {
@@ -90,7 +93,7 @@ struct Held {
 /// One load of the key.
 struct Flight<V> {
     number: u64,
-    waiters: Vec<oneshot::Sender<Result<Value<V>, crate::Error>>>,
+    waiters: Vec<oneshot::Sender<Result<Answer<V>, crate::Error>>>,
     started: Option<Started>,
 }
 
@@ -304,7 +307,7 @@ impl<K, V> Slot<K, V> {
     // ---- loads ----
 
     /// Waits for the load that brings what is true from now on. Returns whether a new one has to be asked for.
-    pub(crate) fn join(&mut self, number: u64, waiter: oneshot::Sender<Result<Value<V>, crate::Error>>) -> bool {
+    pub(crate) fn join(&mut self, number: u64, waiter: oneshot::Sender<Result<Answer<V>, crate::Error>>) -> bool {
         let usable = |flight: &Flight<V>| match &flight.started {
             None => true,
             Some(started) => matches!(started.fence, Fence::Open) && started.settled.is_none(),
@@ -345,10 +348,9 @@ impl<K, V> Slot<K, V> {
         let storable = fence_open && loaded.trusted && started.generation == generation;
         let base_is_newer = matches!(&self.base, Base::Known { version, generation: of, .. }
             if *of == generation && loaded.version != Version::NONE && *version > loaded.version);
-        let answer = if base_is_newer {
-            self.shown.clone().unwrap_or_else(|| self.over(loaded, table))
-        } else {
-            self.over(loaded, table)
+        let answer = match &self.shown {
+            Some(shown) if base_is_newer => (shown.clone(), self.base_version()),
+            _ => (self.over(loaded, table), loaded.version),
         };
         if storable && !base_is_newer {
             self.base = Base::Known { value: loaded.value.clone(), version: loaded.version, generation };

@@ -79,14 +79,16 @@ impl LoadStatement {
     /// exists. `load_state` is STABLE and stands in a subselect of its own: it reads with the snapshot of the rows, once.
     pub(crate) fn new(meta: &TableMeta, layout: &Layout) -> LoadStatement {
         let keys = || meta.key.iter().enumerate();
-        let arrays: Vec<_> = keys().map(|(place, column)| format!("${}::{}[]", place + 3, column.sql_type)).collect();
+        let arrays: Vec<_> =
+            keys().map(|(place, column)| format!("pg_catalog.unnest(${}::{}[])", place + 3, column.sql_type)).collect();
         let names: Vec<_> = keys().map(|(place, _)| format!("k{place}")).collect();
-        let on: Vec<_> = keys().map(|(place, column)| format!("t.{} = k.k{place}", quote(&column.name))).collect();
-        let version = if meta.versioned { "pg_catalog.coalesce(t.cs_version, 0)" } else { "0::pg_catalog.int8" };
-        let version = version.replace("pg_catalog.coalesce", "coalesce");
+        let on: Vec<_> = keys()
+            .map(|(place, column)| format!("t.{} OPERATOR(pg_catalog.=) k.k{place}", quote(&column.name)))
+            .collect();
+        let version = if meta.versioned { "coalesce(t.cs_version, 0)" } else { "0::pg_catalog.int8" };
         let text = format!(
             "SELECT (SELECT cache_sync.load_state($1, $2)), k.ord, t.{first} IS NOT NULL, {version}, {columns} \
-             FROM ROWS FROM (pg_catalog.unnest({arrays})) WITH ORDINALITY AS k({names}, ord) \
+             FROM ROWS FROM ({arrays}) WITH ORDINALITY AS k({names}, ord) \
              LEFT JOIN {table} AS t ON {on}",
             first = quote(&meta.key[0].name),
             columns = layout.select_list("t"),

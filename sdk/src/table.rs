@@ -14,7 +14,7 @@ use crate::lock::lock;
 use crate::memory::{Entry, Memory};
 use crate::receipt::{Outcome, Receipt};
 use crate::room::Room;
-use crate::slot::{Base, Loaded, Pending, Preview, Slot, Value};
+use crate::slot::{Answer, Base, Loaded, Pending, Preview, Slot, Value};
 use cache_sync_core::hlc::ClientClock;
 use cache_sync_core::number::{KeyHash, Sequence, TableId, Version};
 use cache_sync_core::outcome::Record;
@@ -36,7 +36,7 @@ const SHARDS: usize = 64;
 const ENDED_MAX: usize = 64;
 
 type Shard<K, V> = HashMap<KeyHash, Slot<K, V>>;
-type Waiter<V> = oneshot::Sender<Result<Value<V>, Error>>;
+type Waiter<V> = oneshot::Sender<Result<Answer<V>, Error>>;
 
 /// What a client shares with all its tables.
 pub(crate) struct Common {
@@ -104,8 +104,8 @@ pub(crate) struct Table<K, V> {
 
 /// What became of a look-up.
 pub(crate) enum Found<V> {
-    Here(Value<V>),
-    Loading(oneshot::Receiver<Result<Value<V>, Error>>),
+    Here(Answer<V>),
+    Loading(oneshot::Receiver<Result<Answer<V>, Error>>),
     /// Another key with the same hash is busy: this one goes past the cache.
     Collision,
 }
@@ -214,10 +214,10 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
             }
             if let Some(value) = slot.shown(generation, Instant::now()).filter(|_| live) {
                 self.counters.hits.add_one(hash.0);
-                return Ok(Found::Here(value));
+                return Ok(Found::Here((value, slot.base_version())));
             }
         } else if let Some(entry) = self.hit(key, hash) {
-            return Ok(Found::Here(entry.value.clone()));
+            return Ok(Found::Here((entry.value.clone(), entry.version)));
         }
         self.counters.misses.add(1);
         let (sender, receiver) = oneshot::channel();

@@ -9,6 +9,8 @@
 //! Everything here panics on errors: a test has nothing better to do.
 #![forbid(unsafe_code)]
 
+pub mod batches;
+pub mod feed;
 pub mod proxy;
 pub mod rows;
 

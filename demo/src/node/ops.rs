@@ -102,15 +102,18 @@ impl Work {
     async fn read(&self, rank: usize, latencies: &mut Latencies) -> Result<()> {
         let aid = self.keys.at(rank);
         let begun_ns = now_ns();
-        let (account, histogram) = match self.accounts.cached(&aid) {
-            Some(account) => (account, &mut latencies.hit),
-            None => (self.accounts.get(&aid).await?, &mut latencies.miss),
+        let (read, histogram) = match self.accounts.held(&aid) {
+            Some(read) => (read, &mut latencies.hit),
+            None => (self.accounts.read(&aid).await?, &mut latencies.miss),
         };
         histogram.add(now_ns() - begun_ns);
         self.reads.fetch_add(1, Ordering::Relaxed);
-        let account = account.ok_or_else(|| format!("account {aid} is said not to exist"))?;
+        if read.value.is_none() {
+            return Err(format!("account {aid} is said not to exist").into());
+        }
         if rank < WATCHED {
-            self.log.read(begun_ns, aid, account.version())?;
+            // The version makes the state that a read returns comparable from outside.
+            self.log.read(begun_ns, aid, read.version.0)?;
         }
         Ok(())
     }

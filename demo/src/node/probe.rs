@@ -30,9 +30,9 @@ pub(crate) fn start(cache: Accounts, accounts: u32, work: Arc<Work>) {
                 dropped_at = Some(now_ns());
             }
             // Errors pass: the next look tries again.
-            let loaded = runtime.block_on(cache.get(&aid));
-            if let (Ok(Some(account)), Some(at_ns)) = (&loaded, dropped_at.take())
-                && (Message::Dropped { version: account.version(), at_ns }).send().is_err()
+            let loaded = runtime.block_on(cache.read(&aid));
+            if let (Ok(read), Some(at_ns)) = (&loaded, dropped_at.take())
+                && (Message::Dropped { version: read.version.0, at_ns }).send().is_err()
             {
                 return;
             }
@@ -44,7 +44,7 @@ pub(crate) fn start(cache: Accounts, accounts: u32, work: Arc<Work>) {
 }
 
 fn version(cache: &Accounts, aid: i32, work: &Work) -> Option<i64> {
-    let account = cache.cached(&aid)?;
+    let read = cache.held(&aid)?;
     work.count_glance();
-    Some(account?.version())
+    Some(read.version.0)
 }

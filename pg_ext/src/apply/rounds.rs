@@ -16,11 +16,22 @@ const ROUNDS_MAX: usize = 3;
 /// What became of patches, by place.
 pub(super) type Answers = Vec<(u32, Record)>;
 
-/// Applies the parts.
+/// In which order rows are locked.
+#[derive(Clone, Copy)]
+pub(super) struct Locking {
+    /// Lock all rows in the order of their keys before anything else: several statements would each have an order of
+    /// their own.
+    pub(super) first: bool,
+    /// Give up rather than lock a row out of this order, because it came while we were at it: whoever locks in order might
+    /// wait for us while we wait for him.
+    pub(super) strict: bool,
+}
+
+/// Applies the parts; `None` when it gave up.
 ///
 /// # Errors
 /// When two patches have the same key, or SPI refuses a statement; what statements run into is raised.
-pub(super) fn run(target: &Target, parts: &[Part], hlc: i64) -> Result<Answers, Failure> {
+pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, locking: Locking) -> Result<Option<Answers>, Failure> {
     let places = parts.iter().flat_map(|part| &part.places).map(|place| place.place as usize + 1).max().unwrap_or(0);
     let mut rounds = Rounds {
         target,
@@ -28,36 +39,48 @@ pub(super) fn run(target: &Target, parts: &[Part], hlc: i64) -> Result<Answers, 
         hlc: Some(hlc.into()),
         answers: Vec::with_capacity(places),
         is_answered: vec![false; places],
+        is_locked: vec![!locking.first; places],
     };
-    rounds.lock()?;
-    for part in parts {
-        rounds.change(part)?;
+    if locking.first {
+        refuse_duplicates(target, parts)?;
+        lock(target, parts, |place| rounds.is_locked[place as usize] = true)?;
     }
+    for part in parts {
+        let locked: Vec<_> =
+            part.places.iter().filter(|place| rounds.is_locked[place.place as usize]).copied().collect();
+        if !locked.is_empty() {
+            rounds.change(&part.subset(locked)?)?;
+        }
+    }
+    // Now the one statement of a single part has locked what it found.
+    rounds.is_locked.iter_mut().for_each(|is_locked| *is_locked &= locking.first);
     for round in 0..ROUNDS_MAX {
         if rounds.open().all(|(_, open)| open.is_empty()) {
             break;
         }
-        if round == 0 {
+        if round == 0 && !locking.first {
             refuse_duplicates(target, parts)?;
         }
-        rounds.again()?;
+        if !rounds.again(locking.strict)? {
+            return Ok(None);
+        }
     }
     let swallowed: Vec<_> = rounds.open().flat_map(|(_, open)| open).collect();
     for place in swallowed {
         rounds.answer(place, Record::of(Verdict::Swallowed));
     }
-    Ok(rounds.answers)
+    Ok(Some(rounds.answers))
 }
 
-/// Locks all rows of the parts in the order of their keys.
+/// Locks all rows of the parts in the order of their keys, and tells the places of those that are there.
 ///
 /// # Errors
 /// When SPI refuses the statement.
-pub(super) fn lock(target: &Target, parts: &[Part]) -> Result<(), Failure> {
+pub(super) fn lock(target: &Target, parts: &[Part], mut is_there: impl FnMut(i32)) -> Result<(), Failure> {
     let deletes = parts.iter().any(|part| part.compiled.shape.kind == Kind::Delete);
     let lock = if deletes { &target.lock_for_deletion } else { &target.lock };
-    // SAFETY: the argument is an array of jsonb.
-    unsafe { lock.get()?.run(&[Some(array_of(parts))], |_| ()) }
+    // SAFETY: the argument is an array of jsonb, the column an integer.
+    unsafe { lock.get()?.run(&[Some(array_of(parts))], |row| row.get(0).into_iter().for_each(&mut is_there)) }
 }
 
 /// Refuses parts in which a key comes twice.
@@ -80,19 +103,11 @@ struct Rounds<'a> {
     hlc: Option<pg_sys::Datum>,
     answers: Answers,
     is_answered: Vec<bool>,
+    /// Whether the row is known to be there and locked.
+    is_locked: Vec<bool>,
 }
 
 impl<'a> Rounds<'a> {
-    /// Several statements take locks in an order of their own each, unless all are taken before; and they would apply
-    /// patches of the same key one after the other.
-    fn lock(&self) -> Result<(), Failure> {
-        if self.parts.len() < 2 {
-            return Ok(());
-        }
-        refuse_duplicates(self.target, self.parts)?;
-        lock(self.target, self.parts)
-    }
-
     /// The patches without answer, by part.
     fn open(&self) -> impl Iterator<Item = (&'a Part, Vec<Place>)> {
         self.parts.iter().map(|part| {
@@ -142,8 +157,9 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    /// Looks at the rows of open patches in a new snapshot: answers what is decided, and tries the others again.
-    fn again(&mut self) -> Result<(), Failure> {
+    /// Looks at the rows of open patches in a new snapshot: answers what is decided, and tries the others again. Says
+    /// whether it could; when strict, not if it were to lock rows that came meanwhile.
+    fn again(&mut self, strict: bool) -> Result<bool, Failure> {
         let mut inserts = Vec::new();
         let mut changes = Vec::new();
         let open: Vec<_> = self.open().filter(|(_, open)| !open.is_empty()).collect();
@@ -151,6 +167,9 @@ impl<'a> Rounds<'a> {
             let (missing, applicable) = self.look(&part.subset(open)?)?;
             if !missing.is_empty() {
                 inserts.push(part.subset(missing)?);
+            }
+            if strict && applicable.iter().any(|place| !self.is_locked[place.place as usize]) {
+                return Ok(false);
             }
             if !applicable.is_empty() {
                 changes.push(part.subset(applicable)?);
@@ -166,7 +185,8 @@ impl<'a> Rounds<'a> {
                 }
             }
         }
-        changes.iter().try_for_each(|part| self.change(part))
+        changes.iter().try_for_each(|part| self.change(part))?;
+        Ok(true)
     }
 
     /// Answers what is decided; returns what is to be inserted, and what is to be changed after all.

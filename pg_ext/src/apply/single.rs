@@ -2,7 +2,7 @@
 
 use super::batch::Part;
 use super::jsonb::Container;
-use super::rounds;
+use super::rounds::{self, Locking};
 use crate::failure::{Failure, argument, sql_functions};
 use crate::shape::{Planning, Shape, Statement, Target, target};
 use crate::{answer, hlc, sqlstate};
@@ -71,8 +71,9 @@ unsafe fn single(
                 let hlc = hlc::next();
                 let rows = travelling(first, second.unwrap_or(first), hlc)?;
                 let part = Part::new(&target, &shape, rows, hlc)?;
-                let answers = rounds::run(&target, &[part], hlc)?;
-                let Some((_, record)) = answers.first() else {
+                let locking = Locking { first: false, strict: false };
+                let answers = rounds::run(&target, &[part], hlc, locking)?;
+                let Some((_, record)) = answers.as_deref().and_then(<[_]>::first) else {
                     return Err(Failure::new(b"XX000", "a patch has no outcome"));
                 };
                 Ok((*record, row_after(&target, rows, outside)?))

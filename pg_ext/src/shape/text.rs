@@ -280,10 +280,11 @@ impl Writer<'_> {
     }
 }
 
-/// Locks the rows of several shapes' patches in the order of their keys; `$1` is an array of their jsonb arrays.
+/// Locks the rows of several shapes' patches in the order of their keys and returns their places; `$1` is an array of
+/// their jsonb arrays.
 pub(super) fn lock(layout: &Layout, strength: &str) -> String {
     format!(
-        "SELECT 1 FROM {} JOIN {} AS t ON {} FOR {strength} OF t",
+        "SELECT p.\"#\" FROM {} JOIN {} AS t ON {} FOR {strength} OF t",
         keys_of(layout, "$1"),
         layout.relation,
         key_match(layout)
@@ -308,7 +309,7 @@ pub(super) fn duplicate(layout: &Layout) -> String {
 /// The row of a key: `$1` is a jsonb array with the key's columns.
 pub(super) fn row(layout: &Layout) -> String {
     format!(
-        "SELECT pg_catalog.to_jsonb(t) OPERATOR(pg_catalog.-) '{{cs_version,cs_clock}}'::pg_catalog.text[] FROM {} \
+        "SELECT pg_catalog.to_jsonb(t.*) OPERATOR(pg_catalog.-) '{{cs_version,cs_clock}}'::pg_catalog.text[] FROM {} \
          JOIN {} AS t ON {}",
         keys_of(layout, "ARRAY[$1]"),
         layout.relation,

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 /// The byte that marks a NotificationResponse.
 const NOTIFICATION_RESPONSE: c_char = b'A' as c_char;
-/// How often signals may come between before a client is taken for one that does not read.
-const LATCH_RESETS_MAX: usize = 16;
+/// How often the socket is looked at before its client is taken for one that does not read.
+const LOOKS_MAX: usize = 16;
 /// Where Postgres keeps the client's socket in `FeBeWaitSet`.
 const SOCKET_PLACE: c_int = 0;
 
@@ -161,13 +161,13 @@ impl Client {
         if !self.has_taken_all() {
             return false;
         }
-        // The socket is looked at only while the latch is not set, which signals may do at any time.
-        for _ in 0..LATCH_RESETS_MAX {
+        // A wait that is not to last says nothing of the socket while the latch is set, nor when a signal that had
+        // set it is still on its way.
+        for _ in 0..LOOKS_MAX {
             // SAFETY: the latch is this process' own.
             unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
-            let happened = wait_for(pg_sys::WL_SOCKET_WRITEABLE, Duration::ZERO);
-            if happened & pg_sys::WL_LATCH_SET == 0 {
-                return happened & pg_sys::WL_SOCKET_WRITEABLE != 0;
+            if wait_for(pg_sys::WL_SOCKET_WRITEABLE, Duration::ZERO) & pg_sys::WL_SOCKET_WRITEABLE != 0 {
+                return true;
             }
         }
         false

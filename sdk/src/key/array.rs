@@ -1,7 +1,7 @@
 //! Many keys as parameters for `unnest($1::T[], $2::U[])`: one array per column.
 
 use super::column::each;
-use super::{Key, KeyColumn, KeyKind, KeyMismatch, KeyPart, check};
+use super::{Key, KeyColumn, KeyMismatch, KeyPart, check};
 use bytes::{BufMut, BytesMut};
 use postgres_types::{IsNull, Kind, ToSql, Type, to_sql_checked};
 use std::error::Error;
@@ -86,6 +86,7 @@ impl ToSql for KeyArray {
 mod tests {
     use super::super::{fits, write_members};
     use super::*;
+    use crate::key::column::KeyKind;
     use postgres_types::FromSql;
 
     fn column(name: &str, kind: KeyKind, ty: &Type) -> KeyColumn {

@@ -2,7 +2,7 @@
 
 use crate::key::KeyColumn;
 use cache_sync_core::key::HashKey;
-use cache_sync_core::number::{Epoch, FieldId, TableId};
+use cache_sync_core::number::{FieldId, TableId};
 use cache_sync_core::rule::Rule;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -21,8 +21,6 @@ pub(crate) struct TableMeta {
     /// The secret with which its keys are hashed.
     #[serde(deserialize_with = "hash_key")]
     pub(crate) hash_key: HashKey,
-    /// The epoch at the time of the description.
-    pub(crate) epoch: Epoch,
     /// Whether the library was loaded when the server started, so that there is a feed.
     pub(crate) preloaded: bool,
     /// The columns of its primary key, in their order there.
@@ -41,14 +39,10 @@ pub(crate) struct FieldMeta {
     /// Its type's oid.
     #[serde(rename = "type")]
     pub(crate) type_oid: u32,
-    /// Its type's name, quoted and with its schema.
-    pub(crate) type_name: String,
     /// How it merges.
     pub(crate) rule: Rule,
     /// Whether Postgres computes it.
     pub(crate) generated: bool,
-    /// Whether it refuses null.
-    pub(crate) not_null: bool,
 }
 
 fn hash_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashKey, D::Error> {

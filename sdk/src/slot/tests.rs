@@ -72,7 +72,7 @@ impl Slot<i32, i64> {
         self.shown(GENERATION, Instant::now()).flatten().map(|number| *number)
     }
 
-    fn begin_load(&mut self, number: u64) -> oneshot::Receiver<Result<Value<i64>, crate::Error>> {
+    fn begin_load(&mut self, number: u64) -> oneshot::Receiver<Result<Answer<i64>, crate::Error>> {
         let (sender, receiver) = oneshot::channel();
         assert!(self.join(number, sender), "a load of its own is asked for");
         assert_eq!(self.start(GENERATION), Some(number));
@@ -97,8 +97,8 @@ impl Slot<i32, i64> {
     }
 }
 
-fn answer(mut receiver: oneshot::Receiver<Result<Value<i64>, crate::Error>>) -> Option<i64> {
-    receiver.try_recv().ok()?.unwrap().map(|number| *number)
+fn answer(mut receiver: oneshot::Receiver<Result<Answer<i64>, crate::Error>>) -> Option<i64> {
+    receiver.try_recv().ok()?.unwrap().0.map(|number| *number)
 }
 
 #[test]

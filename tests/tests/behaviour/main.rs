@@ -1,6 +1,11 @@
 //! What cache_sync does, seen from outside: one behaviour per file.
 
+// A test has nothing better to do than to panic.
+#![allow(clippy::unwrap_used)]
+
+mod attaching;
 mod batch_under_way;
+mod batches;
 mod changes;
 mod cluster;
 mod commit_without_publish;
@@ -9,14 +14,26 @@ mod dump_and_restore;
 mod eviction;
 mod exactly_once;
 mod extension;
+mod feed_changes;
+mod feed_ends;
+mod feed_listeners;
+mod feed_of_changes_function;
+mod feed_resumes;
+mod feed_rights;
+mod feed_stuck_client;
 mod foreign_changes;
 mod full_buffer;
 mod hits;
 mod isolation;
 mod outage;
+mod overlapping;
+mod partitions;
+mod poison;
 mod privileges;
 mod psql_tour;
 mod reads;
+mod restart;
+mod rules;
 mod silence;
 mod stamps;
 mod subscription;

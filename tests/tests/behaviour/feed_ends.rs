@@ -1,0 +1,91 @@
+//! When a feed is refused, when it ends, and that writers go on whatever happens to the extension.
+
+use cache_sync_cluster::Options;
+use cache_sync_core::wire::{Body, ChangeKind};
+use cache_sync_tests::feed::Feed;
+use cache_sync_tests::{Database, start};
+
+#[tokio::test]
+async fn it_is_refused_with_a_reason() {
+    let db = Database::with_extension();
+    for (sql, sqlstate) in [
+        ("BEGIN; CALL cache_sync.stream()", "25001"),
+        ("CALL cache_sync.stream(ARRAY[77])", "CS005"),
+        ("CALL cache_sync.stream(ARRAY[NULL::int])", "22004"),
+        ("SELECT cache_sync.key_hash('pg_class', '{}')", "CS005"),
+        ("SELECT * FROM cache_sync.changes(max_rows => 0)", "22023"),
+    ] {
+        let refused = db.psql_error(sql);
+        assert!(refused.contains(sqlstate), "{sql}: {refused}");
+    }
+}
+
+#[test]
+fn without_preloading_there_is_none() {
+    let cluster = start(Options::default().fsync(false).preload(false));
+    let db = Database::with_extension_in(&cluster);
+    assert_eq!(db.psql("SELECT cache_sync.is_preloaded()"), "f");
+    for sql in
+        ["CALL cache_sync.stream()", "SELECT * FROM cache_sync.changes()", "SELECT * FROM cache_sync.feed_head()"]
+    {
+        let refused = db.psql_error(sql);
+        assert!(refused.contains("CS006"), "{sql}: {refused}");
+    }
+    db.psql("CREATE TABLE t (id int PRIMARY KEY, v int); SELECT cache_sync.attach('t', versioned => true)");
+    db.psql("INSERT INTO t VALUES (1, 0); UPDATE t SET v = 1; DELETE FROM t; TRUNCATE t");
+    assert_eq!(db.psql("SELECT cache_sync.hlc() < cache_sync.hlc()"), "t");
+}
+
+#[tokio::test]
+async fn it_ends_when_it_is_cancelled_and_the_connection_lives_on() {
+    let db = Database::with_extension();
+    let feed = Feed::open(&db).await;
+    db.psql(&format!("SELECT pg_cancel_backend({})", feed.pid));
+    let pid = feed.pid;
+    let end = feed.end().await;
+    assert!(end.starts_with("57014"), "{end}");
+    assert_eq!(db.psql(&format!("SELECT count(*) FROM cache_sync.listeners WHERE pid = {pid}")), "0");
+}
+
+#[tokio::test]
+async fn it_ends_with_the_extension_and_another_one_is_another_epoch() {
+    let db = Database::with_extension();
+    db.psql("CREATE TABLE t (id int PRIMARY KEY, v int); SELECT cache_sync.attach('t')");
+    let feed = Feed::open(&db).await;
+    let before = feed.start.clone();
+    db.psql("DROP EXTENSION cache_sync CASCADE; INSERT INTO t VALUES (1, 0); UPDATE t SET v = 1");
+    let end = feed.end().await;
+    assert!(end.starts_with("55000"), "{end}");
+    db.psql("CREATE EXTENSION cache_sync; SELECT cache_sync.attach('t')");
+    let arguments = format!("NULL, {}, {}", before.epoch, before.position);
+    let feed = Feed::call(&db.dsn(), &arguments).await.unwrap();
+    assert_ne!(feed.start.epoch, before.epoch);
+    assert_eq!(feed.start.body, Body::Start { resumed: false });
+}
+
+#[tokio::test]
+async fn writers_go_on_whatever_becomes_of_the_table() {
+    let db = Database::with_extension();
+    db.psql("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 0); SELECT cache_sync.attach('t')");
+    let writer = db.connect().await;
+    let mut feed = Feed::open(&db).await;
+    for (ddl, kind) in [
+        ("ALTER TABLE t ADD extra int DEFAULT 5", ChangeKind::Unversioned),
+        ("ALTER TABLE t RENAME id TO ident", ChangeKind::Unversioned),
+        ("ALTER TABLE t DROP CONSTRAINT t_pkey", ChangeKind::FlushTable),
+        ("ALTER TABLE t ADD PRIMARY KEY (ident, extra)", ChangeKind::Unversioned),
+        ("ALTER TABLE t ALTER ident TYPE numeric", ChangeKind::FlushTable),
+        ("ALTER TABLE t ALTER ident TYPE bigint", ChangeKind::Unversioned),
+        ("DELETE FROM cache_sync.attached", ChangeKind::FlushTable),
+    ] {
+        db.psql(ddl);
+        // A connection that has written to the table before.
+        writer.batch_execute("UPDATE t SET v = v + 1").await.unwrap();
+        let head = db.psql("SELECT feed_position FROM cache_sync.feed_head()").parse().unwrap();
+        if ddl.starts_with("DELETE") {
+            continue;
+        }
+        let told = feed.changes_up_to(head).await;
+        assert!(told.iter().any(|change| change.kind == kind), "{ddl}: {told:?}");
+    }
+}

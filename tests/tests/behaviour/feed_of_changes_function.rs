@@ -1,0 +1,40 @@
+//! `changes()`, the feed for those who ask instead of waiting.
+
+use cache_sync_cluster::Options;
+use cache_sync_tests::{Database, start};
+
+fn cluster_of_its_own() -> cache_sync_cluster::Cluster {
+    start(Options::default().fsync(false).setting("cache_sync.ring_size", "1024"))
+}
+
+#[test]
+fn tells_what_changed_since_a_position() {
+    let cluster = cluster_of_its_own();
+    let db = Database::with_extension_in(&cluster);
+    db.psql("CREATE TABLE t (id int PRIMARY KEY, v int); SELECT cache_sync.attach('t', versioned => true)");
+    let kinds = |arguments: &str| {
+        db.psql(&format!(
+            "SELECT string_agg(kind, ' ' ORDER BY n) FROM cache_sync.changes({arguments}) WITH ORDINALITY
+                          AS c(epoch, feed_position, tbl, key_hash, version, kind, n)"
+        ))
+    };
+    assert_eq!(kinds(""), "start position");
+    for statement in ["INSERT INTO t VALUES (1, 0)", "UPDATE t SET v = 1", "TRUNCATE t"] {
+        db.psql(statement);
+    }
+    assert_eq!(kinds(""), "start unversioned versioned flush_table position");
+    assert_eq!(kinds("max_rows => 1"), "start flush_table position", "the latest");
+    assert_eq!(kinds("cache_sync.epoch(), 0, 2"), "start unversioned versioned position");
+    assert_eq!(kinds("cache_sync.epoch(), 2"), "start flush_table position");
+    assert_eq!(kinds("cache_sync.epoch(), 3"), "start position");
+    assert_eq!(kinds("cache_sync.epoch(), 4"), "gap position");
+    assert_eq!(kinds("cache_sync.epoch() + 1, 2"), "gap position");
+    let last = "SELECT feed_position FROM cache_sync.changes(cache_sync.epoch(), 0, 2) WHERE kind = 'position'";
+    assert_eq!(db.psql(last), "2", "where to go on");
+    db.psql("INSERT INTO t SELECT n, 0 FROM generate_series(1, 1024) n");
+    assert_eq!(kinds("cache_sync.epoch(), 2"), "gap position");
+    assert_eq!(
+        db.psql("SELECT key_hash = cache_sync.key_hash('t', '{\"id\": 1024}') FROM cache_sync.changes(max_rows => 1) WHERE tbl = 't'::regclass"),
+        "t"
+    );
+}

@@ -1,0 +1,150 @@
+//! Patches that Postgres refuses, and what users' triggers do to patches.
+
+use cache_sync_tests::Database;
+use cache_sync_tests::batches::{Batches, verdict};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn one_bad_patch_of_a_thousand_is_kept_and_the_others_are_applied() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL CHECK (n >= 0));
+         INSERT INTO t SELECT n, 5 FROM generate_series(1, 1000) n; SELECT cache_sync.attach('t', rules => '{\"n\":\"add\"}')",
+    );
+    let mut batches = Batches::open(&db, "t").await;
+    let rows: Vec<_> = (0..1000)
+        .map(|place| json!({"#": place, "id": 1000 - place, "n": if place == 613 { -6 } else { 1 }}))
+        .collect();
+    let records = batches.send(json!([{"op": "edit", "fields": ["n"]}]), &[Value::from(rows)]).await.unwrap();
+    let rejected: Vec<_> = records.iter().enumerate().filter(|(_, record)| record.sqlstate.is_some()).collect();
+    assert_eq!(
+        rejected.iter().map(|(place, record)| (*place, verdict(record))).collect::<Vec<_>>(),
+        [(613, "rejected 23514".into())]
+    );
+    assert_eq!(db.psql("SELECT n, count(*) FROM t GROUP BY n ORDER BY n"), "5|1\n6|999");
+    assert_eq!(
+        db.psql(
+            "SELECT seq, ord, sqlstate, op, patch->'id', patch->'n', message ~ 'check' FROM cache_sync.dead_letters"
+        ),
+        "1|613|23514|edit|387|-6|t"
+    );
+}
+
+#[tokio::test]
+async fn a_deferred_constraint_is_the_fault_of_its_patch() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1);
+         CREATE TABLE t (id int PRIMARY KEY, parent int REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+         SELECT cache_sync.attach('t')",
+    );
+    let mut batches = Batches::open(&db, "t").await;
+    let rows = json!([{"#": 0, "id": 1, "parent": 1}, {"#": 1, "id": 2, "parent": 9}, {"#": 2, "id": 3, "parent": 1}]);
+    assert_eq!(
+        batches.verdicts(json!([{"op": "put", "fields": ["parent"]}]), &[rows]).await,
+        ["applied", "rejected 23503", "applied"]
+    );
+    // In a transaction of the user's own it stays deferred.
+    db.psql(
+        "BEGIN; SELECT cache_sync.upsert('t', '{\"id\": 5, \"parent\": 5}'); INSERT INTO parent VALUES (5); COMMIT",
+    );
+    assert_eq!(db.psql("SELECT string_agg(id::text, ',' ORDER BY id) FROM t"), "1,3,5");
+}
+
+#[tokio::test]
+async fn values_that_are_none_of_their_type_are_refused_one_by_one() {
+    let db = Database::with_extension();
+    db.psql("CREATE TABLE t (id int PRIMARY KEY, d date, v varchar(3)); INSERT INTO t VALUES (1), (2), (3); SELECT cache_sync.attach('t')");
+    let mut batches = Batches::open(&db, "t").await;
+    let rows = json!([
+        {"#": 0, "id": "x", "d": null, "v": null},
+        {"#": 1, "id": 1, "d": "2020-02-30", "v": null},
+        {"#": 2, "id": 2, "d": "2020-02-20", "v": "abcd"},
+        {"#": 3, "id": 3, "d": "2020-02-20", "v": "abc"},
+        {"#": 4, "id": null, "d": null, "v": null},
+    ]);
+    assert_eq!(
+        batches.verdicts(json!([{"op": "edit", "fields": ["d", "v"]}]), &[rows]).await,
+        ["rejected 22P02", "rejected 22008", "rejected 22001", "applied", "missing"]
+    );
+}
+
+#[tokio::test]
+async fn triggers_may_cancel_raise_and_change() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE t (id int PRIMARY KEY, a text, b text);
+         CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+           IF NEW.a = 'cancel' THEN RETURN NULL; END IF;
+           IF NEW.a = 'raise' THEN RAISE 'no' USING ERRCODE = 'P0001'; END IF;
+           IF NEW.a = 'own' THEN RAISE 'no' USING ERRCODE = 'XY001', DETAIL = 'detail', HINT = 'hint'; END IF;
+           NEW.b := 'by trigger after ' || NEW.a; RETURN NEW; END $$;
+         CREATE TRIGGER meddle BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION meddle();
+         SELECT cache_sync.attach('t', true); INSERT INTO t (id, cs_version) SELECT n, 1 FROM generate_series(1, 4) n",
+    );
+    let mut batches = Batches::open(&db, "t").await;
+    let shapes = json!([{"op": "edit", "fields": ["a"]}, {"op": "put", "fields": ["a"]}]);
+    let stamp = batches.now().await;
+    let rows = [
+        json!([
+            {"#": 0, "@": stamp, "id": 1, "a": "cancel"},
+            {"#": 1, "@": stamp, "id": 2, "a": "raise"},
+            {"#": 2, "@": stamp, "id": 3, "a": "own"},
+            {"#": 3, "@": stamp, "id": 4, "a": "good"},
+        ]),
+        json!([{"#": 4, "@": stamp, "id": 9, "a": "cancel"}]),
+    ];
+    let records = batches.send(shapes, &rows).await.unwrap();
+    assert_eq!(
+        records.iter().map(verdict).collect::<Vec<_>>(),
+        ["swallowed", "rejected P0001", "rejected XY001", "applied", "swallowed"]
+    );
+    assert!(!records[3].exact, "a trigger changed what the patch did not say");
+    // The trigger wrote b now, so what was buffered before loses.
+    let shapes = json!([{"op": "edit", "fields": ["b"]}]);
+    assert_eq!(batches.verdicts(shapes, &[json!([{"#": 0, "@": stamp, "id": 4, "b": "late"}])]).await, ["superseded"]);
+    let error = db.psql_error("SELECT cache_sync.edit('t', '{\"id\": 4}', '{\"a\": \"own\"}')");
+    assert!(error.contains("XY001") && error.contains("detail") && error.contains("hint"), "{error}");
+}
+
+/// The version that RETURNING told is not the row's any more when a user's AFTER trigger has changed the row once more.
+#[tokio::test]
+async fn an_after_trigger_may_change_the_row_again() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE t (id int PRIMARY KEY, a text, n int NOT NULL DEFAULT 0);
+         CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+           IF NEW.n = 0 THEN UPDATE t SET n = 1 WHERE id = NEW.id; END IF; RETURN NULL; END $$;
+         SELECT cache_sync.attach('t', true); INSERT INTO t (id) VALUES (1);
+         CREATE TRIGGER again AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION again()",
+    );
+    let mut batches = Batches::open(&db, "t").await;
+    let stamp = batches.now().await;
+    let rows = json!([{"#": 0, "@": stamp, "id": 1, "a": "x"}]);
+    let records = batches.send(json!([{"op": "edit", "fields": ["a"]}]), &[rows]).await.unwrap();
+    let version: i64 = db.psql("SELECT cs_version FROM t").parse().unwrap();
+    assert!(records[0].version.0 < version && records[0].replaced.0 < records[0].version.0);
+}
+
+/// Whatever is no patch's fault fails the batch as a whole and leaves the connection as it was.
+#[tokio::test]
+async fn other_errors_go_on_and_the_number_stays() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE t (id int PRIMARY KEY, a text); CREATE ROLE reader_only LOGIN IN ROLE cache_sync_user;
+         SELECT cache_sync.attach('t'); INSERT INTO t VALUES (1); GRANT SELECT ON t TO reader_only",
+    );
+    let mut batches = Batches::open_as(&db.dsn_as("reader_only"), "t").await;
+    let (shapes, rows) = (json!([{"op": "edit", "fields": ["a"]}]), [json!([{"#": 0, "id": 1, "a": "x"}])]);
+    assert_eq!(batches.refusal(shapes.clone(), &rows).await, "42501");
+    db.psql("GRANT UPDATE ON t TO reader_only");
+    assert_eq!(batches.verdicts(shapes.clone(), &rows).await, ["applied"]);
+    batches.client().batch_execute("SET statement_timeout = '300ms'").await.unwrap();
+    let locker = db.connect().await;
+    locker.batch_execute("BEGIN; UPDATE t SET a = 'locked'").await.unwrap();
+    let other = [json!([{"#": 0, "id": 1, "a": "y"}])];
+    assert_eq!(batches.refusal(shapes.clone(), &other).await, "57014");
+    locker.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(batches.verdicts(shapes, &other).await, ["applied"]);
+    assert_eq!(db.psql("SELECT count(*) FROM cache_sync.dead_letter"), "0");
+}
