@@ -228,6 +228,8 @@ fn name(file: &Path) -> String {
 mod tests {
     use super::*;
 
+    const RULES: u32 = 14;
+
     #[test]
     fn reads_a_header() {
         let mutant = parse(Path::new("a.patch"), "# rule: 7\n# test: cache-sync-tests gap::raises\n\ndiff --git a b\n");
@@ -237,5 +239,19 @@ mod tests {
         let text = "# rule: 1\n# test: p t\n--- a/pg_ext/src/ring.rs\n+++ b/pg_ext/src/ring.rs\n";
         assert!(parse(Path::new("a.patch"), text).unwrap().changes_extension);
         assert!(parse(Path::new("a.patch"), "# rule: x\n").is_none());
+    }
+
+    /// Trying them takes minutes; that each rule has one which fits the code is told at once.
+    #[test]
+    fn every_rule_has_a_patch_that_applies() {
+        let mutants = read_all(&workspace_root().join("tests/mutants")).unwrap();
+        let rules: Vec<u32> = mutants.iter().map(|mutant| mutant.rule).collect();
+        assert_eq!(rules, (1..=RULES).collect::<Vec<_>>());
+        for mutant in mutants {
+            let mut git = std::process::Command::new("git");
+            let applied =
+                git.args(["apply", "--check"]).arg(&mutant.file).current_dir(workspace_root()).output().unwrap();
+            assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+        }
     }
 }

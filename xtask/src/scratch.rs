@@ -79,13 +79,12 @@ impl Scratch {
         self.trees = Some(trees);
     }
 
-    /// Compiles the copy's own extension, in a target directory apart: the working tree's must stay what it is.
+    /// Compiles the copy's own extension.
     ///
     /// # Errors
     /// It does not compile.
     pub(crate) fn compile_extension(&self) -> Result<PathBuf> {
         let mut cargo = self.cargo();
-        cargo.env("CARGO_TARGET_DIR", self.dir.with_file_name("target"));
         cargo.env("CACHE_SYNC_PROFILE", "dev").env_remove(TREES_VARIABLE);
         let built = cargo.args(["run", "--quiet", "--package", "xtask", "--", "extension"]).output()?;
         if !built.status.success() {
@@ -118,11 +117,11 @@ impl Scratch {
         Ok(Ran { passed, timed_out, said })
     }
 
-    /// cargo in the copy. What does not differ from the working tree is not compiled again.
+    /// cargo in the copy. It has a target directory of its own: cargo does not tell packages of one name apart by where
+    /// their workspace is, and would take what was compiled here for the working tree's.
     fn cargo(&self) -> Command {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-        command.current_dir(&self.dir).env("CARGO_TARGET_DIR", workspace_root().join(target));
+        command.current_dir(&self.dir).env("CARGO_TARGET_DIR", self.dir.with_file_name("target"));
         if let Some(trees) = &self.trees {
             command.env(TREES_VARIABLE, trees);
         }

@@ -1,6 +1,6 @@
 //! A write enters the buffer before the entry changes: what was not accepted is not shown.
 
-use cache_sync::{Client, WhenFull};
+use cache_sync::{Client, Patch, WhenFull};
 use cache_sync_tests::Database;
 use cache_sync_tests::rows::{Account, accounts, close, make_accounts, open};
 use std::time::Duration;
@@ -15,7 +15,7 @@ async fn shows_nothing_that_it_has_not_accepted() {
         let client = open(builder).await;
         let cache = accounts(&client).await;
         let name = cache.get(&2).await.unwrap().unwrap().name.clone();
-        let _ = cache.update(&1, |account| account.balance += 1).await.unwrap();
+        let _ = cache.patch(&1, Patch::new().add("balance", 1)).await.unwrap();
         let second = Account { id: 2, name: format!("{when_full:?}"), balance: 0, note: None };
         let put = cache.put(2, second.clone());
         tokio::pin!(put);
