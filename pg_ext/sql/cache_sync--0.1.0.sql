@@ -219,7 +219,8 @@ BEGIN
             USING ERRCODE = 'datatype_mismatch', HINT = 'It needs an integer, a numeric or an interval.';
     ELSIF word IN ('max', 'min') THEN
         BEGIN
-            EXECUTE format('SELECT greatest(NULL::%1$s, NULL::%1$s)', shown);
+            -- Of the base type: a cast to a domain would run its checks, which are a user's, as owner of the extension.
+            EXECUTE format('SELECT greatest(NULL::%1$s, NULL::%1$s)', format_type(base, NULL));
         EXCEPTION WHEN undefined_function THEN
             RAISE EXCEPTION 'the rule % cannot stand on field "%" of type %', word, field, shown
                 USING ERRCODE = 'datatype_mismatch', HINT = 'It needs a type with an order.';
