@@ -808,11 +808,13 @@ CREATE VIEW cache_sync.tables AS
            (SELECT pg_catalog.count(*) FROM cache_sync.dead_letter d WHERE d.table_id = a.table_id) AS dead_letters
     FROM cache_sync.attached a;
 
--- Refused patches, of the tables that the reader may read: they hold values of rows.
+-- Refused patches, of the tables that the reader may read: they hold values of rows, of which row-level security may
+-- hide some.
 CREATE VIEW cache_sync.dead_letters AS
     SELECT d.id, a.tbl, d.session, d.seq, d.ord, d.at, d.sqlstate, d.message, d.op, d.patch
     FROM cache_sync.dead_letter d JOIN cache_sync.attached a USING (table_id)
-    WHERE pg_catalog.has_table_privilege(a.tbl, 'SELECT');
+    WHERE pg_catalog.has_table_privilege(a.tbl, 'SELECT')
+      AND NOT pg_catalog.row_security_active(a.tbl::pg_catalog.oid);
 
 CREATE FUNCTION cache_sync.status() RETURNS jsonb
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
