@@ -305,10 +305,20 @@ impl<K, V> Slot<K, V> {
     // ---- loads ----
 
     /// Waits for the load that brings what is true from now on. Returns whether a new one has to be asked for.
-    pub(crate) fn join(&mut self, number: u64, waiter: oneshot::Sender<Result<Answer<V>, crate::Error>>) -> bool {
+    pub(crate) fn join(
+        &mut self,
+        number: u64,
+        generation: u64,
+        waiter: oneshot::Sender<Result<Answer<V>, crate::Error>>,
+    ) -> bool {
         let usable = |flight: &Flight<V>| match &flight.started {
             None => true,
-            Some(started) => matches!(started.fence, Fence::Open) && started.settled.is_none(),
+            // What a gap hid, or a change of the whole table, shuts no fence.
+            Some(started) => {
+                started.generation == generation
+                    && matches!(started.fence, Fence::Open)
+                    && started.settled.is_none()
+            }
         };
         match self.flights.last_mut().filter(|flight| usable(flight)) {
             Some(flight) => {

@@ -227,7 +227,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
 
     fn want(&self, shard: &mut Shard<K, V>, key: &K, hash: KeyHash, waiter: Waiter<V>) {
         let slot = shard.entry(hash).or_insert_with(|| self.new_slot(key, hash));
-        if slot.join(self.flights.fetch_add(1, Ordering::Relaxed), waiter) {
+        if slot.join(self.flights.fetch_add(1, Ordering::Relaxed), self.generation(), waiter) {
             lock(&self.wanted).push_back(hash);
             self.load.notify_one();
         }

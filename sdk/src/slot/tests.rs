@@ -74,7 +74,7 @@ impl Slot<i32, i64> {
 
     fn begin_load(&mut self, number: u64) -> oneshot::Receiver<Result<Answer<i64>, crate::Error>> {
         let (sender, receiver) = oneshot::channel();
-        assert!(self.join(number, sender), "a load of its own is asked for");
+        assert!(self.join(number, GENERATION, sender), "a load of its own is asked for");
         assert_eq!(self.start(GENERATION), Some(number));
         receiver
     }
