@@ -141,7 +141,7 @@ where
     V: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     for _ in 0..LOADERS {
-        shared.spawn(loader::run(table.clone(), shared.store.clone()));
+        shared.spawn(Some(table.clone()), loader::run(table.clone(), shared.store.clone()));
     }
     let flusher = Flusher {
         table: table.clone(),
@@ -150,7 +150,7 @@ where
         flush_interval: shared.config.flush_interval,
         apply_timeout: shared.config.query_timeout,
     };
-    shared.spawn(flusher.run());
+    shared.spawn(Some(table.clone()), flusher.run());
 }
 
 impl<K, V> Cache<K, V>
@@ -396,6 +396,8 @@ impl KeyVisitor for KeyCheck<'_> {
 pub(crate) trait CacheTable: Send + Sync {
     /// Asks for a flush and returns receipts for all that is pending.
     fn flush_now(&self) -> Vec<Receipt>;
+    /// Lets everybody go who waits for the table's tasks.
+    fn abandon(&self);
     fn take_unwritten_json(&self) -> Vec<Unwritten>;
     fn status(&self) -> CacheStatus;
 }
@@ -409,6 +411,10 @@ where
         let receipts = self.pending();
         self.request_flush();
         receipts
+    }
+
+    fn abandon(&self) {
+        Table::abandon(self);
     }
 
     fn take_unwritten_json(&self) -> Vec<Unwritten> {

@@ -164,7 +164,7 @@ impl ClientBuilder {
             config,
         });
         let (feed, store, common) = (shared.feed.clone(), shared.store.clone(), shared.common.clone());
-        shared.spawn(async move { feed.run(&store, &common).await });
+        shared.spawn(None, async move { feed.run(&store, &common).await });
         Ok(Client { shared })
     }
 }
@@ -212,6 +212,7 @@ impl Client {
     /// # Errors
     /// [`Error::is_closed`] when the client is closed meanwhile.
     pub async fn flush(&self) -> Result<(), Error> {
+        self.shared.common.check_alive()?;
         let tables: Vec<_> = lock(&self.shared.tables).values().cloned().collect();
         let receipts: Vec<Receipt> = tables.iter().flat_map(|table| table.flush_now()).collect();
         for receipt in receipts {
@@ -230,6 +231,7 @@ impl Client {
         if shared.common.closed.swap(true, Ordering::AcqRel) {
             return Err(Error::closed());
         }
+        shared.common.room.close();
         let in_time = tokio::time::timeout(deadline, self.flush()).await;
         if in_time.is_err() {
             tracing::warn!(?deadline, "the client closes with unwritten patches");
@@ -243,6 +245,7 @@ impl Client {
         }
         shared.store.close();
         let tables = std::mem::take(&mut *lock(&shared.tables));
+        tables.values().for_each(|table| table.abandon());
         Ok(tables.into_values().flat_map(|table| table.take_unwritten_json()).collect())
     }
 
@@ -270,9 +273,10 @@ impl Client {
 }
 
 impl Shared {
-    /// Runs a task of this client. One that dies makes every later call fail.
-    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let guard = DeathNotice(self.common.clone());
+    /// Runs a task of this client, perhaps for one table. One that dies makes every later call fail, and lets go who waits
+    /// for the table.
+    pub(crate) fn spawn(&self, table: Option<Arc<dyn CacheTable>>, work: impl Future<Output = ()> + Send + 'static) {
+        let guard = DeathNotice { common: self.common.clone(), table };
         let task = tokio::spawn(async move {
             let _guard = guard;
             work.await;
@@ -308,13 +312,18 @@ impl Drop for Shared {
     }
 }
 
-struct DeathNotice(Arc<Common>);
+struct DeathNotice {
+    common: Arc<Common>,
+    table: Option<Arc<dyn CacheTable>>,
+}
 
 impl Drop for DeathNotice {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.broken.store(true, Ordering::Release);
-            self.0.freshness.lost();
+            self.common.broken.store(true, Ordering::Release);
+            self.common.freshness.lost();
+            self.common.room.close();
+            self.table.iter().for_each(|table| table.abandon());
         }
     }
 }

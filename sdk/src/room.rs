@@ -4,6 +4,7 @@ use crate::config::WhenFull;
 use crate::error::{Error, Kind};
 use crate::lock::lock;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,11 +20,13 @@ pub(crate) struct Room {
     bytes_max: usize,
     when_full: WhenFull,
     freed: Notify,
+    closed: AtomicBool,
 }
 
 impl Room {
     pub(crate) fn new(entries_max: usize, bytes_max: usize, when_full: WhenFull) -> Room {
-        Room { taken: Mutex::default(), entries_max, bytes_max, when_full, freed: Notify::new() }
+        let (freed, closed) = (Notify::new(), AtomicBool::new(false));
+        Room { taken: Mutex::default(), entries_max, bytes_max, when_full, freed, closed }
     }
 
     /// Takes room for one patch, waiting for it if the caller chose so.
@@ -42,6 +45,9 @@ impl Room {
             let freed = self.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
+            if self.closed.load(Ordering::Acquire) {
+                return Err(Error::closed());
+            }
             if self.try_take(bytes) {
                 break;
             }
@@ -66,6 +72,12 @@ impl Room {
         taken.entries -= 1;
         taken.bytes = taken.bytes.saturating_sub(reserved).saturating_add_signed(grown);
         drop(taken);
+        self.freed.notify_waiters();
+    }
+
+    /// Nobody makes room any more: whoever waits for it hears so.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
         self.freed.notify_waiters();
     }
 

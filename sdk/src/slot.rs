@@ -288,6 +288,13 @@ impl<K, V> Slot<K, V> {
         }
     }
 
+    /// Nobody works for the key any more: whoever waits for a load or an outcome hears so.
+    pub(crate) fn abandon(&mut self) {
+        self.flights.clear();
+        let under_way = self.under_way.as_mut().map(|under_way| &mut under_way.pending);
+        under_way.into_iter().chain(&mut self.queued).for_each(|pending| pending.receipts.clear());
+    }
+
     /// Every patch that waits, for a client that closes.
     pub(crate) fn unwritten(&mut self) -> Vec<Pending<V>> {
         let under_way = self.under_way.take().map(|under_way| under_way.pending);
@@ -315,9 +322,7 @@ impl<K, V> Slot<K, V> {
             None => true,
             // What a gap hid, or a change of the whole table, shuts no fence.
             Some(started) => {
-                started.generation == generation
-                    && matches!(started.fence, Fence::Open)
-                    && started.settled.is_none()
+                started.generation == generation && matches!(started.fence, Fence::Open) && started.settled.is_none()
             }
         };
         match self.flights.last_mut().filter(|flight| usable(flight)) {

@@ -52,6 +52,14 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    /// Whether all tasks of the client work.
+    pub(crate) fn check_alive(&self) -> Result<(), Error> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "a task of this client has died; make a new client"));
+        }
+        Ok(())
+    }
+
     /// A monotonic clock in microseconds, for the client's hybrid logical clock.
     pub(crate) fn monotonic_micros(&self) -> i64 {
         i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
@@ -204,9 +212,10 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
 
     /// The way of a read that did not hit: what a slot shows, or the load that will bring it.
     pub(crate) fn look_up(&self, key: &K, hash: KeyHash) -> Result<Found<V>, Error> {
-        self.check_usable()?;
         let live = self.common.freshness.is_live();
         let mut shard = self.shard(hash);
+        // Under the lock, so that nobody begins to wait after `abandon` has come by.
+        self.check_usable()?;
         let generation = self.generation();
         if let Some(slot) = shard.get(&hash) {
             if slot.key != *key {
@@ -319,8 +328,9 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     }
 
     fn try_accept(&self, key: &K, hash: KeyHash, write: Write<V>, reserved: usize) -> Result<Receipt, Refused<V>> {
-        self.check_usable().map_err(Refused::Error)?;
         let mut shard = self.shard(hash);
+        // Under the lock, so that nothing is accepted after `abandon` and `take_unwritten` have come by.
+        self.check_usable().map_err(Refused::Error)?;
         let generation = self.generation();
         let slot = shard.entry(hash).or_insert_with(|| self.new_slot(key, hash));
         if slot.key != *key {
@@ -537,13 +547,22 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         receipts
     }
 
+    /// Nobody works for this table any more: whoever waits for a load or an outcome hears so.
+    pub(crate) fn abandon(&self) {
+        for shard in &self.shards {
+            lock(shard).values_mut().for_each(Slot::abandon);
+        }
+    }
+
     /// Takes everything that Postgres does not have, when the client closes.
     pub(crate) fn take_unwritten(&self) -> Vec<(K, Patch)> {
         let mut unwritten = Vec::new();
         for shard in &self.shards {
             for slot in lock(shard).values_mut() {
-                let key = slot.key.clone();
-                unwritten.extend(slot.unwritten().into_iter().map(|pending| (key.clone(), pending.patch)));
+                for pending in slot.unwritten() {
+                    self.common.room.give_back(1, pending.size);
+                    unwritten.push((slot.key.clone(), pending.patch));
+                }
             }
         }
         unwritten
@@ -623,9 +642,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         if self.common.closed.load(Ordering::Acquire) {
             return Err(Error::closed());
         }
-        if self.common.broken.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed, "a task of this client has died; make a new client"));
-        }
+        self.common.check_alive()?;
         if self.defunct.load(Ordering::Acquire) {
             let name = &self.meta.name;
             let message =
