@@ -14,7 +14,7 @@ use crate::receipt::{Outcome, Receipt};
 use crate::status::CacheStatus;
 use crate::store::{Store, within};
 use crate::table::{Found, Refused, Table, Write, WriteKind};
-use cache_sync_core::number::{KeyHash, Version};
+use cache_sync_core::number::{KeyHash, TableId, Version};
 use cache_sync_core::outcome::Verdict;
 use cache_sync_core::patch::Fields;
 use cache_sync_core::wire::Change;
@@ -121,17 +121,28 @@ where
         let id = meta.table_id;
         let table = Arc::new(Table::new(meta, layout, config, shared.common.clone()));
         shared.add_table(id, table.clone())?;
+        let opening = Opening { shared, id };
         let registration = shared.feed.register(id, table.clone());
-        let served = within("subscribing to the table's changes", shared.config.query_timeout, async {
+        within("subscribing to the table's changes", shared.config.query_timeout, async {
             shared.feed.served(registration).await;
             Ok(())
-        });
-        if let Err(error) = served.await {
-            shared.remove_table(id);
-            return Err(error);
-        }
+        })
+        .await?;
+        std::mem::forget(opening);
         start_tasks(shared, &table, oid);
         Ok(Cache { client, table })
+    }
+}
+
+/// A table that is being opened; taken back when that fails, or whoever opens it gives up.
+struct Opening<'a> {
+    shared: &'a Shared,
+    id: TableId,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.shared.remove_table(self.id);
     }
 }
 
