@@ -4,7 +4,7 @@
 //! Postgres was restarted), every table's generation rises: nothing that is held is served before it has been loaded
 //! again. Silence needs no event: reads compare the time of the last message with the clock themselves.
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Step};
 use crate::freshness::Freshness;
 use crate::lock::lock;
 use crate::store::{FEED_OPTIONS, Messages, Store, stream_statement};
@@ -21,6 +21,7 @@ use tokio_postgres::AsyncMessage;
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+const LISTENING: Step = "listening to the feed";
 
 /// Who is told of changes.
 pub(crate) trait Subscriber: Send + Sync {
@@ -138,7 +139,7 @@ impl Feed {
                     }
                 }
                 ended = &mut call => {
-                    ended.map_err(|error| Error::query("listening to the feed", error))?;
+                    ended.map_err(|error| Error::query(LISTENING, error))?;
                     return Err(Error::new(Kind::Unavailable, "the server ended the feed"));
                 }
                 () = self.resubscribe.notified() => {
@@ -157,6 +158,10 @@ impl Feed {
         store: &Store,
         common: &crate::table::Common,
     ) -> Result<(), Error> {
+        if subscription.caught_up && !common.freshness.is_live() {
+            // This process was stopped, or too busy to listen: what it finds now was sent then, and says nothing of now.
+            return Err(Error::timeout(LISTENING, common.freshness.timeout()));
+        }
         lock(&common.clock).hear(message.hlc, common.monotonic_micros());
         match &message.body {
             Body::Start { resumed } => {
@@ -213,15 +218,15 @@ impl Feed {
 
 /// The next message of the feed; `None` for what is not one. Silence for longer than `timeout` is an error.
 async fn next(messages: &mut Messages, timeout: Duration) -> Result<Option<Message>, Error> {
-    let step = "listening to the feed";
-    let message = tokio::time::timeout(timeout, messages.next()).await.map_err(|_| Error::timeout(step, timeout))?;
+    let message =
+        tokio::time::timeout(timeout, messages.next()).await.map_err(|_| Error::timeout(LISTENING, timeout))?;
     match message {
         Some(Ok(AsyncMessage::Notification(notification))) if notification.channel() == CHANNEL => {
             let message = Message::decode(notification.payload());
             message.map(Some).map_err(|error| Error::caused(Kind::Mismatch, "the feed cannot be understood", error))
         }
         Some(Ok(_)) => Ok(None),
-        Some(Err(error)) => Err(Error::query(step, error)),
+        Some(Err(error)) => Err(Error::query(LISTENING, error)),
         None => Err(Error::new(Kind::Unavailable, "the feed's connection was closed")),
     }
 }
