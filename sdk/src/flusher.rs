@@ -113,7 +113,7 @@ where
     /// Lets writes come together for a moment, unless somebody waits for them or the batch is full.
     async fn gather(&self) {
         let deadline = tokio::time::Instant::now() + self.flush_interval;
-        while !self.table.take_flush_request() && self.table.dirty_len() < self.table.common.batch_entries_max {
+        while !self.table.is_flush_requested() && self.table.dirty_len() < self.table.common.batch_entries_max {
             if tokio::time::timeout_at(deadline, self.table.flush.notified()).await.is_err() {
                 break;
             }

@@ -4,7 +4,8 @@
 //! client   the handle on a database, owner of all tasks     cache    what users hold
 //! table    what all handles of a cache share                slot     the state of one key with something under way
 //! memory   moka                                             loader   misses become batched loads
-//! room     the bounds of the buffer                         flusher  frozen batches, sent until their outcome is known
+//! room     the bounds of the buffer                         line     the keys that wait for the flusher
+//! flusher  frozen batches, sent until their outcome is known
 //! feed     hears what was committed                         freshness whether entries may be served
 //! store    pool, connections, every SQL text                batch    a frozen batch as it is sent
 //! layout, row, fields, key    types matched to columns, rows read, values written, keys hashed
@@ -86,6 +87,7 @@ mod flusher;
 mod freshness;
 mod key;
 mod layout;
+mod line;
 mod loader;
 mod lock;
 mod memory;

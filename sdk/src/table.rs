@@ -10,6 +10,7 @@ use crate::fields;
 use crate::freshness::Freshness;
 use crate::key::{self, Key};
 use crate::layout::{Layout, Role, TableMeta};
+use crate::line::Line;
 use crate::lock::lock;
 use crate::memory::{Entry, Memory};
 use crate::receipt::{Outcome, Receipt};
@@ -31,6 +32,9 @@ use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 const SHARDS: usize = 64;
+
+/// A batch that has reached this many bytes of patches takes no more: what Postgres takes in one message is bounded.
+const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// How many past generations are remembered with the time of their end, to tell how old an entry is.
 const ENDED_MAX: usize = 64;
@@ -97,9 +101,8 @@ pub(crate) struct Table<K, V> {
     shards: Box<[Mutex<Shard<K, V>>]>,
     wanted: Mutex<VecDeque<KeyHash>>,
     pub(crate) load: Notify,
-    dirty: Mutex<VecDeque<KeyHash>>,
+    dirty: Mutex<Line>,
     pub(crate) flush: Notify,
-    flush_now: AtomicBool,
     flights: AtomicU64,
     session: Mutex<Session>,
     /// Puts make their value whatever the row is: no field counts or compares.
@@ -180,7 +183,6 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
             load: Notify::new(),
             dirty: Mutex::default(),
             flush: Notify::new(),
-            flush_now: AtomicBool::new(false),
             flights: AtomicU64::new(0),
             session: Mutex::new(Session { id: Uuid::new_v4(), offset: 0 }),
             defunct: AtomicBool::new(false),
@@ -358,10 +360,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
 
     /// The flusher is woken by the first patch, and when a batch is full: not by every write.
     fn stand_in_line(&self, hash: KeyHash) {
-        let mut dirty = lock(&self.dirty);
-        dirty.push_back(hash);
-        let length = dirty.len();
-        drop(dirty);
+        let length = lock(&self.dirty).push(hash);
         if length == 1 || length == self.common.batch_entries_max {
             self.flush.notify_one();
         }
@@ -457,44 +456,42 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     // ---- flush ----
 
     pub(crate) fn has_dirty(&self) -> bool {
-        !lock(&self.dirty).is_empty()
+        self.dirty_len() > 0
     }
 
     pub(crate) fn dirty_len(&self) -> usize {
         lock(&self.dirty).len()
     }
 
-    /// Asks the flusher not to wait for more.
+    /// Asks the flusher to send what waits now without waiting for more.
     pub(crate) fn request_flush(&self) {
-        self.flush_now.store(true, Ordering::Release);
+        lock(&self.dirty).hurry();
         self.flush.notify_one();
     }
 
-    pub(crate) fn take_flush_request(&self) -> bool {
-        self.flush_now.swap(false, Ordering::AcqRel)
+    pub(crate) fn is_flush_requested(&self) -> bool {
+        lock(&self.dirty).is_urgent()
     }
 
     /// Freezes up to `max` patches for the batch of this number, in the order of their acceptance.
     pub(crate) fn freeze(&self, sequence: Sequence, max: usize) -> Vec<Frozen<K>> {
-        let hashes: Vec<_> = {
-            let mut dirty = lock(&self.dirty);
-            let count = dirty.len().min(max);
-            dirty.drain(..count).collect()
-        };
+        let (hashes, urgent) = lock(&self.dirty).take(max);
         let mut again = Vec::new();
+        let mut bytes = 0;
         let mut frozen = Vec::with_capacity(hashes.len());
         for hash in hashes {
             let mut shard = self.shard(hash);
             let Some(slot) = shard.get_mut(&hash) else { continue };
-            if slot.is_under_way() {
+            if slot.is_under_way() || bytes >= BATCH_BYTES_MAX {
                 again.push(hash);
                 continue;
             }
             if let Some(patch) = slot.freeze(sequence, self.generation()) {
+                bytes += patch.size();
                 frozen.push(Frozen { hash, key: slot.key.clone(), patch });
             }
         }
-        lock(&self.dirty).extend(again);
+        lock(&self.dirty).give_back(again, urgent);
         frozen
     }
 
