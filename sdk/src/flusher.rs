@@ -143,9 +143,9 @@ where
         batch: &Batch,
         sent: &mut bool,
     ) -> Result<(Vec<Record>, bool), Error> {
-        let connected = self.connection.get().await?;
         let session = self.table.session();
         let work = async {
+            let connected = self.connection.get().await?;
             let fence = match *fence {
                 Some(fence) => fence,
                 None => {

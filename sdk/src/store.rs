@@ -115,7 +115,12 @@ pub(crate) struct Applied {
 
 impl Store {
     pub(crate) fn new(config: &ClientConfig, connector: Connector) -> Result<Store, Error> {
-        let pool = Pool::builder((connector.manager)(with_options(named(&config.postgres, "pool"), SESSION_OPTIONS)))
+        let mut postgres = config.postgres.clone();
+        // Else a connection whose other end has vanished is held for open until the kernel gives up, after minutes.
+        if postgres.get_tcp_user_timeout().is_none() {
+            postgres.tcp_user_timeout(config.query_timeout);
+        }
+        let pool = Pool::builder((connector.manager)(with_options(named(&postgres, "pool"), SESSION_OPTIONS)))
             .max_size(config.pool_size)
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .wait_timeout(Some(config.query_timeout))
@@ -125,7 +130,7 @@ impl Store {
         Ok(Store {
             pool,
             connector,
-            postgres: config.postgres.clone(),
+            postgres,
             connect_timeout: config.connect_timeout,
             query_timeout: config.query_timeout,
         })
