@@ -245,9 +245,10 @@ where
     }
 }
 
-/// Data exceptions, constraints, limits, and errors that functions raise: what a patch, not the table, is to blame for.
+/// Data exceptions, constraints, limits, and errors that functions raise: what a patch, not the table, is to blame for. The
+/// same classes as the extension's, for what it could not isolate: a key that comes twice as Postgres reads it, say.
 fn is_refusal(sqlstate: &str) -> bool {
-    ["22", "23", "44", "54", "P0"].iter().any(|class| sqlstate.starts_with(class))
+    ["20", "21", "22", "23", "27", "44", "54", "P0"].iter().any(|class| sqlstate.starts_with(class))
 }
 
 fn rejected(sqlstate: &str) -> Record {
