@@ -199,6 +199,9 @@ impl Client {
     /// [`Error::is_unavailable`] when Postgres or the feed does not answer in time.
     pub async fn catch_up(&self) -> Result<(), Error> {
         let shared = &self.shared;
+        if shared.feed.is_idle() {
+            return Ok(());
+        }
         within("catching up with the feed", shared.config.query_timeout, async {
             let (epoch, position) = shared.store.feed_head().await?;
             shared.feed.reached(epoch, position).await;

@@ -84,6 +84,11 @@ impl Feed {
         lock(&self.subscribers).remove(&table);
     }
 
+    /// Whether nobody wants to hear anything, so that the feed does not even connect.
+    pub(crate) fn is_idle(&self) -> bool {
+        lock(&self.subscribers).is_empty()
+    }
+
     pub(crate) async fn served(&self, registration: u64) {
         let mut progress = self.progress.subscribe();
         drop(progress.wait_for(|progress| progress.registration >= registration).await);
@@ -104,7 +109,7 @@ impl Feed {
     pub(crate) async fn run(&self, store: &Store, common: &crate::table::Common) {
         let mut pause = PAUSE_MIN;
         loop {
-            while lock(&self.subscribers).is_empty() {
+            while self.is_idle() {
                 self.resubscribe.notified().await;
             }
             let before = self.progress();
