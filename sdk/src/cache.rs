@@ -409,6 +409,8 @@ pub(crate) trait CacheTable: Send + Sync {
     fn flush_now(&self) -> Vec<Receipt>;
     /// Lets everybody go who waits for the table's tasks.
     fn abandon(&self);
+    /// It is not the table any more that was opened, so that another cache may take its place.
+    fn is_retired(&self) -> bool;
     fn take_unwritten_json(&self) -> Vec<Unwritten>;
     fn status(&self) -> CacheStatus;
 }
@@ -426,6 +428,10 @@ where
 
     fn abandon(&self) {
         Table::abandon(self);
+    }
+
+    fn is_retired(&self) -> bool {
+        Table::is_retired(self)
     }
 
     fn take_unwritten_json(&self) -> Vec<Unwritten> {
@@ -481,15 +487,21 @@ where
         Table::raise_generation(self);
     }
 
-    fn check_again<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<(), Error>> {
+    fn check_again<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
             let name = format!("{}.{}", quote(&self.meta.schema), quote(&self.meta.name));
             match store.describe(&name).await {
-                Ok((_, meta)) if meta.hash_key == self.meta.hash_key && meta.table_id == self.table_id() => {}
-                Err(error) if error.is_unavailable() => return Err(error),
-                Ok(_) | Err(_) => self.retire(),
+                Ok((_, meta)) if meta.hash_key == self.meta.hash_key && meta.table_id == self.table_id() => Ok(true),
+                Err(error) if error.is_unavailable() => Err(error),
+                Ok(_) | Err(_) => {
+                    tracing::error!(
+                        table = %name,
+                        "the table is no longer attached as it was; its cache must be opened again"
+                    );
+                    self.retire();
+                    Ok(false)
+                }
             }
-            Ok(())
         })
     }
 }

@@ -17,7 +17,6 @@ use cache_sync_core::hlc::ClientClock;
 use cache_sync_core::number::TableId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -41,7 +40,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) flush_connection: Arc<FlushConnection>,
-    tables: Mutex<HashMap<TableId, Arc<dyn CacheTable>>>,
+    /// Those that have retired too: what they have not written may still be.
+    tables: Mutex<Vec<(TableId, Arc<dyn CacheTable>)>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -216,7 +216,7 @@ impl Client {
     /// [`Error::is_closed`] when the client is closed meanwhile.
     pub async fn flush(&self) -> Result<(), Error> {
         self.shared.common.check_alive()?;
-        let tables: Vec<_> = lock(&self.shared.tables).values().cloned().collect();
+        let tables: Vec<_> = lock(&self.shared.tables).iter().map(|(_, table)| table.clone()).collect();
         let receipts: Vec<Receipt> = tables.iter().flat_map(|table| table.flush_now()).collect();
         for receipt in receipts {
             receipt.written().await?;
@@ -248,8 +248,8 @@ impl Client {
         }
         shared.store.close();
         let tables = std::mem::take(&mut *lock(&shared.tables));
-        tables.values().for_each(|table| table.abandon());
-        Ok(tables.into_values().flat_map(|table| table.take_unwritten_json()).collect())
+        tables.iter().for_each(|(_, table)| table.abandon());
+        Ok(tables.into_iter().flat_map(|(_, table)| table.take_unwritten_json()).collect())
     }
 
     /// What the client is doing.
@@ -264,7 +264,7 @@ impl Client {
             gaps: shared.feed.gaps.load(Ordering::Relaxed),
             buffered: shared.common.room.entries(),
             buffered_bytes: shared.common.room.bytes(),
-            caches: lock(&shared.tables).values().map(|table| table.status()).collect(),
+            caches: lock(&shared.tables).iter().map(|(_, table)| table.status()).collect(),
         }
     }
 
@@ -288,19 +288,16 @@ impl Shared {
     }
 
     pub(crate) fn add_table(&self, id: TableId, table: Arc<dyn CacheTable>) -> Result<(), Error> {
-        match lock(&self.tables).entry(id) {
-            std::collections::hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(table);
-                Ok(())
-            }
-            std::collections::hash_map::Entry::Occupied(_) => {
-                Err(Error::new(Kind::Config, "this client has a cache of that table already; clone its handle"))
-            }
+        let mut tables = lock(&self.tables);
+        if tables.iter().any(|(of, table)| *of == id && !table.is_retired()) {
+            return Err(Error::new(Kind::Config, "this client has a cache of that table already; clone its handle"));
         }
+        tables.push((id, table));
+        Ok(())
     }
 
     pub(crate) fn remove_table(&self, id: TableId) {
-        lock(&self.tables).remove(&id);
+        lock(&self.tables).retain(|(of, table)| *of != id || table.is_retired());
         self.feed.unregister(id);
     }
 }

@@ -22,14 +22,16 @@ use tokio_postgres::AsyncMessage;
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 const LISTENING: Step = "listening to the feed";
+/// The SQLSTATE for a table that is not attached.
+const NOT_ATTACHED: &str = "CS005";
 
 /// Who is told of changes.
 pub(crate) trait Subscriber: Send + Sync {
     fn change(&self, change: &Change);
     /// Nothing that is held may be trusted unseen.
     fn raise_generation(&self);
-    /// After a new epoch: is this still the table that was opened, with the same hash key?
-    fn check_again<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<(), Error>>;
+    /// Whether this is still the table that was opened, with the same hash key. One that is not retires.
+    fn check_again<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<bool, Error>>;
 }
 
 /// How far the feed has come.
@@ -115,6 +117,12 @@ impl Feed {
             let before = self.progress();
             let Err(error) = self.listen(store, common).await else { continue };
             tracing::warn!(%error, "the feed was lost; connecting again");
+            // A table that is not attached any more would keep all others from being heard.
+            if error.sqlstate() == Some(NOT_ATTACHED)
+                && let Err(error) = self.check_tables(store).await
+            {
+                tracing::warn!(%error, "the tables could not be checked");
+            }
             if self.progress() != before {
                 pause = PAUSE_MIN;
             }
@@ -190,15 +198,23 @@ impl Feed {
     async fn begin(&self, epoch: Epoch, resumed: bool, store: &Store, freshness: &Freshness) -> Result<(), Error> {
         let before = freshness.epoch();
         if before != epoch.0 && before != 0 {
-            let subscribers: Vec<_> = lock(&self.subscribers).values().cloned().collect();
-            for subscriber in subscribers {
-                subscriber.check_again(store).await?;
-            }
+            self.check_tables(store).await?;
         }
         if !resumed || before != epoch.0 {
             self.doubt_everything();
         }
         freshness.set_epoch(epoch.0);
+        Ok(())
+    }
+
+    /// Lets go of tables that are no longer those that were opened.
+    async fn check_tables(&self, store: &Store) -> Result<(), Error> {
+        let subscribers: Vec<_> = lock(&self.subscribers).iter().map(|(table, of)| (*table, of.clone())).collect();
+        for (table, subscriber) in subscribers {
+            if !subscriber.check_again(store).await? {
+                self.unregister(table);
+            }
+        }
         Ok(())
     }
 

@@ -109,7 +109,7 @@ pub(crate) struct Table<K, V> {
     determined: bool,
     /// Members that only Postgres can tell: after a write the row has to be loaded.
     has_read_only: bool,
-    /// The extension was created anew with another hash key: nothing that is held can be told apart any more.
+    /// The table is no longer attached as it was, or keys are hashed anew: nothing that is held can be told apart any more.
     defunct: AtomicBool,
 }
 
@@ -606,6 +606,10 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         self.raise_generation();
     }
 
+    pub(crate) fn is_retired(&self) -> bool {
+        self.defunct.load(Ordering::Acquire)
+    }
+
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -640,10 +644,9 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
             return Err(Error::closed());
         }
         self.common.check_alive()?;
-        if self.defunct.load(Ordering::Acquire) {
+        if self.is_retired() {
             let name = &self.meta.name;
-            let message =
-                format!("the extension cache_sync was created anew since table {name} was opened; open it again");
+            let message = format!("the table {name} is no longer attached as it was when it was opened; open it again");
             return Err(Error::new(ErrorKind::Mismatch, message));
         }
         Ok(())
