@@ -1,5 +1,7 @@
 //! What users hold: reads, writes, and what a table tells its client.
 
+mod key_check;
+
 use crate::client::{Client, Shared, Unwritten};
 use crate::config::{CacheConfig, Durability};
 use crate::edit::Patch;
@@ -7,7 +9,7 @@ use crate::error::{Error, Kind};
 use crate::feed::Subscriber;
 use crate::fields;
 use crate::flusher::Flusher;
-use crate::key::{self, Key, KeyPart, KeyVisitor};
+use crate::key::{self, Key};
 use crate::layout::{Layout, Role, members_of, quote};
 use crate::loader;
 use crate::receipt::{Outcome, Receipt};
@@ -19,6 +21,7 @@ use cache_sync_core::outcome::Verdict;
 use cache_sync_core::patch::Fields;
 use cache_sync_core::wire::Change;
 use futures_util::future::{BoxFuture, join_all};
+use key_check::contradiction;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
@@ -354,9 +357,7 @@ where
     }
 
     fn check_key(&self, key: &K, fields: &Fields) -> Result<(), Error> {
-        let mut check = KeyCheck { layout: &self.table.layout, fields, part: 0, contradiction: None };
-        key.parts(&mut check);
-        match check.contradiction {
+        match contradiction(key, &self.table.layout, fields) {
             Some(name) => {
                 let message = format!("the value's member \"{name}\" is not the key that it is put under");
                 Err(Error::new(Kind::RuleViolation, message))
@@ -371,36 +372,6 @@ fn settled(outcome: Outcome) -> Receipt {
     // The receiver is right here.
     let _ = sender.send(outcome);
     Receipt(receiver)
-}
-
-/// Compares the key's parts with the members of the value that stand for them.
-struct KeyCheck<'a> {
-    layout: &'a Layout,
-    fields: &'a Fields,
-    part: usize,
-    contradiction: Option<&'a str>,
-}
-
-impl KeyVisitor for KeyCheck<'_> {
-    fn part(&mut self, part: KeyPart<'_>) {
-        let place = self.part;
-        self.part += 1;
-        let is_this = |role: &Role| matches!(role, Role::Key(of) if *of == place);
-        let Some(index) = self.layout.columns.iter().position(|column| is_this(&column.role)) else { return };
-        let Some(member) = u16::try_from(index).ok().and_then(|index| self.fields.get(&index)) else { return };
-        let same = match part {
-            KeyPart::Int(int) => member.get().trim_matches('"').parse() == Ok(int),
-            KeyPart::Bool(bool) => member.get().parse() == Ok(bool),
-            KeyPart::Text(text) => serde_json::from_str::<String>(member.get()).is_ok_and(|member| member == text),
-            KeyPart::Uuid(uuid) => {
-                serde_json::from_str::<uuid::Uuid>(member.get()).is_ok_and(|member| *member.as_bytes() == uuid)
-            }
-            KeyPart::Bytes(_) | KeyPart::Date(_) | KeyPart::Timestamp(_) => true,
-        };
-        if !same {
-            self.contradiction = Some(&self.layout.columns[index].name);
-        }
-    }
 }
 
 /// What a client does with each of its tables, whatever their types.
