@@ -45,9 +45,11 @@ async fn a_new_row_with_a_lower_version_is_not_taken_for_an_old_one() {
     let cache = accounts(&client).await;
     cache.get(&1).await.unwrap();
     db.psql(
-        "WITH old AS (DELETE FROM account RETURNING *)
+        "BEGIN;
+         WITH old AS (DELETE FROM account RETURNING *)
          INSERT INTO account (id, name, cs_version) SELECT 2, name, 5 FROM old;
-         BEGIN; INSERT INTO account (id, name, cs_version) VALUES (1, 'back', 7); COMMIT",
+         INSERT INTO account (id, name, cs_version) VALUES (1, 'back', 7);
+         COMMIT",
     );
     client.catch_up().await.unwrap();
     for id in [1, 2] {
