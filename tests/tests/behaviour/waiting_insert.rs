@@ -43,6 +43,9 @@ async fn a_new_row_with_a_lower_version_is_not_taken_for_an_old_one() {
     make_accounts(&db, 1);
     let client = client(&db).await;
     let cache = accounts(&client).await;
+    // What was there before the table was attached has no version yet.
+    db.psql("UPDATE account SET note = 'versioned'");
+    client.catch_up().await.unwrap();
     cache.get(&1).await.unwrap();
     db.psql(
         "BEGIN;
