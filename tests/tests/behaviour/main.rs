@@ -41,5 +41,6 @@ mod subscription;
 mod test_faults;
 mod two_servers;
 mod uninstall;
+mod values;
 mod waiting_insert;
 mod writes;
