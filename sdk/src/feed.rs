@@ -100,7 +100,7 @@ impl Feed {
     }
 
     /// Listens until its task is ended.
-    pub(crate) async fn run(&self, store: &Store, common: &crate::table::Common) {
+    pub(crate) async fn run(&self, store: &Store, common: &crate::common::Common) {
         let mut pause = PAUSE_MIN;
         loop {
             while lock(&self.subscribers).is_empty() {
@@ -118,7 +118,7 @@ impl Feed {
     }
 
     /// One subscription. Ends with an error, or without one when tables were added and it must be made anew.
-    async fn listen(&self, store: &Store, common: &crate::table::Common) -> Result<(), Error> {
+    async fn listen(&self, store: &Store, common: &crate::common::Common) -> Result<(), Error> {
         let registration = self.registration.load(Ordering::Acquire);
         let tables: Vec<i32> = lock(&self.subscribers).keys().map(|table| table.0).collect();
         let progress = self.progress();
@@ -155,7 +155,7 @@ impl Feed {
         message: &Message,
         subscription: &mut Subscription,
         store: &Store,
-        common: &crate::table::Common,
+        common: &crate::common::Common,
     ) -> Result<(), Error> {
         lock(&common.clock).hear(message.hlc, common.monotonic_micros());
         match &message.body {

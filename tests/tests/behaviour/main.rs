@@ -10,6 +10,7 @@ mod changes;
 mod cluster;
 mod commit_without_publish;
 mod connections;
+mod documents;
 mod dump_and_restore;
 mod eviction;
 mod exactly_once;
