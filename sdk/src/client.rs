@@ -1,6 +1,7 @@
 //! The handle on one database, and the owner of its tasks.
 
 use crate::cache::{CacheBuilder, CacheTable};
+use crate::common::Common;
 use crate::config::{ClientConfig, WhenFull};
 use crate::error::{Error, Kind};
 use crate::feed::Feed;
@@ -12,7 +13,6 @@ use crate::receipt::Receipt;
 use crate::room::Room;
 use crate::status::Status;
 use crate::store::{Connector, Store, within};
-use crate::table::Common;
 use cache_sync_core::hlc::ClientClock;
 use cache_sync_core::number::TableId;
 use serde::Serialize;

@@ -3,6 +3,10 @@
 use crate::error::{Error, Kind};
 use std::time::Duration;
 
+/// How long a connection may go unanswered by the other host before it counts as broken, unless the DSN says otherwise.
+const UNANSWERED_MAX: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 4;
+
 /// What a write does when the buffer has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum WhenFull {
@@ -46,6 +50,14 @@ impl ClientConfig {
             dsn.parse().map_err(|_| Error::new(Kind::Config, "the DSN is not a valid Postgres connection string"))?;
         if postgres.get_application_name().is_none() {
             postgres.application_name("cache_sync");
+        }
+        // A network that swallows everything must not hold a connection for the hours that TCP allows by itself.
+        if postgres.get_tcp_user_timeout().is_none() {
+            postgres.tcp_user_timeout(UNANSWERED_MAX);
+        }
+        if postgres.get_keepalives_interval().is_none() {
+            let interval = UNANSWERED_MAX / KEEPALIVE_RETRIES;
+            postgres.keepalives_idle(interval).keepalives_interval(interval).keepalives_retries(KEEPALIVE_RETRIES);
         }
         Ok(ClientConfig {
             postgres,

@@ -108,7 +108,7 @@ impl Feed {
     }
 
     /// Listens until its task is ended.
-    pub(crate) async fn run(&self, store: &Store, common: &crate::table::Common) {
+    pub(crate) async fn run(&self, store: &Store, common: &crate::common::Common) {
         let mut pause = PAUSE_MIN;
         loop {
             while self.is_idle() {
@@ -132,7 +132,7 @@ impl Feed {
     }
 
     /// One subscription. Ends with an error, or without one when tables were added and it must be made anew.
-    async fn listen(&self, store: &Store, common: &crate::table::Common) -> Result<(), Error> {
+    async fn listen(&self, store: &Store, common: &crate::common::Common) -> Result<(), Error> {
         let registration = self.registration.load(Ordering::Acquire);
         let tables: Vec<i32> = lock(&self.subscribers).keys().map(|table| table.0).collect();
         let progress = self.progress();
@@ -169,7 +169,7 @@ impl Feed {
         message: &Message,
         subscription: &mut Subscription,
         store: &Store,
-        common: &crate::table::Common,
+        common: &crate::common::Common,
     ) -> Result<(), Error> {
         if subscription.caught_up && !common.freshness.is_live() {
             // This process was stopped, or too busy to listen: what it finds now was sent then, and says nothing of now.

@@ -71,6 +71,11 @@ impl FlushConnection {
         *current = Some(connected.clone());
         Ok(connected)
     }
+
+    /// Gives the connection up: nothing comes back on it.
+    async fn forget(&self) {
+        *self.current.lock().await = None;
+    }
 }
 
 async fn drive(mut messages: Messages) {
@@ -158,7 +163,11 @@ where
             let sequence = session.to_server(batch.sequence);
             store::apply(&connected.client, &connected.apply, self.oid, session.id, fence, sequence, payload).await
         };
-        let applied = store::within("writing a batch", self.apply_timeout, work).await?;
+        let Ok(applied) = tokio::time::timeout(self.apply_timeout, work).await else {
+            self.connection.forget().await;
+            return Err(Error::timeout("writing a batch", self.apply_timeout));
+        };
+        let applied = applied?;
         let same_server = applied.epoch.0 == self.table.common.freshness.epoch();
         let records = outcome::unpack(&applied.outcomes).map_err(|error| {
             Error::caused(crate::error::Kind::Mismatch, "the extension answers a batch in a way unknown here", error)

@@ -77,6 +77,7 @@ struct Readme;
 mod batch;
 mod cache;
 mod client;
+mod common;
 mod config;
 mod counters;
 mod edit;

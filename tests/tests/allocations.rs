@@ -68,6 +68,6 @@ async fn a_hit_allocates_nothing() {
     let after = allocations();
     assert_eq!(cache.status().hits - hits, 2 * HITS as u64);
     assert_eq!(after - before, 0);
-    assert!(allocations() >= after && before > 0, "the counter counts");
+    assert!(before > 0, "nothing is counted");
     close(client).await;
 }

@@ -214,6 +214,9 @@ pub(super) fn end_silently(failure: Failure) -> ! {
     unsafe {
         pg_sys::whereToSendOutput = pg_sys::CommandDest::DestNone;
         ThrowErrorData(error);
-        pg_sys::proc_exit(1)
+        pg_sys::proc_exit(1);
+        // The bindings of some versions do not know that proc_exit never returns.
+        #[allow(unreachable_code)]
+        std::process::abort()
     }
 }

@@ -43,11 +43,16 @@ async fn a_new_row_with_a_lower_version_is_not_taken_for_an_old_one() {
     make_accounts(&db, 1);
     let client = client(&db).await;
     let cache = accounts(&client).await;
+    // What was there before the table was attached has no version yet.
+    db.psql("UPDATE account SET note = 'versioned'");
+    client.catch_up().await.unwrap();
     cache.get(&1).await.unwrap();
     db.psql(
-        "WITH old AS (DELETE FROM account RETURNING *)
+        "BEGIN;
+         WITH old AS (DELETE FROM account RETURNING *)
          INSERT INTO account (id, name, cs_version) SELECT 2, name, 5 FROM old;
-         BEGIN; INSERT INTO account (id, name, cs_version) VALUES (1, 'back', 7); COMMIT",
+         INSERT INTO account (id, name, cs_version) VALUES (1, 'back', 7);
+         COMMIT",
     );
     client.catch_up().await.unwrap();
     for id in [1, 2] {

@@ -1,0 +1,104 @@
+//! Every type of column is read exactly and written back as it was.
+
+use cache_sync::Cache;
+use cache_sync_tests::Database;
+use cache_sync_tests::rows::{client, close};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Mood {
+    #[serde(rename = "fine, thanks")]
+    Fine,
+    #[serde(rename = "so-so")]
+    SoSo,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Everything {
+    small: i16,
+    int: i32,
+    big: i64,
+    exact: String,
+    float: f64,
+    words: String,
+    fixed: String,
+    bytes: Vec<u8>,
+    flag: bool,
+    uuid: String,
+    day: String,
+    at: String,
+    at_tz: String,
+    clock: String,
+    span: String,
+    ints: Vec<Option<i32>>,
+    grid: Vec<Vec<i64>>,
+    texts: Vec<String>,
+    mood: Mood,
+    positive: i32,
+    doc: Value,
+    docb: Value,
+    nothing: Option<String>,
+}
+
+const SCHEMA: &str = r#"
+    CREATE TYPE mood AS ENUM ('fine, thanks', 'so-so');
+    CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+    CREATE TABLE everything (
+        id text PRIMARY KEY, small smallint, int int, big bigint, exact numeric, float double precision, words text,
+        fixed varchar(21), bytes bytea, flag bool, uuid uuid, day date, at timestamp, at_tz timestamptz, clock time,
+        span interval, ints int[], grid bigint[], texts text[], mood mood, positive positive, doc json, docb jsonb,
+        nothing text);
+    INSERT INTO everything VALUES
+        ('least', -32768, -2147483648, -9223372036854775808, -0.0000000000000000000000000000000000000000000000000001,
+         -1.7976931348623157e308, '', '', '', false, '00000000-0000-0000-0000-000000000000', '4713-01-01 BC',
+         '4713-01-01 00:00:00 BC', '-infinity', '00:00:00', '-178000000 years -3 days -00:00:00.000001', '{}', '{}', '{}',
+         'so-so', 1, '{}', 'false', NULL),
+        ('most', 32767, 2147483647, 9223372036854775807,
+         12345678901234567890123456789012345678901234567890.12345678901234567890123456789012345678901234567890,
+         5e-324, E'tab\t"quoted" \\ näïve 🦀 \u00a0', 'twenty characters :-)', '\x00ff10', true,
+         'ffffffff-ffff-ffff-ffff-ffffffffffff', '5874897-12-31', '294276-12-31 23:59:59.999999', 'infinity',
+         '23:59:59.999999', '1 year 2 mons 3 days 04:05:06.789', '{1,NULL,-3}', '{{1,2},{3,4}}', '{"a,b",NULL_,"\"\\"}',
+         'fine, thanks', 2147483647, '{"a": [1, 2.5, null], "b": "x"}', '{"deep":{"er":["\u00fc",true,9007199254740993]}}', NULL)
+"#;
+
+#[tokio::test]
+async fn what_is_read_is_what_is_written() {
+    let db = Database::with_extension();
+    db.psql(SCHEMA);
+    let row = |id: &str| db.psql(&format!("SELECT e::text FROM everything e WHERE id = '{id}'"));
+    let before = (row("least"), row("most"));
+    db.psql("SELECT cache_sync.attach('everything')");
+    let client = client(&db).await;
+    let cache: Cache<String, Everything> = client.cache("everything").open().await.unwrap();
+
+    let most = cache.get(&"most".to_owned()).await.unwrap().unwrap();
+    assert_eq!((most.small, most.int, most.big), (i16::MAX, i32::MAX, i64::MAX));
+    assert_eq!(
+        most.exact,
+        "12345678901234567890123456789012345678901234567890.12345678901234567890123456789012345678901234567890"
+    );
+    assert_eq!(most.bytes, [0, 255, 16]);
+    assert_eq!(most.ints, [Some(1), None, Some(-3)]);
+    assert_eq!(most.grid, [[1, 2], [3, 4]]);
+    assert_eq!(most.mood, Mood::Fine);
+    assert_eq!(most.docb["deep"]["er"][2], 9_007_199_254_740_993_i64);
+    assert_eq!(most.at_tz, "infinity");
+
+    for id in ["least", "most"] {
+        let key = id.to_owned();
+        let value = cache.get(&key).await.unwrap().unwrap();
+        // Empty the row first, so that what stands there afterwards was written.
+        db.psql(&format!(
+            "UPDATE everything SET small = 0, int = 0, big = 0, exact = 0, float = 0, words = 'x', fixed = 'x', bytes = 'x',
+             flag = NULL, uuid = NULL, day = NULL, at = NULL, at_tz = NULL, clock = NULL, span = NULL, ints = NULL, grid = NULL,
+             texts = NULL, mood = NULL, positive = NULL, doc = NULL, docb = NULL, nothing = 'x' WHERE id = '{id}'"
+        ));
+        let outcome = cache.put(key.clone(), Everything::clone(&value)).await.unwrap().written().await.unwrap();
+        assert!(outcome.is_written(), "{id}: {outcome:?}");
+        assert_eq!(*cache.get(&key).await.unwrap().unwrap(), *value, "{id}");
+    }
+    assert_eq!(row("least"), before.0);
+    assert_eq!(row("most"), before.1);
+    close(client).await;
+}
