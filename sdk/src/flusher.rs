@@ -195,7 +195,13 @@ where
     ) -> Step {
         let table = &self.table.meta.name;
         match error.sqlstate() {
-            Some("CS001" | "CS002" | "CS004") => {
+            // The session is this client's alone: it can only have been opened by an earlier try of its own that came
+            // late. Number and digest see to it that the batch is applied once.
+            Some("CS002") => {
+                *fence = None;
+                Step::Again(Duration::ZERO)
+            }
+            Some("CS001" | "CS004") => {
                 tracing::error!(table, %error, sent, "the session is lost; going on with a new one");
                 self.leave_session(fence, batch, sent)
             }

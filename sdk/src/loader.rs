@@ -28,7 +28,9 @@ where
     loop {
         let wanted = table.take_wanted(LOAD_KEYS_MAX);
         if wanted.is_empty() {
-            table.load.notified().await;
+            if !table.has_wanted() {
+                table.load.notified().await;
+            }
             continue;
         }
         load(&table, &store, &statement, wanted).await;

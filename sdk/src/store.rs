@@ -115,12 +115,10 @@ pub(crate) struct Applied {
 
 impl Store {
     pub(crate) fn new(config: &ClientConfig, connector: Connector) -> Result<Store, Error> {
-        let mut postgres = config.postgres.clone();
-        // Else a connection whose other end has vanished is held for open until the kernel gives up, after minutes.
-        if postgres.get_tcp_user_timeout().is_none() {
-            postgres.tcp_user_timeout(config.query_timeout);
-        }
-        let pool = Pool::builder((connector.manager)(with_options(named(&postgres, "pool"), SESSION_OPTIONS)))
+        let postgres = config.postgres.clone();
+        // A load that nobody waits for any more must not keep a connection busy.
+        let options = format!("{SESSION_OPTIONS} -c statement_timeout={}", config.query_timeout.as_millis());
+        let pool = Pool::builder((connector.manager)(with_options(named(&postgres, "pool"), &options)))
             .max_size(config.pool_size)
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .wait_timeout(Some(config.query_timeout))

@@ -101,6 +101,10 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         ended.unwrap_or(Duration::MAX)
     }
 
+    pub(crate) fn has_wanted(&self) -> bool {
+        !lock(&self.wanted).is_empty()
+    }
+
     /// The keys whose loads may go into one statement now.
     pub(crate) fn take_wanted(&self, max: usize) -> Vec<Wanted<K>> {
         let mut wanted = lock(&self.wanted);
