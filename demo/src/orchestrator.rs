@@ -7,10 +7,8 @@ use cache_sync_cluster::{Cluster, Options as ClusterOptions};
 use crate::Result;
 use crate::options::Options;
 use crate::report::{self, RunReport};
-use crate::run::{Plan, Run};
+use crate::run::{BOUND, Plan, Run};
 
-/// How long the feed may be silent before a node trusts nothing that it holds: the bound on staleness.
-pub(crate) const BOUND: Duration = Duration::from_secs(2);
 /// How much longer than the bound the control runs: a deaf node's entries must have the time to grow too old.
 const CONTROL_BEYOND_BOUND: Duration = Duration::from_secs(3);
 

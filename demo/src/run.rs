@@ -12,11 +12,13 @@ use crate::ledger::Ledger;
 use crate::message::Message;
 use crate::node::NodeOptions;
 use crate::options::Options;
-use crate::orchestrator::BOUND;
 use crate::progress::Progress;
 use crate::report::RunReport;
 use crate::staleness::{Samples, Staleness};
 use crate::{Result, checks, pgbench};
+
+/// How long the feed may be silent before a node trusts nothing that it holds: the bound on staleness.
+pub(crate) const BOUND: Duration = Duration::from_secs(2);
 
 /// How much of a node's work is updates, in percent.
 const UPDATES_PERCENT: u32 = 5;

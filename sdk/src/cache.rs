@@ -2,25 +2,23 @@
 
 mod key_check;
 
-use crate::client::{Client, Shared, Unwritten};
 use crate::config::{CacheConfig, Durability};
 use crate::edit::Patch;
 use crate::error::{Error, Kind};
-use crate::feed::Subscriber;
 use crate::fields;
 use crate::flusher::Flusher;
 use crate::key::{self, Key};
-use crate::layout::{Layout, Role, members_of, quote};
+use crate::layout::{Layout, Role, members_of};
 use crate::loader;
 use crate::receipt::{Outcome, Receipt};
+use crate::shared::{CacheTable, Shared};
 use crate::status::CacheStatus;
-use crate::store::{Store, within};
+use crate::store::within;
 use crate::table::{Found, Refused, Table, Write, WriteKind};
 use cache_sync_core::number::{KeyHash, TableId, Version};
 use cache_sync_core::outcome::Verdict;
 use cache_sync_core::patch::Fields;
-use cache_sync_core::wire::Change;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use key_check::contradiction;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,13 +32,13 @@ const LOADERS: usize = 2;
 
 /// A per-key cache of one table that stays in step with it. Cloning it is cheap; all clones are one cache.
 pub struct Cache<K, V> {
-    client: Client,
+    shared: Arc<Shared>,
     table: Arc<Table<K, V>>,
 }
 
 impl<K, V> Clone for Cache<K, V> {
     fn clone(&self) -> Cache<K, V> {
-        Cache { client: self.client.clone(), table: self.table.clone() }
+        Cache { shared: self.shared.clone(), table: self.table.clone() }
     }
 }
 
@@ -61,7 +59,7 @@ pub struct Read<V> {
 /// Settings of a [`Cache`] before it is opened.
 #[must_use]
 pub struct CacheBuilder<K, V> {
-    client: Client,
+    shared: Arc<Shared>,
     name: String,
     config: CacheConfig,
     types: PhantomData<fn() -> (K, V)>,
@@ -72,8 +70,8 @@ where
     K: Key,
     V: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    pub(crate) fn new(client: Client, table: &str) -> CacheBuilder<K, V> {
-        CacheBuilder { client, name: table.to_owned(), config: CacheConfig::default(), types: PhantomData }
+    pub(crate) fn new(shared: Arc<Shared>, table: &str) -> CacheBuilder<K, V> {
+        CacheBuilder { shared, name: table.to_owned(), config: CacheConfig::default(), types: PhantomData }
     }
 
     /// Entries held at most. Default 10,000.
@@ -106,8 +104,7 @@ where
     /// When the table is not attached, `K` or `V` does not fit it, the client has a cache of it already, or the feed does
     /// not answer ([`Error::is_unavailable`]).
     pub async fn open(self) -> Result<Cache<K, V>, Error> {
-        let CacheBuilder { client, name, config, .. } = self;
-        let shared = &client.shared;
+        let CacheBuilder { shared, name, config, .. } = self;
         let (oid, meta) = shared.store.describe(&name).await?;
         let misfit = |error: &dyn std::fmt::Display| Error::new(Kind::Mismatch, error.to_string());
         if !meta.preloaded {
@@ -124,7 +121,7 @@ where
         let id = meta.table_id;
         let table = Arc::new(Table::new(meta, layout, config, shared.common.clone()));
         shared.add_table(id, table.clone())?;
-        let opening = Opening { shared, id };
+        let opening = Opening { shared: &shared, id };
         let registration = shared.feed.register(id, table.clone());
         within("subscribing to the table's changes", shared.config.query_timeout, async {
             shared.feed.served(registration).await;
@@ -132,8 +129,8 @@ where
         })
         .await?;
         std::mem::forget(opening);
-        start_tasks(shared, &table, oid);
-        Ok(Cache { client, table })
+        start_tasks(&shared, &table, oid);
+        Ok(Cache { shared, table })
     }
 }
 
@@ -235,7 +232,7 @@ where
     }
 
     async fn load_past_cache(&self, key: &K) -> Result<Read<V>, Error> {
-        let value = loader::load_one(&self.table, &self.client.shared.store, key).await?;
+        let value = loader::load_one(&self.table, &self.shared.store, key).await?;
         Ok(Read { value, version: Version::NONE, stale_for: None })
     }
 
@@ -372,107 +369,4 @@ fn settled(outcome: Outcome) -> Receipt {
     // The receiver is right here.
     let _ = sender.send(outcome);
     Receipt(receiver)
-}
-
-/// What a client does with each of its tables, whatever their types.
-pub(crate) trait CacheTable: Send + Sync {
-    /// Asks for a flush and returns receipts for all that is pending.
-    fn flush_now(&self) -> Vec<Receipt>;
-    /// Lets everybody go who waits for the table's tasks.
-    fn abandon(&self);
-    /// It is not the table any more that was opened, so that another cache may take its place.
-    fn is_retired(&self) -> bool;
-    fn take_unwritten_json(&self) -> Vec<Unwritten>;
-    fn status(&self) -> CacheStatus;
-}
-
-impl<K, V> CacheTable for Table<K, V>
-where
-    K: Key,
-    V: Serialize + DeserializeOwned + Send + Sync + 'static,
-{
-    fn flush_now(&self) -> Vec<Receipt> {
-        let receipts = self.pending();
-        self.request_flush();
-        receipts
-    }
-
-    fn abandon(&self) {
-        Table::abandon(self);
-    }
-
-    fn is_retired(&self) -> bool {
-        Table::is_retired(self)
-    }
-
-    fn take_unwritten_json(&self) -> Vec<Unwritten> {
-        let unwritten = self.take_unwritten().into_iter();
-        let table = format!("{}.{}", self.meta.schema, self.meta.name);
-        unwritten
-            .map(|(key, patch)| {
-                let mut members = String::new();
-                key::write_members(&key, &self.meta.key, &mut members);
-                let fields: serde_json::Map<_, _> = patch
-                    .fields
-                    .iter()
-                    .map(|(field, incoming)| {
-                        let name = self.layout.columns[usize::from(*field)].name.clone();
-                        (name, serde_json::from_str(incoming.value.get()).unwrap_or_default())
-                    })
-                    .collect();
-                let patch = serde_json::json!({ "kind": format!("{:?}", patch.kind), "fields": fields });
-                Unwritten { table: table.clone(), key: format!("{{{members}}}"), patch: patch.to_string() }
-            })
-            .collect()
-    }
-
-    fn status(&self) -> CacheStatus {
-        let counters = &self.counters;
-        CacheStatus {
-            table: format!("{}.{}", self.meta.schema, self.meta.name),
-            entries: self.entry_count(),
-            hits: counters.hits.sum(),
-            misses: counters.misses.get(),
-            stale_served: counters.stale_served.get(),
-            load_statements: counters.load_statements.get(),
-            loaded_keys: counters.loaded_keys.get(),
-            changes: counters.changes.get(),
-            writes: counters.writes.get(),
-            batches: counters.batches.get(),
-            patches: counters.patches.get(),
-            flush_retries: counters.flush_retries.get(),
-        }
-    }
-}
-
-impl<K, V> Subscriber for Table<K, V>
-where
-    K: Key,
-    V: Serialize + DeserializeOwned + Send + Sync + 'static,
-{
-    fn change(&self, change: &Change) {
-        Table::change(self, change);
-    }
-
-    fn raise_generation(&self) {
-        Table::raise_generation(self);
-    }
-
-    fn check_again<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(async move {
-            let name = format!("{}.{}", quote(&self.meta.schema), quote(&self.meta.name));
-            match store.describe(&name).await {
-                Ok((_, meta)) if meta.hash_key == self.meta.hash_key && meta.table_id == self.table_id() => Ok(true),
-                Err(error) if error.is_unavailable() => Err(error),
-                Ok(_) | Err(_) => {
-                    tracing::error!(
-                        table = %name,
-                        "the table is no longer attached as it was; its cache must be opened again"
-                    );
-                    self.retire();
-                    Ok(false)
-                }
-            }
-        })
-    }
 }

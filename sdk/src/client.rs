@@ -1,9 +1,9 @@
 //! The handle on one database, and the owner of its tasks.
 
-use crate::cache::{CacheBuilder, CacheTable};
+use crate::cache::CacheBuilder;
 use crate::common::Common;
 use crate::config::{ClientConfig, WhenFull};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::feed::Feed;
 use crate::flusher::FlushConnection;
 use crate::freshness::Freshness;
@@ -11,17 +11,15 @@ use crate::key::Key;
 use crate::lock::lock;
 use crate::receipt::Receipt;
 use crate::room::Room;
+use crate::shared::{Shared, Unwritten};
 use crate::status::Status;
 use crate::store::{Connector, Store, within};
 use cache_sync_core::hlc::ClientClock;
-use cache_sync_core::number::TableId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
 use tokio_postgres::Socket;
 use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
 
@@ -32,29 +30,6 @@ use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
 #[derive(Clone)]
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
-}
-
-pub(crate) struct Shared {
-    pub(crate) config: ClientConfig,
-    pub(crate) common: Arc<Common>,
-    pub(crate) store: Arc<Store>,
-    pub(crate) feed: Arc<Feed>,
-    pub(crate) flush_connection: Arc<FlushConnection>,
-    /// Those that have retired too: what they have not written may still be.
-    tables: Mutex<Vec<(TableId, Arc<dyn CacheTable>)>>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// A write that Postgres may not have when the client closes.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Unwritten {
-    /// The table, with its schema.
-    pub table: String,
-    /// The key's columns as a JSON object.
-    pub key: String,
-    /// The change as JSON: its kind and its fields.
-    pub patch: String,
 }
 
 /// Settings of a [`Client`] before it connects.
@@ -190,7 +165,7 @@ impl Client {
         K: Key,
         V: Serialize + DeserializeOwned + Send + Sync + 'static,
     {
-        CacheBuilder::new(self.clone(), table)
+        CacheBuilder::new(self.shared.clone(), table)
     }
 
     /// Waits until everything that was committed before this call has been seen by all caches of this client.
@@ -272,58 +247,5 @@ impl Client {
     #[cfg(feature = "test-faults")]
     pub fn mute_feed(&self, muted: bool) {
         self.shared.feed.muted.store(muted, Ordering::Release);
-    }
-}
-
-impl Shared {
-    /// Runs a task of this client, perhaps for one table. One that dies makes every later call fail, and lets go who waits
-    /// for the table.
-    pub(crate) fn spawn(&self, table: Option<Arc<dyn CacheTable>>, work: impl Future<Output = ()> + Send + 'static) {
-        let guard = DeathNotice { common: self.common.clone(), table };
-        let task = tokio::spawn(async move {
-            let _guard = guard;
-            work.await;
-        });
-        lock(&self.tasks).push(task);
-    }
-
-    pub(crate) fn add_table(&self, id: TableId, table: Arc<dyn CacheTable>) -> Result<(), Error> {
-        let mut tables = lock(&self.tables);
-        if tables.iter().any(|(of, table)| *of == id && !table.is_retired()) {
-            return Err(Error::new(Kind::Config, "this client has a cache of that table already; clone its handle"));
-        }
-        tables.push((id, table));
-        Ok(())
-    }
-
-    pub(crate) fn remove_table(&self, id: TableId) {
-        lock(&self.tables).retain(|(of, table)| *of != id || table.is_retired());
-        self.feed.unregister(id);
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        lock(&self.tasks).iter().for_each(JoinHandle::abort);
-        let buffered = self.common.room.entries();
-        if buffered > 0 && !self.common.closed.load(Ordering::Acquire) {
-            tracing::error!(buffered, "the client was dropped without close: these patches are lost");
-        }
-    }
-}
-
-struct DeathNotice {
-    common: Arc<Common>,
-    table: Option<Arc<dyn CacheTable>>,
-}
-
-impl Drop for DeathNotice {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.common.broken.store(true, Ordering::Release);
-            self.common.freshness.lost();
-            self.common.room.close();
-            self.table.iter().for_each(|table| table.abandon());
-        }
     }
 }

@@ -1,7 +1,8 @@
 //! A per-key cache in your application that stays in step with its Postgres.
 //!
 //! ```text
-//! client   the handle on a database, owner of all tasks     cache    what users hold
+//! client   the handle on a database                         cache    what users hold
+//! shared   what their handles share, owner of all tasks     edit     changes that a caller spells out
 //! table    what all handles of a cache share                slot     the state of one key with something under way
 //! memory   moka                                             loader   misses become batched loads
 //! room     the bounds of the buffer                         line     the keys that wait for the flusher
@@ -95,6 +96,7 @@ mod memory;
 mod receipt;
 mod room;
 mod row;
+mod shared;
 mod slot;
 mod status;
 mod store;
@@ -104,10 +106,11 @@ mod text;
 pub use cache::{Cache, CacheBuilder, Read};
 pub use cache_sync_core::number::Version;
 pub use cache_sync_core::outcome::Verdict;
-pub use client::{Client, ClientBuilder, Unwritten};
+pub use client::{Client, ClientBuilder};
 pub use config::{Durability, WhenFull};
 pub use edit::Patch;
 pub use error::Error;
 pub use key::{Key, KeyPart, KeyVisitor};
 pub use receipt::{Outcome, Receipt, Written};
+pub use shared::Unwritten;
 pub use status::{CacheStatus, Status};

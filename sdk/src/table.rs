@@ -6,9 +6,11 @@
 //! ```text
 //! read   the hit path, and the way to a load and back      flush   from the buffer into batches, and outcomes back
 //! write  accepted into the buffer, then shown              change  what others did
+//! faces  what it is to its client and to the feed
 //! ```
 
 mod change;
+mod faces;
 mod flush;
 mod read;
 mod write;
