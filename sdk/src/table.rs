@@ -184,6 +184,16 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
             None => self.memory.drop_entry(hash),
         }
     }
+
+    /// The same after a write, whose value is new: nothing that is held can be confirmed.
+    fn reflect_write(&self, hash: KeyHash, slot: &Slot<K, V>, generation: u64) {
+        match slot.entry(generation, Instant::now()) {
+            Some((value, version)) => {
+                self.memory.hold(hash, Entry::new(slot.key.clone(), value, version, generation));
+            }
+            None => self.memory.drop_entry(hash),
+        }
+    }
 }
 
 impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Preview<V> for Table<K, V> {

@@ -79,7 +79,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         let idle = slot.is_idle();
         match accepted {
             Ok((receipt, waits)) => {
-                self.reflect(hash, slot, generation);
+                self.reflect_write(hash, slot, generation);
                 // Under the lock too: what a flush finds pending, it finds in line.
                 if waits {
                     self.stand_in_line(hash);
