@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 use tokio_postgres::NoTls;
 
-const ROWS: i64 = 200_000;
+/// A multiple of the readers, so that each of them has keys of its own.
+const ROWS: i64 = 800 * CONCURRENT;
 const CONCURRENT: i64 = 256;
 const CONNECTIONS: usize = 4;
 /// So few entries are held that a key is gone when its turn comes again.

@@ -6,7 +6,7 @@
 //! clock     the stamps of one row, as stored in its column `cs_clock`
 //! key       the canonical form of a key, and its keyed hash
 //! rule      how a field merges          merge   what the rules do to values
-//! patch     the pending change of one key, and how two of them coalesce
+//! fields    values by field                      patch   the pending change of one key, and how two of them coalesce
 //! outcome   what became of a patch, as `cache_sync.apply` packs it
 //! wire      the feed's messages
 //! ```
@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod fields;
 pub mod hlc;
 pub mod key;
 pub mod merge;

@@ -2,7 +2,7 @@
 
 use crate::rule::Rule;
 use bigdecimal::BigDecimal;
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::str::FromStr;
 
@@ -20,22 +20,22 @@ pub struct NotANumber {
 ///
 /// # Errors
 /// [`NotANumber`] when `add` meets anything else.
-pub fn merge(rule: Rule, current: Option<&RawValue>, incoming: &RawValue) -> Result<Box<RawValue>, NotANumber> {
-    let current = current.filter(|value| value.get() != "null");
+pub fn merge<'a>(rule: Rule, current: Option<&'a str>, incoming: &'a str) -> Result<Cow<'a, str>, NotANumber> {
+    let current = current.filter(|value| *value != "null");
     match (rule, current) {
-        (Rule::Lww | Rule::Arrival, _) | (_, None) => Ok(incoming.to_owned()),
-        (Rule::Add, Some(current)) => add(current, incoming),
-        (Rule::Max, Some(current)) => Ok(if order(incoming, current).is_gt() { incoming } else { current }.to_owned()),
-        (Rule::Min, Some(current)) => Ok(if order(incoming, current).is_lt() { incoming } else { current }.to_owned()),
+        (Rule::Lww | Rule::Arrival, _) | (_, None) => Ok(incoming.into()),
+        (Rule::Add, Some(current)) => add(current, incoming).map(Cow::Owned),
+        (Rule::Max, Some(current)) => Ok(if order(incoming, current).is_gt() { incoming } else { current }.into()),
+        (Rule::Min, Some(current)) => Ok(if order(incoming, current).is_lt() { incoming } else { current }.into()),
     }
 }
 
 /// Two incoming values of one field as one, or `None` where only Postgres can put them together, because it alone
 /// knows how the column's type adds or compares.
-pub fn coalesce(rule: Rule, earlier: &RawValue, later: &RawValue) -> Option<Box<RawValue>> {
+pub fn coalesce<'a>(rule: Rule, earlier: &'a str, later: &'a str) -> Option<Cow<'a, str>> {
     match rule {
-        Rule::Lww | Rule::Arrival => Some(later.to_owned()),
-        Rule::Add => add(earlier, later).ok(),
+        Rule::Lww | Rule::Arrival => Some(later.into()),
+        Rule::Add => add(earlier, later).ok().map(Cow::Owned),
         Rule::Max | Rule::Min => {
             number(earlier)?;
             number(later)?;
@@ -48,72 +48,63 @@ pub fn coalesce(rule: Rule, earlier: &RawValue, later: &RawValue) -> Option<Box<
 ///
 /// # Errors
 /// [`NotANumber`] when one of them is no number.
-pub fn difference(before: Option<&RawValue>, after: &RawValue) -> Result<Box<RawValue>, NotANumber> {
-    let Some(before) = before.filter(|value| value.get() != "null") else {
-        return if number(after).is_some() { Ok(after.to_owned()) } else { Err(not_a_number(after)) };
+pub fn difference<'a>(before: Option<&str>, after: &'a str) -> Result<Cow<'a, str>, NotANumber> {
+    let Some(before) = before.filter(|value| *value != "null") else {
+        return if number(after).is_some() { Ok(after.into()) } else { Err(not_a_number(after)) };
     };
     if let (Some(before), Some(after)) = (small(before), small(after)) {
-        return Ok(raw((after - before).to_string()));
+        return Ok((after - before).to_string().into());
     }
     let before = number(before).ok_or_else(|| not_a_number(before))?;
     let after = number(after).ok_or_else(|| not_a_number(after))?;
-    Ok(raw((after - before).to_plain_string()))
+    Ok((after - before).to_plain_string().into())
 }
 
 /// The order of two values as far as a client can tell: numbers exactly, everything else by its JSON text.
-pub fn order(a: &RawValue, b: &RawValue) -> Ordering {
+pub fn order(a: &str, b: &str) -> Ordering {
     match (number(a), number(b)) {
         (Some(a), Some(b)) => a.cmp(&b),
-        _ => a.get().cmp(b.get()),
+        _ => a.cmp(b),
     }
 }
 
 /// Whether the value is a JSON number.
-pub fn is_number(value: &RawValue) -> bool {
+pub fn is_number(value: &str) -> bool {
     number(value).is_some()
 }
 
-fn add(current: &RawValue, incoming: &RawValue) -> Result<Box<RawValue>, NotANumber> {
+fn add(current: &str, incoming: &str) -> Result<String, NotANumber> {
     if let (Some(a), Some(b)) = (small(current), small(incoming)) {
-        return Ok(raw((a + b).to_string()));
+        return Ok((a + b).to_string());
     }
     let a = number(current).ok_or_else(|| not_a_number(current))?;
     let b = number(incoming).ok_or_else(|| not_a_number(incoming))?;
-    Ok(raw((a + b).to_plain_string()))
+    Ok((a + b).to_plain_string())
 }
 
-fn small(value: &RawValue) -> Option<i128> {
-    value.get().parse::<i64>().ok().map(i128::from)
+fn small(value: &str) -> Option<i128> {
+    value.parse::<i64>().ok().map(i128::from)
 }
 
 /// Exponents beyond what any Postgres number has are left to Postgres: expanding them would take unbounded memory.
-fn number(value: &RawValue) -> Option<BigDecimal> {
+fn number(value: &str) -> Option<BigDecimal> {
     const EXPONENT_MAX: i64 = 200_000;
-    let text = value.get();
-    if !text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+    if !value.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
         return None;
     }
-    BigDecimal::from_str(text).ok().filter(|number| number.fractional_digit_count().abs() <= EXPONENT_MAX)
+    BigDecimal::from_str(value).ok().filter(|number| number.fractional_digit_count().abs() <= EXPONENT_MAX)
 }
 
-fn not_a_number(value: &RawValue) -> NotANumber {
-    NotANumber { rule: Rule::Add, value: value.get().to_owned() }
-}
-
-fn raw(text: String) -> Box<RawValue> {
-    RawValue::from_string(text).expect("a decimal number in plain notation is JSON")
+fn not_a_number(value: &str) -> NotANumber {
+    NotANumber { rule: Rule::Add, value: value.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn json(text: &str) -> Box<RawValue> {
-        RawValue::from_string(text.into()).unwrap()
-    }
-
     fn merged(rule: Rule, current: &str, incoming: &str) -> String {
-        merge(rule, Some(&json(current)), &json(incoming)).unwrap().get().to_owned()
+        merge(rule, Some(current), incoming).unwrap().into_owned()
     }
 
     #[test]
@@ -131,14 +122,14 @@ mod tests {
         assert_eq!(merged(Rule::Add, "9223372036854775807", "1"), "9223372036854775808");
         assert_eq!(merged(Rule::Add, "0.1", "0.2"), "0.3");
         assert_eq!(merged(Rule::Add, "1e3", "0.5"), "1000.5");
-        assert_eq!(difference(Some(&json("0.1")), &json("0.3")).unwrap().get(), "0.2");
+        assert_eq!(difference(Some("0.1"), "0.3").unwrap(), "0.2");
     }
 
     #[test]
     fn what_only_postgres_can_add_or_compare_waits() {
-        assert!(coalesce(Rule::Add, &json("\"1 day\""), &json("\"1 day\"")).is_none());
-        assert!(coalesce(Rule::Max, &json("\"a\""), &json("\"b\"")).is_none());
-        assert!(coalesce(Rule::Add, &json("1e999999"), &json("1")).is_none());
-        assert_eq!(coalesce(Rule::Add, &json("1"), &json("2")).unwrap().get(), "3");
+        assert!(coalesce(Rule::Add, "\"1 day\"", "\"1 day\"").is_none());
+        assert!(coalesce(Rule::Max, "\"a\"", "\"b\"").is_none());
+        assert!(coalesce(Rule::Add, "1e999999", "1").is_none());
+        assert_eq!(coalesce(Rule::Add, "1", "2").unwrap(), "3");
     }
 }

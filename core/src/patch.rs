@@ -1,16 +1,10 @@
 //! The pending change of one key, and how two of them coalesce.
 
+use crate::fields::{FieldIndex, Fields};
 use crate::merge::{self, NotANumber};
 use crate::number::Stamp;
 use crate::rule::Rule;
-use serde_json::value::RawValue;
-use std::collections::BTreeMap;
-
-/// The place of a field in its table's list of fields.
-pub type FieldIndex = u16;
-
-/// Values by field, as JSON texts.
-pub type Fields = BTreeMap<FieldIndex, Box<RawValue>>;
+use std::borrow::Cow;
 
 /// What a patch wants of its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,15 +22,6 @@ pub enum Kind {
     Delete,
 }
 
-/// One field's part of a patch.
-#[derive(Clone, Debug)]
-pub struct Incoming {
-    /// The value to be merged by the field's rule.
-    pub value: Box<RawValue>,
-    /// When it was written.
-    pub stamp: Stamp,
-}
-
 /// The pending change of one key.
 #[derive(Clone, Debug)]
 pub struct Patch {
@@ -44,22 +29,34 @@ pub struct Patch {
     pub kind: Kind,
     /// When it was written last; a deletion's stamp.
     pub stamp: Stamp,
-    /// The fields it carries; none for a deletion.
-    pub fields: BTreeMap<FieldIndex, Incoming>,
+    /// The values to be merged by the fields' rules; none for a deletion.
+    pub fields: Fields,
+    /// When each field was written, in their order; empty when that is `stamp` for all of them.
+    own_stamps: Vec<Stamp>,
 }
 
-/// Roughly how much memory a patch takes whose values are of these lengths, in bytes.
-pub fn size(values: impl Iterator<Item = usize>) -> usize {
+/// Roughly how much memory a patch with these fields takes, in bytes.
+pub fn size(fields: &Fields) -> usize {
     const PER_FIELD: usize = 48;
     const PER_PATCH: usize = 64;
-    PER_PATCH + values.map(|len| len + PER_FIELD).sum::<usize>()
+    PER_PATCH + PER_FIELD * fields.len() + fields.text_len()
 }
 
 impl Patch {
     /// A patch whose fields were all written at once.
     pub fn new(kind: Kind, stamp: Stamp, fields: Fields) -> Patch {
-        let fields = fields.into_iter().map(|(field, value)| (field, Incoming { value, stamp })).collect();
-        Patch { kind, stamp, fields }
+        Patch { kind, stamp, fields, own_stamps: Vec::new() }
+    }
+
+    /// Whether its fields were written at different times.
+    pub fn is_each_stamped(&self) -> bool {
+        !self.own_stamps.is_empty()
+    }
+
+    /// Each field with its value and when it was written.
+    pub fn incoming(&self) -> impl ExactSizeIterator<Item = (FieldIndex, &str, Stamp)> {
+        let fields = self.fields.iter().enumerate();
+        fields.map(|(place, (field, value))| (field, value, self.own_stamps.get(place).copied().unwrap_or(self.stamp)))
     }
 
     /// This patch and a later one as one patch.
@@ -78,17 +75,10 @@ impl Patch {
             (Edit, put @ Put { .. }) => put,
             (earlier, _) => earlier,
         };
-        let Some(values) = self.merged_values(&later, rule) else { return Err(Box::new((self, later))) };
-        let stamp = self.stamp.max(later.stamp);
-        let mut fields = self.fields;
-        for ((field, incoming), value) in later.fields.into_iter().zip(values) {
-            match value {
-                Merged::Later => drop(fields.insert(field, incoming)),
-                Merged::Earlier => {}
-                Merged::Both(value) => drop(fields.insert(field, Incoming { value, stamp: incoming.stamp })),
-            }
+        match self.merged(&later, kind, rule) {
+            Some(both) => Ok(both),
+            None => Err(Box::new((self, later))),
         }
-        Ok(Patch { kind, stamp, fields })
     }
 
     /// What the row looks like with this patch, as far as a client can tell; `None` when it is (or stays) absent.
@@ -102,92 +92,83 @@ impl Patch {
     ) -> Result<Option<Fields>, NotANumber> {
         let mut row = match (self.kind, row) {
             (Kind::Delete, _) | (Kind::Edit | Kind::Put { seen: true }, None) => return Ok(None),
-            (_, None) => return Ok(Some(self.values())),
-            (Kind::Replace, Some(mut row)) => {
-                row.extend(self.values());
-                return Ok(Some(row));
-            }
+            (_, None) => return Ok(Some(self.fields.clone())),
             (_, Some(row)) => row,
         };
-        for (field, incoming) in &self.fields {
-            let rule = rule(*field);
+        for (field, incoming) in self.fields.iter() {
+            let rule = if self.kind == Kind::Replace { Rule::Arrival } else { rule(field) };
             if matches!(self.kind, Kind::Put { .. }) && rule.is_left_by_put() {
                 continue;
             }
-            let value = merge::merge(rule, row.get(field).map(|value| &**value), &incoming.value)?;
-            row.insert(*field, value);
+            let value = merge::merge(rule, row.get(field), incoming)?.into_owned();
+            row.insert(field, &value);
         }
         Ok(Some(row))
     }
 
     /// Roughly how much memory it takes, in bytes.
     pub fn size(&self) -> usize {
-        size(self.fields.values().map(|incoming| incoming.value.get().len()))
-    }
-
-    fn values(&self) -> Fields {
-        self.fields.iter().map(|(field, incoming)| (*field, incoming.value.clone())).collect()
+        size(&self.fields)
     }
 
     fn covered_by(&self, later: &Patch) -> bool {
-        self.fields.keys().all(|field| later.fields.contains_key(field))
+        self.fields.indexes().all(|field| later.fields.get(field).is_some())
     }
 
-    /// What becomes of each field of the later patch; `None` if they cannot be one patch.
-    fn merged_values(&self, later: &Patch, rule: impl Fn(FieldIndex) -> Rule) -> Option<Vec<Merged>> {
-        let one = |(field, incoming): (&FieldIndex, &Incoming)| {
-            let (rule, earlier) = (rule(*field), self.fields.get(field));
-            if self.kind == Kind::Replace {
-                over_replacement(rule, earlier, incoming, later.is_put())
-            } else {
-                over_patch(rule, earlier, incoming, (self.is_put(), later.is_put()))
-            }
-        };
-        later.fields.iter().map(one).collect()
+    /// Both as a patch of this kind; `None` if they cannot be one.
+    fn merged(&self, later: &Patch, kind: Kind, rule: impl Fn(FieldIndex) -> Rule) -> Option<Patch> {
+        let mut fields = Fields::with_capacity(self.fields.text_len() + later.fields.text_len());
+        let mut stamps = Vec::new();
+        let (mut earlier, mut later_fields) = (self.incoming().peekable(), later.incoming().peekable());
+        loop {
+            let next = match (earlier.peek(), later_fields.peek()) {
+                (None, None) => break,
+                (Some(a), Some(b)) if a.0 == b.0 => (earlier.next(), later_fields.next()),
+                (Some(a), Some(b)) if a.0 > b.0 => (None, later_fields.next()),
+                (None, Some(_)) => (None, later_fields.next()),
+                (Some(_), _) => (earlier.next(), None),
+            };
+            let (field, value, stamp) = match next {
+                (Some((field, value, stamp)), None) => (field, Cow::Borrowed(value), stamp),
+                (before, Some((field, value, stamp))) => {
+                    let before = before.map(|(_, value, stamp)| (value, stamp));
+                    let (value, stamp) = self.field_with(later, rule(field), before, (value, stamp))?;
+                    (field, value, stamp)
+                }
+                (None, None) => break,
+            };
+            fields.insert(field, &value);
+            stamps.push(stamp);
+        }
+        let stamp = self.stamp.max(later.stamp);
+        if stamps.iter().all(|own| *own == stamp) {
+            stamps.clear();
+        }
+        Some(Patch { kind, stamp, fields, own_stamps: stamps })
+    }
+
+    /// A field of the later patch in both as one, over what the field had before; `None` if that cannot be said.
+    fn field_with<'a>(
+        &self,
+        later: &Patch,
+        rule: Rule,
+        before: Option<(&'a str, Stamp)>,
+        (value, stamp): (&'a str, Stamp),
+    ) -> Option<(Cow<'a, str>, Stamp)> {
+        let is_left = rule.is_left_by_put();
+        match before {
+            // A field that puts leave alone has one meaning in a put (its first value) and another in an edit (a
+            // change), so the two never become one. A replacement's values are the row's: what follows merges into them.
+            None if self.is_put() && is_left => None,
+            None => Some((value.into(), stamp)),
+            Some(_) if is_left && self.kind != Kind::Replace && self.is_put() != later.is_put() => None,
+            Some((before, before_stamp)) if is_left && later.is_put() => Some((before.into(), before_stamp)),
+            Some((before, _)) => merge::coalesce(rule, before, value).map(|value| (value, stamp)),
+        }
     }
 
     fn is_put(&self) -> bool {
         matches!(self.kind, Kind::Put { .. })
-    }
-}
-
-/// Which value a field has in the coalesced patch.
-enum Merged {
-    Earlier,
-    Later,
-    Both(Box<RawValue>),
-}
-
-/// A field that puts leave alone has one meaning in a put (its first value) and another in an edit (a change), so the
-/// two never become one.
-fn over_patch(
-    rule: Rule,
-    earlier: Option<&Incoming>,
-    later: &Incoming,
-    (earlier_is_put, later_is_put): (bool, bool),
-) -> Option<Merged> {
-    match earlier {
-        None if rule.is_left_by_put() && earlier_is_put => None,
-        None => Some(Merged::Later),
-        Some(_) if rule.is_left_by_put() && earlier_is_put != later_is_put => None,
-        Some(_) if rule.is_left_by_put() && later_is_put => Some(Merged::Earlier),
-        Some(earlier) => both(rule, earlier, later),
-    }
-}
-
-/// A replacement's values are the row's, so what follows merges into them as it would into the row.
-fn over_replacement(rule: Rule, earlier: Option<&Incoming>, later: &Incoming, later_is_put: bool) -> Option<Merged> {
-    match earlier {
-        None => Some(Merged::Later),
-        Some(_) if later_is_put && rule.is_left_by_put() => Some(Merged::Earlier),
-        Some(earlier) => both(rule, earlier, later),
-    }
-}
-
-fn both(rule: Rule, earlier: &Incoming, later: &Incoming) -> Option<Merged> {
-    match rule {
-        Rule::Lww | Rule::Arrival => Some(Merged::Later),
-        Rule::Add | Rule::Max | Rule::Min => merge::coalesce(rule, &earlier.value, &later.value).map(Merged::Both),
     }
 }
 
@@ -202,7 +183,7 @@ mod tests {
     }
 
     fn fields(values: &[(FieldIndex, i64)]) -> Fields {
-        values.iter().map(|(field, value)| (*field, RawValue::from_string(value.to_string()).unwrap())).collect()
+        values.iter().map(|(field, value)| (*field, value.to_string())).collect()
     }
 
     fn patch(kind: Kind, stamp: i64, values: &[(FieldIndex, i64)]) -> Patch {
@@ -210,16 +191,26 @@ mod tests {
     }
 
     fn plain(row: &Option<Fields>) -> Option<Vec<(FieldIndex, String)>> {
-        row.as_ref().map(|row| row.iter().map(|(field, value)| (*field, value.get().to_owned())).collect())
+        row.as_ref().map(|row| row.iter().map(|(field, value)| (field, value.to_owned())).collect())
     }
 
     #[test]
     fn edits_merge_into_edits() {
         let both =
             patch(Kind::Edit, 1, &[(0, 1), (3, 2)]).coalesce(patch(Kind::Edit, 2, &[(0, 9), (3, 5)]), rule).unwrap();
-        assert_eq!(both.fields[&0].value.get(), "9");
-        assert_eq!(both.fields[&3].value.get(), "7");
-        assert_eq!(both.fields[&0].stamp, Stamp(2));
+        assert_eq!(both.fields.get(0), Some("9"));
+        assert_eq!(both.fields.get(3), Some("7"));
+        assert!(!both.is_each_stamped());
+        assert_eq!(both.incoming().next(), Some((0, "9", Stamp(2))));
+    }
+
+    #[test]
+    fn each_field_keeps_its_stamp() {
+        let both =
+            patch(Kind::Edit, 1, &[(0, 1), (1, 2)]).coalesce(patch(Kind::Edit, 2, &[(1, 9), (2, 5)]), rule).unwrap();
+        assert!(both.is_each_stamped());
+        let stamped: Vec<_> = both.incoming().collect();
+        assert_eq!(stamped, [(0, "1", Stamp(1)), (1, "9", Stamp(2)), (2, "5", Stamp(2))]);
     }
 
     #[test]

@@ -4,8 +4,10 @@ use crate::fields;
 use crate::key::{self, Key};
 use crate::layout::{Layout, TableMeta};
 use crate::table::Frozen;
+use crate::text::push_json_string;
+use cache_sync_core::fields::FieldIndex;
 use cache_sync_core::number::{KeyHash, Sequence};
-use cache_sync_core::patch::{FieldIndex, Kind, Patch};
+use cache_sync_core::patch::{Kind, Patch};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -41,8 +43,7 @@ impl Batch {
 }
 
 fn shape(patch: &Patch) -> Shape {
-    let each_stamped = patch.fields.values().any(|incoming| incoming.stamp != patch.stamp);
-    Shape { kind: patch.kind, fields: patch.fields.keys().copied().collect(), each_stamped }
+    Shape { kind: patch.kind, fields: patch.fields.indexes().collect(), each_stamped: patch.is_each_stamped() }
 }
 
 fn shape_json(shape: &Shape, layout: &Layout) -> String {
@@ -59,19 +60,19 @@ fn shape_json(shape: &Shape, layout: &Layout) -> String {
 
 fn write_row<K: Key>(out: &mut String, place: usize, frozen: &Frozen<K>, meta: &TableMeta, layout: &Layout) {
     let patch = &frozen.patch;
-    let each_stamped = patch.fields.values().any(|incoming| incoming.stamp != patch.stamp);
     let _ = write!(out, "{{\"#\":{place},\"@\":{},", patch.stamp);
     key::write_members(&frozen.key, &meta.key, out);
-    for (field, incoming) in &patch.fields {
-        let column = &layout.columns[usize::from(*field)];
-        let _ = write!(out, ",{}:{}", json_string(&column.name), fields::sql_json(column, &incoming.value));
-        if each_stamped {
-            let _ = write!(out, ",{}:{}", json_string(&format!("@{}", column.name)), incoming.stamp);
+    for (field, value, stamp) in patch.incoming() {
+        let column = &layout.columns[usize::from(field)];
+        out.push(',');
+        push_json_string(out, &column.name);
+        out.push(':');
+        out.push_str(&fields::sql_json(column, value));
+        if patch.is_each_stamped() {
+            out.push(',');
+            push_json_string(out, &format!("@{}", column.name));
+            let _ = write!(out, ":{stamp}");
         }
     }
     out.push('}');
-}
-
-fn json_string(name: &str) -> String {
-    serde_json::Value::from(name).to_string()
 }

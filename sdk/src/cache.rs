@@ -15,9 +15,9 @@ use crate::shared::{CacheTable, Shared};
 use crate::status::CacheStatus;
 use crate::store::within;
 use crate::table::{Found, Refused, Table, Write, WriteKind};
+use cache_sync_core::fields::Fields;
 use cache_sync_core::number::{KeyHash, TableId, Version};
 use cache_sync_core::outcome::Verdict;
-use cache_sync_core::patch::Fields;
 use futures_util::future::join_all;
 use key_check::contradiction;
 use serde::Serialize;
@@ -178,7 +178,7 @@ where
     pub async fn get(&self, key: &K) -> Result<Option<Arc<V>>, Error> {
         let hash = self.table.hash(key);
         match self.table.hit(key, hash) {
-            Some(entry) => Ok(entry.value.clone()),
+            Some(entry) => Ok(entry.value),
             None => self.load(key, hash).await.map(|read| read.value),
         }
     }
@@ -190,20 +190,20 @@ where
     pub async fn read(&self, key: &K) -> Result<Read<V>, Error> {
         let hash = self.table.hash(key);
         match self.table.hit(key, hash) {
-            Some(entry) => Ok(Read { value: entry.value.clone(), version: entry.version(), stale_for: None }),
+            Some(entry) => Ok(Read { value: entry.value, version: entry.version, stale_for: None }),
             None => self.load(key, hash).await,
         }
     }
 
     /// The row if memory holds it; never loads. The outer `None`: it is not held, or may not be served.
     pub fn cached(&self, key: &K) -> Option<Option<Arc<V>>> {
-        self.table.hit(key, self.table.hash(key)).map(|entry| entry.value.clone())
+        self.table.hit(key, self.table.hash(key)).map(|entry| entry.value)
     }
 
     /// As [`Cache::cached`], with what is known about the value.
     pub fn held(&self, key: &K) -> Option<Read<V>> {
         let entry = self.table.hit(key, self.table.hash(key))?;
-        Some(Read { value: entry.value.clone(), version: entry.version(), stale_for: None })
+        Some(Read { value: entry.value, version: entry.version, stale_for: None })
     }
 
     /// The rows in the order of the keys. What is not held is loaded in batches.
@@ -347,10 +347,9 @@ where
             .map_err(|error| Error::caused(Kind::Value, "the value cannot be written", error))
     }
 
-    fn writable(&self, mut fields: Fields) -> Fields {
+    fn writable(&self, fields: Fields) -> Fields {
         let columns = &self.table.layout.columns;
-        fields.retain(|field, _| matches!(columns[usize::from(*field)].role, Role::Field { .. }));
-        fields
+        fields.filter(|field| matches!(columns[usize::from(field)].role, Role::Field { .. }))
     }
 
     fn check_key(&self, key: &K, fields: &Fields) -> Result<(), Error> {

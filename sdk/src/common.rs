@@ -32,6 +32,11 @@ impl Common {
 
     /// A monotonic clock in microseconds, for the client's hybrid logical clock.
     pub(crate) fn monotonic_micros(&self) -> i64 {
-        i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
+        self.monotonic_micros_at(Instant::now())
+    }
+
+    /// The same, for who knows the time already.
+    pub(crate) fn monotonic_micros_at(&self, now: Instant) -> i64 {
+        i64::try_from(now.duration_since(self.started).as_micros()).unwrap_or(i64::MAX)
     }
 }

@@ -3,10 +3,9 @@
 use crate::error::{Error, Kind};
 use crate::fields::{EncodeError, to_field};
 use crate::layout::{Column, Layout, Role};
-use cache_sync_core::patch::Fields;
+use cache_sync_core::fields::Fields;
 use cache_sync_core::rule::Rule;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use std::fmt;
 
 /// A change of some fields of a row, for [`Cache::patch`](crate::Cache::patch).
@@ -25,7 +24,7 @@ pub struct Patch<'a> {
 }
 
 /// Writes a value as its column takes it, once the column is known.
-type Encode<'a> = Box<dyn FnOnce(&Column) -> Result<Box<RawValue>, EncodeError> + Send + 'a>;
+type Encode<'a> = Box<dyn FnOnce(&Column) -> Result<String, EncodeError> + Send + 'a>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
@@ -82,7 +81,7 @@ impl<'a> Patch<'a> {
             }
             let unwritable = || format!("the value for \"{name}\" cannot be written");
             let value = encode(column).map_err(|error| Error::caused(Kind::Value, unwritable(), error))?;
-            if fields.insert(index, value).is_some() {
+            if fields.insert(index, &value) {
                 return Err(violation("it is named twice".to_owned()));
             }
         }

@@ -23,10 +23,9 @@ pub(crate) use error::{EncodeError, RuleViolation};
 
 use crate::layout::{Column, Layout};
 use crate::row::{DecodeError, Members};
-use cache_sync_core::patch::{FieldIndex, Fields};
+use cache_sync_core::fields::{FieldIndex, Fields};
 use serde::de::DeserializeOwned;
 use serde::ser::{Impossible, Serialize, SerializeMap, SerializeStruct, Serializer};
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// Postgres' MAXDIM.
@@ -37,7 +36,9 @@ const DIMENSIONS_MAX: u8 = 6;
 /// # Errors
 /// [`EncodeError`] when a member is no column, or has a value that Postgres cannot take.
 pub(crate) fn to_fields<V: Serialize + ?Sized>(layout: &Layout, value: &V) -> Result<Fields, EncodeError> {
-    value.serialize(Writer { layout, fields: Fields::new(), next: 0, name: None, buffer: Vec::with_capacity(256) })
+    const BYTES_PER_MEMBER: usize = 16;
+    let fields = Fields::with_capacity(BYTES_PER_MEMBER * layout.columns.len());
+    value.serialize(Writer { layout, fields, next: 0, name: None, buffer: Vec::with_capacity(128) })
 }
 
 /// The value that these fields are of; absent ones are to their type as if a row lacked them.
@@ -46,8 +47,8 @@ pub(crate) fn to_fields<V: Serialize + ?Sized>(layout: &Layout, value: &V) -> Re
 /// [`DecodeError`] when a value does not fit its member.
 pub(crate) fn from_fields<V: DeserializeOwned>(layout: &Layout, fields: &Fields) -> Result<V, DecodeError> {
     let members = fields.iter().filter_map(|(index, value)| {
-        let column = layout.column(*index)?;
-        Some((column, move || json::cell(&column.ty, value.get())))
+        let column = layout.column(index)?;
+        Some((column, move || json::cell(&column.ty, value)))
     });
     V::deserialize(Members::new(members))
 }
@@ -56,25 +57,26 @@ pub(crate) fn from_fields<V: DeserializeOwned>(layout: &Layout, fields: &Fields)
 ///
 /// # Errors
 /// [`EncodeError`] when Postgres cannot take it.
-pub(crate) fn to_field<T: Serialize + ?Sized>(column: &Column, value: &T) -> Result<Box<RawValue>, EncodeError> {
-    write_field(column, value, &mut Vec::new()).map_err(|error| error.at(&column.name))
+pub(crate) fn to_field<T: Serialize + ?Sized>(column: &Column, value: &T) -> Result<String, EncodeError> {
+    let mut buffer = Vec::new();
+    write_field(column, value, &mut buffer).map(Cow::into_owned).map_err(|error| error.at(&column.name))
 }
 
-fn write_field<T: Serialize + ?Sized>(
+fn write_field<'a, T: Serialize + ?Sized>(
     column: &Column,
     value: &T,
-    buffer: &mut Vec<u8>,
-) -> Result<Box<RawValue>, EncodeError> {
+    buffer: &'a mut Vec<u8>,
+) -> Result<Cow<'a, str>, EncodeError> {
     buffer.clear();
     member::write(buffer, &column.ty, value)?;
     let text = std::str::from_utf8(buffer).map_err(EncodeError::new)?;
     check::check(text)?;
-    RawValue::from_string(canonical::canonical(&column.ty, text).into_owned()).map_err(EncodeError::new)
+    Ok(canonical::canonical(&column.ty, text))
 }
 
 /// The JSON text for this column of `jsonb_to_recordset`.
-pub(crate) fn sql_json<'a>(column: &Column, value: &'a RawValue) -> Cow<'a, str> {
-    canonical::for_recordset(&column.ty, value.get())
+pub(crate) fn sql_json<'a>(column: &Column, value: &'a str) -> Cow<'a, str> {
+    canonical::for_recordset(&column.ty, value)
 }
 
 /// Takes the members of a struct or a map.
@@ -100,7 +102,7 @@ impl Writer<'_> {
         };
         self.next = usize::from(index) + 1;
         let field = write_field(column, value, &mut self.buffer).map_err(|error| error.at(name))?;
-        self.fields.insert(index, field);
+        self.fields.insert(index, &field);
         Ok(())
     }
 }

@@ -29,7 +29,12 @@ impl Freshness {
     }
 
     fn nanos(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        self.nanos_at(Instant::now())
+    }
+
+    #[inline]
+    fn nanos_at(&self, now: Instant) -> u64 {
+        now.duration_since(self.start).as_nanos() as u64
     }
 
     /// The feed was heard just now, and everything up to what it said has been processed.
@@ -51,12 +56,13 @@ impl Freshness {
     /// a while serves nothing old when it wakes up.
     #[inline]
     pub(crate) fn is_live(&self) -> bool {
-        self.is_live_at(self.nanos())
+        self.is_live_at(Instant::now())
     }
 
+    /// The same, for who knows the time already.
     #[inline]
-    fn is_live_at(&self, now: u64) -> bool {
-        now < self.live_until.load(Ordering::Acquire)
+    pub(crate) fn is_live_at(&self, now: Instant) -> bool {
+        self.nanos_at(now) < self.live_until.load(Ordering::Acquire)
     }
 
     /// How long ago everything held was last known to be in step.
@@ -89,13 +95,12 @@ mod tests {
     #[test]
     fn a_process_that_was_stopped_serves_nothing_old_when_it_wakes() {
         let freshness = Freshness::new(TIMEOUT);
-        let heard = freshness.nanos();
-        freshness.heard_at(heard);
+        let heard = Instant::now();
+        freshness.heard_at(freshness.nanos_at(heard));
         assert!(freshness.is_live());
-        let bound = TIMEOUT.as_nanos() as u64;
-        assert!(freshness.is_live_at(heard + bound - 1));
-        assert!(!freshness.is_live_at(heard + bound));
-        assert!(!freshness.is_live_at(heard + 1000 * bound));
+        assert!(freshness.is_live_at(heard + TIMEOUT - Duration::from_nanos(1)));
+        assert!(!freshness.is_live_at(heard + TIMEOUT));
+        assert!(!freshness.is_live_at(heard + 1000 * TIMEOUT));
     }
 
     #[test]

@@ -8,8 +8,8 @@ pub(crate) use kind::Kind;
 pub(crate) use members::members_of;
 pub(crate) use table::TableMeta;
 
+use cache_sync_core::fields::FieldIndex;
 use cache_sync_core::number::FieldId;
-use cache_sync_core::patch::FieldIndex;
 use cache_sync_core::rule::Rule;
 use postgres_types::Type;
 

@@ -2,34 +2,78 @@
 
 use crate::slot::Value;
 use cache_sync_core::number::{KeyHash, Version};
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use equivalent::Equivalent;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::time::Duration;
 
-/// A row, or its known absence, in memory.
+/// A row, or its known absence, in memory. It lies in moka's own entry, so that a hit touches no memory beyond what
+/// moka touches and the value.
 #[derive(Debug)]
-pub(crate) struct Entry<K, V> {
-    pub(crate) key: K,
+pub(crate) struct Entry<V> {
     pub(crate) value: Value<V>,
-    version: AtomicI64,
-    generation: AtomicU64,
+    /// The version of the row that the value is based on.
+    pub(crate) version: Version,
+    /// The generation in which it was confirmed.
+    pub(crate) generation: u64,
 }
 
-impl<K, V> Entry<K, V> {
-    pub(crate) fn new(key: K, value: Value<V>, version: Version, generation: u64) -> Entry<K, V> {
-        Entry { key, value, version: AtomicI64::new(version.0), generation: AtomicU64::new(generation) }
-    }
-
-    /// The version of the row that the value is based on.
-    pub(crate) fn version(&self) -> Version {
-        Version(self.version.load(Ordering::Acquire))
-    }
-
-    /// The generation in which it was confirmed.
+impl<V> Clone for Entry<V> {
     #[inline]
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+    fn clone(&self) -> Entry<V> {
+        Entry { value: self.value.clone(), version: self.version, generation: self.generation }
+    }
+}
+
+/// A key as moka holds it.
+#[derive(Debug, PartialEq, Eq)]
+struct Held<K> {
+    hash: KeyHash,
+    key: K,
+}
+
+/// A key as it is looked up.
+struct Wanted<'a, K> {
+    hash: KeyHash,
+    key: &'a K,
+}
+
+/// Whatever key has this hash, as changes name it.
+struct AnyWith(KeyHash);
+
+impl<K: Eq> Equivalent<Held<K>> for Wanted<'_, K> {
+    #[inline]
+    fn equivalent(&self, held: &Held<K>) -> bool {
+        self.hash == held.hash && *self.key == held.key
+    }
+}
+
+impl<K> Equivalent<Held<K>> for AnyWith {
+    #[inline]
+    fn equivalent(&self, held: &Held<K>) -> bool {
+        self.0 == held.hash
+    }
+}
+
+macro_rules! hashed_already {
+    ($($ty:ty: |$this:ident| $hash:expr;)*) => {$(
+        impl<K> Hash for $ty {
+            #[inline]
+            fn hash<H: Hasher>(&self, hasher: &mut H) {
+                let $this = self;
+                hasher.write_u64($hash.0);
+            }
+        }
+    )*};
+}
+
+hashed_already! {
+    Held<K>: |held| held.hash;
+    Wanted<'_, K>: |wanted| wanted.hash;
+}
+
+impl Hash for AnyWith {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.0.0);
     }
 }
 
@@ -53,9 +97,11 @@ impl Hasher for AlreadyHashed {
     }
 }
 
-pub(crate) struct Memory<K, V>(moka::sync::Cache<KeyHash, Arc<Entry<K, V>>, BuildHasherDefault<AlreadyHashed>>);
+/// Holds at most one key of each hash, so that a change, which names but the hash, means the entry that is found: a slot
+/// that does not find its own key here drops what another one has left, and only keys with a slot are put here.
+pub(crate) struct Memory<K, V>(moka::sync::Cache<Held<K>, Entry<V>, BuildHasherDefault<AlreadyHashed>>);
 
-impl<K: Send + Sync + 'static, V: Send + Sync + 'static> Memory<K, V> {
+impl<K: Clone + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Memory<K, V> {
     pub(crate) fn new(max_capacity: u64, time_to_live: Option<Duration>) -> Memory<K, V> {
         let builder = moka::sync::Cache::builder().max_capacity(max_capacity);
         let builder = match time_to_live {
@@ -66,38 +112,51 @@ impl<K: Send + Sync + 'static, V: Send + Sync + 'static> Memory<K, V> {
     }
 
     #[inline]
-    pub(crate) fn get(&self, hash: KeyHash) -> Option<Arc<Entry<K, V>>> {
-        self.0.get(&hash)
+    pub(crate) fn get(&self, hash: KeyHash, key: &K) -> Option<Entry<V>> {
+        self.0.get(&Wanted { hash, key })
     }
 
-    pub(crate) fn hold(&self, hash: KeyHash, entry: Entry<K, V>) {
-        self.0.insert(hash, Arc::new(entry));
+    /// The entry that a change of this hash means.
+    pub(crate) fn of_hash(&self, hash: KeyHash) -> Option<Entry<V>> {
+        self.0.get(&AnyWith(hash))
     }
 
-    /// Confirms what is held already, if it is this very value: that is cheaper than to hold it anew.
-    pub(crate) fn confirm(&self, hash: KeyHash, value: &Value<V>, version: Version, generation: u64) -> bool {
-        let Some(entry) = self.0.get(&hash) else { return false };
-        let same = match (&entry.value, value) {
-            (Some(held), Some(value)) => Arc::ptr_eq(held, value),
-            _ => false,
-        };
-        if same {
-            entry.version.store(version.0, Ordering::Release);
-            entry.generation.store(generation, Ordering::Release);
-        }
-        same
+    pub(crate) fn hold(&self, hash: KeyHash, key: &K, entry: Entry<V>) {
+        self.0.insert(Held { hash, key: key.clone() }, entry);
     }
 
     pub(crate) fn drop_entry(&self, hash: KeyHash) {
-        self.0.invalidate(&hash);
+        self.0.invalidate(&AnyWith(hash));
     }
 
-    pub(crate) fn entries(&self) -> Vec<Arc<Entry<K, V>>> {
-        self.0.iter().map(|(_, entry)| entry).collect()
+    pub(crate) fn entries(&self) -> Vec<(K, Entry<V>)> {
+        self.0.iter().map(|(held, entry)| (held.key.clone(), entry)).collect()
     }
 
     pub(crate) fn len(&self) -> u64 {
         self.0.run_pending_tasks();
         self.0.entry_count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn entry(value: i32) -> Entry<i32> {
+        Entry { value: Some(Arc::new(value)), version: Version(1), generation: 1 }
+    }
+
+    #[test]
+    fn keys_of_one_hash_are_not_taken_for_each_other() {
+        let memory = Memory::new(10, None);
+        let hash = KeyHash(7);
+        memory.hold(hash, &"a", entry(1));
+        assert!(memory.get(hash, &"b").is_none());
+        assert_eq!(memory.get(hash, &"a").and_then(|entry| entry.value).as_deref(), Some(&1));
+        assert!(memory.of_hash(hash).is_some());
+        memory.drop_entry(hash);
+        assert!(memory.get(hash, &"a").is_none());
     }
 }

@@ -8,7 +8,7 @@ use cache_sync_core::number::{Sequence, Version};
 use cache_sync_core::outcome::{Record, Verdict};
 use cache_sync_core::patch::{Kind, Patch};
 use cache_sync_core::wire::{Change, ChangeKind};
-use std::collections::VecDeque;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -48,6 +48,9 @@ pub(crate) trait Preview<V> {
     fn coalesce(&self, earlier: Patch, later: Patch) -> Result<Patch, Box<(Patch, Patch)>>;
 }
 
+/// Those who wait for a patch: mostly one.
+pub(crate) type Receipts = SmallVec<[oneshot::Sender<Outcome>; 1]>;
+
 /// A patch with those who wait for it.
 pub(crate) struct Pending<V> {
     pub(crate) patch: Patch,
@@ -55,7 +58,7 @@ pub(crate) struct Pending<V> {
     pub(crate) value: Option<Value<V>>,
     /// It makes that value whatever the row is.
     pub(crate) determined: bool,
-    pub(crate) receipts: Vec<oneshot::Sender<Outcome>>,
+    pub(crate) receipts: Receipts,
     /// Its share of the buffer's bytes.
     pub(crate) size: usize,
 }
@@ -126,13 +129,14 @@ pub(crate) struct Slot<K, V> {
     /// Base and patches, as far as they can be told; what memory holds for this key.
     shown: Option<Value<V>>,
     under_way: Option<UnderWay<V>>,
-    queued: VecDeque<Pending<V>>,
+    /// The patches that wait for their batch, in the order of their acceptance: mostly one.
+    queued: SmallVec<[Pending<V>; 1]>,
     flights: Vec<Flight<V>>,
 }
 
 impl<K, V> Slot<K, V> {
     pub(crate) fn new(key: K, base: Base<V>, generation: u64) -> Slot<K, V> {
-        let mut slot = Slot { key, base, shown: None, under_way: None, queued: VecDeque::new(), flights: Vec::new() };
+        let mut slot = Slot { key, base, shown: None, under_way: None, queued: SmallVec::new(), flights: Vec::new() };
         slot.shown = slot.fresh_base(generation);
         slot
     }
@@ -199,8 +203,8 @@ impl<K, V> Slot<K, V> {
     ) -> (isize, bool) {
         self.shown = shown;
         let size = new.size as isize;
-        let Some(last) = self.queued.pop_back() else {
-            self.queued.push_back(new);
+        let Some(last) = self.queued.pop() else {
+            self.queued.push(new);
             return (size, true);
         };
         let value = last.value_with(&new, table);
@@ -210,13 +214,13 @@ impl<K, V> Slot<K, V> {
                 let (size, size_before) = (patch.size(), last.size);
                 let mut receipts = last.receipts;
                 receipts.extend(new.receipts);
-                self.queued.push_back(Pending { patch, value, determined, receipts, size });
+                self.queued.push(Pending { patch, value, determined, receipts, size });
                 (size as isize - size_before as isize, false)
             }
             Err(both) => {
                 let (earlier, later) = *both;
-                self.queued.push_back(Pending { patch: earlier, ..last });
-                self.queued.push_back(Pending { patch: later, ..new });
+                self.queued.push(Pending { patch: earlier, ..last });
+                self.queued.push(Pending { patch: later, ..new });
                 (size, true)
             }
         }
@@ -226,7 +230,10 @@ impl<K, V> Slot<K, V> {
     /// outcome is known.
     pub(crate) fn freeze(&mut self, sequence: Sequence, generation: u64) -> Option<Patch> {
         debug_assert!(self.under_way.is_none(), "one batch is under way at a time");
-        let pending = self.queued.pop_front()?;
+        if self.queued.is_empty() {
+            return None;
+        }
+        let pending = self.queued.remove(0);
         let patch = pending.patch.clone();
         self.under_way = Some(UnderWay { sequence, generation, pending, included: false, held: None });
         Some(patch)
@@ -391,8 +398,8 @@ impl<K, V> Slot<K, V> {
 
     // ---- changes ----
 
-    /// A committed change of this key.
-    pub(crate) fn change(&mut self, change: &Change, generation: u64, now: Instant, table: &impl Preview<V>) {
+    /// A committed change of this key. Returns whether something else than before may be held now.
+    pub(crate) fn change(&mut self, change: &Change, generation: u64, now: Instant, table: &impl Preview<V>) -> bool {
         let versioned = change.kind == ChangeKind::Versioned && change.version != Version::NONE;
         for started in self.flights.iter_mut().filter_map(|flight| flight.started.as_mut()) {
             started.fence = match started.fence {
@@ -402,7 +409,7 @@ impl<K, V> Slot<K, V> {
             };
         }
         if change.version != Version::NONE && self.covers(change.version, versioned) {
-            return;
+            return false;
         }
         match &mut self.under_way {
             // Its own echo may come before its outcome: which of the two it is, the outcome will tell.
@@ -417,6 +424,7 @@ impl<K, V> Slot<K, V> {
             }
             None => self.doubt(generation, table),
         }
+        true
     }
 
     /// Whether the base is the state that the change made, or for versioned changes a later one.

@@ -27,14 +27,16 @@ use crate::key::{self, Key};
 use crate::layout::{Layout, Role, TableMeta};
 use crate::line::Line;
 use crate::lock::lock;
-use crate::memory::{Entry, Memory};
+use crate::memory::{AlreadyHashed, Entry, Memory};
 use crate::slot::{Answer, Base, Preview, Slot, Value};
+use cache_sync_core::fields::FieldIndex;
 use cache_sync_core::number::{KeyHash, TableId};
-use cache_sync_core::patch::{FieldIndex, Patch};
+use cache_sync_core::patch::Patch;
 use cache_sync_core::rule::Rule;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -46,7 +48,7 @@ const SHARDS: usize = 64;
 /// How many past generations are remembered with the time of their end, to tell how old an entry is.
 const ENDED_MAX: usize = 64;
 
-type Shard<K, V> = HashMap<KeyHash, Slot<K, V>>;
+type Shard<K, V> = HashMap<KeyHash, Slot<K, V>, BuildHasherDefault<AlreadyHashed>>;
 type Waiter<V> = oneshot::Sender<Result<Answer<V>, Error>>;
 
 pub(crate) struct Table<K, V> {
@@ -107,8 +109,8 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     pub(crate) fn entries(&self) -> Vec<(K, Value<V>)> {
         let generation = self.generation();
         let live = self.common.freshness.is_live();
-        let usable = self.memory.entries().into_iter().filter(|entry| live && entry.generation() == generation);
-        usable.map(|entry| (entry.key.clone(), entry.value.clone())).collect()
+        let usable = self.memory.entries().into_iter().filter(|(_, entry)| live && entry.generation == generation);
+        usable.map(|(key, entry)| (key, entry.value)).collect()
     }
 
     pub(crate) fn entry_count(&self) -> u64 {
@@ -147,16 +149,18 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     }
 
     fn shard(&self, hash: KeyHash) -> MutexGuard<'_, Shard<K, V>> {
-        // moka takes the upper bits, so the lower ones spread the locks.
-        lock(&self.shards[hash.0 as usize % SHARDS])
+        // moka takes the upper bits and maps the lower ones, so those in the middle spread the locks.
+        lock(&self.shards[(hash.0 >> u32::BITS) as usize % SHARDS])
     }
 
     fn new_slot(&self, key: &K, hash: KeyHash) -> Slot<K, V> {
-        let base = match self.memory.get(hash).filter(|entry| entry.key == *key) {
-            Some(entry) => {
-                Base::Known { value: entry.value.clone(), version: entry.version(), generation: entry.generation() }
+        let base = match self.memory.get(hash, key) {
+            Some(entry) => Base::Known { value: entry.value, version: entry.version, generation: entry.generation },
+            None => {
+                // Another key with this hash.
+                self.memory.drop_entry(hash);
+                Base::Unknown
             }
-            None => Base::Unknown,
         };
         Slot::new(key.clone(), base, self.generation())
     }
@@ -166,7 +170,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         let mut shard = self.shard(hash);
         let slot = shard.get_mut(&hash)?;
         let result = step(slot);
-        self.reflect(hash, slot, self.generation());
+        self.reflect(hash, slot, self.generation(), Instant::now());
         if slot.is_idle() {
             shard.remove(&hash);
         }
@@ -174,23 +178,9 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     }
 
     /// Lets memory hold what the slot shows.
-    fn reflect(&self, hash: KeyHash, slot: &Slot<K, V>, generation: u64) {
-        match slot.entry(generation, Instant::now()) {
-            Some((value, version)) => {
-                if !self.memory.confirm(hash, &value, version, generation) {
-                    self.memory.hold(hash, Entry::new(slot.key.clone(), value, version, generation));
-                }
-            }
-            None => self.memory.drop_entry(hash),
-        }
-    }
-
-    /// The same after a write, whose value is new: nothing that is held can be confirmed.
-    fn reflect_write(&self, hash: KeyHash, slot: &Slot<K, V>, generation: u64) {
-        match slot.entry(generation, Instant::now()) {
-            Some((value, version)) => {
-                self.memory.hold(hash, Entry::new(slot.key.clone(), value, version, generation));
-            }
+    fn reflect(&self, hash: KeyHash, slot: &Slot<K, V>, generation: u64, now: Instant) {
+        match slot.entry(generation, now) {
+            Some((value, version)) => self.memory.hold(hash, &slot.key, Entry { value, version, generation }),
             None => self.memory.drop_entry(hash),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::key::{Key, KeyPart, KeyVisitor};
 use crate::layout::{Layout, Role};
-use cache_sync_core::patch::Fields;
+use cache_sync_core::fields::Fields;
 
 /// The name of a member that stands for a part of the key but says something else.
 pub(super) fn contradiction<'a, K: Key>(key: &K, layout: &'a Layout, fields: &'a Fields) -> Option<&'a str> {
@@ -25,13 +25,13 @@ impl KeyVisitor for KeyCheck<'_> {
         self.part += 1;
         let is_this = |role: &Role| matches!(role, Role::Key(of) if *of == place);
         let Some(index) = self.layout.columns.iter().position(|column| is_this(&column.role)) else { return };
-        let Some(member) = u16::try_from(index).ok().and_then(|index| self.fields.get(&index)) else { return };
+        let Some(member) = u16::try_from(index).ok().and_then(|index| self.fields.get(index)) else { return };
         let same = match part {
-            KeyPart::Int(int) => member.get().trim_matches('"').parse() == Ok(int),
-            KeyPart::Bool(bool) => member.get().parse() == Ok(bool),
-            KeyPart::Text(text) => serde_json::from_str::<String>(member.get()).is_ok_and(|member| member == text),
+            KeyPart::Int(int) => member.trim_matches('"').parse() == Ok(int),
+            KeyPart::Bool(bool) => member.parse() == Ok(bool),
+            KeyPart::Text(text) => serde_json::from_str::<String>(member).is_ok_and(|member| member == text),
             KeyPart::Uuid(uuid) => {
-                serde_json::from_str::<uuid::Uuid>(member.get()).is_ok_and(|member| *member.as_bytes() == uuid)
+                serde_json::from_str::<uuid::Uuid>(member).is_ok_and(|member| *member.as_bytes() == uuid)
             }
             KeyPart::Bytes(_) | KeyPart::Date(_) | KeyPart::Timestamp(_) => true,
         };

@@ -2,10 +2,10 @@
 
 use super::RuleViolation;
 use crate::layout::{Column, Layout, Role};
+use cache_sync_core::fields::Fields;
 use cache_sync_core::merge;
-use cache_sync_core::patch::Fields;
 use cache_sync_core::rule::Rule;
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// The patch that makes `after` out of `before`: the changed fields only, each as its rule takes it. A member that is
 /// absent after, because its type skips it when empty, becomes null.
@@ -15,41 +15,41 @@ use serde_json::value::RawValue;
 pub(crate) fn diff(layout: &Layout, before: &Fields, after: &Fields) -> Result<Fields, RuleViolation> {
     let mut changed = Fields::new();
     for (index, column) in (0..).zip(&layout.columns) {
-        let from = before.get(&index).map(|value| &**value);
-        let to = match after.get(&index) {
+        let from = before.get(index);
+        let to = match after.get(index) {
             Some(to) => to,
-            None if from.is_some() => RawValue::NULL,
+            None if from.is_some() => "null",
             None => continue,
         };
-        if from.is_some_and(|from| from.get() == to.get()) {
+        if from == Some(to) {
             continue;
         }
         if let Some(incoming) = incoming(column, from, to)? {
-            changed.insert(index, incoming);
+            changed.insert(index, &incoming);
         }
     }
     Ok(changed)
 }
 
 /// What the rule takes for the change; none where two texts are one number.
-fn incoming(column: &Column, from: Option<&RawValue>, to: &RawValue) -> Result<Option<Box<RawValue>>, RuleViolation> {
+fn incoming<'a>(column: &Column, from: Option<&str>, to: &'a str) -> Result<Option<Cow<'a, str>>, RuleViolation> {
     let violation = |rule| Err(RuleViolation::new(&column.name, rule, from, to));
     let Role::Field { rule, .. } = column.role else { return violation(None) };
     let both_numbers = from.filter(|from| merge::is_number(from) && merge::is_number(to));
     let order = both_numbers.map(|from| merge::order(to, from));
     match rule {
         Rule::Add | Rule::Max | Rule::Min if order.is_some_and(|order| order.is_eq()) => Ok(None),
-        Rule::Lww | Rule::Arrival => Ok(Some(to.to_owned())),
+        Rule::Lww | Rule::Arrival => Ok(Some(to.into())),
         Rule::Add => match merge::difference(from, to) {
             Ok(difference) => Ok(Some(difference)),
             Err(_) => violation(Some(rule)),
         },
         // Null loses against everything, so a value cannot be taken back.
-        Rule::Max | Rule::Min if to.get() == "null" => violation(Some(rule)),
+        Rule::Max | Rule::Min if to == "null" => violation(Some(rule)),
         Rule::Max if order.is_some_and(|order| order.is_lt()) => violation(Some(rule)),
         Rule::Min if order.is_some_and(|order| order.is_gt()) => violation(Some(rule)),
         // What is no number, Postgres alone can compare.
-        Rule::Max | Rule::Min => Ok(Some(to.to_owned())),
+        Rule::Max | Rule::Min => Ok(Some(to.into())),
     }
 }
 
@@ -61,14 +61,14 @@ mod tests {
 
     fn fields(values: &[&str]) -> Fields {
         let values = values.iter().enumerate().filter(|(_, text)| !text.is_empty());
-        values.map(|(index, text)| (index as u16, RawValue::from_string((*text).to_owned()).unwrap())).collect()
+        values.map(|(index, text)| (index as u16, *text)).collect()
     }
 
     /// The member `x` under a rule, from one value to another.
     fn change(rule: Rule, from: &str, to: &str) -> Result<String, RuleViolation> {
         let layout = layout(&[("id", Type::INT8, Rule::Lww), ("x", Type::NUMERIC, rule)]);
         let changed = diff(&layout, &fields(&["1", from]), &fields(&["1", to]))?;
-        Ok(changed.get(&1).map(|value| value.get().to_owned()).unwrap_or_default())
+        Ok(changed.get(1).unwrap_or_default().to_owned())
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Values that no patch can carry.
 
 use cache_sync_core::rule::Rule;
-use serde_json::value::RawValue;
 use std::fmt;
 
 /// A member with a value that Postgres cannot take.
@@ -56,9 +55,9 @@ pub(crate) struct RuleViolation {
 }
 
 impl RuleViolation {
-    pub(super) fn new(member: &str, rule: Option<Rule>, from: Option<&RawValue>, to: &RawValue) -> RuleViolation {
-        let from = from.map_or("null", RawValue::get);
-        RuleViolation { member: member.to_owned(), rule, from: shorten(from), to: shorten(to.get()) }
+    pub(super) fn new(member: &str, rule: Option<Rule>, from: Option<&str>, to: &str) -> RuleViolation {
+        let from = from.unwrap_or("null");
+        RuleViolation { member: member.to_owned(), rule, from: shorten(from), to: shorten(to) }
     }
 }
 

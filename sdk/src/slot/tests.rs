@@ -1,10 +1,9 @@
 //! The races of one key, each a story told step by step.
 
 use super::*;
+use cache_sync_core::fields::Fields;
 use cache_sync_core::number::{KeyHash, Stamp, TableId};
-use cache_sync_core::patch::Fields;
 use cache_sync_core::rule::Rule;
-use serde_json::value::RawValue;
 
 /// A row of one number; field 0 sets it, field 1 adds to it.
 struct Numbers;
@@ -19,9 +18,9 @@ impl Preview<i64> for Numbers {
             return Some(None);
         }
         let Some(mut number) = value.as_deref().copied() else { return Some(None) };
-        for (field, incoming) in &patch.fields {
-            let incoming: i64 = incoming.value.get().parse().unwrap();
-            number = if *field == 0 { incoming } else { number + incoming };
+        for (field, incoming) in patch.fields.iter() {
+            let incoming: i64 = incoming.parse().unwrap();
+            number = if field == 0 { incoming } else { number + incoming };
         }
         Some(Some(Arc::new(number)))
     }
@@ -47,9 +46,9 @@ fn unknown() -> Slot<i32, i64> {
 }
 
 fn edit(field: u16, number: i64) -> Pending<i64> {
-    let fields = Fields::from([(field, RawValue::from_string(number.to_string()).unwrap())]);
+    let fields = Fields::from_iter([(field, number.to_string())]);
     let patch = Patch::new(Kind::Edit, Stamp(1), fields);
-    Pending { size: patch.size(), patch, value: None, determined: false, receipts: Vec::new() }
+    Pending { size: patch.size(), patch, value: None, determined: false, receipts: Receipts::new() }
 }
 
 fn put(number: i64) -> Pending<i64> {
@@ -216,7 +215,7 @@ fn an_outcome_clears_only_what_its_batch_carried() {
     slot.learns(1, Verdict::Applied, 5, 6);
     assert_eq!(slot.number(), Some(16), "the later write is still there");
     let patch = slot.freeze(Sequence(2), GENERATION).unwrap();
-    assert_eq!(patch.fields[&1].value.get(), "5");
+    assert_eq!(patch.fields.get(1), Some("5"));
     slot.learns(1, Verdict::Applied, 6, 7);
     assert!(!slot.is_idle(), "an outcome of another number settles nothing");
 }
@@ -307,7 +306,8 @@ fn a_put_after_ones_own_delete_has_not_seen_the_row() {
     let mut slot = known(10, 5);
     assert!(slot.has_seen_row());
     let delete = Pending { value: Some(None), determined: true, ..edit(0, 0) };
-    let patch = Patch { kind: Kind::Delete, ..delete.patch.clone() };
+    let mut patch = delete.patch.clone();
+    patch.kind = Kind::Delete;
     slot.write(Pending { patch, ..delete });
     assert!(!slot.has_seen_row());
     assert_eq!(slot.number(), None);

@@ -20,14 +20,16 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         match shard.get_mut(&change.key) {
             Some(slot) => {
                 let generation = self.generation();
-                slot.change(change, generation, Instant::now(), self);
-                self.reflect(change.key, slot, generation);
+                let now = Instant::now();
+                if slot.change(change, generation, now, self) {
+                    self.reflect(change.key, slot, generation, now);
+                }
             }
             None => {
-                let Some(entry) = self.memory.get(change.key) else { return };
+                let Some(entry) = self.memory.of_hash(change.key) else { return };
                 let known = change.version != Version::NONE
-                    && (entry.version() == change.version
-                        || (change.kind == ChangeKind::Versioned && entry.version() > change.version));
+                    && (entry.version == change.version
+                        || (change.kind == ChangeKind::Versioned && entry.version > change.version));
                 if !known {
                     self.memory.drop_entry(change.key);
                 }

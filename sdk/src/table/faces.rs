@@ -9,13 +9,11 @@ use crate::receipt::Receipt;
 use crate::shared::{CacheTable, Unwritten};
 use crate::status::CacheStatus;
 use crate::store::Store;
-use cache_sync_core::patch::FieldIndex;
+use crate::text::push_json_string;
 use cache_sync_core::wire::Change;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 
 impl<K, V> CacheTable for Table<K, V>
 where
@@ -43,11 +41,14 @@ where
             .map(|(key, patch)| {
                 let mut members = String::new();
                 key::write_members(&key, &self.meta.key, &mut members);
-                let name = |field: &FieldIndex| self.layout.columns[usize::from(*field)].name.as_str();
-                let fields: BTreeMap<&str, &RawValue> =
-                    patch.fields.iter().map(|(field, incoming)| (name(field), &*incoming.value)).collect();
-                let fields = serde_json::to_string(&fields).unwrap_or_default();
-                let patch = format!("{{\"kind\":\"{:?}\",\"fields\":{fields}}}", patch.kind);
+                let mut fields = String::new();
+                for (field, value) in patch.fields.iter() {
+                    fields.push_str(if fields.is_empty() { "" } else { "," });
+                    push_json_string(&mut fields, &self.layout.columns[usize::from(field)].name);
+                    fields.push(':');
+                    fields.push_str(value);
+                }
+                let patch = format!("{{\"kind\":\"{:?}\",\"fields\":{{{fields}}}}}", patch.kind);
                 Unwritten { table: table.clone(), key: format!("{{{members}}}"), patch }
             })
             .collect()

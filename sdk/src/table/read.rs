@@ -9,7 +9,6 @@ use crate::slot::{Answer, Loaded, Value};
 use cache_sync_core::number::KeyHash;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -32,9 +31,9 @@ pub(crate) struct Wanted<K> {
 impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V> {
     /// The hit path: no lock, no allocation, no statement.
     #[inline]
-    pub(crate) fn hit(&self, key: &K, hash: KeyHash) -> Option<Arc<Entry<K, V>>> {
-        let entry = self.memory.get(hash)?;
-        let usable = entry.generation() == self.generation.load(Ordering::Acquire) && entry.key == *key;
+    pub(crate) fn hit(&self, key: &K, hash: KeyHash) -> Option<Entry<V>> {
+        let entry = self.memory.get(hash, key)?;
+        let usable = entry.generation == self.generation.load(Ordering::Acquire);
         if !usable || !self.common.freshness.is_live() {
             return None;
         }
@@ -58,7 +57,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
                 return Ok(Found::Here((value, slot.base_version())));
             }
         } else if let Some(entry) = self.hit(key, hash) {
-            return Ok(Found::Here((entry.value.clone(), entry.version())));
+            return Ok(Found::Here((entry.value, entry.version)));
         }
         self.counters.misses.add(1);
         let (sender, receiver) = oneshot::channel();
@@ -83,8 +82,8 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
                 (value, self.doubt(confirmed))
             }
             None => {
-                let entry = self.memory.get(hash).filter(|entry| entry.key == *key)?;
-                (entry.value.clone(), self.doubt(entry.generation()))
+                let entry = self.memory.get(hash, key)?;
+                (entry.value, self.doubt(entry.generation))
             }
         };
         (doubt <= self.common.stale_while_unavailable).then(|| {

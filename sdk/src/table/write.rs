@@ -7,10 +7,12 @@ use crate::key::Key;
 use crate::lock::lock;
 use crate::receipt::Receipt;
 use crate::slot::{Pending, Slot, Value};
+use cache_sync_core::fields::Fields;
 use cache_sync_core::number::KeyHash;
-use cache_sync_core::patch::{self, Fields, Kind, Patch};
+use cache_sync_core::patch::{self, Kind, Patch};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use smallvec::smallvec;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
@@ -35,7 +37,7 @@ pub(crate) enum WriteKind {
 impl<V> Write<V> {
     /// The room it needs in the buffer, in bytes.
     pub(crate) fn size(&self) -> usize {
-        patch::size(self.fields.values().map(|value| value.get().len()))
+        patch::size(&self.fields)
     }
 }
 
@@ -68,6 +70,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
 
     fn try_accept(&self, key: &K, hash: KeyHash, write: Write<V>, reserved: usize) -> Result<Receipt, Refused<V>> {
         let mut shard = self.shard(hash);
+        let now = Instant::now();
         // Under the lock, so that nothing is accepted after `abandon` and `take_unwritten` have come by.
         self.check_usable().map_err(Refused::Error)?;
         let generation = self.generation();
@@ -75,11 +78,11 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         if slot.key != *key {
             return Err(Refused::Collision(write));
         }
-        let accepted = self.add_to(slot, write, generation, reserved);
+        let accepted = self.add_to(slot, write, (generation, now), reserved);
         let idle = slot.is_idle();
         match accepted {
             Ok((receipt, waits)) => {
-                self.reflect_write(hash, slot, generation);
+                self.reflect(hash, slot, generation, now);
                 // Under the lock too: what a flush finds pending, it finds in line.
                 if waits {
                     self.stand_in_line(hash);
@@ -108,11 +111,11 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         &self,
         slot: &mut Slot<K, V>,
         write: Write<V>,
-        generation: u64,
+        (generation, now): (u64, Instant),
         reserved: usize,
     ) -> Result<(Receipt, bool), Refused<V>> {
-        let live = self.common.freshness.is_live();
-        let current = slot.shown(generation, Instant::now()).filter(|_| live);
+        let live = self.common.freshness.is_live_at(now);
+        let current = slot.shown(generation, now).filter(|_| live);
         if let (Some(expected), Some(current)) = (&write.expected, &current) {
             let same = current.as_ref().is_some_and(|value| Arc::ptr_eq(value, expected));
             if !same {
@@ -124,7 +127,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
             WriteKind::Edit => Kind::Edit,
             WriteKind::Delete => Kind::Delete,
         };
-        let stamp = lock(&self.common.clock).stamp(slot.base_version().0, self.common.monotonic_micros());
+        let stamp = lock(&self.common.clock).stamp(slot.base_version().0, self.common.monotonic_micros_at(now));
         let patch = Patch::new(kind, stamp, write.fields);
         let shown = self.shown_with(&patch, (write.kind, &write.value), current)?;
         let (sender, receiver) = oneshot::channel();
@@ -134,7 +137,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
                 _ => Some(write.value),
             },
             determined: kind == Kind::Delete || (self.determined && kind != Kind::Edit),
-            receipts: vec![sender],
+            receipts: smallvec![sender],
             size: reserved,
             patch,
         };
@@ -184,7 +187,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
             Some(slot) => {
                 let generation = self.generation();
                 slot.invalidate(generation, self);
-                self.reflect(hash, slot, generation);
+                self.reflect(hash, slot, generation, Instant::now());
             }
             None => self.memory.drop_entry(hash),
         }
