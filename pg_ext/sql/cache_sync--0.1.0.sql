@@ -547,15 +547,12 @@ CREATE FUNCTION cache_sync.invalidate_table(tbl regclass) RETURNS void
 CREATE FUNCTION cache_sync.create_triggers(tbl regclass, table_id integer, versioned boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    event text;
     part regclass;
 BEGIN
     -- Row triggers of a partitioned table are cloned to its partitions, also to those that come later.
-    FOREACH event IN ARRAY ARRAY['insert', 'update', 'delete'] LOOP
-        EXECUTE format('CREATE TRIGGER cache_sync_%1$s AFTER %1$s ON %2$s FOR EACH ROW '
-                       'EXECUTE FUNCTION cache_sync.note_change(%3$L)', event, tbl, table_id);
-        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER cache_sync_%s', tbl, event);
-    END LOOP;
+    EXECUTE format('CREATE TRIGGER cache_sync_change AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW '
+                   'EXECUTE FUNCTION cache_sync.note_change(%L)', tbl, table_id);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER cache_sync_change', tbl);
     IF versioned THEN
         EXECUTE format('CREATE TRIGGER "~cache_sync_version" BEFORE UPDATE ON %s FOR EACH ROW '
                        'EXECUTE FUNCTION cache_sync.set_version(%L)', tbl, table_id);

@@ -13,12 +13,13 @@
 //! session    numbered batches                       shape   compiles a patch's statements
 //! apply      batches, `upsert`, `edit`, `delete`    poison  isolates patches that Postgres refuses
 //! answer     arguments and results                  sqlstate  keeps the codes that users made up
-//! differs    whether two values of any type differ
+//! differs    whether two values of any type differ   backend  state of this backend
 //! ```
 //! `sql/` holds the install script: tables, `attach`, and the declaration of every function here.
 
 mod answer;
 mod apply;
+mod backend;
 mod books;
 mod catalog;
 mod changes;

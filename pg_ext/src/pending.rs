@@ -7,6 +7,7 @@
 
 mod keys;
 
+use crate::backend::OfBackend;
 use crate::{hlc, ring};
 use cache_sync_core::number::{KeyHash, TableId, Version};
 use cache_sync_core::wire::ChangeKind;
@@ -14,18 +15,13 @@ use keys::Keys;
 use pgrx::{PgSqlErrorCode, pg_guard, pg_sys};
 use std::cell::UnsafeCell;
 
-/// What the transaction has changed so far, of this backend alone.
-struct Pending(UnsafeCell<Keys>);
-
-// SAFETY: a backend has one thread, and no function here is entered while another one runs: none of them calls
-// anything that could.
-unsafe impl Sync for Pending {}
-
-static PENDING: Pending = Pending(UnsafeCell::new(Keys::EMPTY));
+/// What the transaction has changed so far.
+static PENDING: OfBackend<UnsafeCell<Keys>> = OfBackend::new(UnsafeCell::new(Keys::EMPTY));
 
 fn with<T>(use_them: impl FnOnce(&mut Keys) -> T) -> T {
-    // SAFETY: see the `Sync` of Pending; the reference does not outlive the closure.
-    unsafe { use_them(&mut *PENDING.0.get()) }
+    // SAFETY: no function here is entered while another one runs, since none of them calls anything that could; the
+    // reference does not outlive the closure.
+    unsafe { use_them(&mut *PENDING.get()) }
 }
 
 /// Whether the whole table counts as changed already, so that its keys need not be looked at.

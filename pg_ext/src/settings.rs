@@ -10,7 +10,7 @@ pub(crate) const LISTENERS_MAX: i32 = 4096;
 
 static RING_SIZE: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 static MAX_LISTENERS: GucSetting<i32> = GucSetting::<i32>::new(256);
-static WAKE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(1);
+static WAKE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(2);
 static HEARTBEAT_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 static SEND_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 #[cfg(feature = "test_faults")]
@@ -101,7 +101,7 @@ fn define_times() {
         c"cache_sync.wake_interval",
         c"Least time between two messages of one feed.",
         c"A feed that was idle sends at once; under load it gathers changes for this long, plus 0.2 ms for each open \
-          feed, so that writers need not wake anybody. Default 1 ms, from 0 to 1000 ms.",
+          feed, so that writers need not wake anybody. Default 2 ms, from 0 to 1000 ms.",
         &WAKE_INTERVAL,
         0,
         1_000,

@@ -6,6 +6,7 @@
 
 mod read;
 
+use crate::backend::OfBackend;
 use crate::catalog::{self, Locked, Secret};
 use crate::key::KeyColumn;
 use cache_sync_core::key::{HashKey, KeyHasher};
@@ -104,19 +105,15 @@ struct Known {
     is_registered: Cell<bool>,
 }
 
-thread_local! {
-    static KNOWN: Known = const {
-        Known {
-            generation: Cell::new(1),
-            watched: Watched([const { Cell::new(0) }; 16]),
-            read_at: Cell::new(0),
-            last: RefCell::new(None),
-            tables: RefCell::new(BTreeMap::new()),
-            secret: Cell::new(None),
-            is_registered: Cell::new(false),
-        }
-    };
-}
+static KNOWN: OfBackend<Known> = OfBackend::new(Known {
+    generation: Cell::new(1),
+    watched: Watched([const { Cell::new(0) }; 16]),
+    read_at: Cell::new(0),
+    last: RefCell::new(None),
+    tables: RefCell::new(BTreeMap::new()),
+    secret: Cell::new(None),
+    is_registered: Cell::new(false),
+});
 
 /// What is known of a relation that carries the triggers of table `id`.
 ///
@@ -124,18 +121,16 @@ thread_local! {
 /// The relation must be open.
 #[inline]
 pub(crate) unsafe fn of(relation: pg_sys::Relation, id: TableId) -> Rc<Table> {
-    KNOWN.with(|known| {
-        // SAFETY: the caller vouches for the relation.
-        let relid = unsafe { (*relation).rd_id };
-        if known.generation.get() == known.read_at.get()
-            && let Some(last) = &*known.last.borrow()
-            && last.relid == relid
-            && last.id == id
-        {
-            return Rc::clone(last);
-        }
-        known.find(relation, relid, id)
-    })
+    // SAFETY: the caller vouches for the relation.
+    let relid = unsafe { (*relation).rd_id };
+    if KNOWN.generation.get() == KNOWN.read_at.get()
+        && let Some(last) = &*KNOWN.last.borrow()
+        && last.relid == relid
+        && last.id == id
+    {
+        return Rc::clone(last);
+    }
+    KNOWN.find(relation, relid, id)
 }
 
 /// The table's number, from the argument of its triggers; `None` if somebody made a trigger without it.
@@ -155,7 +150,7 @@ pub(crate) unsafe fn id_of(trigger: *const pg_sys::Trigger) -> Option<TableId> {
 
 /// The database's secret, as of now.
 pub(crate) fn secret(locked: Locked) -> Option<Secret> {
-    KNOWN.with(|known| known.secret(locked))
+    KNOWN.secret(locked)
 }
 
 impl Known {
@@ -211,9 +206,7 @@ impl Known {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relid: pg_sys::Oid) {
-    KNOWN.with(|known| {
-        if relid == pg_sys::InvalidOid || known.watched.has(relid) {
-            known.generation.set(known.generation.get() + 1);
-        }
-    });
+    if relid == pg_sys::InvalidOid || KNOWN.watched.has(relid) {
+        KNOWN.generation.set(KNOWN.generation.get() + 1);
+    }
 }

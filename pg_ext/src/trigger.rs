@@ -114,11 +114,15 @@ impl<'a> Row<'a> {
     /// The slot must hold a row of the table, and outlive this.
     #[inline]
     unsafe fn new(slot: *mut pg_sys::TupleTableSlot, table: &'a Table) -> Row<'a> {
+        unsafe extern "C-unwind" {
+            // Without pgrx's guard, which costs more than the call: it fails for no column that the slot has.
+            fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, attnum: i32);
+        }
         // SAFETY: the caller vouches for the slot; the columns asked for are there, because the table was read anew if
         // it has changed since.
         unsafe {
             if (*slot).tts_nvalid < table.last_noted_attnum {
-                pg_sys::slot_getsomeattrs_int(slot, i32::from(table.last_noted_attnum));
+                slot_getsomeattrs_int(slot, i32::from(table.last_noted_attnum));
             }
             Row { values: (*slot).tts_values, nulls: (*slot).tts_isnull, table }
         }

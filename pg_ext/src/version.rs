@@ -3,6 +3,7 @@
 //! It runs BEFORE UPDATE, after every trigger of the user's, under the row's lock, and so sees what is going to be
 //! stored and what it replaces.
 
+use crate::backend::OfBackend;
 use crate::clock;
 use crate::failure::{Failure, sql_functions};
 use crate::hlc;
@@ -19,9 +20,7 @@ struct Seen {
     tied: bool,
 }
 
-thread_local! {
-    static SEEN: Cell<Seen> = const { Cell::new(Seen { replaced: 0, tied: false }) };
-}
+static SEEN: OfBackend<Cell<Seen>> = OfBackend::new(Cell::new(Seen { replaced: 0, tied: false }));
 
 sql_functions! {
     /// `set_version() -> trigger`

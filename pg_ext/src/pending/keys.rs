@@ -11,6 +11,8 @@ pub(super) const KEYS_MAX: usize = 4_096;
 const FLUSHED_MAX: usize = 1_024;
 /// At most half of the places are taken, so that few steps find a key.
 const PLACES: usize = 2 * KEYS_MAX;
+/// So few entries are found by looking at all of them: most transactions never touch the places.
+const SCANNED_MAX: usize = 8;
 
 /// The changes of a transaction.
 pub(super) struct Keys {
@@ -21,7 +23,7 @@ pub(super) struct Keys {
     /// More tables changed as a whole than can be listed.
     everything: bool,
     entries: [Entry; KEYS_MAX],
-    /// By hash, the entry's number plus 1; 0 where there is none.
+    /// By hash, the entry's number plus 1; 0 where there is none, and everywhere while there are few entries.
     places: [u16; PLACES],
     /// Where in `places` each entry's number is, so that little is to be cleared after a small transaction.
     place_of: [u16; KEYS_MAX],
@@ -132,6 +134,9 @@ impl Keys {
 
     fn unlink(&mut self) {
         let count = usize::from(self.count);
+        if count <= SCANNED_MAX {
+            return;
+        }
         if count > KEYS_MAX / 8 {
             self.places.fill(0);
         } else {
@@ -144,24 +149,50 @@ impl Keys {
         let database = unsafe { pg_sys::MyDatabaseId };
         let index = usize::from(self.count);
         self.entries[index] = Entry { database, table, key, version, kind };
-        self.place_of[index] = place as u16;
         self.count += 1;
-        self.places[place] = self.count;
+        if index > SCANNED_MAX {
+            self.link(index, place);
+        } else if index == SCANNED_MAX {
+            (0..=index).for_each(|index| self.link(index, self.free_place(&self.entries[index])));
+        }
+    }
+
+    fn link(&mut self, index: usize, place: usize) {
+        self.place_of[index] = place as u16;
+        self.places[place] = index as u16 + 1;
+    }
+
+    fn free_place(&self, entry: &Entry) -> usize {
+        let mut place = first_place(entry.table, entry.key);
+        while self.places[place] != 0 {
+            place = (place + 1) % PLACES;
+        }
+        place
     }
 
     /// The number of the entry, or the place where it would go.
     #[inline]
     fn find(&self, table: TableId, key: KeyHash, is_flush: bool) -> Result<usize, usize> {
-        // Keys come hashed; a table's number spreads its own flush and those of its neighbours.
-        let mixed = key.0 ^ (u64::from(table.0.unsigned_abs()) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut place = (mixed >> 32) as usize % PLACES;
+        let is_it = |entry: &Entry| {
+            entry.key == key && entry.table == table && (entry.kind == ChangeKind::FlushTable) == is_flush
+        };
+        let count = usize::from(self.count);
+        if count <= SCANNED_MAX {
+            return self.entries[..count].iter().position(is_it).ok_or(0);
+        }
+        let mut place = first_place(table, key);
         loop {
             let Some(index) = usize::from(self.places[place]).checked_sub(1) else { return Err(place) };
-            let entry = &self.entries[index];
-            if entry.key == key && entry.table == table && (entry.kind == ChangeKind::FlushTable) == is_flush {
+            if is_it(&self.entries[index]) {
                 return Ok(index);
             }
             place = (place + 1) % PLACES;
         }
     }
+}
+
+/// Keys come hashed; a table's number spreads its own flush and those of its neighbours.
+fn first_place(table: TableId, key: KeyHash) -> usize {
+    let mixed = key.0 ^ (u64::from(table.0.unsigned_abs()) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as usize % PLACES
 }

@@ -1,0 +1,25 @@
+//! State of this backend.
+
+use std::ops::Deref;
+
+/// A static of this backend. Thread-local variables of a library cost a call each time they are used; a backend has
+/// one thread, so what only it uses needs none.
+pub(crate) struct OfBackend<T>(T);
+
+impl<T> OfBackend<T> {
+    /// The state at the backend's start.
+    pub(crate) const fn new(state: T) -> OfBackend<T> {
+        OfBackend(state)
+    }
+}
+
+// SAFETY: Postgres runs a backend in one thread, and this library starts none.
+unsafe impl<T> Sync for OfBackend<T> {}
+
+impl<T> Deref for OfBackend<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
