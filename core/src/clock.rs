@@ -8,6 +8,7 @@
 //! unmarked clock in an UPDATE is what a program read earlier and wrote back with the whole row, and is ignored.
 
 use crate::number::{FieldId, Stamp, Version};
+use smallvec::SmallVec;
 use std::cmp::Ordering;
 
 const FORMAT: u8 = 1;
@@ -56,9 +57,14 @@ impl Clock {
         Ok(Clock { base: Stamp(be_i64(&bytes[1..9])), exceptions, marked: bytes[0] & MARK != 0 })
     }
 
+    /// The stamp that all fields have, if that is one.
+    pub fn uniform(&self) -> Option<Stamp> {
+        self.exceptions.is_empty().then_some(self.base)
+    }
+
     /// The stored form.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER_LEN + EXCEPTION_LEN * self.exceptions.len());
+    pub fn encode(&self) -> SmallVec<[u8; 32]> {
+        let mut bytes = SmallVec::with_capacity(HEADER_LEN + EXCEPTION_LEN * self.exceptions.len());
         bytes.push(if self.marked { FORMAT | MARK } else { FORMAT });
         bytes.extend_from_slice(&self.base.0.to_be_bytes());
         for (field, stamp) in &self.exceptions {
@@ -108,6 +114,14 @@ impl Clock {
     }
 }
 
+/// The stamp that all fields of a stored clock have, if that is one, without building a [`Clock`].
+pub fn uniform(stored: Option<&[u8]>, version: Version) -> Option<Stamp> {
+    match stored {
+        None => Some(Stamp(version.0)),
+        Some(bytes) => (bytes.len() == HEADER_LEN).then(|| Stamp(be_i64(&bytes[1..]))),
+    }
+}
+
 /// How a write stamped `incoming` stands to the field's stored stamp, without building a [`Clock`]: `Greater` wins,
 /// `Equal` is decided by the larger value, `Less` loses. Bytes that are no clock count as null.
 pub fn compare(incoming: Stamp, stored: Option<&[u8]>, version: Version, field: FieldId) -> Ordering {
@@ -152,6 +166,10 @@ mod tests {
         clock.set(FieldId(9), Stamp(5));
         clock.set(FieldId(2), Stamp(5));
         assert_eq!(clock.encode().len(), HEADER_LEN);
+        assert_eq!(clock.uniform(), Some(Stamp(5)));
+        assert_eq!(uniform(Some(&clock.encode()), Version(0)), Some(Stamp(5)));
+        assert_eq!(uniform(Some(&bytes), Version(0)), None);
+        assert_eq!(uniform(None, Version(7)), Some(Stamp(7)));
     }
 
     #[test]

@@ -54,7 +54,8 @@ CREATE TABLE cache_sync.dead_letter (
     sqlstate     text NOT NULL,
     message      text NOT NULL,
     op           text NOT NULL,
-    patch        jsonb NOT NULL
+    -- As it came: what Postgres refuses may be such that jsonb refuses it, too.
+    patch        json NOT NULL
 );
 
 INSERT INTO cache_sync.secret (hash_key_id, hash_key)
@@ -731,6 +732,9 @@ CREATE FUNCTION cache_sync.compare(stamp bigint, clock bytea, version bigint, fi
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'clock_compare';
 CREATE FUNCTION cache_sync.wins(stamps bigint[], clock bytea, version bigint, fields smallint[]) RETURNS integer
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'clock_wins';
+-- Whether every field won in the contest that wins() decided last; for the SET list of the row whose condition it was.
+CREATE FUNCTION cache_sync.all_win() RETURNS boolean
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'clock_all_win';
 CREATE FUNCTION cache_sync.loses(stamps bigint[], clock bytea, version bigint, fields smallint[]) RETURNS boolean
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'clock_loses';
 CREATE FUNCTION cache_sync.clock_after(
@@ -766,7 +770,7 @@ CREATE FUNCTION cache_sync.load_state(session uuid, table_id integer) RETURNS bi
 
 -- Applies the next batch of a session; see docs/design.md.
 CREATE FUNCTION cache_sync.apply(
-    tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows jsonb[],
+    tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows json[],
     OUT epoch bigint, OUT last_seq bigint, OUT outcomes bytea)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apply';
 
@@ -843,13 +847,13 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.feed_head(), cache_sync.key_hash(regclass, jsonb), cache_sync.changes(bigint, bigint, integer),
     cache_sync.listeners_now(), cache_sync.feed_stats_now(), cache_sync.status(), cache_sync.describe(regclass),
     cache_sync.open_session(regclass, uuid), cache_sync.load_state(uuid, integer),
-    cache_sync.apply(regclass, uuid, bigint, bigint, jsonb, jsonb[]),
+    cache_sync.apply(regclass, uuid, bigint, bigint, jsonb, json[]),
     cache_sync.upsert(regclass, jsonb), cache_sync.edit(regclass, jsonb, jsonb), cache_sync.delete(regclass, jsonb),
     cache_sync.compare(bigint, bytea, bigint, smallint), cache_sync.wins(bigint[], bytea, bigint, smallint[]),
     cache_sync.loses(bigint[], bytea, bigint, smallint[]),
     cache_sync.clock_after(bigint[], bytea, bigint, smallint[], smallint[]),
     cache_sync.clock_new(bigint[], smallint[], smallint[]), cache_sync.replaced_version(),
-    cache_sync.replaced_tie(), cache_sync.differs(anyelement, anyelement), cache_sync.is_larger(anyelement, anyelement)
+    cache_sync.replaced_tie(), cache_sync.all_win(), cache_sync.differs(anyelement, anyelement), cache_sync.is_larger(anyelement, anyelement)
     TO cache_sync_user;
 GRANT EXECUTE ON PROCEDURE cache_sync.stream(integer[], bigint, bigint) TO cache_sync_user;
 

@@ -2,16 +2,17 @@
 //!
 //! ```text
 //! batch    patches by shape            rows     what a patch says beside its columns
-//! rounds   applies them                jsonb    reads the stored form
+//! rounds   applies them                json     finds its way in a text
 //! single   `upsert`, `edit`, `delete`
 //! ```
 
 mod batch;
-mod jsonb;
+mod json;
 mod rounds;
 mod rows;
 mod single;
 
+use crate::clock::LastContest;
 use crate::failure::{Failure, argument, sql_functions};
 use crate::poison::{Refusal, attempt, make_constraints_immediate};
 use crate::session::{Session, Turn};
@@ -35,10 +36,11 @@ struct Batch {
 }
 
 sql_functions! {
-    /// `apply(tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows jsonb[], OUT epoch bigint,
+    /// `apply(tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows json[], OUT epoch bigint,
     /// OUT last_seq bigint, OUT outcomes bytea)`
     fn apply / pg_finfo_apply(fcinfo) {
         sqlstate::preserving(|| {
+            let _contest = LastContest::keep();
             // SAFETY: the install script declares these arguments and results.
             unsafe {
                 let table = argument::<pg_sys::Oid>(fcinfo, 0).ok_or_else(|| answer::null("tbl"))?;
@@ -117,7 +119,7 @@ impl Batch {
             })?;
         }
         let mut answers = Vec::new();
-        for half in batch::halves(parts)? {
+        for half in batch::halves(parts) {
             answers.extend(self.isolate(target, &half, hlc, false)?);
         }
         Ok(answers)
@@ -147,7 +149,7 @@ impl Batch {
 /// The elements of `rows`.
 ///
 /// # Safety
-/// `rows` must be an array of jsonb, neither compressed nor stored elsewhere.
+/// `rows` must be an array of json, neither compressed nor stored elsewhere.
 unsafe fn elements(rows: pg_sys::Datum) -> Result<Vec<pg_sys::Datum>, Failure> {
     let array = rows.cast_mut_ptr::<pg_sys::ArrayType>();
     // SAFETY: the caller vouches for the array: its dimensions and lower bounds follow its header, and it is taken
@@ -160,7 +162,7 @@ unsafe fn elements(rows: pg_sys::Datum) -> Result<Vec<pg_sys::Datum>, Failure> {
         }
         let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
         let align = pg_sys::TYPALIGN_INT as std::ffi::c_char;
-        pg_sys::deconstruct_array(array, pg_sys::JSONBOID, -1, false, align, &mut values, &mut nulls, &mut count);
+        pg_sys::deconstruct_array(array, pg_sys::JSONOID, -1, false, align, &mut values, &mut nulls, &mut count);
         if (0..count as usize).any(|place| *nulls.add(place)) {
             return Err(answer::null("an element of rows"));
         }

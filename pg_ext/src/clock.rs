@@ -3,11 +3,13 @@
 //! A stored stamp that is not plausible (somebody inserted a version of 2^63-1) loses to every write, so that it
 //! cannot keep a field from being written for ever.
 
+use crate::backend::OfBackend;
 use crate::failure::sql_functions;
 use crate::hlc;
 use cache_sync_core::clock::{self, Clock};
 use cache_sync_core::number::{FieldId, Stamp, Version};
 use pgrx::{pg_sys, varlena};
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 /// How a write stamped `incoming` stands to the field's stored stamp.
@@ -30,7 +32,11 @@ pub(crate) fn read(stored: Option<&[u8]>, version: Version) -> Clock {
 
 /// The field's stamp, or 0 for one that is not plausible.
 pub(crate) fn stamp(clock: &Clock, field: FieldId) -> Stamp {
-    let stamp = clock.stamp(field);
+    believed(clock.stamp(field))
+}
+
+/// The stamp, or 0 if it is not plausible.
+pub(crate) fn believed(stamp: Stamp) -> Stamp {
     if hlc::plausible(stamp.0) { stamp } else { Stamp(0) }
 }
 
@@ -92,19 +98,33 @@ impl<'a> Contest<'a> {
             .map(|(place, field)| compare(self.stamps.of(place), self.stored, self.version, *field))
     }
 
+    /// How all fields stand, where that can be said at once.
+    fn uniform(&self) -> Option<Ordering> {
+        let [stamp] = self.stamps.0 else { return None };
+        let stored = clock::uniform(self.stored, self.version)?;
+        self.fields.first()?;
+        Some(stamp.cmp(&believed(stored).0))
+    }
+
+    /// How the field stands that stands best; notes whether they all win.
     fn best(&self) -> Ordering {
-        let mut best = Ordering::Less;
-        for ordering in self.orderings() {
-            if ordering.is_gt() {
-                return ordering;
-            }
-            best = best.max(ordering);
-        }
+        let (best, all_win) = match self.uniform() {
+            Some(ordering) => (ordering, ordering.is_gt()),
+            None => self.orderings().fold((Ordering::Less, !self.fields.is_empty()), |(best, all_win), ordering| {
+                (best.max(ordering), all_win && ordering.is_gt())
+            }),
+        };
+        ALL_WIN.set(all_win);
         best
     }
 
     /// The row's clock after the patch, for `stamped`, all stamped fields of the table.
     fn merged(&self, stamped: &[i16]) -> Clock {
+        if self.uniform() == Some(Ordering::Greater)
+            && self.fields.iter().map(|field| field.0).eq(stamped.iter().copied())
+        {
+            return Clock::all(self.stamps.of(0)).marked(true);
+        }
         let old = read(self.stored, self.version);
         let mut ties = Vec::new();
         let stamps: Vec<_> = stamped
@@ -123,6 +143,26 @@ impl<'a> Contest<'a> {
         let mut clock = compact(&stamps).marked(true);
         ties.into_iter().for_each(|tie| clock.set(tie, Stamp(i64::MIN)));
         clock
+    }
+}
+
+/// Whether all fields won in the contest that was decided last. A compiled UPDATE asks for the fields' values right after
+/// its condition, which decides the contest, has let the row through.
+static ALL_WIN: OfBackend<Cell<bool>> = OfBackend::new(Cell::new(false));
+
+/// Keeps the last contest through what a user's code may do in the middle of a statement of ours; restored when dropped.
+pub(crate) struct LastContest(bool);
+
+impl LastContest {
+    /// Keeps it.
+    pub(crate) fn keep() -> LastContest {
+        LastContest(ALL_WIN.get())
+    }
+}
+
+impl Drop for LastContest {
+    fn drop(&mut self) {
+        ALL_WIN.set(self.0);
     }
 }
 
@@ -153,10 +193,15 @@ sql_functions! {
         Ok(to_int(unsafe { Contest::of(fcinfo) }.best()))
     }
 
+    /// `all_win() -> boolean`: whether every field won in the contest that `wins` decided last.
+    fn clock_all_win / pg_finfo_clock_all_win(_fcinfo) { Ok(pg_sys::Datum::from(ALL_WIN.get())) }
+
     /// `loses(stamps, clock, version, fields) -> boolean`: whether some field loses.
     fn clock_loses / pg_finfo_clock_loses(fcinfo) {
         // SAFETY: the install script declares these arguments.
-        Ok(pg_sys::Datum::from(unsafe { Contest::of(fcinfo) }.orderings().any(Ordering::is_lt)))
+        let contest = unsafe { Contest::of(fcinfo) };
+        let loses = contest.uniform().map_or_else(|| contest.orderings().any(Ordering::is_lt), Ordering::is_lt);
+        Ok(pg_sys::Datum::from(loses))
     }
 
     /// `clock_after(stamps, clock, version, fields, stamped smallint[]) -> bytea`: the marked clock of a row after a
@@ -238,7 +283,9 @@ unsafe fn elements<'a, T>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> &'a
         if argument.isnull {
             return &[];
         }
-        let array = pg_sys::pg_detoast_datum(argument.value.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+        let value = argument.value.cast_mut_ptr::<pg_sys::varlena>();
+        let array = if varlena::varatt_is_4b_u(value) { value } else { pg_sys::pg_detoast_datum(value) };
+        let array = array.cast::<pg_sys::ArrayType>();
         if (*array).ndim != 1 || (*array).dataoffset != 0 {
             return &[];
         }

@@ -5,6 +5,7 @@
 //! hlc        the clock that hands out versions      ring    changes in shared memory, and who waits for them
 //! catalog    reads the extension's own tables       key     hashes the key of a row
 //! table      what a backend knows of an attached table, read once and kept until it changes
+//! slot       a row in the executor's hands
 //! trigger    row and TRUNCATE triggers              pending the keys of this transaction, and the commit callback
 //! epoch      the feed's identity                    subscription  the tables that one feed tells of
 //! stream     `CALL stream`                          changes `changes()` and the other functions around the feed
@@ -37,6 +38,7 @@ mod rows;
 mod session;
 mod settings;
 mod shape;
+mod slot;
 mod sqlstate;
 mod stream;
 mod subscription;

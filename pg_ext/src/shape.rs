@@ -180,9 +180,9 @@ pub(crate) struct Target {
     is_stale: Cell<bool>,
 }
 
-const PATCHES: &[pg_sys::Oid] = &[pg_sys::JSONBOID, pg_sys::INT8OID];
-const PARTS: &[pg_sys::Oid] = &[pg_sys::JSONBARRAYOID];
-const PART: &[pg_sys::Oid] = &[pg_sys::JSONBOID];
+const PATCHES: &[pg_sys::Oid] = &[pg_sys::JSONOID, pg_sys::INT8OID];
+const PARTS: &[pg_sys::Oid] = &[pg_sys::JSONARRAYOID];
+const PART: &[pg_sys::Oid] = &[pg_sys::JSONOID];
 
 impl Target {
     fn new(layout: Layout) -> Target {

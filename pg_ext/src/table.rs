@@ -11,21 +11,21 @@ use crate::catalog::{self, Locked, Secret};
 use crate::key::KeyColumn;
 use cache_sync_core::key::{HashKey, KeyHasher};
 use cache_sync_core::number::{FieldId, KeyHash, TableId};
-use cache_sync_core::rule::Rule;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// A field, in the relation at hand: a partition numbers its columns on its own.
+/// A field that has stamps, in the relation at hand: a partition numbers its columns on its own.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Field {
+pub(crate) struct Stamped {
     /// Its number, the same in all partitions.
     pub(crate) id: FieldId,
     /// Its column here.
     pub(crate) attnum: i16,
-    /// How it merges.
-    pub(crate) rule: Rule,
+    /// How values of its type are stored.
+    pub(crate) is_by_value: bool,
+    pub(crate) length: i16,
 }
 
 /// An attached table, or a partition of one.
@@ -44,8 +44,8 @@ pub(crate) struct Table {
     pub(crate) clock_attnum: i16,
     /// Whether it was attached with versions.
     pub(crate) versioned: bool,
-    /// The fields that this relation has.
-    pub(crate) fields: Vec<Field>,
+    /// The fields of this relation that have stamps and can be written.
+    pub(crate) stamped: Vec<Stamped>,
     /// The last column that a key or version is in.
     pub(crate) last_noted_attnum: i16,
     hash_key: HashKey,

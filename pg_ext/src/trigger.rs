@@ -6,6 +6,7 @@
 
 use crate::failure::{Failure, sql_functions};
 use crate::pending;
+use crate::slot::Columns;
 use crate::table::{self, Table};
 use cache_sync_core::number::{KeyHash, TableId};
 use cache_sync_core::wire::ChangeKind;
@@ -102,10 +103,9 @@ unsafe fn note(data: *const pg_sys::TriggerData, id: TableId) {
     }
 }
 
-/// A row in a slot, taken apart as far as is needed.
+/// A row, taken apart as far as it is noted.
 struct Row<'a> {
-    values: *const pg_sys::Datum,
-    nulls: *const bool,
+    columns: Columns,
     table: &'a Table,
 }
 
@@ -114,46 +114,28 @@ impl<'a> Row<'a> {
     /// The slot must hold a row of the table, and outlive this.
     #[inline]
     unsafe fn new(slot: *mut pg_sys::TupleTableSlot, table: &'a Table) -> Row<'a> {
-        unsafe extern "C-unwind" {
-            // Without pgrx's guard, which costs more than the call: it fails for no column that the slot has.
-            fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, attnum: i32);
-        }
         // SAFETY: the caller vouches for the slot; the columns asked for are there, because the table was read anew if
         // it has changed since.
-        unsafe {
-            if (*slot).tts_nvalid < table.last_noted_attnum {
-                slot_getsomeattrs_int(slot, i32::from(table.last_noted_attnum));
-            }
-            Row { values: (*slot).tts_values, nulls: (*slot).tts_isnull, table }
-        }
-    }
-
-    #[inline]
-    fn value(&self, attnum: i16) -> pg_sys::Datum {
-        // SAFETY: `new` had the slot taken apart up to the last column that is asked for.
-        unsafe { *self.values.add(attnum as usize - 1) }
+        Row { columns: unsafe { Columns::of(slot, table.last_noted_attnum) }, table }
     }
 
     #[inline]
     fn key(&self) -> KeyHash {
         // SAFETY: columns of a primary key hold values of their type and no nulls.
-        unsafe { self.table.hash(|_, column| self.value(column.attnum)) }
+        unsafe { self.table.hash(|_, column| self.columns.value(column.attnum)) }
     }
 
     /// Whether the keys are the same as far as that can be seen without hashing them.
     #[inline]
     fn has_same_key(&self, other: &Row<'_>) -> bool {
-        let is_same = |attnum: i16| self.value(attnum) == other.value(attnum);
+        // SAFETY: as above.
+        let is_same = |attnum: i16| unsafe { self.columns.value(attnum) == other.columns.value(attnum) };
         self.table.key.iter().all(|column| column.kind.is_by_value() && is_same(column.attnum))
     }
 
     #[inline]
     fn version(&self) -> Option<i64> {
-        let attnum = self.table.version_attnum;
-        // SAFETY: as in `value`.
-        if attnum == 0 || unsafe { *self.nulls.add(attnum as usize - 1) } {
-            return None;
-        }
-        Some(self.value(attnum).value() as i64)
+        // SAFETY: the version is one of the columns that are noted, if there is one.
+        unsafe { self.columns.get(self.table.version_attnum) }.map(|version| version.value() as i64)
     }
 }

@@ -7,9 +7,10 @@ use crate::backend::OfBackend;
 use crate::clock;
 use crate::failure::{Failure, sql_functions};
 use crate::hlc;
-use crate::table::{self, Table};
+use crate::slot::Columns;
+use crate::table::{self, Stamped, Table};
 use cache_sync_core::clock::Clock;
-use cache_sync_core::number::{FieldId, Stamp, Version};
+use cache_sync_core::number::{Stamp, Version};
 use pgrx::pg_sys;
 use std::cell::Cell;
 
@@ -63,168 +64,99 @@ unsafe fn trigger_data(fcinfo: pg_sys::FunctionCallInfo) -> Result<*const pg_sys
     }
 }
 
-/// One of the trigger's two rows, taken apart.
-struct Row {
-    values: Vec<pg_sys::Datum>,
-    nulls: Vec<bool>,
-}
-
-impl Row {
-    /// # Safety
-    /// The tuple must be of this descriptor, and outlive the row.
-    unsafe fn of(tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> Row {
-        // SAFETY: the caller vouches for both; the arrays have as many elements as the descriptor has columns.
-        unsafe {
-            let columns = (*descriptor).natts as usize;
-            let mut row = Row { values: vec![pg_sys::Datum::from(0); columns], nulls: vec![true; columns] };
-            pg_sys::heap_deform_tuple(tuple, descriptor, row.values.as_mut_ptr(), row.nulls.as_mut_ptr());
-            row
-        }
-    }
-
-    fn datum(&self, attnum: i16) -> Option<pg_sys::Datum> {
-        let place = usize::try_from(attnum).ok()?.checked_sub(1)?;
-        (!*self.nulls.get(place)?).then(|| self.values[place])
-    }
-
-    fn version(&self, table: &Table) -> Version {
-        Version(self.datum(table.version_attnum).map_or(0, |datum| datum.value() as i64))
-    }
-
-    /// # Safety
-    /// The row's tuple must be alive.
-    unsafe fn clock(&self, table: &Table) -> Option<&[u8]> {
-        // SAFETY: the table's clock is a bytea.
-        self.datum(table.clock_attnum).map(|datum| unsafe { clock::plain_bytes(datum) })
-    }
-}
-
 /// # Safety
 /// `data` must be that of a BEFORE UPDATE row trigger of the table.
 unsafe fn on_update(data: &pg_sys::TriggerData, table: &Table) -> pg_sys::HeapTuple {
-    // SAFETY: the caller vouches for the trigger's data: two rows of the relation's descriptor, which live as long as
-    // the trigger runs.
+    if !table.versioned || table.version_attnum == 0 {
+        return data.tg_newtuple;
+    }
+    // SAFETY: the caller vouches for the trigger's data: both slots hold rows of the relation's descriptor, which live
+    // as long as the trigger runs. The new row's slot gets the tuple that is returned.
     unsafe {
         let descriptor = (*data.tg_relation).rd_att;
-        if !table.versioned || table.version_attnum == 0 {
-            return data.tg_newtuple;
-        }
-        let (old, new) = (Row::of(data.tg_trigtuple, descriptor), Row::of(data.tg_newtuple, descriptor));
-        let replaced = old.version(table);
+        let last = (*descriptor).natts as i16;
+        let rows = Rows { old: Columns::of(data.tg_trigslot, last), new: Columns::of(data.tg_newslot, last), table };
+        let replaced = rows.replaced();
         hlc::observe(replaced.0);
         let version = Version(hlc::next());
         let mut tied = false;
-        let mut attnums = vec![i32::from(table.version_attnum)];
-        let mut values = vec![pg_sys::Datum::from(version.0)];
-        let mut nulls = vec![false];
-        let stamped = stamped(table, descriptor);
-        if !stamped.is_empty() && table.clock_attnum != 0 {
-            let rows = Rows { old: &old, new: &new, descriptor };
-            let stored = rows.clock(table, &stamped, version, &mut tied).map(|clock| to_bytea(&clock));
-            attnums.push(i32::from(table.clock_attnum));
-            nulls.push(stored.is_none());
-            values.push(stored.unwrap_or(pg_sys::Datum::from(0)));
+        if !table.stamped.is_empty() && table.clock_attnum != 0 {
+            let stored = rows.clock(version, &mut tied).map(|clock| to_bytea(&clock));
+            rows.new.set(table.clock_attnum, stored);
         }
+        rows.new.set(table.version_attnum, Some(version.0.into()));
         SEEN.set(Seen { replaced: replaced.0, tied });
-        pg_sys::heap_modify_tuple_by_cols(
-            data.tg_newtuple,
-            descriptor,
-            attnums.len() as i32,
-            attnums.as_ptr().cast_mut(),
-            values.as_ptr().cast_mut(),
-            nulls.as_ptr().cast_mut(),
-        )
+        let tuple = rows.new.form(descriptor);
+        (*tuple).t_self = (*data.tg_newtuple).t_self;
+        (*tuple).t_tableOid = (*data.tg_newtuple).t_tableOid;
+        (*(*tuple).t_data).t_ctid = (*(*data.tg_newtuple).t_data).t_ctid;
+        tuple
     }
 }
 
-/// The fields that have stamps, with their columns.
-///
-/// # Safety
-/// `descriptor` must be that of the open relation that `table` was read from.
-unsafe fn stamped(table: &Table, descriptor: pg_sys::TupleDesc) -> Vec<(FieldId, i16)> {
-    table
-        .fields
-        .iter()
-        // SAFETY: the caller vouches for the descriptor. A generated column is computed after all triggers.
-        .filter(|field| field.rule.is_stamped() && unsafe { (*column(descriptor, field.attnum)).attgenerated } == 0)
-        .map(|field| (field.id, field.attnum))
-        .collect()
-}
-
-/// # Safety
-/// `attnum` must be that of a column of the descriptor.
-unsafe fn column(descriptor: pg_sys::TupleDesc, attnum: i16) -> *const pg_sys::FormData_pg_attribute {
-    // SAFETY: the caller vouches for the number.
-    unsafe {
-        let place = attnum as usize - 1;
-        #[cfg(not(feature = "pg18"))]
-        return (*descriptor).attrs.as_ptr().add(place);
-        // Since 18 the full attributes follow the compact ones.
-        #[cfg(feature = "pg18")]
-        return (*descriptor)
-            .compact_attrs
-            .as_ptr()
-            .add((*descriptor).natts as usize)
-            .cast::<pg_sys::FormData_pg_attribute>()
-            .add(place);
-    }
-}
-
-/// The row before and after.
+/// The row before and after, with all their columns.
 struct Rows<'a> {
-    old: &'a Row,
-    new: &'a Row,
-    descriptor: pg_sys::TupleDesc,
+    old: Columns,
+    new: Columns,
+    table: &'a Table,
 }
 
 impl Rows<'_> {
+    /// The version of the row before.
+    ///
+    /// # Safety
+    /// The slots must hold the rows.
+    unsafe fn replaced(&self) -> Version {
+        // SAFETY: the caller vouches for the slots.
+        Version(unsafe { self.old.get(self.table.version_attnum) }.map_or(0, |version| version.value() as i64))
+    }
+
     /// The clock to store; `None` when every field has the version as its stamp.
     ///
     /// # Safety
-    /// The tuples of both rows must be alive.
-    unsafe fn clock(
-        &self,
-        table: &Table,
-        stamped: &[(FieldId, i16)],
-        version: Version,
-        tied: &mut bool,
-    ) -> Option<Clock> {
-        // SAFETY: the caller vouches for the tuples.
-        let (old, new) = unsafe { (self.old.clock(table), self.new.clock(table)) };
-        let old = clock::read(old, self.old.version(table));
-        let patched = new.and_then(|bytes| Clock::decode(Some(bytes), Version::NONE).ok()).filter(Clock::is_marked);
-        let stamps: Vec<_> = stamped
-            .iter()
-            .map(|(field, attnum)| {
-                let before = clock::stamp(&old, *field);
-                if let Some(patched) = &patched {
-                    let after = patched.stamp(*field);
-                    let is_tie = patched.stamp(clock::tie_of(*field)) == Stamp(i64::MIN);
-                    *tied |= is_tie;
-                    if is_tie || after > before {
-                        return (*field, after);
-                    }
+    /// The slots must hold the rows.
+    unsafe fn clock(&self, version: Version, tied: &mut bool) -> Option<Clock> {
+        // SAFETY: the caller vouches for the slots; the table's clock is a bytea.
+        let stored = |row: Columns| unsafe { row.get(self.table.clock_attnum).map(|clock| clock::plain_bytes(clock)) };
+        // SAFETY: as above.
+        let old = clock::read(stored(self.old), unsafe { self.replaced() });
+        let patched = stored(self.new).and_then(|clock| Clock::decode(Some(clock), Version::NONE).ok());
+        let patched = patched.filter(Clock::is_marked);
+        if let (Some(before), Some(after)) = (old.uniform(), patched.as_ref().and_then(Clock::uniform))
+            && after > clock::believed(before)
+        {
+            // The patch set every field.
+            return (after.0 != version.0).then(|| Clock::all(after));
+        }
+        let stamp = |field: &Stamped| {
+            let before = clock::stamp(&old, field.id);
+            if let Some(patched) = &patched {
+                let after = patched.stamp(field.id);
+                let is_tie = patched.stamp(clock::tie_of(field.id)) == Stamp(i64::MIN);
+                *tied |= is_tie;
+                if is_tie || after > before {
+                    return (field.id, after);
                 }
-                // SAFETY: a field's column is one of both rows.
-                let is_changed = unsafe { self.is_changed(*attnum) };
-                (*field, if is_changed { Stamp(version.0) } else { before })
-            })
-            .collect();
+            }
+            // SAFETY: a field's column is one of both rows.
+            let is_changed = unsafe { self.is_changed(field) };
+            (field.id, if is_changed { Stamp(version.0) } else { before })
+        };
+        let stamps: Vec<_> = self.table.stamped.iter().map(stamp).collect();
         let is_all = stamps.iter().all(|(_, stamp)| stamp.0 == version.0);
         (!is_all).then(|| clock::compact(&stamps))
     }
 
     /// # Safety
-    /// `attnum` must be that of a column of both rows, whose tuples must be alive.
-    unsafe fn is_changed(&self, attnum: i16) -> bool {
-        match (self.old.datum(attnum), self.new.datum(attnum)) {
-            (None, None) => false,
-            // SAFETY: both are values of the column's type.
-            (Some(old), Some(new)) => unsafe {
-                let column = column(self.descriptor, attnum);
-                !is_same(old, new, (*column).attbyval, (*column).attlen)
-            },
-            _ => true,
+    /// The slots must hold the rows.
+    unsafe fn is_changed(&self, field: &Stamped) -> bool {
+        // SAFETY: the caller vouches for the slots; both are values of the column's type.
+        unsafe {
+            match (self.old.get(field.attnum), self.new.get(field.attnum)) {
+                (None, None) => false,
+                (Some(old), Some(new)) => !is_same(old, new, field.is_by_value, field.length),
+                _ => true,
+            }
         }
     }
 }

@@ -67,7 +67,7 @@ impl Batches {
     /// Postgres refuses the batch as a whole.
     pub async fn send_as(&self, fence: i64, seq: i64, shapes: Value, rows: &[Value]) -> Result<Vec<Record>, Error> {
         let apply = "SELECT last_seq, outcomes FROM cache_sync.apply($1::text::regclass, $2::text::uuid, $3, $4,
-            $5::text::jsonb, $6::text[]::jsonb[])";
+            $5::text::jsonb, $6::text[]::json[])";
         let (shapes, rows) = (shapes.to_string(), rows.iter().map(Value::to_string).collect::<Vec<_>>());
         let row = self.client.query_one(apply, &[&self.table, &self.session, &fence, &seq, &shapes, &rows]).await?;
         assert_eq!(row.get::<_, i64>(0), seq);

@@ -1,7 +1,6 @@
 //! Applies parts of a batch: each shape's statement once, then a closer look at the patches that it did not answer.
 
 use super::batch::{Part, array_of};
-use super::rows::Place;
 use crate::failure::Failure;
 use crate::shape::{Lazy, Target};
 use cache_sync_core::number::Version;
@@ -32,24 +31,27 @@ pub(super) struct Locking {
 /// # Errors
 /// When two patches have the same key, or SPI refuses a statement; what statements run into is raised.
 pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, locking: Locking) -> Result<Option<Answers>, Failure> {
-    let places = parts.iter().flat_map(|part| &part.places).map(|place| place.place as usize + 1).max().unwrap_or(0);
+    let places = parts.iter().flat_map(Part::numbers).map(|number| number as usize + 1).max().unwrap_or(0);
     let mut rounds = Rounds {
         target,
         parts,
         hlc: Some(hlc.into()),
         answers: Vec::with_capacity(places),
         is_answered: vec![false; places],
+        is_lowered: vec![false; places],
         is_locked: vec![!locking.first; places],
     };
+    for place in parts.iter().flat_map(|part| &part.places) {
+        rounds.is_lowered[place.number as usize] = place.lowered;
+    }
     if locking.first {
         refuse_duplicates(target, parts)?;
         lock(target, parts, |place| rounds.is_locked[place as usize] = true)?;
     }
     for part in parts {
-        let locked: Vec<_> =
-            part.places.iter().filter(|place| rounds.is_locked[place.place as usize]).copied().collect();
+        let locked: Vec<_> = part.numbers().filter(|number| rounds.is_locked[*number as usize]).collect();
         if !locked.is_empty() {
-            rounds.change(&part.subset(locked)?)?;
+            rounds.change(&part.subset(&locked))?;
         }
     }
     // Now the one statement of a single part has locked what it found.
@@ -79,7 +81,7 @@ pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, locking: Locking) -
 pub(super) fn lock(target: &Target, parts: &[Part], mut is_there: impl FnMut(i32)) -> Result<(), Failure> {
     let deletes = parts.iter().any(|part| part.compiled.shape.kind == Kind::Delete);
     let lock = if deletes { &target.lock_for_deletion } else { &target.lock };
-    // SAFETY: the argument is an array of jsonb, the column an integer.
+    // SAFETY: the argument is an array of json, the column an integer.
     unsafe { lock.get()?.run(&[Some(array_of(parts))], |row| row.get(0).into_iter().for_each(&mut is_there)) }
 }
 
@@ -89,7 +91,7 @@ pub(super) fn lock(target: &Target, parts: &[Part], mut is_there: impl FnMut(i32
 /// When one does, or SPI refuses the statement.
 pub(super) fn refuse_duplicates(target: &Target, parts: &[Part]) -> Result<(), Failure> {
     let mut twice = None;
-    // SAFETY: the argument is an array of jsonb, the column an integer.
+    // SAFETY: the argument is an array of json, the column an integer.
     unsafe { target.duplicate.get()?.run(&[Some(array_of(parts))], |row| twice = row.get::<i32>(0))? };
     match twice {
         Some(place) => Err(Failure::new(b"21000", format!("the key of patch {place} is in the batch twice"))),
@@ -103,30 +105,28 @@ struct Rounds<'a> {
     hlc: Option<pg_sys::Datum>,
     answers: Answers,
     is_answered: Vec<bool>,
+    /// Whether a stamp of the patch was lowered.
+    is_lowered: Vec<bool>,
     /// Whether the row is known to be there and locked.
     is_locked: Vec<bool>,
 }
 
 impl<'a> Rounds<'a> {
     /// The patches without answer, by part.
-    fn open(&self) -> impl Iterator<Item = (&'a Part, Vec<Place>)> {
-        self.parts.iter().map(|part| {
-            let is_open = |place: &&Place| !self.is_answered[place.place as usize];
-            (part, part.places.iter().filter(is_open).copied().collect())
-        })
+    fn open(&self) -> impl Iterator<Item = (&'a Part, Vec<u32>)> {
+        let open = |part: &'a Part| part.numbers().filter(|number| !self.is_answered[*number as usize]).collect();
+        self.parts.iter().map(move |part| (part, open(part)))
     }
 
-    fn answer(&mut self, place: Place, record: Record) {
-        self.is_answered[place.place as usize] = true;
-        self.answers.push((place.place, Record { lowered: place.lowered, ..record }));
+    fn answer(&mut self, place: u32, record: Record) {
+        self.is_answered[place as usize] = true;
+        self.answers.push((place, Record { lowered: self.is_lowered[place as usize], ..record }));
     }
 
     /// Runs a statement that returns `(place, replaced, version, lost)` of what it applied, and says whether some row
     /// came without its place.
     fn apply(&mut self, part: &Part, statement: &Lazy) -> Result<bool, Failure> {
         let exact = part.compiled.exact;
-        let mut lowered = vec![false; self.is_answered.len()];
-        part.places.iter().for_each(|place| lowered[place.place as usize] = place.lowered);
         let mut is_lost = false;
         let arguments = [Some(part.rows), self.hlc];
         // SAFETY: the arguments and columns are those of the compiled statements.
@@ -143,8 +143,7 @@ impl<'a> Rounds<'a> {
                     version: Version(row.get(2).unwrap_or(0)),
                     ..Record::of(if lost { Verdict::Merged } else { Verdict::Applied })
                 };
-                let place = place as u32;
-                self.answer(Place { place, lowered: lowered[place as usize] }, record);
+                self.answer(place as u32, record);
             })?;
         }
         Ok(is_lost)
@@ -164,23 +163,23 @@ impl<'a> Rounds<'a> {
         let mut changes = Vec::new();
         let open: Vec<_> = self.open().filter(|(_, open)| !open.is_empty()).collect();
         for (part, open) in open {
-            let (missing, applicable) = self.look(&part.subset(open)?)?;
+            let (missing, applicable) = self.look(&part.subset(&open))?;
             if !missing.is_empty() {
-                inserts.push(part.subset(missing)?);
+                inserts.push(part.subset(&missing));
             }
-            if strict && applicable.iter().any(|place| !self.is_locked[place.place as usize]) {
+            if strict && applicable.iter().any(|place| !self.is_locked[*place as usize]) {
                 return Ok(false);
             }
             if !applicable.is_empty() {
-                changes.push(part.subset(applicable)?);
+                changes.push(part.subset(&applicable));
             }
         }
         for part in self.in_order(inserts)? {
             if self.apply(&part, &part.compiled.insert)? {
                 // A trigger gave the row another key: the patch is done, though not as it was meant.
-                for place in &part.places {
-                    if !self.is_answered[place.place as usize] {
-                        self.answer(*place, Record::of(Verdict::Swallowed));
+                for place in part.numbers() {
+                    if !self.is_answered[place as usize] {
+                        self.answer(place, Record::of(Verdict::Swallowed));
                     }
                 }
             }
@@ -190,16 +189,13 @@ impl<'a> Rounds<'a> {
     }
 
     /// Answers what is decided; returns what is to be inserted, and what is to be changed after all.
-    fn look(&mut self, part: &Part) -> Result<(Vec<Place>, Vec<Place>), Failure> {
+    fn look(&mut self, part: &Part) -> Result<(Vec<u32>, Vec<u32>), Failure> {
         let (mut missing, mut applicable) = (Vec::new(), Vec::new());
-        let mut lowered = vec![false; self.is_answered.len()];
-        part.places.iter().for_each(|place| lowered[place.place as usize] = place.lowered);
         let arguments = [Some(part.rows), self.hlc];
         // SAFETY: the arguments and columns are those of the compiled statement.
         unsafe {
             part.compiled.look.get()?.run(&arguments, |row| {
-                let Some(place) = row.get::<i32>(0) else { return };
-                let place = Place { place: place as u32, lowered: lowered[place as usize] };
+                let Some(place) = row.get::<i32>(0).map(|place| place as u32) else { return };
                 let [is_there, is_applicable, is_lost] = [1, 2, 3].map(|column| row.get(column).unwrap_or(false));
                 let version = Version(row.get(4).unwrap_or(0));
                 match (is_there, is_applicable) {
@@ -224,10 +220,10 @@ impl<'a> Rounds<'a> {
         }
         let mut owner = vec![None; self.is_answered.len()];
         for (index, part) in parts.iter().enumerate() {
-            part.places.iter().for_each(|place| owner[place.place as usize] = Some((index, *place)));
+            part.numbers().for_each(|place| owner[place as usize] = Some((index, place)));
         }
-        let mut runs: Vec<(usize, Vec<Place>)> = Vec::new();
-        // SAFETY: the argument is an array of jsonb, the column an integer.
+        let mut runs: Vec<(usize, Vec<u32>)> = Vec::new();
+        // SAFETY: the argument is an array of json, the column an integer.
         unsafe {
             self.target.order.get()?.run(&[Some(array_of(&parts))], |row| {
                 let place = row.get::<i32>(0).and_then(|place| *owner.get(place as usize)?);
@@ -238,6 +234,6 @@ impl<'a> Rounds<'a> {
                 }
             })?;
         }
-        runs.into_iter().map(|(index, places)| parts[index].subset(places)).collect()
+        Ok(runs.into_iter().map(|(index, places)| parts[index].subset(&places)).collect())
     }
 }

@@ -1,7 +1,7 @@
 //! Reads what the objects of a shape's patches say beside the columns: their places, and whether their stamps must be
 //! lowered.
 
-use super::jsonb::Container;
+use super::json::{Json, unescaped};
 use crate::failure::Failure;
 use crate::shape::Compiled;
 use pgrx::pg_sys;
@@ -9,73 +9,125 @@ use pgrx::pg_sys;
 /// What a batch says of a patch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    /// Its place in the batch.
-    pub(super) place: u32,
+    /// Its number: the place in the batch.
+    pub(super) number: u32,
     /// Whether a stamp of its is ahead of the server's clock.
     pub(super) lowered: bool,
+    /// Where its text is in the rows of its part.
+    start: u32,
+    end: u32,
 }
 
-/// Where the members that we read stand in objects with the same keys.
-struct Form<'a> {
-    key_bytes: (&'a [u8], &'a [u8]),
-    place: usize,
-    stamps: Vec<usize>,
+/// What a member is to us.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Place,
+    Stamp,
+    Column,
 }
 
-/// The places of a shape's patches.
+/// The keys of an object, as they stand there, with what their values are.
+type Form<'a> = Vec<(&'a [u8], Role)>;
+
+/// A shape's patches.
 ///
 /// # Errors
 /// When `rows` is no array of objects with exactly the shape's members.
-///
-/// # Safety
-/// `rows` must be a jsonb that is neither compressed nor stored elsewhere.
-pub(super) unsafe fn read(compiled: &Compiled, rows: pg_sys::Datum, hlc: i64) -> Result<Vec<Place>, Failure> {
-    // SAFETY: the caller vouches for the value.
-    let rows = unsafe { Container::of(rows) };
+pub(super) fn read(compiled: &Compiled, rows: Json<'_>, hlc: i64) -> Result<Vec<Place>, Failure> {
     if !rows.is_array() {
         return Err(Failure::new(b"22023", "an element of rows is no array of objects"));
     }
-    let mut places = Vec::with_capacity(rows.len());
-    let mut form: Option<Form<'_>> = None;
-    for element in rows.elements() {
-        let Some(object) = element.container().filter(Container::is_object) else {
+    let mut places = Vec::new();
+    let mut form = Form::new();
+    for object in rows.elements() {
+        if !object.is_object() {
             return Err(Failure::new(b"22023", "a patch is no JSON object"));
-        };
-        let form = match &form {
-            Some(form) if form.key_bytes == object.key_bytes() => form,
-            _ => form.insert(Form::of(compiled, object)?),
-        };
-        let place = object.member(form.place).int8().and_then(|place| u32::try_from(place).ok());
-        let Some(place) = place else {
-            return Err(Failure::new(b"22023", "the \"#\" of a patch is no place in the batch"));
-        };
-        let mut lowered = false;
-        for stamp in &form.stamps {
-            let Some(stamp) = object.member(*stamp).int8().filter(|stamp| *stamp >= 0) else {
-                return Err(Failure::new(b"22023", format!("a stamp of patch {place} is no positive number")));
-            };
-            lowered |= stamp > hlc;
         }
-        places.push(Place { place, lowered });
+        let (number, lowered) = match read_as(&form, object, hlc)? {
+            Some(read) => read,
+            None => {
+                form = form_of(compiled, object)?;
+                let read = read_as(&form, object, hlc)?;
+                read.ok_or_else(|| Failure::new(b"XX000", "a patch is not of its own form"))?
+            }
+        };
+        let (start, end) = rows.range_of(object);
+        places.push(Place { number, lowered, start: start as u32, end: end as u32 });
     }
     Ok(places)
 }
 
-impl<'a> Form<'a> {
-    fn of(compiled: &Compiled, object: Container<'a>) -> Result<Form<'a>, Failure> {
-        let keys: Vec<_> = object.keys().map(String::from_utf8_lossy).collect();
-        if let Some(absent) = compiled.required.iter().find(|name| !keys.iter().any(|key| key == *name)) {
-            return Err(Failure::new(b"22023", format!("a patch lacks its member \"{absent}\"")));
+/// Reads an object that has the keys of the form; `None` if it has others.
+fn read_as(form: &Form<'_>, object: Json<'_>, hlc: i64) -> Result<Option<(u32, bool)>, Failure> {
+    let mut keys = form.iter();
+    let (mut place, mut lowered) = (None, false);
+    for (key, value) in object.members() {
+        match keys.next() {
+            Some((expected, Role::Column)) if *expected == key => {}
+            Some((expected, Role::Place)) if *expected == key => {
+                let number = value.int8().and_then(|place| u32::try_from(place).ok());
+                let no_place = || Failure::new(b"22023", "the \"#\" of a patch is no place in the batch");
+                place = Some(number.ok_or_else(no_place)?);
+            }
+            Some((expected, Role::Stamp)) if *expected == key => {
+                let Some(stamp) = value.int8().filter(|stamp| *stamp >= 0) else {
+                    return Err(Failure::new(b"22023", "a stamp of a patch is no positive number"));
+                };
+                lowered |= stamp > hlc;
+            }
+            _ => return Ok(None),
         }
-        let is_known = |key: &str| compiled.required.iter().chain(&compiled.optional).any(|name| name == key);
-        if let Some(unknown) = keys.iter().find(|key| !is_known(key)) {
-            return Err(Failure::new(b"22023", format!("a patch has the unknown member \"{unknown}\"")));
-        }
-        let is_stamp = |key: &str| key.starts_with('@') && compiled.required.iter().any(|name| name == key);
-        Ok(Form {
-            key_bytes: object.key_bytes(),
-            place: keys.iter().position(|key| key == "#").unwrap_or(0),
-            stamps: keys.iter().enumerate().filter(|(_, key)| is_stamp(key)).map(|(place, _)| place).collect(),
-        })
     }
+    Ok(place.filter(|_| keys.next().is_none()).map(|place| (place, lowered)))
+}
+
+fn form_of<'a>(compiled: &Compiled, object: Json<'a>) -> Result<Form<'a>, Failure> {
+    let refused = |what: &str, key: &str| Err(Failure::new(b"22023", format!("a patch {what} member \"{key}\"")));
+    let members: Vec<_> = object.members().map(|(key, _)| (key, unescaped(key))).collect();
+    let is_there = |name: &String| members.iter().any(|(_, key)| key == name);
+    if let Some(absent) = compiled.required.iter().find(|name| !is_there(name)) {
+        return refused("lacks its", absent);
+    }
+    let is_known = |key: &str| compiled.required.iter().chain(&compiled.optional).any(|name| name == key);
+    if let Some((_, unknown)) = members.iter().find(|(_, key)| !is_known(key)) {
+        return refused("has the unknown", unknown);
+    }
+    let is_again = |place: usize| members[..place].iter().any(|(_, key)| *key == members[place].1);
+    if let Some(twice) = (0..members.len()).find(|place| is_again(*place)) {
+        return refused("has more than one", &members[twice].1);
+    }
+    let role = |key: &str| match key {
+        "#" => Role::Place,
+        key if key.starts_with('@') && compiled.required.iter().any(|name| name == key) => Role::Stamp,
+        _ => Role::Column,
+    };
+    Ok(members.iter().map(|(raw, key)| (*raw, role(key))).collect())
+}
+
+/// The patches in these places of `rows` as rows of their own.
+pub(super) fn subset(rows: Json<'_>, places: &[Place]) -> (pg_sys::Datum, Vec<Place>) {
+    let mut array = vec![b'['];
+    let mut own = Vec::with_capacity(places.len());
+    for place in places {
+        if array.len() > 1 {
+            array.push(b',');
+        }
+        let start = array.len() as u32;
+        array.extend_from_slice(place.text(rows));
+        own.push(Place { start, end: array.len() as u32, ..*place });
+    }
+    array.push(b']');
+    (json(&array), own)
+}
+
+impl Place {
+    /// The patch's text, in the rows that it was read from.
+    pub(super) fn text<'a>(&self, rows: Json<'a>) -> &'a [u8] {
+        &rows.text()[self.start as usize..self.end as usize]
+    }
+}
+
+/// A valid JSON text as a json.
+pub(super) fn json(text: &[u8]) -> pg_sys::Datum {
+    pgrx::varlena::rust_byte_slice_to_bytea(text).into_pg().into()
 }

@@ -1,30 +1,24 @@
 //! `upsert`, `edit` and `delete` for SQL: one patch, in the caller's transaction, stamped now.
 
 use super::batch::Part;
-use super::jsonb::Container;
+use super::json::{Json, unescaped};
 use super::rounds::{self, Locking};
+use super::rows::json;
+use crate::clock::LastContest;
 use crate::failure::{Failure, argument, sql_functions};
-use crate::shape::{Planning, Shape, Statement, Target, target};
+use crate::shape::{Shape, Target, target};
 use crate::{answer, hlc, sqlstate};
 use cache_sync_core::outcome::Record;
 use cache_sync_core::patch::Kind;
 use pgrx::{IntoDatum, Spi, pg_sys};
-use std::cell::OnceCell;
-use std::mem::ManuallyDrop;
-
-const TRAVELLING: &str = "SELECT pg_catalog.jsonb_build_array($1 OPERATOR(pg_catalog.||) $2 \
-    OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('#', 0, '@', $3))";
-
-thread_local! {
-    static TRAVEL: ManuallyDrop<OnceCell<Statement>> = const { ManuallyDrop::new(OnceCell::new()) };
-}
+use std::ffi::CStr;
 
 sql_functions! {
     /// `upsert(tbl regclass, doc jsonb, OUT outcome text, OUT version bigint, OUT row_after jsonb)`
     fn upsert / pg_finfo_upsert(fcinfo) {
         // SAFETY: the install script declares these arguments and results.
         unsafe {
-            let doc = answer::plain(fcinfo, 1).ok_or_else(|| answer::null("doc"));
+            let doc = document(fcinfo, 1).ok_or_else(|| answer::null("doc"));
             single(fcinfo, Kind::Put { seen: false }, doc?, None)
         }
     }
@@ -33,8 +27,8 @@ sql_functions! {
     fn edit / pg_finfo_edit(fcinfo) {
         // SAFETY: the install script declares these arguments and results.
         unsafe {
-            let key = answer::plain(fcinfo, 1).ok_or_else(|| answer::null("key"));
-            let patch = answer::plain(fcinfo, 2).ok_or_else(|| answer::null("patch"));
+            let key = document(fcinfo, 1).ok_or_else(|| answer::null("key"));
+            let patch = document(fcinfo, 2).ok_or_else(|| answer::null("patch"));
             single(fcinfo, Kind::Edit, key?, Some(patch?))
         }
     }
@@ -43,23 +37,36 @@ sql_functions! {
     fn delete / pg_finfo_delete(fcinfo) {
         // SAFETY: the install script declares these arguments and results.
         unsafe {
-            let key = answer::plain(fcinfo, 1).ok_or_else(|| answer::null("key"));
+            let key = document(fcinfo, 1).ok_or_else(|| answer::null("key"));
             single(fcinfo, Kind::Delete, key?, None)
         }
+    }
+}
+
+/// An argument that is a jsonb, as its text.
+///
+/// # Safety
+/// The function must have such an argument there.
+unsafe fn document<'a>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Option<Json<'a>> {
+    // SAFETY: the caller vouches for the argument; the text is in memory that lives as long as the call.
+    unsafe {
+        let text: &'a CStr = pgrx::direct_function_call(pg_sys::jsonb_out, &[answer::datum(fcinfo, index)])?;
+        Some(Json::new(text.to_bytes()))
     }
 }
 
 /// Applies one patch: `first` is the key, or key and fields, `second` the fields.
 ///
 /// # Safety
-/// `fcinfo` must be of a function with these results and the table as first argument, both documents plain jsonb.
+/// `fcinfo` must be of a function with these results and the table as first argument.
 unsafe fn single(
     fcinfo: pg_sys::FunctionCallInfo,
     kind: Kind,
-    first: pg_sys::Datum,
-    second: Option<pg_sys::Datum>,
+    first: Json<'_>,
+    second: Option<Json<'_>>,
 ) -> Result<pg_sys::Datum, Failure> {
     sqlstate::preserving(|| {
+        let _contest = LastContest::keep();
         // SAFETY: the caller vouches for arguments and results. What goes into the result is copied out of memory
         // that ends with SPI.
         unsafe {
@@ -69,7 +76,7 @@ unsafe fn single(
                 let target = target(table)?;
                 let shape = Shape::new(kind, fields(&target, first, second)?);
                 let hlc = hlc::next();
-                let rows = travelling(first, second.unwrap_or(first), hlc)?;
+                let rows = travelling(first, second, hlc);
                 let part = Part::new(&target, &shape, rows, hlc)?;
                 let locking = Locking { first: false, strict: false };
                 let answers = rounds::run(&target, &[part], hlc, locking)?;
@@ -88,74 +95,54 @@ fn version(record: &Record) -> Option<pg_sys::Datum> {
 }
 
 /// The fields that the documents carry.
-///
-/// # Safety
-/// Both must be plain jsonb.
-unsafe fn fields(target: &Target, first: pg_sys::Datum, second: Option<pg_sys::Datum>) -> Result<Vec<String>, Failure> {
+fn fields(target: &Target, first: Json<'_>, second: Option<Json<'_>>) -> Result<Vec<String>, Failure> {
     let is_key = |name: &String| target.layout.key.iter().any(|key| key.name == *name);
-    // SAFETY: the caller vouches for both.
-    let first = unsafe { members(first)? };
+    let first = members(first)?;
     let Some(second) = second else {
         return Ok(first.into_iter().filter(|name| !is_key(name)).collect());
     };
     if let Some(name) = first.iter().find(|name| !is_key(name)) {
         return Err(Failure::new(b"22023", format!("\"{name}\" is no column of the key")));
     }
-    // SAFETY: as above.
-    let second = unsafe { members(second)? };
+    let second = members(second)?;
     match second.iter().find(|name| is_key(name)) {
         Some(name) => Err(Failure::new(b"22023", format!("\"{name}\" is a column of the key and cannot be edited"))),
         None => Ok(second),
     }
 }
 
-/// # Safety
-/// `object` must be plain jsonb.
-unsafe fn members(object: pg_sys::Datum) -> Result<Vec<String>, Failure> {
-    // SAFETY: the caller vouches for the value.
-    let object = unsafe { Container::of(object) };
+fn members(object: Json<'_>) -> Result<Vec<String>, Failure> {
     if !object.is_object() {
         return Err(Failure::new(b"22023", "a key, document or patch must be a JSON object"));
     }
-    Ok(object.keys().map(|key| String::from_utf8_lossy(key).into_owned()).collect())
+    Ok(object.members().map(|(key, _)| unescaped(key).into_owned()).collect())
 }
 
 /// The patch as it would travel.
-///
-/// # Safety
-/// Both documents must be jsonb objects.
-unsafe fn travelling(first: pg_sys::Datum, second: pg_sys::Datum, stamp: i64) -> Result<pg_sys::Datum, Failure> {
-    let mut rows = None;
-    TRAVEL.with(|travel| {
-        let travel = match travel.get() {
-            Some(travel) => travel,
-            None => {
-                let types = [pg_sys::JSONBOID, pg_sys::JSONBOID, pg_sys::INT8OID];
-                let statement = Statement::new(TRAVELLING, &types, Planning::Free)?;
-                travel.get_or_init(|| statement)
-            }
-        };
-        // SAFETY: the arguments are of these types; the copy lives until SPI is left.
-        unsafe {
-            travel.run(&[Some(first), Some(second), Some(stamp.into())], |row| {
-                rows = row.datum(0).map(|rows| pg_sys::pg_detoast_datum_copy(rows.cast_mut_ptr()).into());
-            })
+fn travelling(first: Json<'_>, second: Option<Json<'_>>, stamp: i64) -> pg_sys::Datum {
+    let mut row = format!("[{{\"#\":0,\"@\":{stamp}").into_bytes();
+    for object in std::iter::once(first).chain(second) {
+        let members = object.text()[1..object.text().len() - 1].trim_ascii();
+        if !members.is_empty() {
+            row.push(b',');
+            row.extend_from_slice(members);
         }
-    })?;
-    answer::value(rows)
+    }
+    row.extend_from_slice(b"}]");
+    json(&row)
 }
 
 /// The row as it is now, without the columns that are ours.
 ///
 /// # Safety
-/// `rows` must be a jsonb array of one patch.
+/// `rows` must be a json array of one patch.
 unsafe fn row_after(
     target: &Target,
     rows: pg_sys::Datum,
     context: pg_sys::MemoryContext,
 ) -> Result<Option<pg_sys::Datum>, Failure> {
     let mut after = None;
-    // SAFETY: the argument is jsonb; the copy is made in memory that outlives SPI.
+    // SAFETY: the argument is json; the copy is made in memory that outlives SPI.
     unsafe {
         target.row.get()?.run(&[Some(rows)], |row| {
             after = row.datum(0).map(|row| {

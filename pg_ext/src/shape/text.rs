@@ -1,6 +1,6 @@
 //! The SQL texts of a shape.
 //!
-//! `$1` is a jsonb array of patches, `$2` the largest stamp that is believed. `p` is the patches in the order of their
+//! `$1` is a json array of patches, `$2` the largest stamp that is believed. `p` is the patches in the order of their
 //! keys, `t` the table. Types are written out, functions and operators are those of pg_catalog or of the extension,
 //! whatever the caller's search_path says.
 
@@ -177,7 +177,7 @@ impl Writer<'_> {
             let _ = write!(selected, ", ARRAY[{}] AS \"@stamps\"", stamps.join(", "));
         }
         format!(
-            "(SELECT {selected} FROM pg_catalog.jsonb_to_recordset($1) AS r({columns}) ORDER BY {}) AS p",
+            "(SELECT {selected} FROM pg_catalog.json_to_recordset($1) AS r({columns}) ORDER BY {}) AS p",
             key_order(self.layout, "r")
         )
     }
@@ -209,9 +209,10 @@ impl Writer<'_> {
     fn value(&self, field: &FieldColumn) -> String {
         let column = &field.column;
         match self.rule(field) {
+            // The condition has decided the contest of this very row.
             Rule::Lww => format!(
-                "CASE WHEN {compare} OPERATOR(pg_catalog.>) 0 THEN p.{column} WHEN {} THEN p.{column} \
-                 ELSE t.{column} END",
+                "CASE WHEN cache_sync.all_win() THEN p.{column} WHEN {compare} OPERATOR(pg_catalog.>) 0 THEN p.{column} \
+                 WHEN {} THEN p.{column} ELSE t.{column} END",
                 self.wins_tie(field),
                 compare = self.compare(field)
             ),
@@ -281,7 +282,7 @@ impl Writer<'_> {
 }
 
 /// Locks the rows of several shapes' patches in the order of their keys and returns their places; `$1` is an array of
-/// their jsonb arrays.
+/// their json arrays.
 pub(super) fn lock(layout: &Layout, strength: &str) -> String {
     format!(
         "SELECT p.\"#\" FROM {} JOIN {} AS t ON {} FOR {strength} OF t",
@@ -306,7 +307,7 @@ pub(super) fn duplicate(layout: &Layout) -> String {
     )
 }
 
-/// The row of a key: `$1` is a jsonb array with the key's columns.
+/// The row of a key: `$1` is a json array with the key's columns.
 pub(super) fn row(layout: &Layout) -> String {
     format!(
         "SELECT pg_catalog.to_jsonb(t.*) OPERATOR(pg_catalog.-) '{{cs_version,cs_clock}}'::pg_catalog.text[] FROM {} \
@@ -323,7 +324,7 @@ fn keys_of(layout: &Layout, parts: &str) -> String {
         let _ = write!(columns, ", {} {}", key.column, key.declared);
     }
     format!(
-        "(SELECT r.* FROM pg_catalog.unnest({parts}) AS a(part), LATERAL pg_catalog.jsonb_to_recordset(a.part) AS \
+        "(SELECT r.* FROM pg_catalog.unnest({parts}) AS a(part), LATERAL pg_catalog.json_to_recordset(a.part) AS \
          r({columns}) ORDER BY {}) AS p",
         key_order(layout, "r")
     )

@@ -1,6 +1,6 @@
 //! Reads what there is to know of an attached table.
 
-use super::{Field, Table};
+use super::{Stamped, Table};
 use crate::catalog::{self, Attached, Locked, Secret};
 use crate::key::{KeyColumn, KeyKind};
 use cache_sync_core::key::HashKey;
@@ -32,9 +32,9 @@ pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Opti
     let clock_attnum = own_column(c"cs_clock", pg_sys::BYTEAOID);
     let key = if attached.is_some() && secret.is_some() { key } else { Vec::new() };
     let last_noted_attnum = key.iter().map(|column| column.attnum).max().unwrap_or(0).max(version_attnum);
-    let fields = match (&attached, fields) {
+    let stamped = match (&attached, fields) {
         // SAFETY: as above.
-        (Some(attached), Some(rows)) => unsafe { match_fields(relation, attached, &rows) },
+        (Some(attached), Some(rows)) => unsafe { stamped(relation, attached, &rows) },
         _ => Vec::new(),
     };
     let table = Table {
@@ -44,7 +44,7 @@ pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Opti
         version_attnum,
         clock_attnum,
         versioned: attached.is_some_and(|attached| attached.versioned),
-        fields,
+        stamped,
         last_noted_attnum,
         hash_key: secret.map_or(HashKey([0; 16]), |secret| secret.key),
     };
@@ -131,14 +131,15 @@ unsafe fn attnum(relation: pg_sys::Relation, name: &CStr) -> i16 {
     }
 }
 
-/// The fields that the relation has. Their columns are known by number in the attached table, or by name after it was
+/// The fields of the relation that have stamps; a generated column is computed after all triggers. Their columns are known by number in the attached table, or by name after it was
 /// restored and so has another oid; a partition has them by name.
 ///
 /// # Safety
 /// The relation must be open.
-unsafe fn match_fields(relation: pg_sys::Relation, attached: &Attached, rows: &[catalog::FieldRow]) -> Vec<Field> {
+unsafe fn stamped(relation: pg_sys::Relation, attached: &Attached, rows: &[catalog::FieldRow]) -> Vec<Stamped> {
     let is_matched = attached.relid == attached.matched_relid;
     rows.iter()
+        .filter(|row| row.rule.is_stamped())
         .filter_map(|row| {
             // SAFETY: get_attname looks the column up and returns null for one that is not there, else a new string.
             let name = unsafe {
@@ -148,9 +149,14 @@ unsafe fn match_fields(relation: pg_sys::Relation, attached: &Attached, rows: &[
                     None => CString::new(row.name.as_str()).ok()?,
                 }
             };
-            // SAFETY: the caller vouches for the relation.
-            let attnum = unsafe { attnum(relation, &name) };
-            (attnum != 0).then_some(Field { id: row.id, attnum, rule: row.rule })
+            // SAFETY: the caller vouches for the relation, whose column this is.
+            unsafe {
+                let attnum = attnum(relation, &name);
+                let column =
+                    &*column((*relation).rd_att, i32::from(attnum.checked_sub(1).filter(|place| *place >= 0)?));
+                let (is_by_value, length) = (column.attbyval, column.attlen);
+                (column.attgenerated == 0).then_some(Stamped { id: row.id, attnum, is_by_value, length })
+            }
         })
         .collect()
 }

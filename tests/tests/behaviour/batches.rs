@@ -171,7 +171,7 @@ async fn what_is_not_of_the_form_is_refused_and_nothing_is_done() {
         (
             json!([{"op": "edit", "fields": ["name"]}]),
             vec![json!([{"#": 0, "@": 1e30, "id": 1, "name": "x"}])],
-            "22003",
+            "22023",
         ),
     ];
     for (shapes, rows, expected) in cases {
@@ -183,8 +183,8 @@ async fn what_is_not_of_the_form_is_refused_and_nothing_is_done() {
     for (arguments, expected) in [
         (format!("NULL, '{session}', 1, 1, '[]', '{{}}'"), "22004"),
         (format!("'t', '{session}', 1, 1, NULL, '{{}}'"), "22004"),
-        (format!("'t', '{session}', 1, 1, '[]', ARRAY[NULL]::jsonb[]"), "22004"),
-        (format!("'t', '{session}', 1, 1, '[]', ARRAY[ARRAY['[]']]::jsonb[]"), "2202E"),
+        (format!("'t', '{session}', 1, 1, '[]', ARRAY[NULL]::json[]"), "22004"),
+        (format!("'t', '{session}', 1, 1, '[]', ARRAY[ARRAY['[]']]::json[]"), "2202E"),
         (format!("'t', '{session}', 1, 1, '[]', '[2:2]={{\"[]\"}}'"), "2202E"),
         (format!("'pg_class', '{session}', 1, 1, '[]', '{{}}'"), "CS005"),
     ] {

@@ -59,7 +59,7 @@ const SCHEMA: &str = r#"
          5e-324, E'tab\t"quoted" \\ näïve 🦀 \u00a0', 'twenty characters :-)', '\x00ff10', true,
          'ffffffff-ffff-ffff-ffff-ffffffffffff', '5874897-12-31', '294276-12-31 23:59:59.999999', 'infinity',
          '23:59:59.999999', '1 year 2 mons 3 days 04:05:06.789', '{1,NULL,-3}', '{{1,2},{3,4}}', '{"a,b",NULL_,"\"\\"}',
-         'fine, thanks', 2147483647, '{"a": [1, 2.5, null], "b": "x"}', '{"deep":{"er":["\u00fc",true,9007199254740993]}}', NULL)
+         'fine, thanks', 2147483647, '{"a":[1,2.5,null],"b":"x"}', '{"deep":{"er":["\u00fc",true,9007199254740993]}}', NULL)
 "#;
 
 #[tokio::test]
