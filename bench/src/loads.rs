@@ -1,4 +1,4 @@
-//! Misses of distinct keys, against one SELECT each.
+//! Misses of distinct keys, against one SELECT for each.
 
 use crate::Result;
 use crate::load::connect;
@@ -36,15 +36,14 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
     let client = Client::builder(dsn).pool_size(CONNECTIONS).connect().await?;
     let cache: Cache<i64, Item> = client.cache("item").max_capacity(HELD).open().await?;
     let pool = Pool::builder(Manager::new(dsn.parse()?, NoTls)).max_size(CONNECTIONS).build()?;
-    let (ours, theirs) = rounds
-        .alternate(async || with_cache(&cache, rounds.time()).await, async || with_selects(&pool, rounds.time()).await)
-        .await?;
-    report.ratio(
-        ("loads", "misses of distinct keys, 256 concurrent / one SELECT each"),
-        (ours, theirs),
-        "keys/s",
-        Target::AtLeast(10.0),
-    );
+    // As many at a time over as many connections, which keeps both processors busy on both sides; and one at a time.
+    for (others, name) in [(CONCURRENT, "SELECTs at a time"), (1, "SELECT at a time")] {
+        let ours = async || with_cache(&cache, rounds.time()).await;
+        let theirs = async || with_selects(&pool, others, rounds.time()).await;
+        let (ours, theirs) = rounds.alternate(ours, theirs).await?;
+        let row = format!("misses, {CONCURRENT} at a time / {others} {name}");
+        report.ratio(("loads", &row), (ours, theirs), "keys/s", Target::AtLeast(10.0));
+    }
     client.close(Duration::from_secs(10)).await?;
     Ok(())
 }
@@ -72,15 +71,16 @@ async fn with_cache(cache: &Cache<i64, Item>, time: Duration) -> Result<f64> {
     }
     let elapsed = start.elapsed().as_secs_f64();
     let missed = cache.status().misses - before.misses;
-    if missed < read {
+    // Of 200,000 keys in turn a few are still among the thousand that are held.
+    if missed < read - read / 100 {
         return Err(format!("{read} reads, but only {missed} misses").into());
     }
-    Ok(read as f64 / elapsed)
+    Ok(missed as f64 / elapsed)
 }
 
-async fn with_selects(pool: &Pool, time: Duration) -> Result<f64> {
+async fn with_selects(pool: &Pool, readers: i64, time: Duration) -> Result<f64> {
     let start = Instant::now();
-    let readers = (0..CONCURRENT).map(|reader| {
+    let readers = (0..readers).map(|reader| {
         let pool = pool.clone();
         tokio::spawn(async move {
             let mut read = 0;

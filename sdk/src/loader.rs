@@ -119,6 +119,9 @@ fn believable<K: Key, V>(table: &Table<K, V>, version: Version) -> Version
 where
     V: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
+    if version == Version::NONE {
+        return version;
+    }
     let hlc = crate::lock::lock(&table.common.clock).now(table.common.monotonic_micros());
     if hlc::is_plausible(version.0, hlc.0) { version } else { Version::NONE }
 }

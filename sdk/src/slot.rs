@@ -8,7 +8,7 @@ use cache_sync_core::number::{Sequence, Version};
 use cache_sync_core::outcome::{Record, Verdict};
 use cache_sync_core::patch::{Kind, Patch};
 use cache_sync_core::wire::{Change, ChangeKind};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -21,6 +21,9 @@ pub(crate) type Value<V> = Option<Arc<V>>;
 
 /// What a read is answered: the value shown, and the version of the row that it is based on.
 pub(crate) type Answer<V> = (Value<V>, Version);
+
+/// Somebody who waits for a load.
+pub(crate) type Waiter<V> = oneshot::Sender<Result<Answer<V>, crate::Error>>;
 
 /// What a load or an outcome confirmed of the row, without the patches that are pending.
 #[derive(Debug)]
@@ -94,7 +97,7 @@ struct Held {
 /// One load of the key.
 struct Flight<V> {
     number: u64,
-    waiters: Vec<oneshot::Sender<Result<Answer<V>, crate::Error>>>,
+    waiters: SmallVec<[Waiter<V>; 1]>,
     started: Option<Started>,
 }
 
@@ -319,12 +322,7 @@ impl<K, V> Slot<K, V> {
     // ---- loads ----
 
     /// Waits for the load that brings what is true from now on. Returns whether a new one has to be asked for.
-    pub(crate) fn join(
-        &mut self,
-        number: u64,
-        generation: u64,
-        waiter: oneshot::Sender<Result<Answer<V>, crate::Error>>,
-    ) -> bool {
+    pub(crate) fn join(&mut self, number: u64, generation: u64, waiter: Waiter<V>) -> bool {
         let usable = |flight: &Flight<V>| match &flight.started {
             None => true,
             // What a gap hid, or a change of the whole table, shuts no fence.
@@ -338,7 +336,7 @@ impl<K, V> Slot<K, V> {
                 false
             }
             None => {
-                self.flights.push(Flight { number, waiters: vec![waiter], started: None });
+                self.flights.push(Flight { number, waiters: smallvec![waiter], started: None });
                 true
             }
         }

@@ -28,7 +28,7 @@ use crate::layout::{Layout, Role, TableMeta};
 use crate::line::Line;
 use crate::lock::lock;
 use crate::memory::{AlreadyHashed, Entry, Memory};
-use crate::slot::{Answer, Base, Preview, Slot, Value};
+use crate::slot::{Base, Preview, Slot, Value};
 use cache_sync_core::fields::FieldIndex;
 use cache_sync_core::number::{KeyHash, TableId};
 use cache_sync_core::patch::Patch;
@@ -40,7 +40,7 @@ use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 const SHARDS: usize = 64;
@@ -49,7 +49,6 @@ const SHARDS: usize = 64;
 const ENDED_MAX: usize = 64;
 
 type Shard<K, V> = HashMap<KeyHash, Slot<K, V>, BuildHasherDefault<AlreadyHashed>>;
-type Waiter<V> = oneshot::Sender<Result<Answer<V>, Error>>;
 
 pub(crate) struct Table<K, V> {
     pub(crate) meta: TableMeta,
@@ -154,7 +153,12 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     }
 
     fn new_slot(&self, key: &K, hash: KeyHash) -> Slot<K, V> {
-        let base = match self.memory.get(hash, key) {
+        self.slot_over(self.memory.get(hash, key), key, hash)
+    }
+
+    /// A slot for a key of which memory holds this.
+    fn slot_over(&self, entry: Option<Entry<V>>, key: &K, hash: KeyHash) -> Slot<K, V> {
+        let base = match entry {
             Some(entry) => Base::Known { value: entry.value, version: entry.version, generation: entry.generation },
             None => {
                 // Another key with this hash.

@@ -1,6 +1,6 @@
 //! Reads: the hit path, and the way to a load and back.
 
-use super::{Shard, Table, Waiter};
+use super::Table;
 use crate::error::Error;
 use crate::key::Key;
 use crate::lock::lock;
@@ -9,6 +9,7 @@ use crate::slot::{Answer, Loaded, Value};
 use cache_sync_core::number::KeyHash;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::hash_map::Entry as MapEntry;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -33,44 +34,52 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     #[inline]
     pub(crate) fn hit(&self, key: &K, hash: KeyHash) -> Option<Entry<V>> {
         let entry = self.memory.get(hash, key)?;
-        let usable = entry.generation == self.generation.load(Ordering::Acquire);
-        if !usable || !self.common.freshness.is_live() {
-            return None;
-        }
-        self.counters.hits.add_one(hash.0);
-        Some(entry)
+        (self.is_current(&entry) && self.common.freshness.is_live()).then(|| {
+            self.counters.hits.add_one(hash.0);
+            entry
+        })
+    }
+
+    #[inline]
+    fn is_current(&self, entry: &Entry<V>) -> bool {
+        entry.generation == self.generation.load(Ordering::Acquire)
     }
 
     /// The way of a read that did not hit: what a slot shows, or the load that will bring it.
     pub(crate) fn look_up(&self, key: &K, hash: KeyHash) -> Result<Found<V>, Error> {
-        let live = self.common.freshness.is_live();
+        let now = Instant::now();
+        let live = self.common.freshness.is_live_at(now);
         let mut shard = self.shard(hash);
         // Under the lock, so that nobody begins to wait after `abandon` has come by.
         self.check_usable()?;
-        let generation = self.generation();
-        if let Some(slot) = shard.get(&hash) {
-            if slot.key != *key {
-                return Ok(Found::Collision);
+        let slot = match shard.entry(hash) {
+            MapEntry::Occupied(slot) => {
+                let slot = slot.into_mut();
+                if slot.key != *key {
+                    return Ok(Found::Collision);
+                }
+                if let Some(value) = slot.shown(self.generation(), now).filter(|_| live) {
+                    self.counters.hits.add_one(hash.0);
+                    return Ok(Found::Here((value, slot.base_version())));
+                }
+                slot
             }
-            if let Some(value) = slot.shown(generation, Instant::now()).filter(|_| live) {
-                self.counters.hits.add_one(hash.0);
-                return Ok(Found::Here((value, slot.base_version())));
-            }
-        } else if let Some(entry) = self.hit(key, hash) {
-            return Ok(Found::Here((entry.value, entry.version)));
-        }
+            MapEntry::Vacant(vacant) => match self.memory.get(hash, key) {
+                // It came between the look that failed and the lock.
+                Some(entry) if live && self.is_current(&entry) => {
+                    self.counters.hits.add_one(hash.0);
+                    return Ok(Found::Here((entry.value, entry.version)));
+                }
+                entry => vacant.insert(self.slot_over(entry, key, hash)),
+            },
+        };
         self.counters.misses.add(1);
         let (sender, receiver) = oneshot::channel();
-        self.want(&mut shard, key, hash, sender);
-        Ok(Found::Loading(receiver))
-    }
-
-    fn want(&self, shard: &mut Shard<K, V>, key: &K, hash: KeyHash, waiter: Waiter<V>) {
-        let slot = shard.entry(hash).or_insert_with(|| self.new_slot(key, hash));
-        if slot.join(self.flights.fetch_add(1, Ordering::Relaxed), self.generation(), waiter) {
+        if slot.join(self.flights.fetch_add(1, Ordering::Relaxed), self.generation(), sender) {
             lock(&self.wanted).push_back(hash);
             self.load.notify_one();
         }
+        Ok(Found::Loading(receiver))
     }
 
     /// What was held when the database went away, if the caller allows it and it is not too old: the value, and for how
