@@ -5,6 +5,7 @@ use cache_sync_tests::Database;
 use cache_sync_tests::rows::{client, close};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Mood {
@@ -100,5 +101,26 @@ async fn what_is_read_is_what_is_written() {
     }
     assert_eq!(row("least"), before.0);
     assert_eq!(row("most"), before.1);
+    close(client).await;
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Verbatim {
+    doc: Box<RawValue>,
+}
+
+/// A `json` column keeps white space, key order and every digit of what is written; so does a member that does.
+#[tokio::test]
+async fn a_json_column_keeps_the_text() {
+    let db = Database::with_extension();
+    db.psql("CREATE TABLE note (id int PRIMARY KEY, doc json); SELECT cache_sync.attach('note')");
+    let client = client(&db).await;
+    let cache: Cache<i32, Verbatim> = client.cache("note").open().await.unwrap();
+    let text = "{\"z\": [1.0,  1e400],\t\"a\": \"\\u00e9\"}";
+    let doc = RawValue::from_string(text.to_owned()).unwrap();
+    cache.put(1, Verbatim { doc }).await.unwrap().written().await.unwrap();
+    assert_eq!(db.psql("SELECT doc FROM note"), text);
+    cache.invalidate(&1);
+    assert_eq!(cache.get(&1).await.unwrap().unwrap().doc.get(), text);
     close(client).await;
 }
