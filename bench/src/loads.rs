@@ -48,7 +48,7 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
     Ok(())
 }
 
-/// 256 readers, each of which misses again and again. No key is asked for twice while it is held.
+/// 256 readers, each of which misses again and again.
 async fn with_cache(cache: &Cache<i64, Item>, time: Duration) -> Result<f64> {
     let start = Instant::now();
     let before = cache.status();

@@ -7,7 +7,7 @@ use std::fmt;
 pub type FieldIndex = u16;
 
 /// So many fields need no memory of their own beside their texts.
-const INLINE: usize = 4;
+const INLINE: usize = 8;
 
 /// Values by field, as JSON texts, in the order of the fields.
 ///
@@ -16,7 +16,7 @@ const INLINE: usize = 4;
 pub struct Fields {
     text: String,
     /// Each field with the end of its text; it begins where the one before ends.
-    ends: SmallVec<[(FieldIndex, usize); INLINE]>,
+    ends: SmallVec<[(FieldIndex, u32); INLINE]>,
 }
 
 impl Fields {
@@ -31,10 +31,13 @@ impl Fields {
     }
 
     /// Sets a field's text; says whether it had one before. Cheap when fields come in their order.
+    ///
+    /// # Panics
+    /// When all texts together pass 4 GiB, four times what Postgres takes of anything.
     pub fn insert(&mut self, field: FieldIndex, text: &str) -> bool {
         if self.ends.last().is_none_or(|(last, _)| *last < field) {
             self.text.push_str(text);
-            self.ends.push((field, self.text.len()));
+            self.ends.push((field, offset(self.text.len())));
             return false;
         }
         let (place, was_there) = match self.place(field) {
@@ -42,15 +45,14 @@ impl Fields {
             Err(place) => (place, false),
         };
         let start = self.start(place);
-        if was_there {
-            let end = self.ends[place].1;
-            self.text.replace_range(start..end, text);
-            self.ends[place..].iter_mut().for_each(|(_, later)| *later = *later - (end - start) + text.len());
-        } else {
-            self.text.insert_str(start, text);
-            self.ends.insert(place, (field, start));
-            self.ends[place..].iter_mut().for_each(|(_, later)| *later += text.len());
+        let end = if was_there { self.ends[place].1 } else { offset(start) };
+        if !was_there {
+            self.ends.insert(place, (field, end));
         }
+        self.text.replace_range(start..end as usize, text);
+        let grown = offset(self.text.len());
+        let before = grown - offset(text.len()) + (end - offset(start));
+        self.ends[place..].iter_mut().for_each(|(_, later)| *later = grown - (before - *later));
         was_there
     }
 
@@ -84,13 +86,38 @@ impl Fields {
         self.text.len()
     }
 
+    /// How many bytes are taken for texts.
+    pub fn text_capacity(&self) -> usize {
+        self.text.capacity()
+    }
+
+    /// Every field of these or of others, in order, with its text in each.
+    pub fn zip<'a>(
+        &'a self,
+        others: &'a Fields,
+    ) -> impl Iterator<Item = (FieldIndex, Option<&'a str>, Option<&'a str>)> {
+        let (mut ours, mut theirs) = (self.iter().peekable(), others.iter().peekable());
+        std::iter::from_fn(move || {
+            let index = |next: Option<&(FieldIndex, &str)>| next.map(|(field, _)| *field);
+            let (our, their) = (index(ours.peek()), index(theirs.peek()));
+            let field = our.into_iter().chain(their).min()?;
+            let ours = ours.next_if(|(next, _)| *next == field);
+            let theirs = theirs.next_if(|(next, _)| *next == field);
+            Some((field, ours.map(|(_, text)| text), theirs.map(|(_, text)| text)))
+        })
+    }
+
     /// Only the fields that `keep` says; the same memory where that is all of them.
     #[must_use]
     pub fn filter(self, keep: impl Fn(FieldIndex) -> bool) -> Fields {
         if self.indexes().all(&keep) {
             return self;
         }
-        self.iter().filter(|(field, _)| keep(*field)).collect()
+        let mut kept = Fields::with_capacity(self.text.len());
+        for (field, text) in self.iter().filter(|(field, _)| keep(*field)) {
+            kept.insert(field, text);
+        }
+        kept
     }
 
     fn place(&self, field: FieldIndex) -> Result<usize, usize> {
@@ -98,13 +125,17 @@ impl Fields {
     }
 
     fn start(&self, place: usize) -> usize {
-        place.checked_sub(1).map_or(0, |before| self.ends[before].1)
+        place.checked_sub(1).map_or(0, |before| self.ends[before].1 as usize)
     }
 
     fn at(&self, place: usize) -> (FieldIndex, &str) {
         let (field, end) = self.ends[place];
-        (field, &self.text[self.start(place)..end])
+        (field, &self.text[self.start(place)..end as usize])
     }
+}
+
+fn offset(length: usize) -> u32 {
+    u32::try_from(length).expect("nobody writes 4 GiB")
 }
 
 impl<T: AsRef<str>> FromIterator<(FieldIndex, T)> for Fields {
@@ -142,6 +173,12 @@ mod tests {
                 prop_assert_eq!(fields.get(field), map.get(&field).copied());
             }
             prop_assert_eq!(fields.text_len(), map.values().map(|text| text.len()).sum::<usize>());
+            let other: Fields = [(2, "x"), (5, "y")].into_iter().collect();
+            let mut all: Vec<_> = map.keys().copied().chain([2, 5]).collect();
+            all.sort_unstable();
+            all.dedup();
+            let zipped: Vec<_> = all.iter().map(|field| (*field, map.get(field).copied(), other.get(*field))).collect();
+            prop_assert_eq!(fields.zip(&other).collect::<Vec<_>>(), zipped);
             map.retain(|field, _| *field < kept);
             let kept = fields.filter(|field| field < kept);
             prop_assert_eq!(kept.iter().collect::<Vec<_>>(), map.into_iter().collect::<Vec<_>>());

@@ -7,6 +7,7 @@
 //! key       the canonical form of a key, and its keyed hash
 //! rule      how a field merges          merge   what the rules do to values
 //! fields    values by field                      patch   the pending change of one key, and how two of them coalesce
+//! json      finds members and elements in JSON texts
 //! outcome   what became of a patch, as `cache_sync.apply` packs it
 //! wire      the feed's messages
 //! ```
@@ -16,6 +17,7 @@
 pub mod clock;
 pub mod fields;
 pub mod hlc;
+pub mod json;
 pub mod key;
 pub mod merge;
 pub mod number;

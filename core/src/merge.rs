@@ -68,6 +68,17 @@ pub fn order(a: &str, b: &str) -> Ordering {
     }
 }
 
+/// A number without fraction, written as an exponent or with a point, as plain digits; `None` for everything else, and
+/// for what is far beyond any integer of Postgres'.
+pub fn plain_integer(value: &str) -> Option<String> {
+    const ZEROES_MAX: i64 = 64;
+    if !value.contains(['.', 'e', 'E']) {
+        return None;
+    }
+    let number = number(value).filter(|number| number.is_integer())?;
+    (-number.fractional_digit_count() <= ZEROES_MAX).then(|| number.with_scale(0).to_plain_string())
+}
+
 /// Whether the value is a JSON number.
 pub fn is_number(value: &str) -> bool {
     number(value).is_some()
@@ -123,6 +134,18 @@ mod tests {
         assert_eq!(merged(Rule::Add, "0.1", "0.2"), "0.3");
         assert_eq!(merged(Rule::Add, "1e3", "0.5"), "1000.5");
         assert_eq!(difference(Some("0.1"), "0.3").unwrap(), "0.2");
+    }
+
+    #[test]
+    fn whole_numbers_are_written_as_such() {
+        for (number, plain) in
+            [("1.0", Some("1")), ("-2.50e1", Some("-25")), ("1E+3", Some("1000")), ("0.0", Some("0"))]
+        {
+            assert_eq!(plain_integer(number).as_deref(), plain);
+        }
+        for other in ["1", "1.5", "1e-1", "1e100000", "\"1.0\"", "null"] {
+            assert_eq!(plain_integer(other), None, "{other}");
+        }
     }
 
     #[test]

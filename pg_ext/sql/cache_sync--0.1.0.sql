@@ -732,8 +732,9 @@ CREATE FUNCTION cache_sync.compare(stamp bigint, clock bytea, version bigint, fi
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'clock_compare';
 CREATE FUNCTION cache_sync.wins(stamps bigint[], clock bytea, version bigint, fields smallint[]) RETURNS integer
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'clock_wins';
--- Whether every field won in the contest that wins() decided last; for the SET list of the row whose condition it was.
-CREATE FUNCTION cache_sync.all_win() RETURNS boolean
+-- Whether wins() decided last about this patch and row, and every field won; for the SET list of a row right after its
+-- condition.
+CREATE FUNCTION cache_sync.all_win(stamps bigint[], version bigint) RETURNS boolean
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'clock_all_win';
 CREATE FUNCTION cache_sync.loses(stamps bigint[], clock bytea, version bigint, fields smallint[]) RETURNS boolean
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'clock_loses';
@@ -853,7 +854,7 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.loses(bigint[], bytea, bigint, smallint[]),
     cache_sync.clock_after(bigint[], bytea, bigint, smallint[], smallint[]),
     cache_sync.clock_new(bigint[], smallint[], smallint[]), cache_sync.replaced_version(),
-    cache_sync.replaced_tie(), cache_sync.all_win(), cache_sync.differs(anyelement, anyelement), cache_sync.is_larger(anyelement, anyelement)
+    cache_sync.replaced_tie(), cache_sync.all_win(bigint[], bigint), cache_sync.differs(anyelement, anyelement), cache_sync.is_larger(anyelement, anyelement)
     TO cache_sync_user;
 GRANT EXECUTE ON PROCEDURE cache_sync.stream(integer[], bigint, bigint) TO cache_sync_user;
 

@@ -27,6 +27,11 @@ pub(crate) unsafe fn plain(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Op
     unsafe { datum(fcinfo, index).map(|value| pg_sys::pg_detoast_datum(value.cast_mut_ptr()).into()) }
 }
 
+/// Bytes as a value of variable length, in memory of the current context.
+pub(crate) fn bytes(bytes: &[u8]) -> pg_sys::Datum {
+    pgrx::varlena::rust_byte_slice_to_bytea(bytes).into_pg().into()
+}
+
 /// A result that is one value.
 ///
 /// # Errors

@@ -2,12 +2,10 @@
 //!
 //! ```text
 //! batch    patches by shape            rows     what a patch says beside its columns
-//! rounds   applies them                json     finds its way in a text
-//! single   `upsert`, `edit`, `delete`
+//! rounds   applies them                single   `upsert`, `edit`, `delete`
 //! ```
 
 mod batch;
-mod json;
 mod rounds;
 mod rows;
 mod single;

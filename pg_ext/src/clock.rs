@@ -3,6 +3,7 @@
 //! A stored stamp that is not plausible (somebody inserted a version of 2^63-1) loses to every write, so that it
 //! cannot keep a field from being written for ever.
 
+use crate::answer;
 use crate::backend::OfBackend;
 use crate::failure::sql_functions;
 use crate::hlc;
@@ -15,7 +16,7 @@ use std::cmp::Ordering;
 /// How a write stamped `incoming` stands to the field's stored stamp.
 fn compare(incoming: Stamp, stored: Option<&[u8]>, version: Version, field: FieldId) -> Ordering {
     match clock::compare(incoming, stored, version, field) {
-        Ordering::Less if !is_believed(stored, version, field) => Ordering::Greater,
+        Ordering::Less if !is_believed(stored, version, field) => incoming.cmp(&Stamp(0)),
         ordering => ordering,
     }
 }
@@ -106,23 +107,20 @@ impl<'a> Contest<'a> {
         Some(stamp.cmp(&believed(stored).0))
     }
 
-    /// How the field stands that stands best; notes whether they all win.
-    fn best(&self) -> Ordering {
-        let (best, all_win) = match self.uniform() {
+    /// How the field stands that stands best, and whether all of them win.
+    fn best(&self) -> (Ordering, bool) {
+        match self.uniform() {
             Some(ordering) => (ordering, ordering.is_gt()),
             None => self.orderings().fold((Ordering::Less, !self.fields.is_empty()), |(best, all_win), ordering| {
                 (best.max(ordering), all_win && ordering.is_gt())
             }),
-        };
-        ALL_WIN.set(all_win);
-        best
+        }
     }
 
     /// The row's clock after the patch, for `stamped`, all stamped fields of the table.
     fn merged(&self, stamped: &[i16]) -> Clock {
-        if self.uniform() == Some(Ordering::Greater)
-            && self.fields.iter().map(|field| field.0).eq(stamped.iter().copied())
-        {
+        // The patch's fields are some of these, each once.
+        if self.uniform() == Some(Ordering::Greater) && self.fields.len() == stamped.len() {
             return Clock::all(self.stamps.of(0)).marked(true);
         }
         let old = read(self.stored, self.version);
@@ -146,12 +144,12 @@ impl<'a> Contest<'a> {
     }
 }
 
-/// Whether all fields won in the contest that was decided last. A compiled UPDATE asks for the fields' values right after
-/// its condition, which decides the contest, has let the row through.
-static ALL_WIN: OfBackend<Cell<bool>> = OfBackend::new(Cell::new(false));
+/// The contest that was decided last, if the patch won all of it: its first stamp, and the row's version. A compiled UPDATE
+/// asks for the fields' values right after its condition, which decides the contest, has let the row through.
+static ALL_WIN: OfBackend<Cell<Option<(Stamp, Version)>>> = OfBackend::new(Cell::new(None));
 
 /// Keeps the last contest through what a user's code may do in the middle of a statement of ours; restored when dropped.
-pub(crate) struct LastContest(bool);
+pub(crate) struct LastContest(Option<(Stamp, Version)>);
 
 impl LastContest {
     /// Keeps it.
@@ -170,12 +168,6 @@ fn to_int(ordering: Ordering) -> pg_sys::Datum {
     pg_sys::Datum::from(ordering as i32)
 }
 
-/// # Safety
-/// `clock` goes into memory of the current context.
-fn to_bytea(clock: &Clock) -> pg_sys::Datum {
-    varlena::rust_byte_slice_to_bytea(&clock.encode()).into_pg().into()
-}
-
 sql_functions! {
     /// `compare(stamp bigint, clock bytea, version bigint, field smallint) -> integer`: 1 wins, 0 the larger value
     /// wins, -1 loses.
@@ -190,11 +182,19 @@ sql_functions! {
     /// decided by value, else -1.
     fn clock_wins / pg_finfo_clock_wins(fcinfo) {
         // SAFETY: the install script declares these arguments.
-        Ok(to_int(unsafe { Contest::of(fcinfo) }.best()))
+        let contest = unsafe { Contest::of(fcinfo) };
+        let (best, all_win) = contest.best();
+        ALL_WIN.set(all_win.then(|| (contest.stamps.of(0), contest.version)));
+        Ok(to_int(best))
     }
 
-    /// `all_win() -> boolean`: whether every field won in the contest that `wins` decided last.
-    fn clock_all_win / pg_finfo_clock_all_win(_fcinfo) { Ok(pg_sys::Datum::from(ALL_WIN.get())) }
+    /// `all_win(stamps, version) -> boolean`: whether `wins` decided last about this patch and row, and every field won.
+    /// Otherwise it is for `compare` to say.
+    fn clock_all_win / pg_finfo_clock_all_win(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        let (stamps, version) = unsafe { (Stamps(elements(fcinfo, 0)), int8(fcinfo, 1)) };
+        Ok(pg_sys::Datum::from(ALL_WIN.get() == Some((stamps.of(0), version))))
+    }
 
     /// `loses(stamps, clock, version, fields) -> boolean`: whether some field loses.
     fn clock_loses / pg_finfo_clock_loses(fcinfo) {
@@ -209,7 +209,7 @@ sql_functions! {
     fn clock_after / pg_finfo_clock_after(fcinfo) {
         // SAFETY: the install script declares these arguments.
         let (contest, stamped) = unsafe { (Contest::of(fcinfo), elements(fcinfo, 4)) };
-        Ok(to_bytea(&contest.merged(stamped)))
+        Ok(answer::bytes(&contest.merged(stamped).encode()))
     }
 
     /// `clock_new(stamps bigint[], fields smallint[], stamped smallint[]) -> bytea`: the clock of a row that a patch
@@ -222,7 +222,7 @@ sql_functions! {
         let newest = Stamp(stamps.0.iter().copied().max().unwrap_or(0));
         let of = |field: &i16| fields.iter().position(|own| own == field).map_or(newest, |place| stamps.of(place));
         let all: Vec<_> = stamped.iter().map(|field| (FieldId(*field), of(field))).collect();
-        Ok(to_bytea(&compact(&all)))
+        Ok(answer::bytes(&compact(&all).encode()))
     }
 }
 

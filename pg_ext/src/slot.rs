@@ -17,13 +17,18 @@ impl Columns {
     #[inline]
     pub(crate) unsafe fn of(slot: *mut pg_sys::TupleTableSlot, last: i16) -> Columns {
         unsafe extern "C-unwind" {
-            // Without pgrx's guard, which costs more than the call: it fails for no column that the slot has.
+            // Without pgrx's guard, which costs more than the call: for a heap's row it does not fail.
             fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, attnum: i32);
         }
-        // SAFETY: the caller vouches for the slot and its columns.
+        // SAFETY: the caller vouches for the slot and its columns. Other slots than a heap's have a table access method of
+        // somebody's behind them, which may raise errors.
         unsafe {
             if (*slot).tts_nvalid < last {
-                slot_getsomeattrs_int(slot, i32::from(last));
+                if (*slot).tts_ops == &raw const pg_sys::TTSOpsBufferHeapTuple {
+                    slot_getsomeattrs_int(slot, i32::from(last));
+                } else {
+                    pg_sys::slot_getsomeattrs_int(slot, i32::from(last));
+                }
             }
             Columns { values: (*slot).tts_values, nulls: (*slot).tts_isnull }
         }

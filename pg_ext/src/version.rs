@@ -3,6 +3,7 @@
 //! It runs BEFORE UPDATE, after every trigger of the user's, under the row's lock, and so sees what is going to be
 //! stored and what it replaces.
 
+use crate::answer;
 use crate::backend::OfBackend;
 use crate::clock;
 use crate::failure::{Failure, sql_functions};
@@ -81,7 +82,7 @@ unsafe fn on_update(data: &pg_sys::TriggerData, table: &Table) -> pg_sys::HeapTu
         let version = Version(hlc::next());
         let mut tied = false;
         if !table.stamped.is_empty() && table.clock_attnum != 0 {
-            let stored = rows.clock(version, &mut tied).map(|clock| to_bytea(&clock));
+            let stored = rows.clock(version, &mut tied).map(|clock| answer::bytes(&clock.encode()));
             rows.new.set(table.clock_attnum, stored);
         }
         rows.new.set(table.version_attnum, Some(version.0.into()));
@@ -170,7 +171,9 @@ pub(crate) unsafe fn is_same(a: pg_sys::Datum, b: pg_sys::Datum, is_by_value: bo
         fn datum_image_eq(a: pg_sys::Datum, b: pg_sys::Datum, is_by_value: bool, length: i32) -> bool;
     }
     if is_by_value {
-        return a.value() == b.value();
+        // What lies above the value in a datum depends on who made it.
+        let unused = u64::BITS - 8 * u32::from(length.unsigned_abs()).clamp(1, 8);
+        return (a.value() as u64) << unused == (b.value() as u64) << unused;
     }
     // SAFETY: the caller vouches for the values. The same bytes are the same value, also when they point to one that
     // is stored elsewhere; only others need to be fetched.
@@ -186,8 +189,4 @@ unsafe fn stored_bytes<'a>(datum: pg_sys::Datum) -> &'a [u8] {
     let value = datum.cast_mut_ptr::<pg_sys::varlena>();
     // SAFETY: such a value begins with its size.
     unsafe { std::slice::from_raw_parts(value.cast::<u8>(), pgrx::varlena::varsize_any(value)) }
-}
-
-fn to_bytea(clock: &Clock) -> pg_sys::Datum {
-    pgrx::varlena::rust_byte_slice_to_bytea(&clock.encode()).into_pg().into()
 }

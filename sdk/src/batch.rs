@@ -2,7 +2,7 @@
 
 use crate::fields;
 use crate::key::{self, Key};
-use crate::layout::{Layout, TableMeta};
+use crate::layout::{Layout, Role, TableMeta};
 use crate::table::Frozen;
 use crate::text::push_json_string;
 use cache_sync_core::fields::FieldIndex;
@@ -43,7 +43,7 @@ impl Batch {
 }
 
 fn shape(patch: &Patch) -> Shape {
-    Shape { kind: patch.kind, fields: patch.fields.indexes().collect(), each_stamped: patch.is_each_stamped() }
+    Shape { kind: patch.kind, fields: patch.fields().indexes().collect(), each_stamped: patch.is_each_stamped() }
 }
 
 fn shape_json(shape: &Shape, layout: &Layout) -> String {
@@ -68,10 +68,9 @@ fn write_row<K: Key>(out: &mut String, place: usize, frozen: &Frozen<K>, meta: &
         push_json_string(out, &column.name);
         out.push(':');
         out.push_str(&fields::sql_json(column, value));
-        if patch.is_each_stamped() {
-            out.push(',');
-            push_json_string(out, &format!("@{}", column.name));
-            let _ = write!(out, ":{stamp}");
+        // By number: a name with a letter more may be longer than names may be.
+        if let (Role::Field { id, .. }, true) = (column.role, patch.is_each_stamped()) {
+            let _ = write!(out, ",\"@{id}\":{stamp}");
         }
     }
     out.push('}');

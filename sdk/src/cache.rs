@@ -80,7 +80,8 @@ where
         self
     }
 
-    /// How long an entry may be held, counted from when it was loaded or written. Default: no limit.
+    /// How long an entry may be held, counted from when it was loaded or written, or its write was confirmed. Default: no
+    /// limit.
     pub fn time_to_live(mut self, age: Duration) -> CacheBuilder<K, V> {
         self.config.time_to_live = Some(age);
         self

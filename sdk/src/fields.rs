@@ -28,6 +28,8 @@ use serde::de::DeserializeOwned;
 use serde::ser::{Impossible, Serialize, SerializeMap, SerializeStruct, Serializer};
 use std::borrow::Cow;
 
+/// Postgres takes no value of a gigabyte, nor a row.
+const BYTES_MAX: usize = 1 << 30;
 /// Postgres' MAXDIM.
 const DIMENSIONS_MAX: u8 = 6;
 
@@ -74,7 +76,7 @@ fn write_field<'a, T: Serialize + ?Sized>(
     Ok(canonical::canonical(&column.ty, text))
 }
 
-/// The JSON text for this column of `jsonb_to_recordset`.
+/// The JSON text for this column of `json_to_recordset`.
 pub(crate) fn sql_json<'a>(column: &Column, value: &'a str) -> Cow<'a, str> {
     canonical::for_recordset(&column.ty, value)
 }
@@ -102,6 +104,9 @@ impl Writer<'_> {
         };
         self.next = usize::from(index) + 1;
         let field = write_field(column, value, &mut self.buffer).map_err(|error| error.at(name))?;
+        if self.fields.text_len() + field.len() > BYTES_MAX {
+            return Err(EncodeError::new("the row is larger than Postgres can take").at(name));
+        }
         self.fields.insert(index, &field);
         Ok(())
     }

@@ -32,48 +32,37 @@ struct Held<K> {
 }
 
 /// A key as it is looked up.
-struct Wanted<'a, K> {
+struct Sought<'a, K> {
     hash: KeyHash,
     key: &'a K,
 }
 
-/// Whatever key has this hash, as changes name it.
-struct AnyWith(KeyHash);
-
-impl<K: Eq> Equivalent<Held<K>> for Wanted<'_, K> {
+impl<K: Eq> Equivalent<Held<K>> for Sought<'_, K> {
     #[inline]
     fn equivalent(&self, held: &Held<K>) -> bool {
         self.hash == held.hash && *self.key == held.key
     }
 }
 
-impl<K> Equivalent<Held<K>> for AnyWith {
+/// Whatever key has this hash, as changes name it.
+impl<K> Equivalent<Held<K>> for KeyHash {
     #[inline]
     fn equivalent(&self, held: &Held<K>) -> bool {
-        self.0 == held.hash
+        *self == held.hash
     }
 }
 
-macro_rules! hashed_already {
-    ($($ty:ty: |$this:ident| $hash:expr;)*) => {$(
-        impl<K> Hash for $ty {
-            #[inline]
-            fn hash<H: Hasher>(&self, hasher: &mut H) {
-                let $this = self;
-                hasher.write_u64($hash.0);
-            }
-        }
-    )*};
-}
-
-hashed_already! {
-    Held<K>: |held| held.hash;
-    Wanted<'_, K>: |wanted| wanted.hash;
-}
-
-impl Hash for AnyWith {
+impl<K> Hash for Held<K> {
+    #[inline]
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        hasher.write_u64(self.0.0);
+        self.hash.hash(hasher);
+    }
+}
+
+impl<K> Hash for Sought<'_, K> {
+    #[inline]
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.hash.hash(hasher);
     }
 }
 
@@ -113,12 +102,12 @@ impl<K: Clone + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Memory<K, 
 
     #[inline]
     pub(crate) fn get(&self, hash: KeyHash, key: &K) -> Option<Entry<V>> {
-        self.0.get(&Wanted { hash, key })
+        self.0.get(&Sought { hash, key })
     }
 
     /// The entry that a change of this hash means.
     pub(crate) fn of_hash(&self, hash: KeyHash) -> Option<Entry<V>> {
-        self.0.get(&AnyWith(hash))
+        self.0.get(&hash)
     }
 
     pub(crate) fn hold(&self, hash: KeyHash, key: &K, entry: Entry<V>) {
@@ -126,7 +115,7 @@ impl<K: Clone + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Memory<K, 
     }
 
     pub(crate) fn drop_entry(&self, hash: KeyHash) {
-        self.0.invalidate(&AnyWith(hash));
+        self.0.invalidate(&hash);
     }
 
     pub(crate) fn entries(&self) -> Vec<(K, Entry<V>)> {

@@ -44,6 +44,8 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 const SHARDS: usize = 64;
+/// So much room for slots a shard keeps when it is empty.
+const SHARD_KEPT: usize = 256;
 
 /// How many past generations are remembered with the time of their end, to tell how old an entry is.
 const ENDED_MAX: usize = 64;
@@ -161,7 +163,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         let base = match entry {
             Some(entry) => Base::Known { value: entry.value, version: entry.version, generation: entry.generation },
             None => {
-                // Another key with this hash.
+                // What another key with this hash may have left.
                 self.memory.drop_entry(hash);
                 Base::Unknown
             }
@@ -177,6 +179,9 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         self.reflect(hash, slot, self.generation(), Instant::now());
         if slot.is_idle() {
             shard.remove(&hash);
+            if shard.is_empty() {
+                shard.shrink_to(SHARD_KEPT);
+            }
         }
         Some(result)
     }

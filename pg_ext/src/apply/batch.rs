@@ -1,15 +1,16 @@
 //! A batch: patches by shape, and how parts of it are made.
 
-use super::json::Json;
 use super::rows::{self, Place};
+use crate::answer;
 use crate::failure::Failure;
 use crate::poison::Refusal;
 use crate::shape::{Compiled, Planning, Shape, Statement, Target};
 use crate::{owner, session::Session};
+use cache_sync_core::json::Json;
 use cache_sync_core::outcome::{Record, Verdict};
 use pgrx::{IntoDatum, pg_sys};
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
@@ -53,17 +54,17 @@ impl Part {
     pub(super) unsafe fn new(target: &Target, shape: &Shape, rows: pg_sys::Datum, hlc: i64) -> Result<Part, Failure> {
         let compiled = target.compile(shape)?;
         // SAFETY: the caller vouches for `rows`.
-        let places = rows::read(&compiled, unsafe { Json::of(rows) }, hlc)?;
+        let places = rows::read(&compiled, unsafe { json_of(rows) }, hlc)?;
         Ok(Part { compiled, rows, places })
     }
 
-    /// Its patches with these numbers, in their order.
+    /// Its patches with these numbers.
     pub(super) fn subset(&self, numbers: &[u32]) -> Part {
         if numbers.len() == self.places.len() {
             return self.clone();
         }
-        let places: HashMap<u32, Place> = self.places.iter().map(|place| (place.number, *place)).collect();
-        let places: Vec<_> = numbers.iter().filter_map(|number| places.get(number).copied()).collect();
+        let numbers: HashSet<_> = numbers.iter().collect();
+        let places: Vec<_> = self.places.iter().filter(|place| numbers.contains(&place.number)).copied().collect();
         let (rows, places) = rows::subset(self.json(), &places);
         Part { compiled: Rc::clone(&self.compiled), rows, places }
     }
@@ -75,7 +76,7 @@ impl Part {
 
     fn json(&self) -> Json<'_> {
         // SAFETY: the rows are plain, and live as long as the call that they came with.
-        unsafe { Json::of(self.rows) }
+        unsafe { json_of(self.rows) }
     }
 
     /// Keeps the part's only patch among the dead letters, and says that it was rejected.
@@ -96,7 +97,7 @@ impl Part {
             text(&String::from_utf8_lossy(&refusal.sqlstate)),
             text(&refusal.message),
             text(self.compiled.shape.op()),
-            Some(rows::json(patch.text(self.json()))),
+            Some(answer::bytes(patch.text(self.json()))),
         ];
         owner::as_owner(|| {
             BURIAL.with(|burial| {
@@ -106,6 +107,15 @@ impl Part {
         })??;
         Ok((place, Record { sqlstate: Some(refusal.sqlstate), ..Record::of(Verdict::Rejected) }))
     }
+}
+
+/// The text of a json.
+///
+/// # Safety
+/// `datum` must be a json that is neither compressed nor stored elsewhere, and must outlive what is returned.
+unsafe fn json_of<'a>(datum: pg_sys::Datum) -> Json<'a> {
+    // SAFETY: the caller vouches for the value; it begins with its size.
+    Json::new(unsafe { pgrx::varlena::varlena_to_byte_slice(datum.cast_mut_ptr()) })
 }
 
 fn prepared<'a>(cell: &'a OnceCell<Statement>, text: &str, types: &[pg_sys::Oid]) -> Result<&'a Statement, Failure> {
@@ -155,9 +165,11 @@ pub(super) fn halves(parts: &[Part]) -> [Vec<Part>; 2] {
     [left, right]
 }
 
-/// The parts' patches as an array of json.
-pub(super) fn array_of(parts: &[Part]) -> pg_sys::Datum {
-    let mut rows: Vec<_> = parts.iter().map(|part| part.rows).collect();
+/// The keys of the parts' patches as an array of json. Only they: a value that Postgres cannot read must not keep rows from
+/// being locked in order.
+pub(super) fn keys_of(target: &Target, parts: &[Part]) -> pg_sys::Datum {
+    let is_key = |name: &str| target.layout.key.iter().any(|key| key.name == name);
+    let mut rows: Vec<_> = parts.iter().map(|part| rows::keys(part.json(), &part.places, is_key)).collect();
     // SAFETY: the elements are json, of variable length and aligned to integers.
     unsafe {
         pg_sys::construct_array(

@@ -1,6 +1,6 @@
 //! Applies parts of a batch: each shape's statement once, then a closer look at the patches that it did not answer.
 
-use super::batch::{Part, array_of};
+use super::batch::{Part, keys_of};
 use crate::failure::Failure;
 use crate::shape::{Lazy, Target};
 use cache_sync_core::number::Version;
@@ -82,7 +82,7 @@ pub(super) fn lock(target: &Target, parts: &[Part], mut is_there: impl FnMut(i32
     let deletes = parts.iter().any(|part| part.compiled.shape.kind == Kind::Delete);
     let lock = if deletes { &target.lock_for_deletion } else { &target.lock };
     // SAFETY: the argument is an array of json, the column an integer.
-    unsafe { lock.get()?.run(&[Some(array_of(parts))], |row| row.get(0).into_iter().for_each(&mut is_there)) }
+    unsafe { lock.get()?.run(&[Some(keys_of(target, parts))], |row| row.get(0).into_iter().for_each(&mut is_there)) }
 }
 
 /// Refuses parts in which a key comes twice.
@@ -92,7 +92,7 @@ pub(super) fn lock(target: &Target, parts: &[Part], mut is_there: impl FnMut(i32
 pub(super) fn refuse_duplicates(target: &Target, parts: &[Part]) -> Result<(), Failure> {
     let mut twice = None;
     // SAFETY: the argument is an array of json, the column an integer.
-    unsafe { target.duplicate.get()?.run(&[Some(array_of(parts))], |row| twice = row.get::<i32>(0))? };
+    unsafe { target.duplicate.get()?.run(&[Some(keys_of(target, parts))], |row| twice = row.get::<i32>(0))? };
     match twice {
         Some(place) => Err(Failure::new(b"21000", format!("the key of patch {place} is in the batch twice"))),
         None => Ok(()),
@@ -225,7 +225,7 @@ impl<'a> Rounds<'a> {
         let mut runs: Vec<(usize, Vec<u32>)> = Vec::new();
         // SAFETY: the argument is an array of json, the column an integer.
         unsafe {
-            self.target.order.get()?.run(&[Some(array_of(&parts))], |row| {
+            self.target.order.get()?.run(&[Some(keys_of(self.target, &parts))], |row| {
                 let place = row.get::<i32>(0).and_then(|place| *owner.get(place as usize)?);
                 let Some((index, place)) = place else { return };
                 match runs.last_mut() {

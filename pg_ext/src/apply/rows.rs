@@ -1,9 +1,10 @@
 //! Reads what the objects of a shape's patches say beside the columns: their places, and whether their stamps must be
 //! lowered.
 
-use super::json::{Json, unescaped};
+use crate::answer;
 use crate::failure::Failure;
 use crate::shape::Compiled;
+use cache_sync_core::json::{Json, unescaped};
 use pgrx::pg_sys;
 
 /// What a batch says of a patch.
@@ -71,7 +72,7 @@ fn read_as(form: &Form<'_>, object: Json<'_>, hlc: i64) -> Result<Option<(u32, b
             }
             Some((expected, Role::Stamp)) if *expected == key => {
                 let Some(stamp) = value.int8().filter(|stamp| *stamp >= 0) else {
-                    return Err(Failure::new(b"22023", "a stamp of a patch is no positive number"));
+                    return Err(Failure::new(b"22023", "a stamp of a patch is negative, or no number"));
                 };
                 lowered |= stamp > hlc;
             }
@@ -106,7 +107,9 @@ fn form_of<'a>(compiled: &Compiled, object: Json<'a>) -> Result<Form<'a>, Failur
 
 /// The patches in these places of `rows` as rows of their own.
 pub(super) fn subset(rows: Json<'_>, places: &[Place]) -> (pg_sys::Datum, Vec<Place>) {
-    let mut array = vec![b'['];
+    let bytes: usize = places.iter().map(|place| place.text(rows).len() + 1).sum();
+    let mut array = Vec::with_capacity(bytes + 2);
+    array.push(b'[');
     let mut own = Vec::with_capacity(places.len());
     for place in places {
         if array.len() > 1 {
@@ -117,7 +120,22 @@ pub(super) fn subset(rows: Json<'_>, places: &[Place]) -> (pg_sys::Datum, Vec<Pl
         own.push(Place { start, end: array.len() as u32, ..*place });
     }
     array.push(b']');
-    (json(&array), own)
+    (answer::bytes(&array), own)
+}
+
+/// The patches in these places of `rows` with nothing but their numbers and keys.
+pub(super) fn keys(rows: Json<'_>, places: &[Place], is_key: impl Fn(&str) -> bool) -> pg_sys::Datum {
+    let mut array = Vec::with_capacity(32 * places.len() + 2);
+    for place in places {
+        array.extend_from_slice(if array.is_empty() { b"[{\"#\":" } else { b",{\"#\":" });
+        array.extend_from_slice(place.number.to_string().as_bytes());
+        for (key, value) in Json::new(place.text(rows)).members().filter(|(key, _)| is_key(&unescaped(key))) {
+            array.extend_from_slice(&[b",\"", key, b"\":", value.text()].concat());
+        }
+        array.push(b'}');
+    }
+    array.extend_from_slice(if array.is_empty() { b"[]" } else { b"]" });
+    answer::bytes(&array)
 }
 
 impl Place {
@@ -125,9 +143,4 @@ impl Place {
     pub(super) fn text<'a>(&self, rows: Json<'a>) -> &'a [u8] {
         &rows.text()[self.start as usize..self.end as usize]
     }
-}
-
-/// A valid JSON text as a json.
-pub(super) fn json(text: &[u8]) -> pg_sys::Datum {
-    pgrx::varlena::rust_byte_slice_to_bytea(text).into_pg().into()
 }

@@ -1,13 +1,12 @@
 //! `upsert`, `edit` and `delete` for SQL: one patch, in the caller's transaction, stamped now.
 
 use super::batch::Part;
-use super::json::{Json, unescaped};
 use super::rounds::{self, Locking};
-use super::rows::json;
 use crate::clock::LastContest;
 use crate::failure::{Failure, argument, sql_functions};
 use crate::shape::{Shape, Target, target};
 use crate::{answer, hlc, sqlstate};
+use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::outcome::Record;
 use cache_sync_core::patch::Kind;
 use pgrx::{IntoDatum, Spi, pg_sys};
@@ -48,9 +47,11 @@ sql_functions! {
 /// # Safety
 /// The function must have such an argument there.
 unsafe fn document<'a>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Option<Json<'a>> {
-    // SAFETY: the caller vouches for the argument; the text is in memory that lives as long as the call.
+    // SAFETY: the caller vouches for the argument, which jsonb_out takes only if it is not null; the text is in memory
+    // that lives as long as the call.
     unsafe {
-        let text: &'a CStr = pgrx::direct_function_call(pg_sys::jsonb_out, &[answer::datum(fcinfo, index)])?;
+        let document = answer::datum(fcinfo, index)?;
+        let text: &'a CStr = pgrx::direct_function_call(pg_sys::jsonb_out, &[Some(document)])?;
         Some(Json::new(text.to_bytes()))
     }
 }
@@ -129,7 +130,7 @@ fn travelling(first: Json<'_>, second: Option<Json<'_>>, stamp: i64) -> pg_sys::
         }
     }
     row.extend_from_slice(b"}]");
-    json(&row)
+    answer::bytes(&row)
 }
 
 /// The row as it is now, without the columns that are ours.

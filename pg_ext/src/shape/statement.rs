@@ -178,6 +178,7 @@ struct Told {
     hash_join: bool,
     merge_join: bool,
     index_scan: bool,
+    memoize: bool,
     just_in_time: bool,
     hook: pg_sys::get_relation_info_hook_type,
 }
@@ -191,6 +192,7 @@ impl Told {
                 hash_join: pg_sys::enable_hashjoin,
                 merge_join: pg_sys::enable_mergejoin,
                 index_scan: pg_sys::enable_indexscan,
+                memoize: pg_sys::enable_memoize,
                 just_in_time: pg_sys::jit_enabled,
                 hook: pg_sys::get_relation_info_hook,
             };
@@ -198,6 +200,8 @@ impl Told {
             pg_sys::enable_hashjoin = false;
             pg_sys::enable_mergejoin = false;
             pg_sys::enable_indexscan = true;
+            // A row that comes out of a memo has not passed its condition again.
+            pg_sys::enable_memoize = false;
             pg_sys::jit_enabled = false;
             PREVIOUS.set(before.hook);
             pg_sys::get_relation_info_hook = Some(pretend);
@@ -214,6 +218,7 @@ impl Drop for Told {
             pg_sys::enable_hashjoin = self.hash_join;
             pg_sys::enable_mergejoin = self.merge_join;
             pg_sys::enable_indexscan = self.index_scan;
+            pg_sys::enable_memoize = self.memoize;
             pg_sys::jit_enabled = self.just_in_time;
             pg_sys::get_relation_info_hook = self.hook;
         }

@@ -113,7 +113,7 @@ impl Writer<'_> {
         let fields = self.fields.iter().map(|field| field.name.clone());
         let mut required: Vec<_> = std::iter::once("#".to_owned()).chain(keys).chain(fields).collect();
         if self.uses_stamps() {
-            let own: Vec<_> = self.stamped().filter(|_| self.each).map(|field| format!("@{}", field.name)).collect();
+            let own: Vec<_> = self.stamped().filter(|_| self.each).map(|field| format!("@{}", field.id)).collect();
             required.extend(if own.is_empty() { vec!["@".to_owned()] } else { own });
         }
         required
@@ -121,7 +121,7 @@ impl Writer<'_> {
 
     /// The members that it may have: stamps that this shape has no use for.
     pub(super) fn optional(&self) -> Vec<String> {
-        let own = self.fields.iter().filter(|_| self.each).map(|field| format!("@{}", field.name));
+        let own = self.fields.iter().filter(|_| self.each).map(|field| format!("@{}", field.id));
         std::iter::once("@".to_owned()).chain(own).collect()
     }
 
@@ -166,7 +166,7 @@ impl Writer<'_> {
             columns += ", \"@\" pg_catalog.int8";
             selected += ", LEAST(r.\"@\", $2) AS \"@\"";
             for field in self.stamped().filter(|_| self.each) {
-                let own = quote_stamp(&field.name);
+                let own = own_stamp(field);
                 let _ = write!(columns, ", {own} pg_catalog.int8");
                 let _ = write!(selected, ", LEAST(r.{own}, $2) AS {own}");
                 stamps.push(format!("LEAST(r.{own}, $2)"));
@@ -192,7 +192,7 @@ impl Writer<'_> {
 
     /// How the field's stamp in the patch stands to the row's: 1, 0 or -1.
     fn compare(&self, field: &FieldColumn) -> String {
-        let stamp = if self.each { quote_stamp(&field.name) } else { "\"@\"".to_owned() };
+        let stamp = if self.each { own_stamp(field) } else { "\"@\"".to_owned() };
         format!("cache_sync.compare(p.{stamp}, t.cs_clock, t.cs_version, {}::pg_catalog.int2)", field.id)
     }
 
@@ -211,7 +211,7 @@ impl Writer<'_> {
         match self.rule(field) {
             // The condition has decided the contest of this very row.
             Rule::Lww => format!(
-                "CASE WHEN cache_sync.all_win() THEN p.{column} WHEN {compare} OPERATOR(pg_catalog.>) 0 THEN p.{column} \
+                "CASE WHEN cache_sync.all_win(p.\"@stamps\", t.cs_version) THEN p.{column} WHEN {compare} OPERATOR(pg_catalog.>) 0 THEN p.{column} \
                  WHEN {} THEN p.{column} ELSE t.{column} END",
                 self.wins_tie(field),
                 compare = self.compare(field)
@@ -355,6 +355,7 @@ fn is_true(condition: &str) -> String {
     format!("COALESCE({condition}, false)")
 }
 
-fn quote_stamp(name: &str) -> String {
-    format!("\"@{}\"", name.replace('"', "\"\""))
+/// The column of a field's own stamp. It goes by the field's number: a name with a letter more may be too long for one.
+fn own_stamp(field: &FieldColumn) -> String {
+    format!("\"@{}\"", field.id)
 }

@@ -152,8 +152,7 @@ unsafe fn stamped(relation: pg_sys::Relation, attached: &Attached, rows: &[catal
             // SAFETY: the caller vouches for the relation, whose column this is.
             unsafe {
                 let attnum = attnum(relation, &name);
-                let column =
-                    &*column((*relation).rd_att, i32::from(attnum.checked_sub(1).filter(|place| *place >= 0)?));
+                let column = &*column((*relation).rd_att, i32::from((attnum > 0).then(|| attnum - 1)?));
                 let (is_by_value, length) = (column.attbyval, column.attlen);
                 (column.attgenerated == 0).then_some(Stamped { id: row.id, attnum, is_by_value, length })
             }

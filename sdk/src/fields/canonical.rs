@@ -4,6 +4,7 @@ use super::DIMENSIONS_MAX;
 use crate::layout::Kind;
 use crate::row::is_json_number;
 use crate::text;
+use cache_sync_core::merge;
 use postgres_types::{Field, Type};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -15,7 +16,7 @@ pub(super) fn canonical<'a>(ty: &Type, text: &'a str) -> Cow<'a, str> {
     Form { recordset: false, dimensions: DIMENSIONS_MAX }.of(ty, text)
 }
 
-/// The same for `jsonb_to_recordset`, which takes lists within a list for another dimension: an array of documents is
+/// The same for `json_to_recordset`, which takes lists within a list for another dimension: an array of documents is
 /// given as an array literal.
 pub(super) fn for_recordset<'a>(ty: &Type, text: &'a str) -> Cow<'a, str> {
     Form { recordset: true, dimensions: DIMENSIONS_MAX }.of(ty, text)
@@ -31,9 +32,11 @@ struct Form {
 impl Form {
     fn of<'a>(self, ty: &Type, text: &'a str) -> Cow<'a, str> {
         match Kind::of(ty) {
-            // `jsonb` has no negative zero.
-            Kind::Float4 | Kind::Float8 if self.recordset && matches!(text, "-0.0" | "-0") => Cow::Borrowed("\"-0\""),
-            kind if kind.is_number() => unquoted_number(text).map_or(Cow::Borrowed(text), Cow::Borrowed),
+            kind if kind.is_number() => {
+                let text = unquoted_number(text).unwrap_or(text);
+                // Floats and decimals write a whole number as `1.0` or `1e16`, which Postgres does not take for one.
+                own_or(text, if kind.is_integer() { merge::plain_integer(text) } else { None })
+            }
             Kind::Bytes => own_or(text, byte_list(text).map(|bytes| json_string(&text::hex(&bytes)))),
             Kind::Uuid => own_or(text, byte_list(text).and_then(uuid_string)),
             Kind::Array(element) if text.starts_with('[') => own_or(text, self.array(element, text)),
@@ -50,7 +53,7 @@ impl Form {
         }
         let as_is = match kind {
             Kind::Bytes | Kind::Uuid | Kind::Composite(_) => false,
-            Kind::Float4 | Kind::Float8 if self.recordset => false,
+            kind if kind.is_integer() => !text.contains(['"', '.', 'e', 'E']),
             kind => !kind.is_number() || !text.contains('"'),
         };
         if as_is {
@@ -180,6 +183,11 @@ mod tests {
         for (ty, given, form) in [
             (&Type::NUMERIC, r#""1.50""#, "1.50"),
             (&Type::INT8, r#""-7""#, "-7"),
+            (&Type::INT8, "1e16", "10000000000000000"),
+            (&Type::INT4, r#""1E+3""#, "1000"),
+            (&Type::INT4, "1.5", "1.5"),
+            (&Type::INT4_ARRAY, "[1.0,null,[2e1]]", "[1,null,[20]]"),
+            (&Type::FLOAT8, "-0.0", "-0.0"),
             (&Type::NUMERIC, r#""NaN""#, r#""NaN""#),
             (&Type::NUMERIC, r#""1 ""#, r#""1 ""#),
             (&Type::TEXT, r#""1.50""#, r#""1.50""#),
@@ -218,12 +226,5 @@ mod tests {
         let literal: String = serde_json::from_str(&for_recordset(&Type::JSONB_ARRAY, given)).unwrap();
         assert_eq!(literal, r#"{"[1,\"a\\\"b\"]",NULL,"{\"k\":\"\\\\\"}"}"#);
         assert_eq!(for_recordset(&Type::JSONB, given), given);
-    }
-
-    #[test]
-    fn a_negative_zero_stays_one() {
-        assert_eq!(canonical(&Type::FLOAT8, r#""-0""#), "-0");
-        assert_eq!(for_recordset(&Type::FLOAT8, "-0.0"), r#""-0""#);
-        assert_eq!(for_recordset(&Type::FLOAT4_ARRAY, "[-0.0,0.0]"), r#"["-0",0.0]"#);
     }
 }

@@ -1,5 +1,4 @@
-//! JSON texts that Postgres would refuse. A patch with one of them would take its whole batch down, because the batch's
-//! JSON is read before any patch is looked at.
+//! JSON texts that Postgres would refuse: their writer hears so at once, not when the patch is sent.
 
 use super::EncodeError;
 use crate::row::is_json_number;

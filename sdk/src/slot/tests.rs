@@ -18,7 +18,7 @@ impl Preview<i64> for Numbers {
             return Some(None);
         }
         let Some(mut number) = value.as_deref().copied() else { return Some(None) };
-        for (field, incoming) in patch.fields.iter() {
+        for (field, incoming) in patch.fields().iter() {
             let incoming: i64 = incoming.parse().unwrap();
             number = if field == 0 { incoming } else { number + incoming };
         }
@@ -215,7 +215,7 @@ fn an_outcome_clears_only_what_its_batch_carried() {
     slot.learns(1, Verdict::Applied, 5, 6);
     assert_eq!(slot.number(), Some(16), "the later write is still there");
     let patch = slot.freeze(Sequence(2), GENERATION).unwrap();
-    assert_eq!(patch.fields.get(1), Some("5"));
+    assert_eq!(patch.fields().get(1), Some("5"));
     slot.learns(1, Verdict::Applied, 6, 7);
     assert!(!slot.is_idle(), "an outcome of another number settles nothing");
 }

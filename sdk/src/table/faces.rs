@@ -42,7 +42,7 @@ where
                 let mut members = String::new();
                 key::write_members(&key, &self.meta.key, &mut members);
                 let mut fields = String::new();
-                for (field, value) in patch.fields.iter() {
+                for (field, value) in patch.fields().iter() {
                     fields.push_str(if fields.is_empty() { "" } else { "," });
                     push_json_string(&mut fields, &self.layout.columns[usize::from(field)].name);
                     fields.push(':');
