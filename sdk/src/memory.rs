@@ -2,14 +2,15 @@
 
 use crate::slot::Value;
 use cache_sync_core::number::{KeyHash, Version};
-use equivalent::Equivalent;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A row, or its known absence, in memory. It lies in moka's own entry, so that a hit touches no memory beyond what
 /// moka touches and the value.
 #[derive(Debug)]
-pub(crate) struct Entry<V> {
+pub(crate) struct Entry<K, V> {
+    key: HeldKey<K>,
     pub(crate) value: Value<V>,
     /// The version of the row that the value is based on.
     pub(crate) version: Version,
@@ -17,52 +18,45 @@ pub(crate) struct Entry<V> {
     pub(crate) generation: u64,
 }
 
-impl<V> Clone for Entry<V> {
-    #[inline]
-    fn clone(&self) -> Entry<V> {
-        Entry { value: self.value.clone(), version: self.version, generation: self.generation }
+impl<K: Clone, V> Entry<K, V> {
+    pub(crate) fn new(key: &K, value: Value<V>, version: Version, generation: u64) -> Entry<K, V> {
+        Entry { key: HeldKey::new(key), value, version, generation }
+    }
+
+    pub(crate) fn key(&self) -> &K {
+        self.key.get()
     }
 }
 
-/// A key as moka holds it.
-#[derive(Debug, PartialEq, Eq)]
-struct Held<K> {
-    hash: KeyHash,
-    key: K,
-}
-
-/// A key as it is looked up.
-struct Sought<'a, K> {
-    hash: KeyHash,
-    key: &'a K,
-}
-
-impl<K: Eq> Equivalent<Held<K>> for Sought<'_, K> {
+impl<K: Clone, V> Clone for Entry<K, V> {
     #[inline]
-    fn equivalent(&self, held: &Held<K>) -> bool {
-        self.hash == held.hash && *self.key == held.key
+    fn clone(&self) -> Entry<K, V> {
+        let Entry { key, value, version, generation } = self;
+        Entry { key: key.clone(), value: value.clone(), version: *version, generation: *generation }
     }
 }
 
-/// Whatever key has this hash, as changes name it.
-impl<K> Equivalent<Held<K>> for KeyHash {
-    #[inline]
-    fn equivalent(&self, held: &Held<K>) -> bool {
-        *self == held.hash
-    }
+/// A key that is cloned with every look-up: what has memory of its own is shared, so that a hit allocates nothing.
+#[derive(Clone, Debug)]
+enum HeldKey<K> {
+    Inline(K),
+    Shared(Arc<K>),
 }
 
-impl<K> Hash for Held<K> {
-    #[inline]
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        self.hash.hash(hasher);
+impl<K: Clone> HeldKey<K> {
+    fn new(key: &K) -> HeldKey<K> {
+        match std::mem::needs_drop::<K>() {
+            true => HeldKey::Shared(Arc::new(key.clone())),
+            false => HeldKey::Inline(key.clone()),
+        }
     }
-}
 
-impl<K> Hash for Sought<'_, K> {
     #[inline]
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        self.hash.hash(hasher);
+    fn get(&self) -> &K {
+        match self {
+            HeldKey::Inline(key) => key,
+            HeldKey::Shared(key) => key,
+        }
     }
 }
 
@@ -86,9 +80,8 @@ impl Hasher for AlreadyHashed {
     }
 }
 
-/// Holds at most one key of each hash, so that a change, which names but the hash, means the entry that is found: a slot
-/// that does not find its own key here drops what another one has left, and only keys with a slot are put here.
-pub(crate) struct Memory<K, V>(moka::sync::Cache<Held<K>, Entry<V>, BuildHasherDefault<AlreadyHashed>>);
+/// By hash, which is all that a change names: of two keys with one hash, the later one takes the place of the other.
+pub(crate) struct Memory<K, V>(moka::sync::Cache<KeyHash, Entry<K, V>, BuildHasherDefault<AlreadyHashed>>);
 
 impl<K: Clone + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Memory<K, V> {
     pub(crate) fn new(max_capacity: u64, time_to_live: Option<Duration>) -> Memory<K, V> {
@@ -101,25 +94,26 @@ impl<K: Clone + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Memory<K, 
     }
 
     #[inline]
-    pub(crate) fn get(&self, hash: KeyHash, key: &K) -> Option<Entry<V>> {
-        self.0.get(&Sought { hash, key })
+    pub(crate) fn get(&self, hash: KeyHash, key: &K) -> Option<Entry<K, V>> {
+        self.of_hash(hash).filter(|entry| entry.key() == key)
     }
 
     /// The entry that a change of this hash means.
-    pub(crate) fn of_hash(&self, hash: KeyHash) -> Option<Entry<V>> {
+    #[inline]
+    pub(crate) fn of_hash(&self, hash: KeyHash) -> Option<Entry<K, V>> {
         self.0.get(&hash)
     }
 
-    pub(crate) fn hold(&self, hash: KeyHash, key: &K, entry: Entry<V>) {
-        self.0.insert(Held { hash, key: key.clone() }, entry);
+    pub(crate) fn hold(&self, hash: KeyHash, entry: Entry<K, V>) {
+        self.0.insert(hash, entry);
     }
 
     pub(crate) fn drop_entry(&self, hash: KeyHash) {
         self.0.invalidate(&hash);
     }
 
-    pub(crate) fn entries(&self) -> Vec<(K, Entry<V>)> {
-        self.0.iter().map(|(held, entry)| (held.key.clone(), entry)).collect()
+    pub(crate) fn entries(&self) -> Vec<Entry<K, V>> {
+        self.0.iter().map(|(_, entry)| entry).collect()
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -131,21 +125,17 @@ impl<K: Clone + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Memory<K, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
-
-    fn entry(value: i32) -> Entry<i32> {
-        Entry { value: Some(Arc::new(value)), version: Version(1), generation: 1 }
-    }
 
     #[test]
     fn keys_of_one_hash_are_not_taken_for_each_other() {
         let memory = Memory::new(10, None);
         let hash = KeyHash(7);
-        memory.hold(hash, &"a", entry(1));
-        assert!(memory.get(hash, &"b").is_none());
-        assert_eq!(memory.get(hash, &"a").and_then(|entry| entry.value).as_deref(), Some(&1));
-        assert!(memory.of_hash(hash).is_some());
+        for key in ["a".to_owned(), "b".to_owned()] {
+            memory.hold(hash, Entry::new(&key, Some(Arc::new(key.clone())), Version(1), 1));
+            assert_eq!(memory.get(hash, &key).and_then(|entry| entry.value).as_deref(), Some(&key));
+        }
+        assert!(memory.get(hash, &"a".to_owned()).is_none());
         memory.drop_entry(hash);
-        assert!(memory.get(hash, &"a").is_none());
+        assert!(memory.of_hash(hash).is_none());
     }
 }

@@ -110,8 +110,8 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     pub(crate) fn entries(&self) -> Vec<(K, Value<V>)> {
         let generation = self.generation();
         let live = self.common.freshness.is_live();
-        let usable = self.memory.entries().into_iter().filter(|(_, entry)| live && entry.generation == generation);
-        usable.map(|(key, entry)| (key, entry.value)).collect()
+        let usable = self.memory.entries().into_iter().filter(|entry| live && entry.generation == generation);
+        usable.map(|entry| (entry.key().clone(), entry.value)).collect()
     }
 
     pub(crate) fn entry_count(&self) -> u64 {
@@ -155,18 +155,14 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     }
 
     fn new_slot(&self, key: &K, hash: KeyHash) -> Slot<K, V> {
-        self.slot_over(self.memory.get(hash, key), key, hash)
+        self.slot_over(self.memory.get(hash, key), key)
     }
 
     /// A slot for a key of which memory holds this.
-    fn slot_over(&self, entry: Option<Entry<V>>, key: &K, hash: KeyHash) -> Slot<K, V> {
+    fn slot_over(&self, entry: Option<Entry<K, V>>, key: &K) -> Slot<K, V> {
         let base = match entry {
             Some(entry) => Base::Known { value: entry.value, version: entry.version, generation: entry.generation },
-            None => {
-                // What another key with this hash may have left.
-                self.memory.drop_entry(hash);
-                Base::Unknown
-            }
+            None => Base::Unknown,
         };
         Slot::new(key.clone(), base, self.generation())
     }
@@ -189,7 +185,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     /// Lets memory hold what the slot shows.
     fn reflect(&self, hash: KeyHash, slot: &Slot<K, V>, generation: u64, now: Instant) {
         match slot.entry(generation, now) {
-            Some((value, version)) => self.memory.hold(hash, &slot.key, Entry { value, version, generation }),
+            Some((value, version)) => self.memory.hold(hash, Entry::new(&slot.key, value, version, generation)),
             None => self.memory.drop_entry(hash),
         }
     }

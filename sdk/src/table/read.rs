@@ -32,7 +32,7 @@ pub(crate) struct Wanted<K> {
 impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V> {
     /// The hit path: no lock, no allocation, no statement.
     #[inline]
-    pub(crate) fn hit(&self, key: &K, hash: KeyHash) -> Option<Entry<V>> {
+    pub(crate) fn hit(&self, key: &K, hash: KeyHash) -> Option<Entry<K, V>> {
         let entry = self.memory.get(hash, key)?;
         (self.is_current(&entry) && self.common.freshness.is_live()).then(|| {
             self.counters.hits.add_one(hash.0);
@@ -41,7 +41,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     }
 
     #[inline]
-    fn is_current(&self, entry: &Entry<V>) -> bool {
+    fn is_current(&self, entry: &Entry<K, V>) -> bool {
         entry.generation == self.generation.load(Ordering::Acquire)
     }
 
@@ -70,7 +70,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
                     self.counters.hits.add_one(hash.0);
                     return Ok(Found::Here((entry.value, entry.version)));
                 }
-                entry => vacant.insert(self.slot_over(entry, key, hash)),
+                entry => vacant.insert(self.slot_over(entry, key)),
             },
         };
         self.counters.misses.add(1);

@@ -194,3 +194,27 @@ async fn what_is_not_of_the_form_is_refused_and_nothing_is_done() {
     assert_eq!(db.psql("SELECT sum(n) FROM t"), "0");
     assert_eq!(db.psql("SELECT last_seq FROM cache_sync.session"), "0");
 }
+
+/// However the text of a patch is written, it says the same.
+#[tokio::test]
+async fn the_text_of_a_patch_may_be_written_in_any_way() {
+    let db = Database::with_extension();
+    db.psql("CREATE TABLE t (id int PRIMARY KEY, name text, doc json); SELECT cache_sync.attach('t')");
+    let mut batches = Batches::open(&db, "t").await;
+    let put = json!({"op": "put", "fields": ["name", "doc"]});
+    let rows = r##" [ {"#":0,"id":1,"name":"]},{\"#\":9","doc":{"#":7,"@":[{"id":3}]}} ,
+        { "doc" : [ ] , "name" : "\\" , "id" : 2 , "#" : 1 },
+        {"n\u0061me":"\\\"","doc":null,"id":3,"#":2}]"##;
+    assert_eq!(batches.verdicts_of_text(put.clone(), rows).await.unwrap(), ["applied"; 3]);
+    assert_eq!(db.psql("SELECT * FROM t ORDER BY id"), "1|]},{\"#\":9|{\"#\":7,\"@\":[{\"id\":3}]}\n2|\\|[ ]\n3|\\\"|");
+    assert_eq!(batches.verdicts_of_text(put.clone(), "[ ]").await.unwrap(), [""; 0]);
+    for rows in [
+        r##"[{"#":0,"id":1,"name":"a","n\u0061me":"b","doc":1}]"##,
+        r##"[{"#":0,"#":0,"id":1,"name":"a","doc":1}]"##,
+        r##"[{"#":0.0,"id":1,"name":"a","doc":1}]"##,
+        r##"{"#":0,"id":1,"name":"a","doc":1}"##,
+        r##""[]""##,
+    ] {
+        assert_eq!(sqlstate(batches.verdicts_of_text(put.clone(), rows).await), "22023", "{rows}");
+    }
+}

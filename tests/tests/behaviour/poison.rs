@@ -148,3 +148,26 @@ async fn other_errors_go_on_and_the_number_stays() {
     assert_eq!(batches.verdicts(shapes, &other).await, ["applied"]);
     assert_eq!(db.psql("SELECT count(*) FROM cache_sync.dead_letter"), "0");
 }
+
+/// A text that Postgres cannot unescape is its patch's fault alone, and is kept as it came; and it does not keep the others
+/// from being looked at for keys that come twice.
+#[tokio::test]
+async fn a_value_that_cannot_be_unescaped_is_the_fault_of_its_patch() {
+    let db = Database::with_extension();
+    db.psql("CREATE TABLE t (id int PRIMARY KEY, v text); SELECT cache_sync.attach('t')");
+    let mut batches = Batches::open(&db, "t").await;
+    let put = json!({"op": "put", "fields": ["v"]});
+    for bad in ["\\u0000", "\\ud800"] {
+        let patch = |number: i32, id: i32, value: &str| format!("{{\"#\": {number}, \"id\":{id}, \"v\": \"{value}\"}}");
+        let rows = format!("[{}, {}, {}]", patch(0, 1, "a"), patch(1, 2, bad), patch(2, 3, "b"));
+        let verdicts = batches.verdicts_of_text(put.clone(), &rows).await.unwrap();
+        assert!(verdicts[1].starts_with("rejected 22"), "{verdicts:?}");
+        assert_eq!(db.psql("SELECT id FROM t; DELETE FROM t"), "1\n3");
+        let letter = db.psql("SELECT patch FROM cache_sync.dead_letters ORDER BY id DESC LIMIT 1");
+        assert_eq!(letter, patch(1, 2, bad));
+        let twice = format!("[{}, {}, {}]", patch(0, 1, "a"), patch(1, 1, "b"), patch(2, 3, bad));
+        let refused = batches.verdicts_of_text(put.clone(), &twice).await;
+        assert_eq!(cache_sync_tests::batches::sqlstate(refused), "21000");
+        assert_eq!(db.psql("SELECT count(*) FROM t"), "0");
+    }
+}

@@ -180,3 +180,38 @@ async fn a_changed_rule_holds_from_the_next_batch_on() {
     assert_eq!(edit(&mut batches, stamp, 1, json!({"n": 7})).await, "superseded");
     assert_eq!(db.psql("SELECT n FROM t"), "14");
 }
+
+/// Each field of a patch may have been written at its own time; the fields' names may be as long as names can be.
+#[tokio::test]
+async fn each_field_has_its_own_stamp() {
+    let db = Database::with_extension();
+    let (early, late) = ("e".repeat(63), format!("{}x", "e".repeat(62)));
+    db.psql(&format!(
+        "CREATE TABLE t (id int PRIMARY KEY, {early} text, {late} text);
+         SELECT cache_sync.attach('t', versioned => true); INSERT INTO t (id, cs_version) VALUES (1, 1), (2, 1)"
+    ));
+    let number = |name: &str| db.psql(&format!("SELECT field_id FROM cache_sync.field WHERE name = '{name}'"));
+    let (early_stamp, late_stamp) = (format!("@{}", number(&early)), format!("@{}", number(&late)));
+    let mut batches = Batches::open(&db, "t").await;
+    let edit = json!([{"op": "edit", "fields": [&early, &late], "stamps": "each"}]);
+    let patch = |value: &str, stamps: (i64, i64)| json!([{"#": 0, "id": 1, "@": 0, &early: value, &late: value, &early_stamp: stamps.0, &late_stamp: stamps.1}]);
+    assert_eq!(batches.verdicts(edit.clone(), &[patch("first", (100, 300))]).await, ["applied"]);
+    assert_eq!(batches.verdicts(edit.clone(), &[patch("second", (200, 200))]).await, ["merged"]);
+    assert_eq!(
+        db.psql("SELECT * FROM t WHERE id = 1").split('|').take(3).collect::<Vec<_>>(),
+        ["1", "second", "first"]
+    );
+    assert_eq!(batches.verdicts(edit, &[patch("third", (150, 250))]).await, ["superseded"]);
+}
+
+/// A stamp of 0 is as old as a stamp can be, and a stored one that nobody believes counts as no newer.
+#[tokio::test]
+async fn a_stamp_of_zero_ties_with_what_is_not_believed() {
+    let db = Database::with_extension();
+    texts(&db);
+    db.psql("INSERT INTO t (id, a, cs_version) VALUES (3, 'a', 9223372036854775807)");
+    let mut batches = Batches::open(&db, "t").await;
+    assert_eq!(edit(&mut batches, 0, 3, json!({"a": "b"})).await, "applied", "the larger value");
+    assert_eq!(edit(&mut batches, 0, 3, json!({"a": "a"})).await, "superseded");
+    assert_eq!(edit(&mut batches, 1, 3, json!({"a": "a"})).await, "applied");
+}

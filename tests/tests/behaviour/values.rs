@@ -124,3 +124,25 @@ async fn a_json_column_keeps_the_text() {
     assert_eq!(cache.get(&1).await.unwrap().unwrap().doc.get(), text);
     close(client).await;
 }
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Numbers {
+    int: f64,
+    float: f64,
+    floats: Vec<f32>,
+}
+
+#[tokio::test]
+async fn whole_floats_are_integers_and_a_negative_zero_stays_one() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE n (id int PRIMARY KEY, int int8, float float8, floats float4[]); SELECT cache_sync.attach('n')",
+    );
+    let client = client(&db).await;
+    let cache: Cache<i32, Numbers> = client.cache("n").open().await.unwrap();
+    let numbers = Numbers { int: 1e16, float: -0.0, floats: vec![-0.0, 1.5] };
+    let outcome = cache.put(1, numbers).await.unwrap().written().await.unwrap();
+    assert!(outcome.is_written(), "{outcome:?}");
+    assert_eq!(db.psql("SELECT * FROM n"), "1|10000000000000000|-0|{-0,1.5}");
+    close(client).await;
+}
