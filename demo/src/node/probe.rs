@@ -16,6 +16,9 @@ pub(crate) fn probed(accounts: u32) -> i32 {
     i32::try_from(accounts).unwrap_or(i32::MAX)
 }
 
+/// How long it pauses while nothing is held.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Starts the thread; it ends with the work.
 pub(crate) fn start(cache: Accounts, accounts: u32, work: Arc<Work>) {
     let runtime = tokio::runtime::Handle::current();
@@ -36,8 +39,9 @@ pub(crate) fn start(cache: Accounts, accounts: u32, work: Arc<Work>) {
             {
                 return;
             }
-            if loaded.is_err() {
-                std::thread::sleep(Duration::from_millis(20));
+            if loaded.is_err() || version(&cache, aid, &work).is_none() {
+                // Postgres is away, or the feed: nothing is held, and asking all the time would only keep them from coming back.
+                std::thread::sleep(PAUSE);
             }
         }
     });
