@@ -2,8 +2,9 @@
 
 use std::ops::Deref;
 
-/// A static of this backend. Thread-local variables of a library cost a call each time they are used; a backend has
-/// one thread, so what only it uses needs none.
+/// A static of this backend, whose state is never dropped: when a backend exits, there is no Postgres left that could free
+/// what it holds. Thread-local variables of a library cost a call each time they are used; a backend has one thread, so
+/// what only it uses needs none.
 pub(crate) struct OfBackend<T>(T);
 
 impl<T> OfBackend<T> {

@@ -1,12 +1,12 @@
 //! Sessions: one client's numbered line of batches to one table.
 
+use crate::backend::OfBackend;
 use crate::failure::{Failure, argument, sql_functions};
 use crate::owner::{as_owner, is_selectable};
 use crate::shape::{Planning, Row, Statement, target};
 use crate::{answer, epoch, sqlstate};
 use pgrx::{IntoDatum, Spi, pg_sys};
 use std::cell::OnceCell;
-use std::mem::ManuallyDrop;
 
 const OPEN: &str = "INSERT INTO cache_sync.session AS s (session, table_id, fence) VALUES ($1, $2, 1) \
     ON CONFLICT (session, table_id) DO UPDATE SET fence = s.fence OPERATOR(pg_catalog.+) 1, used_at = pg_catalog.now() \
@@ -20,11 +20,7 @@ const LAST: &str = "SELECT last_seq FROM cache_sync.session \
 const SESSION: &[pg_sys::Oid] = &[pg_sys::UUIDOID, pg_sys::INT4OID];
 const BATCH: &[pg_sys::Oid] = &[pg_sys::UUIDOID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::BYTEAOID];
 
-thread_local! {
-    /// Never dropped: when a backend exits, there is no Postgres left that could free them.
-    static STATEMENTS: ManuallyDrop<[OnceCell<Statement>; 4]> =
-        const { ManuallyDrop::new([const { OnceCell::new() }; 4]) };
-}
+static STATEMENTS: OfBackend<[OnceCell<Statement>; 4]> = OfBackend::new([const { OnceCell::new() }; 4]);
 
 /// Runs one of the statements above as the extension's owner; SPI must be connected.
 ///
@@ -33,19 +29,15 @@ thread_local! {
 unsafe fn run(which: usize, arguments: &[Option<pg_sys::Datum>], mut each: impl FnMut(&Row)) -> Result<(), Failure> {
     let (text, types) = [(OPEN, SESSION), (TAKE, SESSION), (KEEP, BATCH), (LAST, SESSION)][which];
     as_owner(|| {
-        STATEMENTS.with(|statements| {
-            let statement = match statements[which].get() {
-                Some(statement) => statement,
-                None => {
-                    let statement = Statement::new(text, types, Planning::Free)?;
-                    statements[which].get_or_init(|| statement)
-                }
-            };
-            // SAFETY: the caller vouches for the arguments. Only `load_state` asks for what its caller's snapshot sees.
-            unsafe {
-                if which == 3 { statement.read(arguments, &mut each) } else { statement.run(arguments, &mut each) }
+        let statement = match STATEMENTS[which].get() {
+            Some(statement) => statement,
+            None => {
+                let statement = Statement::new(text, types, Planning::Free)?;
+                STATEMENTS[which].get_or_init(|| statement)
             }
-        })
+        };
+        // SAFETY: the caller vouches for the arguments. Only `load_state` asks for what its caller's snapshot sees.
+        unsafe { if which == 3 { statement.read(arguments, &mut each) } else { statement.run(arguments, &mut each) } }
     })?
 }
 

@@ -14,13 +14,13 @@ mod text;
 pub(crate) use layout::Layout;
 pub(crate) use statement::{Planning, Row, Statement};
 
+use crate::backend::OfBackend;
 use crate::failure::Failure;
 use cache_sync_core::patch::Kind;
 use pgrx::{pg_guard, pg_sys};
 use serde::Deserialize;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
-use std::mem::ManuallyDrop;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use text::Writer;
 
@@ -244,13 +244,10 @@ impl Target {
     }
 }
 
-thread_local! {
-    /// Not dropped when a backend exits, because there is no Postgres left then that could free the statements.
-    static TARGETS: ManuallyDrop<RefCell<HashMap<u32, Rc<Target>>>> = ManuallyDrop::new(RefCell::default());
-    static IS_REGISTERED: Cell<bool> = const { Cell::new(false) };
-    /// Counts the changes of relations, so that one which comes while a table is being read is noticed.
-    static CHANGES: Cell<u64> = const { Cell::new(0) };
-}
+static TARGETS: OfBackend<RefCell<BTreeMap<u32, Rc<Target>>>> = OfBackend::new(RefCell::new(BTreeMap::new()));
+static IS_REGISTERED: OfBackend<Cell<bool>> = OfBackend::new(Cell::new(false));
+/// Counts the changes of relations, so that one which comes while a table is being read is noticed.
+static CHANGES: OfBackend<Cell<u64>> = OfBackend::new(Cell::new(0));
 
 /// The attached table; SPI must be connected.
 ///
@@ -261,14 +258,14 @@ pub(crate) fn target(table: pg_sys::Oid) -> Result<Rc<Target>, Failure> {
         // SAFETY: a backend may register callbacks at any time; this one is registered once.
         unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), pg_sys::Datum::from(0)) };
     }
-    let known = TARGETS.with(|targets| targets.borrow().get(&table.to_u32()).map(Rc::clone));
+    let known = TARGETS.borrow().get(&table.to_u32()).map(Rc::clone);
     if let Some(known) = known.filter(|known| !known.is_stale.get()) {
         return Ok(known);
     }
     let changes = CHANGES.get();
     let target = Rc::new(Target::new(Layout::read(table)?));
     target.is_stale.set(changes != CHANGES.get());
-    let replaced = TARGETS.with(|targets| targets.borrow_mut().insert(table.to_u32(), Rc::clone(&target)));
+    let replaced = TARGETS.borrow_mut().insert(table.to_u32(), Rc::clone(&target));
     drop(replaced);
     Ok(target)
 }
@@ -277,12 +274,10 @@ pub(crate) fn target(table: pg_sys::Oid) -> Result<Rc<Target>, Failure> {
 #[pg_guard]
 unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
     CHANGES.set(CHANGES.get().wrapping_add(1));
-    TARGETS.with(|targets| {
-        let Ok(targets) = targets.try_borrow() else { return };
-        for target in targets.values() {
-            if relation == pg_sys::InvalidOid || target.layout.relations.contains(&relation.to_u32()) {
-                target.is_stale.set(true);
-            }
+    let Ok(targets) = TARGETS.try_borrow() else { return };
+    for target in targets.values() {
+        if relation == pg_sys::InvalidOid || target.layout.relations.contains(&relation.to_u32()) {
+            target.is_stale.set(true);
         }
-    });
+    }
 }

@@ -1,6 +1,7 @@
 //! Keeps SQLSTATEs that users made up. pgrx turns every code that Postgres does not define into XX000, but Postgres
 //! asks the error context callbacks before an error leaves the place where it arose, and they may ask for its code.
 
+use crate::backend::OfBackend;
 use crate::failure::Failure;
 use pgrx::PgTryBuilder;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
@@ -8,9 +9,7 @@ use pgrx::{pg_guard, pg_sys};
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 
-thread_local! {
-    static LAST: Cell<i32> = const { Cell::new(0) };
-}
+static LAST: OfBackend<Cell<i32>> = OfBackend::new(Cell::new(0));
 
 /// Our place among the error context callbacks, given up when dropped, also when an error passes through.
 struct Listening(Box<pg_sys::ErrorContextCallback>);

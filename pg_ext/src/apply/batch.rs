@@ -2,6 +2,7 @@
 
 use super::rows::{self, Place};
 use crate::answer;
+use crate::backend::OfBackend;
 use crate::failure::Failure;
 use crate::poison::Refusal;
 use crate::shape::{Compiled, Planning, Shape, Statement, Target};
@@ -11,7 +12,6 @@ use cache_sync_core::outcome::{Record, Verdict};
 use pgrx::{IntoDatum, pg_sys};
 use std::cell::OnceCell;
 use std::collections::HashSet;
-use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 /// How many patches a batch may have.
@@ -30,9 +30,7 @@ const LETTER: &[pg_sys::Oid] = &[
     pg_sys::JSONOID,
 ];
 
-thread_local! {
-    static BURIAL: ManuallyDrop<OnceCell<Statement>> = const { ManuallyDrop::new(OnceCell::new()) };
-}
+static BURIAL: OfBackend<OnceCell<Statement>> = OfBackend::new(OnceCell::new());
 
 /// The patches of one shape.
 #[derive(Clone)]
@@ -100,10 +98,8 @@ impl Part {
             Some(answer::bytes(patch.text(self.json()))),
         ];
         owner::as_owner(|| {
-            BURIAL.with(|burial| {
-                // SAFETY: the arguments are of LETTER's types.
-                unsafe { prepared(burial, BURY, LETTER)?.run(&arguments, |_| ()) }
-            })
+            // SAFETY: the arguments are of LETTER's types.
+            unsafe { prepared(&BURIAL, BURY, LETTER)?.run(&arguments, |_| ()) }
         })??;
         Ok((place, Record { sqlstate: Some(refusal.sqlstate), ..Record::of(Verdict::Rejected) }))
     }

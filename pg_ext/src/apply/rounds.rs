@@ -220,14 +220,14 @@ impl<'a> Rounds<'a> {
         }
         let mut owner = vec![None; self.is_answered.len()];
         for (index, part) in parts.iter().enumerate() {
-            part.numbers().for_each(|place| owner[place as usize] = Some((index, place)));
+            part.numbers().for_each(|place| owner[place as usize] = Some(index));
         }
         let mut runs: Vec<(usize, Vec<u32>)> = Vec::new();
         // SAFETY: the argument is an array of json, the column an integer.
         unsafe {
             self.target.order.get()?.run(&[Some(keys_of(self.target, &parts))], |row| {
-                let place = row.get::<i32>(0).and_then(|place| *owner.get(place as usize)?);
-                let Some((index, place)) = place else { return };
+                let Some(place) = row.get::<i32>(0).map(|place| place as u32) else { return };
+                let Some(index) = owner.get(place as usize).copied().flatten() else { return };
                 match runs.last_mut() {
                     Some((last, places)) if *last == index => places.push(place),
                     _ => runs.push((index, vec![place])),

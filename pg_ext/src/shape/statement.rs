@@ -1,7 +1,9 @@
 //! Saved statements, and how they are planned.
 
+use crate::backend::OfBackend;
 use crate::failure::Failure;
 use pgrx::{FromDatum, pg_sys};
+use std::cell::Cell;
 use std::ffi::CString;
 
 /// How many rows a table has while a nested loop over it is planned. The plan is kept while the table grows, and with
@@ -225,9 +227,7 @@ impl Drop for Told {
     }
 }
 
-thread_local! {
-    static PREVIOUS: std::cell::Cell<pg_sys::get_relation_info_hook_type> = const { std::cell::Cell::new(None) };
-}
+static PREVIOUS: OfBackend<Cell<pg_sys::get_relation_info_hook_type>> = OfBackend::new(Cell::new(None));
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn pretend(

@@ -131,8 +131,9 @@ unsafe fn attnum(relation: pg_sys::Relation, name: &CStr) -> i16 {
     }
 }
 
-/// The fields of the relation that have stamps; a generated column is computed after all triggers. Their columns are known by number in the attached table, or by name after it was
-/// restored and so has another oid; a partition has them by name.
+/// The fields of the relation that have stamps, without generated columns, which are computed after all triggers. Their
+/// columns are known by number in the attached table, or by name after it was restored and so has another oid; a
+/// partition has them by name.
 ///
 /// # Safety
 /// The relation must be open.
