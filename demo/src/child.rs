@@ -49,6 +49,11 @@ impl Board {
         sum
     }
 
+    /// How many reads memory has answered in the child of this name.
+    pub(crate) fn hits(&self, child: &str) -> u64 {
+        self.reported().counts.get(child).map_or(0, |counts| counts.hits)
+    }
+
     /// From the answer to a commit until a node no longer held the row as it was; 0 when it came before the answer.
     pub(crate) fn commit_to_drop(&self) -> Histogram {
         self.reported().commit_to_drop.clone()

@@ -24,6 +24,9 @@ pub(crate) const BOUND: Duration = Duration::from_secs(2);
 const UPDATES_PERCENT: u32 = 5;
 /// How long the work goes on after Postgres is back, at least: the nodes must have connected and hold something again.
 const AFTER_RESTART_SECONDS_MIN: u64 = 5;
+/// How long it may take after that until every node serves from memory again, so many reads.
+const SERVING_DEADLINE: Duration = Duration::from_secs(60);
+const HITS_MIN: u64 = 1000;
 /// Accounts per unit of pgbench's scale.
 const ACCOUNTS_PER_SCALE: u32 = 100_000;
 
@@ -174,6 +177,23 @@ impl<'a> Run<'a> {
         let again = pgbench::exit_code(pgbench::start(self.cluster, self.plan.name, rest)?).await?;
         println!("pgbench ended with exit code {again}.");
         self.pgbench_codes.extend([code, again]);
+        self.serving_again().await
+    }
+
+    /// Waits until every node serves from memory again. What is compared in the end is what they hold, and after a crash on
+    /// a busy disk it takes Postgres a while to answer new connections.
+    async fn serving_again(&self) -> Result<()> {
+        let hits = |node: &Node| self.board.hits(node.child.name());
+        let before: Vec<u64> = self.alive.iter().map(hits).collect();
+        let deadline = tokio::time::Instant::now() + SERVING_DEADLINE;
+        while self.alive.iter().zip(&before).any(|(node, before)| hits(node) < before + HITS_MIN) {
+            if tokio::time::Instant::now() > deadline {
+                return Err(
+                    format!("after the restart a node served nothing from memory for {SERVING_DEADLINE:?}").into()
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         Ok(())
     }
 
