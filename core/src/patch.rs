@@ -6,7 +6,6 @@ use crate::number::Stamp;
 use crate::rule::Rule;
 use smallvec::SmallVec;
 use std::borrow::Cow;
-use std::iter::Peekable;
 
 /// What a patch wants of its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,9 +59,8 @@ impl Patch {
     }
 
     /// Each field with its value and when it was written.
-    pub fn incoming(&self) -> impl ExactSizeIterator<Item = (FieldIndex, &str, Stamp)> {
-        let fields = self.fields.iter().enumerate();
-        fields.map(|(place, (field, value))| (field, value, self.own_stamps.get(place).copied().unwrap_or(self.stamp)))
+    pub fn incoming(&self) -> impl Iterator<Item = (FieldIndex, &str, Stamp)> {
+        self.fields.iter().zip(self.stamps()).map(|((field, value), stamp)| (field, value, stamp))
     }
 
     /// This patch and a later one as one patch.
@@ -129,8 +127,8 @@ impl Patch {
         let mut stamps = SmallVec::<[Stamp; 8]>::new();
         let (mut own, mut others) = (self.stamps(), later.stamps());
         for (field, before, value) in self.fields.zip(&later.fields) {
-            let before = before.zip(own.next_if(|_| before.is_some()));
-            let value = value.zip(others.next_if(|_| value.is_some()));
+            let before = before.and_then(|before| Some((before, own.next()?)));
+            let value = value.and_then(|value| Some((value, others.next()?)));
             let (value, stamp) = match (before, value) {
                 (before, Some(value)) => self.field_with(later, rule(field), before, value)?,
                 (Some((before, stamp)), None) => (before.into(), stamp),
@@ -146,8 +144,8 @@ impl Patch {
     }
 
     /// When each field was written, in their order.
-    fn stamps(&self) -> Peekable<impl Iterator<Item = Stamp>> {
-        (0..self.fields.len()).map(|place| self.own_stamps.get(place).copied().unwrap_or(self.stamp)).peekable()
+    fn stamps(&self) -> impl Iterator<Item = Stamp> {
+        (0..self.fields.len()).map(|place| self.own_stamps.get(place).copied().unwrap_or(self.stamp))
     }
 
     /// A field of the later patch in both as one, over what the field had before; `None` if that cannot be said.
