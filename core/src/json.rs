@@ -1,6 +1,10 @@
 //! Finds members and elements in valid JSON texts, without taking them apart any further.
 
+use crate::decimal;
 use std::borrow::Cow;
+
+/// So deep values are compared; what lies deeper must be the same text. Bounds the stack.
+const DEPTH_MAX: u32 = 100;
 
 /// A value in a JSON text, without the space around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +19,58 @@ impl<'a> Json<'a> {
     /// Its text.
     pub fn text(self) -> &'a [u8] {
         self.0
+    }
+
+    /// Its text; `None` if that is not UTF-8.
+    pub fn as_str(self) -> Option<&'a str> {
+        std::str::from_utf8(self.0).ok()
+    }
+
+    /// Whether both are the same value, however written: numbers exactly, members in any order.
+    pub fn is_same(self, other: Json<'_>) -> bool {
+        self.0 == other.0 || self.canonical() == other.canonical()
+    }
+
+    /// One text for all ways to write this value.
+    pub fn canonical(self) -> String {
+        let mut out = String::with_capacity(self.0.len());
+        self.write_canonical(DEPTH_MAX, &mut out);
+        out
+    }
+
+    fn write_canonical(self, depth: u32, out: &mut String) {
+        let text = String::from_utf8_lossy(self.0);
+        match self.0.first() {
+            Some(b'"') if text.contains('\\') => match serde_json::from_str(&text) {
+                Ok(string) => push_string(out, string),
+                Err(_) => out.push_str(&text),
+            },
+            Some(b'[') if depth > 0 => {
+                out.push('[');
+                for element in self.elements() {
+                    element.write_canonical(depth - 1, out);
+                    out.push(',');
+                }
+                out.push(']');
+            }
+            Some(b'{') if depth > 0 => {
+                let mut members: Vec<_> = self.members().map(|(key, value)| (unescaped(key), value)).collect();
+                members.sort_by(|a, b| a.0.cmp(&b.0));
+                out.push('{');
+                for (key, value) in members {
+                    push_string(out, key);
+                    out.push(':');
+                    value.write_canonical(depth - 1, out);
+                    out.push(',');
+                }
+                out.push('}');
+            }
+            Some(b'-' | b'0'..=b'9') => match decimal::parse(&text) {
+                Some(number) => out.push_str(&number.normalized().to_scientific_notation()),
+                None => out.push_str(&text),
+            },
+            _ => out.push_str(&text),
+        }
     }
 
     /// Where a value that was found in this one is in this one's text.
@@ -65,6 +121,10 @@ pub fn unescaped(key: &[u8]) -> Cow<'_, str> {
         }
     }
     String::from_utf8_lossy(key)
+}
+
+fn push_string(out: &mut String, string: Cow<'_, str>) {
+    out.push_str(&serde_json::Value::String(string.into_owned()).to_string());
 }
 
 /// What of an array or object has not been looked at.
@@ -212,6 +272,17 @@ mod tests {
             prop_assert!(json.elements().count() <= text.len());
             prop_assert!(json.members().count() <= text.len());
         }
+    }
+
+    #[test]
+    fn a_value_is_the_same_however_written() {
+        let same = |a: &str, b: &str| Json::new(a.as_bytes()).is_same(Json::new(b.as_bytes()));
+        assert!(same(r#"{"a":1,"b":[1.0,"\u0061"]}"#, r#"{ "b" : [1, "a"], "\u0061": 1e0 }"#));
+        assert!(same("100", "1e2") && same("0", "-0.0") && same("9007199254740993", "9007199254740993.0"));
+        assert!(!same("9007199254740993", "9007199254740992"));
+        assert!(!same("[1,2]", "[2,1]") && !same("1", "\"1\"") && !same("{}", "[]") && !same("[[1],2]", "[[1,2]]"));
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        assert!(same(&deep, &format!(" {deep}")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The pending change of one key, and how two of them coalesce.
 
 use crate::fields::{FieldIndex, Fields};
-use crate::merge::{self, NotANumber};
+use crate::merge::{self, CannotMerge};
 use crate::number::Stamp;
 use crate::rule::Rule;
 use smallvec::SmallVec;
@@ -21,6 +21,8 @@ pub enum Kind {
     Replace,
     /// Delete the row.
     Delete,
+    /// Set the fields, whatever their rules, if the row has the version that the writer expects.
+    CompareAndSet,
 }
 
 /// The pending change of one key.
@@ -67,9 +69,15 @@ impl Patch {
     ///
     /// # Errors
     /// Both, unchanged, when their order could not be kept in one patch: the later one waits for the next batch.
-    pub fn coalesce(self, later: Patch, rule: impl Fn(FieldIndex) -> Rule) -> Result<Patch, Box<(Patch, Patch)>> {
-        use Kind::{Delete, Edit, Put, Replace};
+    pub fn coalesce<'r>(
+        self,
+        later: Patch,
+        rule: impl Fn(FieldIndex) -> &'r Rule,
+    ) -> Result<Patch, Box<(Patch, Patch)>> {
+        use Kind::{CompareAndSet, Delete, Edit, Put, Replace};
         let kind = match (self.kind, later.kind) {
+            // Whether it wins is for its own writer to hear.
+            (CompareAndSet, _) | (_, CompareAndSet) => return Err(Box::new((self, later))),
             (_, Delete) => return Ok(later),
             (Delete, Put { .. } | Replace) => return Ok(Patch { kind: Replace, ..later }),
             (_, Replace) => return Ok(later),
@@ -88,26 +96,32 @@ impl Patch {
     /// What the row looks like with this patch, as far as a client can tell; `None` when it is (or stays) absent.
     ///
     /// # Errors
-    /// [`NotANumber`] when a rule meets a value that it cannot work on.
-    pub fn preview(
+    /// [`CannotMerge`] when a rule meets a value that it cannot work on, or only Postgres can.
+    pub fn preview<'r>(
         &self,
         row: Option<Fields>,
-        rule: impl Fn(FieldIndex) -> Rule,
-    ) -> Result<Option<Fields>, NotANumber> {
+        rule: impl Fn(FieldIndex) -> &'r Rule,
+    ) -> Result<Option<Fields>, CannotMerge> {
+        let is_there = row.is_some();
         let row = match (self.kind, row) {
             (Kind::Delete, _) | (Kind::Edit | Kind::Put { seen: true }, None) => return Ok(None),
-            (_, None) => return Ok(Some(self.fields.clone())),
+            (_, None) => Fields::new(),
             (_, Some(row)) => row,
         };
         let mut after = Fields::with_capacity(row.text_len() + self.fields.text_len());
         for (field, current, incoming) in row.zip(&self.fields) {
-            let rule = if self.kind == Kind::Replace { Rule::Arrival } else { rule(field) };
-            let is_left = matches!(self.kind, Kind::Put { .. }) && rule.is_left_by_put();
-            match (current, incoming.filter(|_| !is_left)) {
-                (_, Some(incoming)) => after.insert(field, &merge::merge(rule, current, incoming)?),
-                (Some(current), None) => after.insert(field, current),
-                (None, None) => false,
+            let rule = rule(field);
+            let is_left = self.is_put() && is_there && rule.is_left_by_put();
+            let value = match (current, incoming.filter(|_| !is_left)) {
+                (_, Some(incoming)) if !is_there || matches!(self.kind, Kind::Replace | Kind::CompareAndSet) => {
+                    merge::fresh(rule, incoming)
+                }
+                (_, Some(incoming)) if self.is_put() => merge::put(rule, current, incoming)?,
+                (_, Some(incoming)) => merge::merge(rule, current, incoming)?,
+                (Some(current), None) => current.into(),
+                (None, None) => continue,
             };
+            after.insert(field, &value);
         }
         Ok(Some(after))
     }
@@ -122,7 +136,7 @@ impl Patch {
     }
 
     /// Both as a patch of this kind; `None` if they cannot be one.
-    fn merged(&self, later: &Patch, kind: Kind, rule: impl Fn(FieldIndex) -> Rule) -> Option<Patch> {
+    fn merged<'r>(&self, later: &Patch, kind: Kind, rule: impl Fn(FieldIndex) -> &'r Rule) -> Option<Patch> {
         let mut fields = Fields::with_capacity(self.fields.text_len() + later.fields.text_len());
         let mut stamps = SmallVec::<[Stamp; 8]>::new();
         let (mut own, mut others) = (self.stamps(), later.stamps());
@@ -138,7 +152,7 @@ impl Patch {
             stamps.push(stamp);
         }
         let stamp = self.stamp.max(later.stamp);
-        let is_one = stamps.iter().all(|own| *own == stamp);
+        let is_one = stamps.iter().all(|own| *own == stamp) && !fields.iter().any(|(_, value)| merge::is_dated(value));
         let own_stamps = if is_one { Vec::new() } else { stamps.into_vec() };
         Some(Patch { kind, stamp, fields, own_stamps })
     }
@@ -152,19 +166,25 @@ impl Patch {
     fn field_with<'a>(
         &self,
         later: &Patch,
-        rule: Rule,
+        rule: &Rule,
         before: Option<(&'a str, Stamp)>,
         (value, stamp): (&'a str, Stamp),
     ) -> Option<(Cow<'a, str>, Stamp)> {
         let is_left = rule.is_left_by_put();
-        match before {
+        let Some((before, before_stamp)) = before else {
             // A field that puts leave alone has one meaning in a put (its first value) and another in an edit (a
-            // change), so the two never become one. A replacement's values are the row's: what follows merges into them.
-            None if self.is_put() && is_left => None,
-            None => Some((value.into(), stamp)),
-            Some(_) if is_left && self.kind != Kind::Replace && self.is_put() != later.is_put() => None,
-            Some((before, before_stamp)) if is_left && later.is_put() => Some((before.into(), before_stamp)),
-            Some((before, _)) => merge::coalesce(rule, before, value).map(|value| (value, stamp)),
+            // change), so the two never become one.
+            return if self.is_put() && is_left { None } else { Some((value.into(), stamp)) };
+        };
+        match rule {
+            // A replacement's values are the row's: what follows merges into them.
+            _ if self.kind == Kind::Replace && later.is_put() && is_left => Some((before.into(), before_stamp)),
+            _ if self.kind == Kind::Replace => merge::merge(rule, Some(before), value).ok().map(|value| (value, stamp)),
+            _ if is_left && self.is_put() != later.is_put() => None,
+            _ if is_left && later.is_put() => Some((before.into(), before_stamp)),
+            Rule::Json(document) if (self.is_put() || later.is_put()) && document.is_left_by_put() => None,
+            Rule::First if before != "null" => Some((before.into(), before_stamp)),
+            _ => merge::coalesce(rule, (before, before_stamp), (value, stamp)).map(|value| (value, stamp)),
         }
     }
 
@@ -178,9 +198,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Fields 0 to 2 are `lww`, 3 adds, 4 is a maximum.
-    fn rule(field: FieldIndex) -> Rule {
-        [Rule::Lww, Rule::Lww, Rule::Arrival, Rule::Add, Rule::Max][usize::from(field)]
+    /// Fields 0 to 2 are set, 3 adds, 4 is a maximum.
+    fn rule(field: FieldIndex) -> &'static Rule {
+        static RULES: [Rule; 5] = [Rule::Lww, Rule::Lww, Rule::Arrival, Rule::Add, Rule::Max];
+        &RULES[usize::from(field)]
     }
 
     fn fields(values: &[(FieldIndex, i64)]) -> Fields {
@@ -238,7 +259,7 @@ mod tests {
             for (stamp, field) in writes {
                 let edit = patch(Kind::Edit, stamp, &[(field, stamp)]);
                 last.insert(field, stamp);
-                all = Some(match all { None => edit, Some(all) => all.coalesce(edit, |_| Rule::Arrival).unwrap() });
+                all = Some(match all { None => edit, Some(all) => all.coalesce(edit, |_| &Rule::Arrival).unwrap() });
             }
             let all = all.unwrap();
             let stamps: Vec<_> = all.incoming().map(|(field, _, stamp)| (field, stamp.0)).collect();

@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_heartbeat_looks_like_this() {
-        assert_eq!(message(Body::Heartbeat).encode(), "AUgAAAAAAAAAAQAAAAAAAAACAAAAAAAAAAM");
+        assert_eq!(message(Body::Heartbeat).encode(), "AkgAAAAAAAAAAQAAAAAAAAACAAAAAAAAAAM");
     }
 
     #[test]

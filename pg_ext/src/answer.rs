@@ -40,6 +40,43 @@ pub(crate) fn value(datum: Option<pg_sys::Datum>) -> Result<pg_sys::Datum, Failu
     datum.ok_or_else(|| Failure::new(b"XX000", "a function has no result"))
 }
 
+/// A result that may be null.
+///
+/// # Safety
+/// `fcinfo` must be what Postgres called the function with.
+pub(crate) unsafe fn nullable(fcinfo: pg_sys::FunctionCallInfo, datum: Option<pg_sys::Datum>) -> pg_sys::Datum {
+    // SAFETY: the caller vouches for `fcinfo`.
+    unsafe { (*fcinfo).isnull = datum.is_none() };
+    datum.unwrap_or(pg_sys::Datum::from(0))
+}
+
+/// A jsonb as its text, in memory that Postgres owns.
+///
+/// # Safety
+/// `datum` must be a jsonb; the text lives as long as the current memory context.
+pub(crate) unsafe fn text_of_jsonb<'a>(datum: pg_sys::Datum) -> &'a str {
+    // SAFETY: the caller vouches for the value, which is not null, so jsonb_out returns a new string; a database that
+    // the extension is in has the encoding UTF8.
+    unsafe {
+        pgrx::direct_function_call::<&'a std::ffi::CStr>(pg_sys::jsonb_out, &[Some(datum)])
+            .and_then(|text| text.to_str().ok())
+            .unwrap_or("null")
+    }
+}
+
+/// A text as a jsonb, in memory of the current context.
+///
+/// # Errors
+/// When the text has a zero byte in it; Postgres' errors are raised.
+pub(crate) fn jsonb(text: &str) -> Result<pg_sys::Datum, Failure> {
+    let Ok(text) = std::ffi::CString::new(text) else {
+        return Err(Failure::new(b"22021", "a text cannot contain a zero byte"));
+    };
+    // SAFETY: jsonb_in takes a string that ends in a zero byte and copies what it needs.
+    let datum = unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(text.as_ptr().into())]) };
+    datum.ok_or_else(|| Failure::new(b"XX000", "jsonb_in returned nothing"))
+}
+
 /// A result that is a row of the function's OUT parameters.
 ///
 /// # Errors

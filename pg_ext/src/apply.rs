@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! batch    patches by shape            rows     what a patch says beside its columns
-//! rounds   applies them                single   `upsert`, `edit`, `delete`
+//! rounds   applies them                single   `upsert`, `edit`, `delete`, `compare_and_set`
+//! letter   refused patches once more
 //! ```
 
 mod batch;
+mod letter;
 mod rounds;
 mod rows;
 mod single;
 
 use crate::clock::LastContest;
+use crate::document::LastDocuments;
 use crate::failure::{Failure, argument, sql_functions};
 use crate::poison::{Refusal, attempt, make_constraints_immediate};
 use crate::session::{Session, Turn};
@@ -38,7 +41,7 @@ sql_functions! {
     /// OUT last_seq bigint, OUT outcomes bytea)`
     fn apply / pg_finfo_apply(fcinfo) {
         sqlstate::preserving(|| {
-            let _contest = LastContest::keep();
+            let _kept = (LastContest::keep(), LastDocuments::keep());
             // SAFETY: the install script declares these arguments and results.
             unsafe {
                 let table = argument::<pg_sys::Oid>(fcinfo, 0).ok_or_else(|| answer::null("tbl"))?;
@@ -105,7 +108,7 @@ impl Batch {
         if let [part] = parts
             && part.places.len() == 1
         {
-            return Ok(vec![part.bury(self.session, self.seq, &refusal)?]);
+            return Ok(vec![part.bury(self.session, self.seq, hlc, &refusal)?]);
         }
         if is_whole {
             // The halves would lock in an order of their own, and not see each other's keys. When a patch has a key that

@@ -25,6 +25,12 @@ sql_functions! {
         unsafe { record(fcinfo, "SELECT cache_sync.write_rule($1, $2)") }
     }
 
+    /// `record_expiry(tbl regclass, facts jsonb) -> jsonb`
+    fn record_expiry / pg_finfo_record_expiry(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        unsafe { record(fcinfo, "SELECT cache_sync.write_expiry($1, $2)") }
+    }
+
     /// `invalidate_table(tbl regclass)`: makes every backend read anew what it knows of the table and its partitions.
     fn invalidate_table / pg_finfo_invalidate_table(fcinfo) {
         sqlstate::preserving(|| {

@@ -41,23 +41,29 @@ pub(crate) fn believed(stamp: Stamp) -> Stamp {
     if hlc::plausible(stamp.0) { stamp } else { Stamp(0) }
 }
 
-/// A clock with these stamps and the fewest exceptions; a field that is added later has the most common stamp.
-pub(crate) fn compact(stamps: &[(FieldId, Stamp)]) -> Clock {
+/// A clock with these stamps and the fewest exceptions; a field that is added later has the most common stamp. What is
+/// in documents was written when `old` says.
+pub(crate) fn compact(stamps: &[(FieldId, Stamp)], old: &Clock) -> Clock {
     let count = |stamp: Stamp| stamps.iter().filter(|(_, other)| *other == stamp).count();
     let mut base = stamps.first().map_or(Stamp(0), |(_, stamp)| *stamp);
     if count(base) * 2 <= stamps.len() {
         base = stamps.iter().map(|(_, stamp)| *stamp).max_by_key(|stamp| count(*stamp)).unwrap_or(base);
     }
-    let mut clock = Clock::all(base);
+    let mut clock = Clock::all(base).with_paths_of(old);
     stamps.iter().for_each(|(field, stamp)| clock.set(*field, *stamp));
     clock
 }
 
-/// The number under which a marked clock notes that `apply` decided a tie of this field: the stamp stays, the value may
-/// change, and the row trigger must not take that for somebody else's change.
-pub(crate) fn tie_of(field: FieldId) -> FieldId {
+/// The number under which a marked clock notes that `apply` decided this field in a way that its stamp does not show: the
+/// row trigger must not take the new value for somebody else's change.
+pub(crate) fn note_of(field: FieldId) -> FieldId {
     FieldId(-field.0)
 }
+
+/// The field's stamp stays, and the larger value was taken.
+pub(crate) const TIE: Stamp = Stamp(i64::MIN);
+/// The field's rule takes stamps in its own way.
+pub(crate) const DECIDED: Stamp = Stamp(i64::MIN + 1);
 
 /// The stamps of a patch: one for all its fields, or one for each.
 struct Stamps<'a>(&'a [i64]);
@@ -124,7 +130,7 @@ impl<'a> Contest<'a> {
             return Clock::all(self.stamps.of(0)).marked(true);
         }
         let old = read(self.stored, self.version);
-        let mut ties = Vec::new();
+        let (mut ties, mut whole) = (Vec::new(), Vec::new());
         let stamps: Vec<_> = stamped
             .iter()
             .map(|field| {
@@ -132,14 +138,21 @@ impl<'a> Contest<'a> {
                 let stored = stamp(&old, field);
                 let Some(place) = self.fields.iter().position(|own| *own == field) else { return (field, stored) };
                 let incoming = self.stamps.of(place);
-                if incoming == stored {
-                    ties.push(tie_of(field));
+                let newest = believed(old.newest(field));
+                if incoming < newest {
+                    return (field, stored);
                 }
-                (field, stored.max(incoming))
+                if incoming == newest {
+                    ties.push(field);
+                }
+                // A document that is replaced has no parts of different ages any more.
+                whole.push(field);
+                (field, incoming)
             })
             .collect();
-        let mut clock = compact(&stamps).marked(true);
-        ties.into_iter().for_each(|tie| clock.set(tie, Stamp(i64::MIN)));
+        let mut clock = compact(&stamps, &old).marked(true);
+        whole.into_iter().filter(|field| old.has_paths(*field)).for_each(|field| clock.forget_paths(field));
+        ties.into_iter().for_each(|tie| clock.set(note_of(tie), TIE));
         clock
     }
 }
@@ -212,6 +225,25 @@ sql_functions! {
         Ok(answer::bytes(&contest.merged(stamped).encode()))
     }
 
+    /// `clock_first(clock bytea, wins boolean, field smallint, stamp bigint) -> bytea`: a marked clock, in which a patch
+    /// is the first write of the field if it wins.
+    fn clock_first / pg_finfo_clock_first(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        let (stored, wins, field, stamp) = unsafe {
+            let wins = answer::datum(fcinfo, 1).is_some_and(|wins| wins.value() != 0);
+            (answer::datum(fcinfo, 0), wins, int2(fcinfo, 2), int8(fcinfo, 3))
+        };
+        let stored = stored.ok_or_else(|| answer::null("clock"))?;
+        if !wins {
+            return Ok(stored);
+        }
+        // SAFETY: as above.
+        let mut clock = read(Some(unsafe { plain_bytes(stored) }), Version::NONE);
+        clock.set(field, Stamp(stamp.0));
+        clock.set(note_of(field), DECIDED);
+        Ok(answer::bytes(&clock.encode()))
+    }
+
     /// `clock_new(stamps bigint[], fields smallint[], stamped smallint[]) -> bytea`: the clock of a row that a patch
     /// creates. Fields that the patch does not carry count as written with it.
     fn clock_new / pg_finfo_clock_new(fcinfo) {
@@ -222,7 +254,7 @@ sql_functions! {
         let newest = Stamp(stamps.0.iter().copied().max().unwrap_or(0));
         let of = |field: &i16| fields.iter().position(|own| own == field).map_or(newest, |place| stamps.of(place));
         let all: Vec<_> = stamped.iter().map(|field| (FieldId(*field), of(field))).collect();
-        Ok(answer::bytes(&compact(&all).encode()))
+        Ok(answer::bytes(&compact(&all, &Clock::all(newest)).encode()))
     }
 }
 
@@ -230,7 +262,7 @@ sql_functions! {
 ///
 /// # Safety
 /// The function must have such an argument there.
-unsafe fn int8(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Version {
+pub(crate) unsafe fn int8(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Version {
     // SAFETY: the caller vouches for the argument.
     let argument = unsafe { *(*fcinfo).args.as_ptr().add(index) };
     Version(if argument.isnull { 0 } else { argument.value.value() as i64 })
@@ -240,7 +272,7 @@ unsafe fn int8(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Version {
 ///
 /// # Safety
 /// The function must have such an argument there.
-unsafe fn int2(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> FieldId {
+pub(crate) unsafe fn int2(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> FieldId {
     // SAFETY: the caller vouches for the argument.
     FieldId(unsafe { (*(*fcinfo).args.as_ptr().add(index)).value.value() as i16 })
 }
@@ -249,7 +281,7 @@ unsafe fn int2(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> FieldId {
 ///
 /// # Safety
 /// The function must have such an argument there.
-unsafe fn bytes<'a>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Option<&'a [u8]> {
+pub(crate) unsafe fn bytes<'a>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Option<&'a [u8]> {
     // SAFETY: the caller vouches for the argument, which outlives the call.
     unsafe {
         let argument = *(*fcinfo).args.as_ptr().add(index);

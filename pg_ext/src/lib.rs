@@ -14,7 +14,9 @@
 //! session    numbered batches                       shape   compiles a patch's statements
 //! apply      batches, `upsert`, `edit`, `delete`    poison  isolates patches that Postgres refuses
 //! answer     arguments and results                  sqlstate  keeps the codes that users made up
-//! differs    whether two values of any type differ   backend  state of this backend
+//! document   what a patch makes of a JSON document   list     lists and sets
+//! merge      rules as SQL meets them                 differs  whether two values of any type differ
+//! backend    state of this backend
 //! ```
 //! `sql/` holds the install script: tables, `attach`, and the declaration of every function here.
 
@@ -26,10 +28,13 @@ mod catalog;
 mod changes;
 mod clock;
 mod differs;
+mod document;
 mod epoch;
 mod failure;
 mod hlc;
 mod key;
+mod list;
+mod merge;
 mod owner;
 mod pending;
 mod poison;

@@ -13,6 +13,7 @@ static MAX_LISTENERS: GucSetting<i32> = GucSetting::<i32>::new(256);
 static WAKE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(2);
 static HEARTBEAT_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 static SEND_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
+static SESSION_KEEP: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 3_600);
 #[cfg(feature = "test_faults")]
 static KILL_BEFORE_PUBLISH: GucSetting<bool> = GucSetting::<bool>::new(false);
 
@@ -129,5 +130,16 @@ fn define_times() {
         600_000,
         GucContext::Sighup,
         GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"cache_sync.session_keep",
+        c"How long a session that nobody uses is kept.",
+        c"run_maintenance() deletes older ones. A client that was away for longer cannot tell what became of the batch \
+          that it had sent last. Default 7 days, from 60 s to 10 years.",
+        &SESSION_KEEP,
+        60,
+        315_360_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
     );
 }

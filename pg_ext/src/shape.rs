@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! layout     what the catalogs say of the table      text    the SQL texts
-//! statement  saved statements and their planning
+//! statement  saved statements and their planning     rule    what rules are in SQL
 //! ```
 //! A table's layout and its shapes' statements are compiled on first use and kept until the table, one of its
 //! partitions or one of its rules changes.
 
 mod layout;
+mod rule;
 mod statement;
 mod text;
 
@@ -57,6 +58,8 @@ enum Op {
     Put,
     Replace,
     Delete,
+    #[serde(rename = "compare_and_set")]
+    CompareAndSet,
 }
 
 #[derive(Default, Deserialize, PartialEq)]
@@ -84,12 +87,23 @@ impl Shape {
         shapes.into_iter().map(Shape::of).collect()
     }
 
+    /// The shape as it travels.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "op": self.op(),
+            "seen": self.kind == Kind::Put { seen: true },
+            "fields": self.fields,
+            "stamps": if self.each { "each" } else { "one" },
+        })
+    }
+
     fn of(travelling: Travelling) -> Result<Shape, Failure> {
         let kind = match travelling.op {
             Op::Edit => Kind::Edit,
             Op::Put => Kind::Put { seen: travelling.seen },
             Op::Replace => Kind::Replace,
             Op::Delete => Kind::Delete,
+            Op::CompareAndSet => Kind::CompareAndSet,
         };
         let shape = Shape { each: travelling.stamps == Stamps::Each, ..Shape::new(kind, travelling.fields) };
         if let Some(twice) = shape.fields.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -109,12 +123,8 @@ impl Shape {
             Kind::Put { .. } => "put",
             Kind::Replace => "replace",
             Kind::Delete => "delete",
+            Kind::CompareAndSet => "compare_and_set",
         }
-    }
-
-    /// Whether it creates rows that are missing.
-    pub(crate) fn creates(&self) -> bool {
-        matches!(self.kind, Kind::Put { seen: false } | Kind::Replace)
     }
 }
 
@@ -151,13 +161,15 @@ pub(crate) struct Compiled {
     pub(crate) shape: Shape,
     /// `($1 patches, $2 largest stamp) -> (place, replaced, version, lost)`
     pub(crate) change: Option<Lazy>,
-    /// `-> (place, there, applicable, lost, version)`
+    /// `-> (place, there, applicable, lost, version, creates)`
     pub(crate) look: Lazy,
     /// `-> (place or null, 0, version, false)`
     pub(crate) insert: Lazy,
     /// The members that a patch's object must have, and those that it may have.
     pub(crate) required: Vec<String>,
     pub(crate) optional: Vec<String>,
+    /// Those whose values are lists of stamps and patches.
+    pub(crate) dated: Vec<String>,
     /// Whether an applied patch leaves exactly the row that the rules make.
     pub(crate) exact: bool,
 }
@@ -170,6 +182,8 @@ pub(crate) struct Target {
     pub(crate) lock: Lazy,
     /// The same, for batches with deletions.
     pub(crate) lock_for_deletion: Lazy,
+    /// `($1 array of arrays of patches)`: deletes those of their rows that have expired.
+    pub(crate) expire: Option<Lazy>,
     /// `-> (place)` in the order of the keys
     pub(crate) order: Lazy,
     /// `-> (place)` of a patch whose key another one has
@@ -190,6 +204,7 @@ impl Target {
         Target {
             lock: Lazy::new(text::lock(&layout, "NO KEY UPDATE"), PARTS, Nested),
             lock_for_deletion: Lazy::new(text::lock(&layout, "UPDATE"), PARTS, Nested),
+            expire: text::expire(&layout).map(|text| Lazy::new(text, PARTS, Nested)),
             order: Lazy::new(text::order(&layout), PARTS, Free),
             duplicate: Lazy::new(text::duplicate(&layout), PARTS, Free),
             row: Lazy::new(text::row(&layout), PART, Nested),
@@ -230,6 +245,10 @@ impl Target {
             }
             fields.push(field);
         }
+        if shape.kind == Kind::CompareAndSet && !layout.versioned {
+            let message = format!("{} is not versioned, so there is no version to compare", layout.relation);
+            return Err(Failure::new(b"55000", message).hint("Attach it with versioned => true."));
+        }
         let exact = !layout.coerced && fields.iter().all(|field| field.exact);
         let writer = Writer { layout, kind: shape.kind, fields, each: shape.each };
         Ok(Compiled {
@@ -238,6 +257,7 @@ impl Target {
             insert: Lazy::new(writer.insert(), PATCHES, Planning::Free),
             required: writer.required(),
             optional: writer.optional(),
+            dated: writer.dated(),
             exact,
             shape: shape.clone(),
         })

@@ -11,13 +11,14 @@ use crate::catalog::{self, Locked, Secret};
 use crate::key::KeyColumn;
 use cache_sync_core::key::{HashKey, KeyHasher};
 use cache_sync_core::number::{FieldId, KeyHash, TableId};
+use cache_sync_core::rule::Rule;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// A field that has stamps, in the relation at hand: a partition numbers its columns on its own.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Stamped {
     /// Its number, the same in all partitions.
     pub(crate) id: FieldId,
@@ -26,6 +27,8 @@ pub(crate) struct Stamped {
     /// How values of its type are stored.
     pub(crate) is_by_value: bool,
     pub(crate) length: i16,
+    /// Its rule: `lww`, `first` or `json`.
+    pub(crate) rule: Rule,
 }
 
 /// An attached table, or a partition of one.

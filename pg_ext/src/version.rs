@@ -6,12 +6,14 @@
 use crate::answer;
 use crate::backend::OfBackend;
 use crate::clock;
+use crate::document;
 use crate::failure::{Failure, sql_functions};
 use crate::hlc;
 use crate::slot::Columns;
 use crate::table::{self, Stamped, Table};
 use cache_sync_core::clock::Clock;
 use cache_sync_core::number::{Stamp, Version};
+use cache_sync_core::rule::Rule;
 use pgrx::pg_sys;
 use std::cell::Cell;
 
@@ -129,23 +131,44 @@ impl Rows<'_> {
             // The patch set every field.
             return (after.0 != version.0).then(|| Clock::all(after));
         }
+        let mut documents = Vec::new();
         let stamp = |field: &Stamped| {
             let before = clock::stamp(&old, field.id);
             if let Some(patched) = &patched {
                 let after = patched.stamp(field.id);
-                let is_tie = patched.stamp(clock::tie_of(field.id)) == Stamp(i64::MIN);
-                *tied |= is_tie;
-                if is_tie || after > before {
+                let note = patched.stamp(clock::note_of(field.id));
+                *tied |= note == clock::TIE;
+                if note == clock::TIE || note == clock::DECIDED || after > before {
+                    if patched.has_paths(field.id) || old.has_paths(field.id) {
+                        documents.push((field.id, patched.paths(field.id)));
+                    }
                     return (field.id, after);
                 }
             }
-            // SAFETY: a field's column is one of both rows.
-            let is_changed = unsafe { self.is_changed(field) };
-            (field.id, if is_changed { Stamp(version.0) } else { before })
+            // SAFETY: a field's column is one of both rows, and one of documents is a jsonb.
+            unsafe {
+                if !self.is_changed(field) {
+                    return (field.id, before);
+                }
+                match &field.rule {
+                    // It was written first when it was: whoever corrects it was not before that.
+                    Rule::First if self.old.get(field.attnum).is_some() => (field.id, before),
+                    Rule::Json(rule) => {
+                        let values = [self.old.get(field.attnum), self.new.get(field.attnum)];
+                        let mut paths = old.paths(field.id).map(clock::believed);
+                        document::note_change(rule, values, Stamp(version.0), &mut paths);
+                        let base = paths.base();
+                        documents.push((field.id, paths));
+                        (field.id, base)
+                    }
+                    _ => (field.id, Stamp(version.0)),
+                }
+            }
         };
         let stamps: Vec<_> = self.table.stamped.iter().map(stamp).collect();
-        let is_all = stamps.iter().all(|(_, stamp)| stamp.0 == version.0);
-        (!is_all).then(|| clock::compact(&stamps))
+        let mut clock = clock::compact(&stamps, &old);
+        documents.into_iter().for_each(|(field, paths)| clock.set_paths(field, paths));
+        (clock.uniform() != Some(Stamp(version.0))).then_some(clock)
     }
 
     /// # Safety

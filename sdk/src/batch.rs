@@ -6,8 +6,10 @@ use crate::layout::{Layout, Role, TableMeta};
 use crate::table::Frozen;
 use crate::text::push_json_string;
 use cache_sync_core::fields::FieldIndex;
+use cache_sync_core::merge;
 use cache_sync_core::number::{KeyHash, Sequence};
 use cache_sync_core::patch::{Kind, Patch};
+use cache_sync_core::rule::Rule;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -52,6 +54,7 @@ fn shape_json(shape: &Shape, layout: &Layout) -> String {
         Kind::Put { seen } => ("put", seen),
         Kind::Replace => ("replace", false),
         Kind::Delete => ("delete", false),
+        Kind::CompareAndSet => ("compare_and_set", false),
     };
     let fields: Vec<_> = shape.fields.iter().map(|field| layout.columns[usize::from(*field)].name.as_str()).collect();
     let stamps = if shape.each_stamped { "each" } else { "one" };
@@ -67,10 +70,16 @@ fn write_row<K: Key>(out: &mut String, place: usize, frozen: &Frozen<K>, meta: &
         out.push(',');
         push_json_string(out, &column.name);
         out.push(':');
-        out.push_str(&fields::sql_json(column, value));
-        // By number: a name with a letter more may be longer than names may be.
-        if let (Role::Field { id, .. }, true) = (column.role, patch.is_each_stamped()) {
-            let _ = write!(out, ",\"@{id}\":{stamp}");
+        match &column.role {
+            // The parts of a document have stamps of their own; a replacement is one value.
+            Role::Field { rule: Rule::Json(_), .. } if patch.is_each_stamped() && patch.kind != Kind::Replace => {
+                out.push_str(&merge::dated_as_list(value, stamp));
+            }
+            // By number: a name with a letter more may be longer than names may be.
+            Role::Field { id, .. } if patch.is_each_stamped() => {
+                let _ = write!(out, "{},\"@{id}\":{stamp}", fields::sql_json(column, value));
+            }
+            _ => out.push_str(&fields::sql_json(column, value)),
         }
     }
     out.push('}');

@@ -32,7 +32,7 @@ pub(crate) struct Column {
 }
 
 /// What a column is to a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Part of the primary key, at this place of it.
     Key(usize),
@@ -121,7 +121,8 @@ fn all_columns(table: &TableMeta) -> impl Iterator<Item = Column> {
     let key = table.key.iter().enumerate();
     let key = key.map(|(place, column)| Column::new(&column.name, column.type_oid, Role::Key(place)));
     key.chain(table.fields.iter().map(|field| {
-        let role = if field.generated { Role::ReadOnly } else { Role::Field { id: field.id, rule: field.rule } };
+        let role =
+            if field.generated { Role::ReadOnly } else { Role::Field { id: field.id, rule: field.rule.clone() } };
         Column::new(&field.name, field.type_oid, role)
     }))
 }
@@ -150,7 +151,7 @@ pub(crate) mod tests {
         let columns = columns.iter().enumerate().map(|(place, (name, ty, rule))| Column {
             name: (*name).to_owned(),
             ty: ty.clone(),
-            role: if place == 0 { Role::Key(0) } else { Role::Field { id: FieldId(place as i16), rule: *rule } },
+            role: if place == 0 { Role::Key(0) } else { Role::Field { id: FieldId(place as i16), rule: rule.clone() } },
         });
         Layout { columns: columns.collect() }
     }
@@ -179,7 +180,7 @@ pub(crate) mod tests {
     #[test]
     fn members_find_their_columns() {
         let layout = Layout::new(Some(&["half", "na\"me", "id", "cs_version"]), &table()).unwrap();
-        let roles: Vec<_> = layout.columns.iter().map(|column| column.role).collect();
+        let roles: Vec<_> = layout.columns.iter().map(|column| column.role.clone()).collect();
         let field = Role::Field { id: FieldId(1), rule: Rule::Lww };
         assert_eq!(roles, [Role::ReadOnly, field, Role::Key(0), Role::ReadOnly]);
         assert_eq!(layout.index_of("id"), Some(2));

@@ -118,10 +118,10 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         self.memory.len()
     }
 
-    pub(crate) fn rule(&self, field: FieldIndex) -> Rule {
+    pub(crate) fn rule(&self, field: FieldIndex) -> &Rule {
         match self.layout.columns.get(usize::from(field)).map(|column| &column.role) {
-            Some(Role::Field { rule, .. }) => *rule,
-            _ => Rule::Arrival,
+            Some(Role::Field { rule, .. }) => rule,
+            _ => &Rule::Arrival,
         }
     }
 
@@ -193,7 +193,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
 
 impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Preview<V> for Table<K, V> {
     fn preview(&self, patch: &Patch, value: &Value<V>) -> Option<Value<V>> {
-        self.try_preview(patch, value).ok()
+        self.try_preview(patch, value).ok().flatten()
     }
 
     fn coalesce(&self, earlier: Patch, later: Patch) -> Result<Patch, Box<(Patch, Patch)>> {

@@ -17,8 +17,9 @@ use std::rc::Rc;
 /// How many patches a batch may have.
 const PATCHES_MAX: usize = 100_000;
 
-const BURY: &str = "INSERT INTO cache_sync.dead_letter (table_id, session, seq, ord, sqlstate, message, op, patch) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+const BURY: &str = "INSERT INTO cache_sync.dead_letter \
+    (table_id, session, seq, ord, sqlstate, message, op, patch, shape, hlc) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 const LETTER: &[pg_sys::Oid] = &[
     pg_sys::INT4OID,
     pg_sys::UUIDOID,
@@ -28,6 +29,8 @@ const LETTER: &[pg_sys::Oid] = &[
     pg_sys::TEXTOID,
     pg_sys::TEXTOID,
     pg_sys::JSONOID,
+    pg_sys::JSONBOID,
+    pg_sys::INT8OID,
 ];
 
 static BURIAL: OfBackend<OnceCell<Statement>> = OfBackend::new(OnceCell::new());
@@ -81,7 +84,13 @@ impl Part {
     ///
     /// # Errors
     /// When the extension's tables are not there.
-    pub(super) fn bury(&self, session: Session, seq: i64, refusal: &Refusal) -> Result<(u32, Record), Failure> {
+    pub(super) fn bury(
+        &self,
+        session: Session,
+        seq: i64,
+        hlc: i64,
+        refusal: &Refusal,
+    ) -> Result<(u32, Record), Failure> {
         let Some(patch) = self.places.first() else {
             return Err(Failure::new(b"XX000", "there is no patch to be kept"));
         };
@@ -96,6 +105,8 @@ impl Part {
             text(&refusal.message),
             text(self.compiled.shape.op()),
             Some(answer::bytes(patch.text(self.json()))),
+            Some(answer::jsonb(&self.compiled.shape.to_json().to_string())?),
+            Some(hlc.into()),
         ];
         owner::as_owner(|| {
             // SAFETY: the arguments are of LETTER's types.

@@ -44,6 +44,11 @@ pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, locking: Locking) -
     for place in parts.iter().flat_map(|part| &part.places) {
         rounds.is_lowered[place.number as usize] = place.lowered;
     }
+    if let Some(expire) = &target.expire {
+        // What has expired is as good as gone, for every patch and rule.
+        // SAFETY: the argument is an array of json.
+        unsafe { expire.get()?.run(&[Some(keys_of(target, parts))], |_| ())? };
+    }
     if locking.first {
         refuse_duplicates(target, parts)?;
         lock(target, parts, |place| rounds.is_locked[place as usize] = true)?;
@@ -196,14 +201,19 @@ impl<'a> Rounds<'a> {
         unsafe {
             part.compiled.look.get()?.run(&arguments, |row| {
                 let Some(place) = row.get::<i32>(0).map(|place| place as u32) else { return };
-                let [is_there, is_applicable, is_lost] = [1, 2, 3].map(|column| row.get(column).unwrap_or(false));
+                let [is_there, is_applicable, is_lost, creates] =
+                    [1, 2, 3, 5].map(|column| row.get(column).unwrap_or(false));
                 let version = Version(row.get(4).unwrap_or(0));
                 match (is_there, is_applicable) {
-                    (false, _) if part.compiled.shape.creates() => missing.push(place),
+                    (false, _) if creates => missing.push(place),
                     (false, _) => self.answer(place, Record::of(Verdict::Missing)),
                     (true, true) => applicable.push(place),
                     (true, false) => {
-                        let verdict = if is_lost { Verdict::Superseded } else { Verdict::Unchanged };
+                        let verdict = match part.compiled.shape.kind {
+                            Kind::CompareAndSet => Verdict::Conflict,
+                            _ if is_lost => Verdict::Superseded,
+                            _ => Verdict::Unchanged,
+                        };
                         self.answer(place, Record { version, ..Record::of(verdict) });
                     }
                 }

@@ -5,6 +5,8 @@ use crate::answer;
 use crate::failure::Failure;
 use crate::shape::Compiled;
 use cache_sync_core::json::{Json, unescaped};
+use cache_sync_core::merge;
+use cache_sync_core::patch::Kind;
 use pgrx::pg_sys;
 
 /// What a batch says of a patch.
@@ -24,6 +26,10 @@ pub(super) struct Place {
 enum Role {
     Place,
     Stamp,
+    /// A list of stamps and patches.
+    Dated,
+    /// The version that a compare-and-set expects.
+    Expected,
     Column,
 }
 
@@ -76,6 +82,18 @@ fn read_as(form: &Form<'_>, object: Json<'_>, hlc: i64) -> Result<Option<(u32, b
                 };
                 lowered |= stamp > hlc;
             }
+            Some((expected, Role::Dated)) if *expected == key => {
+                let parts = value.as_str().and_then(merge::dated_list);
+                let Some(parts) = parts.filter(|parts| parts.iter().all(|(stamp, _)| stamp.0 >= 0)) else {
+                    return Err(Failure::new(b"22023", "a document of a patch is no list of stamps and patches"));
+                };
+                lowered |= parts.iter().any(|(stamp, _)| stamp.0 > hlc);
+            }
+            Some((expected, Role::Expected)) if *expected == key => {
+                if value.int8().is_none_or(|version| version < 0) {
+                    return Err(Failure::new(b"22023", "the version that a patch expects is negative, or no number"));
+                }
+            }
             _ => return Ok(None),
         }
     }
@@ -99,6 +117,8 @@ fn form_of<'a>(compiled: &Compiled, object: Json<'a>) -> Result<Form<'a>, Failur
     }
     let role = |key: &str| match key {
         "#" => Role::Place,
+        "=" if compiled.shape.kind == Kind::CompareAndSet => Role::Expected,
+        key if compiled.dated.iter().any(|name| name == key) => Role::Dated,
         key if key.starts_with('@') && compiled.required.iter().any(|name| name == key) => Role::Stamp,
         _ => Role::Column,
     };

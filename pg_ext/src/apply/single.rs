@@ -1,8 +1,9 @@
-//! `upsert`, `edit` and `delete` for SQL: one patch, in the caller's transaction, stamped now.
+//! `upsert`, `edit`, `delete` and `compare_and_set` for SQL: one patch, in the caller's transaction, stamped now.
 
 use super::batch::Part;
 use super::rounds::{self, Locking};
 use crate::clock::LastContest;
+use crate::document::LastDocuments;
 use crate::failure::{Failure, argument, sql_functions};
 use crate::shape::{Shape, Target, target};
 use crate::{answer, hlc, sqlstate};
@@ -18,7 +19,7 @@ sql_functions! {
         // SAFETY: the install script declares these arguments and results.
         unsafe {
             let doc = document(fcinfo, 1).ok_or_else(|| answer::null("doc"));
-            single(fcinfo, Kind::Put { seen: false }, doc?, None)
+            single(fcinfo, Kind::Put { seen: false }, doc?, None, None)
         }
     }
 
@@ -28,7 +29,7 @@ sql_functions! {
         unsafe {
             let key = document(fcinfo, 1).ok_or_else(|| answer::null("key"));
             let patch = document(fcinfo, 2).ok_or_else(|| answer::null("patch"));
-            single(fcinfo, Kind::Edit, key?, Some(patch?))
+            single(fcinfo, Kind::Edit, key?, Some(patch?), None)
         }
     }
 
@@ -37,7 +38,18 @@ sql_functions! {
         // SAFETY: the install script declares these arguments and results.
         unsafe {
             let key = document(fcinfo, 1).ok_or_else(|| answer::null("key"));
-            single(fcinfo, Kind::Delete, key?, None)
+            single(fcinfo, Kind::Delete, key?, None, None)
+        }
+    }
+
+    /// `compare_and_set(tbl regclass, doc jsonb, expected_version bigint, OUT outcome text, OUT version bigint,
+    /// OUT row_after jsonb)`
+    fn compare_and_set / pg_finfo_compare_and_set(fcinfo) {
+        // SAFETY: the install script declares these arguments and results.
+        unsafe {
+            let doc = document(fcinfo, 1).ok_or_else(|| answer::null("doc"));
+            let expected = argument::<i64>(fcinfo, 2).unwrap_or(0);
+            single(fcinfo, Kind::CompareAndSet, doc?, None, Some(expected))
         }
     }
 }
@@ -65,9 +77,10 @@ unsafe fn single(
     kind: Kind,
     first: Json<'_>,
     second: Option<Json<'_>>,
+    expected: Option<i64>,
 ) -> Result<pg_sys::Datum, Failure> {
     sqlstate::preserving(|| {
-        let _contest = LastContest::keep();
+        let _kept = (LastContest::keep(), LastDocuments::keep());
         // SAFETY: the caller vouches for arguments and results. What goes into the result is copied out of memory
         // that ends with SPI.
         unsafe {
@@ -77,18 +90,36 @@ unsafe fn single(
                 let target = target(table)?;
                 let shape = Shape::new(kind, fields(&target, first, second)?);
                 let hlc = hlc::next();
-                let rows = travelling(first, second, hlc);
+                let rows = travelling(first, second, hlc, expected);
                 let part = Part::new(&target, &shape, rows, hlc)?;
-                let locking = Locking { first: false, strict: false };
-                let answers = rounds::run(&target, &[part], hlc, locking)?;
-                let Some((_, record)) = answers.as_deref().and_then(<[_]>::first) else {
-                    return Err(Failure::new(b"XX000", "a patch has no outcome"));
-                };
-                Ok((*record, row_after(&target, rows, outside)?))
+                Ok((apply_alone(&target, part, hlc)?, row_after(&target, rows, outside)?))
             })?;
-            answer::record(fcinfo, &mut [record.verdict.as_str().into_datum(), version(&record), row])
+            answer(fcinfo, &record, row)
         }
     })
+}
+
+/// Applies one patch, in the caller's transaction.
+///
+/// # Errors
+/// When SPI refuses a statement; what statements run into is raised.
+pub(super) fn apply_alone(target: &Target, part: Part, hlc: i64) -> Result<Record, Failure> {
+    let answers = rounds::run(target, &[part], hlc, Locking { first: false, strict: false })?;
+    let first = answers.as_deref().and_then(<[_]>::first);
+    first.map(|(_, record)| *record).ok_or_else(|| Failure::new(b"XX000", "a patch has no outcome"))
+}
+
+/// The result `(OUT outcome text, OUT version bigint, OUT row_after jsonb)`.
+///
+/// # Safety
+/// `fcinfo` must be of a function with these results, and the row a jsonb.
+pub(super) unsafe fn answer(
+    fcinfo: pg_sys::FunctionCallInfo,
+    record: &Record,
+    row: Option<pg_sys::Datum>,
+) -> Result<pg_sys::Datum, Failure> {
+    // SAFETY: the caller vouches for the results.
+    unsafe { answer::record(fcinfo, &mut [record.verdict.as_str().into_datum(), version(record), row]) }
 }
 
 fn version(record: &Record) -> Option<pg_sys::Datum> {
@@ -120,8 +151,11 @@ fn members(object: Json<'_>) -> Result<Vec<String>, Failure> {
 }
 
 /// The patch as it would travel.
-fn travelling(first: Json<'_>, second: Option<Json<'_>>, stamp: i64) -> pg_sys::Datum {
+fn travelling(first: Json<'_>, second: Option<Json<'_>>, stamp: i64, expected: Option<i64>) -> pg_sys::Datum {
     let mut row = format!("[{{\"#\":0,\"@\":{stamp}").into_bytes();
+    if let Some(version) = expected {
+        row.extend_from_slice(format!(",\"=\":{version}").as_bytes());
+    }
     for object in std::iter::once(first).chain(second) {
         let members = object.text()[1..object.text().len() - 1].trim_ascii();
         if !members.is_empty() {
@@ -137,7 +171,7 @@ fn travelling(first: Json<'_>, second: Option<Json<'_>>, stamp: i64) -> pg_sys::
 ///
 /// # Safety
 /// `rows` must be a json array of one patch.
-unsafe fn row_after(
+pub(super) unsafe fn row_after(
     target: &Target,
     rows: pg_sys::Datum,
     context: pg_sys::MemoryContext,

@@ -20,6 +20,8 @@ pub(crate) struct Layout {
     pub(crate) fields: Vec<FieldColumn>,
     /// Whether a trigger of the user's, or a generated column, may make another row of what is written.
     pub(crate) coerced: bool,
+    /// The column that says when a row expires, quoted.
+    pub(crate) expires: Option<String>,
     /// The table and its partitions.
     pub(crate) relations: Vec<u32>,
 }
@@ -45,12 +47,32 @@ pub(crate) struct FieldColumn {
     pub(crate) column: String,
     /// The type, with its modifier and collation, as a column definition has it.
     pub(crate) declared: String,
-    /// The type of a change, under the rule `add`.
+    /// The type of a change, under the rules `add` and `union`.
     pub(crate) change: String,
     pub(crate) rule: Rule,
     pub(crate) generated: bool,
     /// Whether the type's JSON form reads back as it was written.
     pub(crate) exact: bool,
+    pub(crate) is_array: bool,
+    /// The user's function, under the rule `function`.
+    pub(crate) function: Option<Function>,
+}
+
+/// A function of the user's that merges.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Function {
+    /// Its name, quoted and qualified.
+    pub(crate) name: String,
+    /// The type of both arguments.
+    pub(crate) argument: String,
+    pub(crate) strict: bool,
+}
+
+impl FieldColumn {
+    /// The rule as JSON.
+    pub(super) fn rule_text(&self) -> String {
+        serde_json::to_string(&self.rule).unwrap_or_default()
+    }
 }
 
 impl Layout {

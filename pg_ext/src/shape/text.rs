@@ -1,4 +1,4 @@
-//! The SQL texts of a shape.
+//! The SQL texts of a shape; what each rule is there says [`super::rule`].
 //!
 //! `$1` is a json array of patches, `$2` the largest stamp that is believed. `p` is the patches in the order of their
 //! keys, `t` the table. Types are written out, functions and operators are those of pg_catalog or of the extension,
@@ -30,7 +30,7 @@ impl Writer<'_> {
             text += &format!(
                 "DELETE FROM {relation} AS t USING {} WHERE {} AND {} RETURNING p.\"#\", {version}, 0::pg_catalog.int8, \
                  false",
-                self.source(),
+                self.source(Stamps::Contested),
                 self.key_match(),
                 self.condition(),
             );
@@ -40,19 +40,15 @@ impl Writer<'_> {
         if set.is_empty() {
             return None;
         }
-        if self.stamped().next().is_some() {
-            set.push(format!(
-                "cs_clock = cache_sync.clock_after(p.\"@stamps\", t.cs_clock, t.cs_version, {}, {})",
-                numbers(self.stamped()),
-                numbers(self.layout.stamped())
-            ));
+        if let Some(clock) = self.clock() {
+            set.push(format!("cs_clock = {clock}"));
         }
         let replaced = if self.layout.versioned { "cache_sync.replaced_version()" } else { "0::pg_catalog.int8" };
         let _ = write!(
             text,
             "UPDATE {relation} AS t SET {} FROM {} WHERE {} AND {} RETURNING p.\"#\", {replaced}, {}, {}",
             set.join(", "),
-            self.source(),
+            self.source(Stamps::Contested),
             self.key_match(),
             self.condition(),
             self.version(),
@@ -61,18 +57,50 @@ impl Writer<'_> {
         Some(text)
     }
 
-    /// What became of patches that [`Writer::change`] did not return: `(place, there, applicable, lost, version)`.
+    /// What became of patches that [`Writer::change`] did not return: `(place, there, applicable, lost, version, creates)`.
     pub(super) fn look(&self) -> String {
+        let creates = match self.kind {
+            Kind::Put { seen: false } | Kind::Replace => "true",
+            Kind::CompareAndSet => "p.\"=\" OPERATOR(pg_catalog.=) 0",
+            Kind::Put { seen: true } | Kind::Edit | Kind::Delete => "false",
+        };
         format!(
-            "SELECT p.\"#\", t.{} IS NOT NULL, {}, {}, {} FROM {} LEFT JOIN {} AS t ON {}",
+            "SELECT p.\"#\", t.{} IS NOT NULL, {}, {}, {}, {creates} FROM {} LEFT JOIN {} AS t ON {}",
             self.layout.key[0].column,
             is_true(&self.condition()),
             is_true(&self.lost(false)),
             self.version(),
-            self.source(),
+            self.source(Stamps::Contested),
             self.layout.relation,
             self.key_match()
         )
+    }
+
+    /// The row's clock after the patch, if the patch has stamps; the trigger has the last word.
+    fn clock(&self) -> Option<String> {
+        let merged = || self.merged().filter(|field| !self.is_contested(field));
+        let is_set = self.kind == Kind::CompareAndSet;
+        if is_set || (self.contested().next().is_none() && !merged().any(|field| field.rule.is_stamped())) {
+            return None;
+        }
+        let mut clock = format!(
+            "cache_sync.clock_after(p.\"@stamps\", t.cs_clock, t.cs_version, {}, {})",
+            numbers(self.contested()),
+            numbers(self.layout.stamped())
+        );
+        for field in merged() {
+            match field.rule {
+                Rule::First => {
+                    let (wins, stamp) = (self.is_first(field), self.stamp(field));
+                    clock = format!("cache_sync.clock_first({clock}, {wins}, {}::pg_catalog.int2, {stamp})", field.id);
+                }
+                Rule::Json(_) => {
+                    clock = self.document("clock", field).replacen('(', &format!("({clock}, "), 1);
+                }
+                _ => {}
+            }
+        }
+        Some(clock)
     }
 
     /// INSERT of rows that do not exist, returning `(place, 0, version, false)`; a place is null for a row whose key a
@@ -81,8 +109,9 @@ impl Writer<'_> {
         let layout = self.layout;
         let keys: Vec<_> = layout.key.iter().map(|key| key.column.as_str()).collect();
         let mut columns: Vec<_> = keys.iter().copied().chain(self.fields.iter().map(|f| f.column.as_str())).collect();
-        let mut values: Vec<_> = columns.iter().map(|column| format!("p.{column}")).collect();
-        if layout.stamped().next().is_some() {
+        let mut values: Vec<_> = keys.iter().map(|column| format!("p.{column}")).collect();
+        values.extend(self.fields.iter().map(|field| self.fresh(field)));
+        if layout.stamped().next().is_some() && self.uses_stamps() {
             columns.push("cs_clock");
             values.push(format!(
                 "cache_sync.clock_new(p.\"@stamps\", {}, {})",
@@ -96,7 +125,7 @@ impl Writer<'_> {
             "WITH p AS MATERIALIZED (SELECT * FROM {}), i AS (INSERT INTO {} ({}){} SELECT {} FROM p \
              ON CONFLICT ({}) DO NOTHING RETURNING {}, {version}) \
              SELECT p.\"#\", 0::pg_catalog.int8, COALESCE(i.cs_version, 0), false FROM i LEFT JOIN p ON {}",
-            self.source(),
+            self.source(Stamps::All),
             layout.relation,
             columns.join(", "),
             if layout.identity { " OVERRIDING SYSTEM VALUE" } else { "" },
@@ -112,8 +141,10 @@ impl Writer<'_> {
         let keys = self.layout.key.iter().map(|key| key.name.clone());
         let fields = self.fields.iter().map(|field| field.name.clone());
         let mut required: Vec<_> = std::iter::once("#".to_owned()).chain(keys).chain(fields).collect();
-        if self.uses_stamps() {
-            let own: Vec<_> = self.stamped().filter(|_| self.each).map(|field| format!("@{}", field.id)).collect();
+        if self.kind == Kind::CompareAndSet {
+            required.push("=".to_owned());
+        } else if self.uses_stamps() {
+            let own: Vec<_> = self.own_stamps().map(|field| format!("@{}", field.id)).collect();
             required.extend(if own.is_empty() { vec!["@".to_owned()] } else { own });
         }
         required
@@ -125,13 +156,36 @@ impl Writer<'_> {
         std::iter::once("@".to_owned()).chain(own).collect()
     }
 
+    /// The fields whose values are lists of patches with stamps of their own.
+    pub(super) fn dated(&self) -> Vec<String> {
+        self.fields.iter().filter(|field| self.is_dated(field)).map(|field| field.name.clone()).collect()
+    }
+
     /// Whether the statements ask for stamps: an edit of other fields leaves them alone.
     fn uses_stamps(&self) -> bool {
-        self.layout.stamped().next().is_some() && (self.kind != Kind::Edit || self.stamped().next().is_some())
+        let is_any = self.layout.stamped().next().is_some();
+        match self.kind {
+            Kind::CompareAndSet => false,
+            Kind::Edit => is_any && self.stamped().next().is_some(),
+            Kind::Put { .. } | Kind::Replace | Kind::Delete => is_any,
+        }
     }
 
     fn stamped(&self) -> impl Iterator<Item = &FieldColumn> {
         self.fields.iter().copied().filter(|field| field.rule.is_stamped())
+    }
+
+    fn contested(&self) -> impl Iterator<Item = &FieldColumn> {
+        self.fields.iter().copied().filter(|field| self.is_contested(field))
+    }
+
+    /// The fields that come with a stamp of their own; a document has them in its value.
+    fn own_stamps(&self) -> impl Iterator<Item = &FieldColumn> {
+        self.stamped().filter(|field| self.has_own_stamp(field))
+    }
+
+    fn has_own_stamp(&self, field: &FieldColumn) -> bool {
+        self.each && field.rule.is_stamped() && !self.is_dated(field)
     }
 
     /// The fields that change in a row that exists.
@@ -140,16 +194,8 @@ impl Writer<'_> {
         self.fields.iter().copied().filter(move |field| !(is_put && field.rule.is_left_by_put()))
     }
 
-    /// The rule by which a field of this shape meets the row's value: a replacement only asks for stamps.
-    fn rule(&self, field: &FieldColumn) -> Rule {
-        match field.rule {
-            Rule::Add | Rule::Max | Rule::Min if self.kind == Kind::Replace => Rule::Arrival,
-            rule => rule,
-        }
-    }
-
     /// The patches, sorted by key so that everybody locks rows in the same order, with stamps that are believed.
-    fn source(&self) -> String {
+    fn source(&self, stamps: Stamps) -> String {
         let mut columns = String::from("\"#\" pg_catalog.int4");
         let mut selected = String::from("r.\"#\"");
         for key in &self.layout.key {
@@ -157,24 +203,35 @@ impl Writer<'_> {
             let _ = write!(selected, ", r.{}", key.column);
         }
         for field in &self.fields {
-            let is_change = field.rule == Rule::Add && self.kind == Kind::Edit;
+            let is_change = matches!(field.rule, Rule::Add | Rule::Union) && self.kind == Kind::Edit;
             let _ = write!(columns, ", {} {}", field.column, if is_change { &field.change } else { &field.declared });
             let _ = write!(selected, ", r.{}", field.column);
         }
+        if self.kind == Kind::CompareAndSet {
+            columns += ", \"=\" pg_catalog.int8";
+            selected += ", COALESCE(r.\"=\", 0) AS \"=\"";
+        }
         if self.uses_stamps() {
-            let mut stamps = Vec::new();
             columns += ", \"@\" pg_catalog.int8";
             selected += ", LEAST(r.\"@\", $2) AS \"@\"";
-            for field in self.stamped().filter(|_| self.each) {
+            for field in self.own_stamps() {
                 let own = own_stamp(field);
                 let _ = write!(columns, ", {own} pg_catalog.int8");
                 let _ = write!(selected, ", LEAST(r.{own}, $2) AS {own}");
-                stamps.push(format!("LEAST(r.{own}, $2)"));
             }
-            if stamps.is_empty() {
-                stamps.push("LEAST(r.\"@\", $2)".to_owned());
+            let stamp = |field: &FieldColumn| match self.has_own_stamp(field) {
+                true => format!("LEAST(r.{}, $2)", own_stamp(field)),
+                false => "LEAST(r.\"@\", $2)".to_owned(),
+            };
+            let mut own: Vec<_> = match stamps {
+                _ if !self.each => Vec::new(),
+                Stamps::Contested => self.contested().map(stamp).collect(),
+                Stamps::All => self.stamped().map(stamp).collect(),
+            };
+            if own.is_empty() {
+                own.push("LEAST(r.\"@\", $2)".to_owned());
             }
-            let _ = write!(selected, ", ARRAY[{}] AS \"@stamps\"", stamps.join(", "));
+            let _ = write!(selected, ", ARRAY[{}] AS \"@stamps\"", own.join(", "));
         }
         format!(
             "(SELECT {selected} FROM pg_catalog.json_to_recordset($1) AS r({columns}) ORDER BY {}) AS p",
@@ -190,95 +247,94 @@ impl Writer<'_> {
         if self.layout.versioned { "COALESCE(t.cs_version, 0)" } else { "0::pg_catalog.int8" }
     }
 
+    /// The field's stamp in the patch.
+    fn stamp(&self, field: &FieldColumn) -> String {
+        format!("p.{}", if self.has_own_stamp(field) { own_stamp(field) } else { "\"@\"".to_owned() })
+    }
+
     /// How the field's stamp in the patch stands to the row's: 1, 0 or -1.
-    fn compare(&self, field: &FieldColumn) -> String {
-        let stamp = if self.each { own_stamp(field) } else { "\"@\"".to_owned() };
-        format!("cache_sync.compare(p.{stamp}, t.cs_clock, t.cs_version, {}::pg_catalog.int2)", field.id)
+    pub(super) fn compare(&self, field: &FieldColumn) -> String {
+        let stamp = self.stamp(field);
+        format!("cache_sync.compare({stamp}, t.cs_clock, t.cs_version, {}::pg_catalog.int2)", field.id)
     }
 
     /// Whether the field is decided by value, for the patch.
-    fn wins_tie(&self, field: &FieldColumn) -> String {
+    pub(super) fn wins_tie(&self, field: &FieldColumn) -> String {
         format!(
-            "({} OPERATOR(pg_catalog.=) 0 AND cache_sync.is_larger(p.{c}, t.{c}))",
+            "({} OPERATOR(pg_catalog.=) 0 AND cache_sync.is_larger({}, t.{}))",
             self.compare(field),
-            c = field.column
+            self.fresh(field),
+            field.column
         )
-    }
-
-    /// The field's value after the patch.
-    fn value(&self, field: &FieldColumn) -> String {
-        let column = &field.column;
-        match self.rule(field) {
-            // The condition has decided the contest of this very row.
-            Rule::Lww => format!(
-                "CASE WHEN cache_sync.all_win(p.\"@stamps\", t.cs_version) THEN p.{column} WHEN {compare} OPERATOR(pg_catalog.>) 0 THEN p.{column} \
-                 WHEN {} THEN p.{column} ELSE t.{column} END",
-                self.wins_tie(field),
-                compare = self.compare(field)
-            ),
-            Rule::Arrival => format!("p.{column}"),
-            Rule::Add => {
-                format!("COALESCE(t.{column} OPERATOR(pg_catalog.+) p.{column}, t.{column}, p.{column})")
-            }
-            Rule::Max => format!("GREATEST(t.{column}, p.{column})"),
-            Rule::Min => format!("LEAST(t.{column}, p.{column})"),
-        }
     }
 
     /// Whether the patch wins something, or changes something.
     fn condition(&self) -> String {
-        if self.kind == Kind::Delete {
-            return if self.uses_stamps() {
-                format!(
+        match self.kind {
+            Kind::Delete if self.uses_stamps() => {
+                return format!(
                     "NOT cache_sync.loses(p.\"@stamps\", t.cs_clock, t.cs_version, {})",
                     numbers(self.layout.stamped())
-                )
-            } else {
-                "true".to_owned()
-            };
+                );
+            }
+            Kind::Delete => return "true".to_owned(),
+            Kind::CompareAndSet => {
+                return format!(
+                    "(p.\"=\" OPERATOR(pg_catalog.<>) 0 AND {} OPERATOR(pg_catalog.=) p.\"=\")",
+                    self.version()
+                );
+            }
+            Kind::Edit | Kind::Put { .. } | Kind::Replace => {}
         }
         let mut reasons = Vec::new();
-        if self.stamped().next().is_some() {
-            let wins = format!("cache_sync.wins(p.\"@stamps\", t.cs_clock, t.cs_version, {})", numbers(self.stamped()));
-            let ties = any(self.stamped().map(|field| self.wins_tie(field)));
+        if self.contested().next().is_some() {
+            let wins =
+                format!("cache_sync.wins(p.\"@stamps\", t.cs_clock, t.cs_version, {})", numbers(self.contested()));
+            let ties = any(self.contested().map(|field| self.wins_tie(field)));
             reasons.push(format!("{wins} OPERATOR(pg_catalog.>) 0 OR {wins} OPERATOR(pg_catalog.=) 0 AND {ties}"));
         }
-        for field in self.merged().filter(|field| !field.rule.is_stamped()) {
-            reasons.push(match self.rule(field) {
-                // Assigning the sum makes it the column's type again, so it must be compared as that.
-                Rule::Add => {
-                    format!("cache_sync.differs(t.{}, ({})::{})", field.column, self.value(field), field.declared)
-                }
-                _ => format!("cache_sync.differs(t.{}, {})", field.column, self.value(field)),
-            });
-        }
+        reasons.extend(self.merged().filter(|field| !self.is_contested(field)).map(|field| self.changes(field)));
         any(reasons.into_iter())
     }
 
     /// Whether some field of the patch does not stand in the row `t`: the row after the patch, or one that the patch
     /// did not change.
     fn lost(&self, after: bool) -> String {
-        if self.kind == Kind::Delete {
-            return format!("NOT {}", is_true(&self.condition()));
+        match self.kind {
+            Kind::Delete => return format!("NOT {}", is_true(&self.condition())),
+            Kind::CompareAndSet => return "false".to_owned(),
+            Kind::Edit | Kind::Put { .. } | Kind::Replace => {}
         }
         let mut reasons = Vec::new();
-        if self.stamped().next().is_some() {
-            let fields = numbers(self.stamped());
+        if self.contested().next().is_some() {
+            let fields = numbers(self.contested());
             reasons.push(format!("cache_sync.loses(p.\"@stamps\", t.cs_clock, t.cs_version, {fields})"));
-            let differ = any(self.stamped().map(|f| format!("cache_sync.differs(t.{c}, p.{c})", c = f.column)));
+            let differ =
+                any(self.contested().map(|f| format!("cache_sync.differs(t.{}, {})", f.column, self.fresh(f))));
             if after {
                 reasons.push(format!("(cache_sync.replaced_tie() AND ({differ}))"));
             } else {
                 reasons.push(format!("({differ})"));
             }
         }
-        for field in self.merged() {
-            if matches!(self.rule(field), Rule::Max | Rule::Min) {
-                reasons.push(format!("cache_sync.differs(t.{c}, p.{c})", c = field.column));
-            }
-        }
+        let others = self.merged().filter(|field| !self.is_contested(field));
+        reasons.extend(others.filter_map(|field| self.loses(field, after)));
         any(reasons.into_iter())
     }
+}
+
+/// Which stamps a statement needs of patches whose fields have stamps of their own.
+#[derive(Clone, Copy)]
+enum Stamps {
+    /// Those of the fields that are contested.
+    Contested,
+    /// Those of all that have one.
+    All,
+}
+
+/// A string in SQL, whatever `standard_conforming_strings` says.
+pub(super) fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// Locks the rows of several shapes' patches in the order of their keys and returns their places; `$1` is an array of
@@ -290,6 +346,17 @@ pub(super) fn lock(layout: &Layout, strength: &str) -> String {
         layout.relation,
         key_match(layout)
     )
+}
+
+/// Deletes the rows of patches that have expired, in the order of their keys; `None` when rows do not expire.
+pub(super) fn expire(layout: &Layout) -> Option<String> {
+    let expires = layout.expires.as_ref()?;
+    Some(format!(
+        "DELETE FROM {} AS t USING {} WHERE {} AND t.{expires} OPERATOR(pg_catalog.<=) pg_catalog.now()",
+        layout.relation,
+        keys_of(layout, "$1"),
+        key_match(layout)
+    ))
 }
 
 /// The places of patches in the order of their keys.

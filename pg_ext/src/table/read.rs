@@ -5,6 +5,7 @@ use crate::catalog::{self, Attached, Locked, Secret};
 use crate::key::{KeyColumn, KeyKind};
 use cache_sync_core::key::HashKey;
 use cache_sync_core::number::TableId;
+use cache_sync_core::rule::Rule;
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
 
@@ -155,7 +156,11 @@ unsafe fn stamped(relation: pg_sys::Relation, attached: &Attached, rows: &[catal
                 let attnum = attnum(relation, &name);
                 let column = &*column((*relation).rd_att, i32::from((attnum > 0).then(|| attnum - 1)?));
                 let (is_by_value, length) = (column.attbyval, column.attlen);
-                (column.attgenerated == 0).then_some(Stamped { id: row.id, attnum, is_by_value, length })
+                // A document in a column that no longer holds documents is a value like others.
+                let is_document = matches!(row.rule, Rule::Json(_));
+                let holds_documents = pg_sys::getBaseType(column.atttypid) == pg_sys::JSONBOID;
+                let rule = if is_document && !holds_documents { Rule::Lww } else { row.rule.clone() };
+                (column.attgenerated == 0).then_some(Stamped { id: row.id, attnum, is_by_value, length, rule })
             }
         })
         .collect()

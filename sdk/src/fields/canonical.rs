@@ -4,7 +4,7 @@ use super::DIMENSIONS_MAX;
 use crate::layout::Kind;
 use crate::row::is_json_number;
 use crate::text;
-use cache_sync_core::merge;
+use cache_sync_core::decimal;
 use postgres_types::{Field, Type};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -35,7 +35,7 @@ impl Form {
             kind if kind.is_number() => {
                 let text = unquoted_number(text).unwrap_or(text);
                 // Floats and decimals write a whole number as `1.0` or `1e16`, which Postgres does not take for one.
-                own_or(text, if kind.is_integer() { merge::plain_integer(text) } else { None })
+                own_or(text, if kind.is_integer() { decimal::plain_integer(text) } else { None })
             }
             Kind::Bytes => own_or(text, byte_list(text).map(|bytes| json_string(&text::hex(&bytes)))),
             Kind::Uuid => own_or(text, byte_list(text).and_then(uuid_string)),

@@ -4,7 +4,6 @@ use super::RuleViolation;
 use crate::layout::{Column, Layout, Role};
 use cache_sync_core::fields::Fields;
 use cache_sync_core::merge;
-use cache_sync_core::rule::Rule;
 use std::borrow::Cow;
 
 /// The patch that makes `after` out of `before`: the changed fields only, each as its rule takes it. A member that is
@@ -31,32 +30,18 @@ pub(crate) fn diff(layout: &Layout, before: &Fields, after: &Fields) -> Result<F
     Ok(changed)
 }
 
-/// What the rule takes for the change; none where two texts are one number.
+/// What the rule takes for the change; none where two texts are one value to it.
 fn incoming<'a>(column: &Column, from: Option<&str>, to: &'a str) -> Result<Option<Cow<'a, str>>, RuleViolation> {
-    let violation = |rule| Err(RuleViolation::new(&column.name, rule, from, to));
-    let Role::Field { rule, .. } = column.role else { return violation(None) };
-    let both_numbers = from.filter(|from| merge::is_number(from) && merge::is_number(to));
-    let order = both_numbers.map(|from| merge::order(to, from));
-    match rule {
-        Rule::Add | Rule::Max | Rule::Min if order.is_some_and(|order| order.is_eq()) => Ok(None),
-        Rule::Lww | Rule::Arrival => Ok(Some(to.into())),
-        Rule::Add => match merge::difference(from, to) {
-            Ok(difference) => Ok(Some(difference)),
-            Err(_) => violation(Some(rule)),
-        },
-        // Null loses against everything, so a value cannot be taken back.
-        Rule::Max | Rule::Min if to == "null" => violation(Some(rule)),
-        Rule::Max if order.is_some_and(|order| order.is_lt()) => violation(Some(rule)),
-        Rule::Min if order.is_some_and(|order| order.is_gt()) => violation(Some(rule)),
-        // What is no number, Postgres alone can compare.
-        Rule::Max | Rule::Min => Ok(Some(to.into())),
-    }
+    let violation = |rule| RuleViolation::new(&column.name, rule, from, to);
+    let Role::Field { rule, .. } = &column.role else { return Err(violation(None)) };
+    merge::difference(rule, from, to).map_err(|_| violation(Some(rule.clone())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::layout::tests::layout;
+    use cache_sync_core::rule::Rule;
     use postgres_types::Type;
 
     fn fields(values: &[&str]) -> Fields {
@@ -108,6 +93,21 @@ mod tests {
         assert_eq!(lowered.to_string(), "the rule max of \"x\" cannot make 9 out of 10");
         assert!(change(Rule::Min, "9", "10").is_err());
         assert!(change(Rule::Max, "9", "null").is_err());
+    }
+
+    #[test]
+    fn lists_sets_and_documents_send_what_was_done_to_them() {
+        let rule = |json: &str| serde_json::from_str::<Rule>(json).unwrap();
+        assert_eq!(change(rule("\"append\""), "[1]", "[1,2]").unwrap(), "[2]");
+        assert!(change(rule("\"append\""), "[1]", "[2]").is_err());
+        assert_eq!(change(Rule::Union, "[1,2]", "[2,3]").unwrap(), r#"{"add":[3],"remove":[1]}"#);
+        assert_eq!(change(Rule::Union, "[1,2]", "[2,1]").unwrap(), "");
+        assert_eq!(
+            change(rule("\"json\""), r#"{"a":1,"b":{"c":1,"d":1}}"#, r#"{"b":{"c":2,"d":1}}"#).unwrap(),
+            r#"{"b":{"c":2},"a":null}"#
+        );
+        assert_eq!(change(Rule::First, "null", "2").unwrap(), "2");
+        assert!(change(Rule::First, "1", "2").is_err());
     }
 
     #[test]

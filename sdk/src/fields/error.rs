@@ -64,7 +64,7 @@ impl RuleViolation {
 impl fmt::Display for RuleViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RuleViolation { member, from, to, .. } = self;
-        match self.rule {
+        match &self.rule {
             Some(rule) => write!(f, "the rule {rule} of \"{member}\" cannot make {to} out of {from}"),
             None => write!(f, "\"{member}\" cannot be written, but changed from {from} to {to}"),
         }

@@ -8,8 +8,9 @@ use cache_sync_core::rule::Rule;
 /// A row of one number; field 0 sets it, field 1 adds to it.
 struct Numbers;
 
-fn rule(field: u16) -> Rule {
-    [Rule::Lww, Rule::Add][usize::from(field)]
+fn rule(field: u16) -> &'static Rule {
+    static RULES: [Rule; 2] = [Rule::Lww, Rule::Add];
+    &RULES[usize::from(field)]
 }
 
 impl Preview<i64> for Numbers {

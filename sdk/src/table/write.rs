@@ -8,6 +8,7 @@ use crate::lock::lock;
 use crate::receipt::Receipt;
 use crate::slot::{Pending, Slot, Value};
 use cache_sync_core::fields::Fields;
+use cache_sync_core::merge::CannotMerge;
 use cache_sync_core::number::KeyHash;
 use cache_sync_core::patch::{self, Kind, Patch};
 use serde::Serialize;
@@ -161,21 +162,25 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
             (WriteKind::Put, Some(None)) => Ok(Some(value.clone())),
             (WriteKind::Edit, Some(_)) if value.is_some() => Ok(Some(value.clone())),
             (_, None) => Ok(None),
-            (_, Some(current)) => self.try_preview(patch, &current).map(Some).map_err(Refused::Error),
+            (_, Some(current)) => self.try_preview(patch, &current).map_err(Refused::Error),
         }
     }
 
-    pub(super) fn try_preview(&self, patch: &Patch, value: &Value<V>) -> Result<Value<V>, Error> {
+    /// The value with the patch; none where only Postgres can tell.
+    pub(super) fn try_preview(&self, patch: &Patch, value: &Value<V>) -> Result<Option<Value<V>>, Error> {
         let violation = |error: &dyn std::fmt::Display| Error::new(ErrorKind::RuleViolation, error.to_string());
         let row = match value {
             Some(value) => Some(fields::to_fields(&self.layout, &**value).map_err(|error| violation(&error))?),
             None => None,
         };
-        match patch.preview(row, |field| self.rule(field)).map_err(|error| violation(&error))? {
-            Some(row) => {
-                Ok(Some(Arc::new(fields::from_fields(&self.layout, &row).map_err(|error| violation(&error))?)))
+        match patch.preview(row, |field| self.rule(field)) {
+            Ok(Some(row)) => {
+                let value = fields::from_fields(&self.layout, &row).map_err(|error| violation(&error))?;
+                Ok(Some(Some(Arc::new(value))))
             }
-            None => Ok(None),
+            Ok(None) => Ok(Some(None)),
+            Err(CannotMerge::OnlyPostgres(_)) => Ok(None),
+            Err(error) => Err(violation(&error)),
         }
     }
 

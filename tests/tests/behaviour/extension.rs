@@ -7,7 +7,7 @@ fn creates_and_drops_without_a_trace() {
     let db = Database::empty_in(cluster());
     let before = db.schema();
     db.psql("CREATE EXTENSION cache_sync");
-    assert_eq!(db.psql("SELECT extversion FROM pg_extension WHERE extname = 'cache_sync'"), "0.1.0");
+    assert_eq!(db.psql("SELECT extversion FROM pg_extension WHERE extname = 'cache_sync'"), "0.2.0");
     db.psql("DROP EXTENSION cache_sync");
     // Without CASCADE: only an empty schema can be dropped like this.
     db.psql("DROP SCHEMA IF EXISTS cache_sync");

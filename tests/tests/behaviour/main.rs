@@ -37,6 +37,7 @@ mod psql_tour;
 mod reads;
 mod recheck;
 mod restart;
+mod rule_agreement;
 mod rules;
 mod silence;
 mod stamps;

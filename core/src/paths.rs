@@ -1,0 +1,145 @@
+//! When the paths of a JSON document were written.
+//!
+//! A path is the names from the document down to a value, each with a zero byte before it (which no name in a `jsonb`
+//! has); the document's own path is empty. A path without stamp of its own has that of the nearest one above it. The
+//! byte 255, which no text has, stands at the end of a path for "is an object": it is stamped when an empty object is
+//! written, which sets no member.
+
+use crate::number::Stamp;
+
+/// The end of a path that says that an object stands there.
+const OBJECT: u8 = 255;
+/// Longer paths are not noted: what they lead to counts as written with the nearest one above that is short enough.
+const LENGTH_MAX: usize = 512;
+/// How many paths of a document are noted; of more, the oldest give up their own stamps.
+const PATHS_MAX: usize = 256;
+
+/// A path from a document down to a value.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Path(Vec<u8>);
+
+impl Path {
+    /// Whether it is the document's own.
+    pub(crate) fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Runs `body` one level further down.
+    pub(crate) fn within<T>(&mut self, name: &str, body: impl FnOnce(&mut Path) -> T) -> T {
+        let length = self.0.len();
+        self.0.push(0);
+        self.0.extend_from_slice(name.as_bytes());
+        let result = body(self);
+        self.0.truncate(length);
+        result
+    }
+}
+
+/// The stamps of a document's paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// The document's own stamp.
+    pub(crate) base: Stamp,
+    /// Sorted by path.
+    pub(crate) own: Vec<(Box<[u8]>, Stamp)>,
+}
+
+impl Paths {
+    /// A document that was written as a whole.
+    pub fn all(base: Stamp) -> Paths {
+        Paths { base, own: Vec::new() }
+    }
+
+    /// The same paths, with every stamp changed.
+    #[must_use]
+    pub fn map(mut self, change: impl Fn(Stamp) -> Stamp) -> Paths {
+        self.base = change(self.base);
+        self.own.iter_mut().for_each(|(_, stamp)| *stamp = change(*stamp));
+        self
+    }
+
+    /// The document's own stamp: that of every path that has none.
+    pub fn base(&self) -> Stamp {
+        self.base
+    }
+
+    /// The stamp of whatever in the document was written last.
+    pub fn newest(&self) -> Stamp {
+        self.own.iter().map(|(_, stamp)| *stamp).fold(self.base, Stamp::max)
+    }
+
+    /// The path's own stamp.
+    pub(crate) fn exact(&self, path: &Path) -> Option<Stamp> {
+        if path.0.is_empty() {
+            return Some(self.base);
+        }
+        self.place(&path.0).ok().map(|place| self.own[place].1)
+    }
+
+    /// Whether anything below the path was written at `stamp` or later.
+    pub(crate) fn is_any_under(&self, path: &Path, stamp: Stamp) -> bool {
+        self.own.iter().any(|(own, of)| *of >= stamp && is_under(own, &path.0))
+    }
+
+    /// A value was written at the path: what was written below it before is gone.
+    pub(crate) fn overwrite(&mut self, path: &Path, stamp: Stamp) {
+        self.own.retain(|(own, of)| *of >= stamp || !is_under(own, &path.0));
+        self.set(&path.0, stamp);
+    }
+
+    /// The value at the path counts as written at `stamp`, which may be earlier than it was; nothing is below it.
+    pub(crate) fn restamp(&mut self, path: &Path, stamp: Stamp) {
+        self.set(&path.0, stamp);
+    }
+
+    /// An empty object was written at the path. Says whether that is news.
+    pub(crate) fn note_object(&mut self, path: &Path, stamp: Stamp) -> bool {
+        let marker = [&path.0[..], &[OBJECT]].concat();
+        match self.place(&marker) {
+            Ok(place) if self.own[place].1 >= stamp => false,
+            _ => {
+                self.set(&marker, stamp);
+                true
+            }
+        }
+    }
+
+    /// Gives up the own stamps of paths where there are too many: what they lead to counts as written later than it was,
+    /// so that a write which was made before them cannot pass for newer.
+    pub(crate) fn bounded(mut self) -> Paths {
+        if self.own.len() > PATHS_MAX {
+            let mut stamps: Vec<_> = self.own.iter().map(|(_, stamp)| *stamp).collect();
+            stamps.sort_unstable();
+            self.base = self.base.max(stamps[stamps.len() - PATHS_MAX / 2]);
+            let base = self.base;
+            self.own.retain(|(_, stamp)| *stamp > base);
+        }
+        self
+    }
+
+    fn set(&mut self, path: &[u8], stamp: Stamp) {
+        if path.is_empty() {
+            self.base = stamp;
+            return;
+        }
+        if path.len() > LENGTH_MAX {
+            let cut = path[..LENGTH_MAX].iter().rposition(|byte| *byte == 0).unwrap_or(0);
+            let above = &path[..cut];
+            let own = if above.is_empty() { Ok(self.base) } else { self.place(above).map(|place| self.own[place].1) };
+            return self.set(above, own.unwrap_or(stamp).max(stamp));
+        }
+        match self.place(path) {
+            Ok(place) => self.own[place].1 = stamp,
+            Err(place) => self.own.insert(place, (path.into(), stamp)),
+        }
+    }
+
+    fn place(&self, path: &[u8]) -> Result<usize, usize> {
+        self.own.binary_search_by(|(own, _)| (**own).cmp(path))
+    }
+}
+
+/// Whether `path` lies below `above`, or says that `above` is an object.
+fn is_under(path: &[u8], above: &[u8]) -> bool {
+    path.len() > above.len() && path.starts_with(above) && matches!(path[above.len()], 0 | OBJECT)
+}

@@ -1,0 +1,357 @@
+//! What a rule means is said once, in core: compiled statements and `merge()` must do the same, for every rule, kind of
+//! patch and order of stamps.
+
+use cache_sync_core::clock::Clock;
+use cache_sync_core::document::{self, Way};
+use cache_sync_core::json::Json;
+use cache_sync_core::merge;
+use cache_sync_core::number::{FieldId, Stamp, Version};
+use cache_sync_core::paths::Paths;
+use cache_sync_core::rule::Rule;
+use cache_sync_tests::Database;
+use cache_sync_tests::batches::{Batches, verdict};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+const ROWS: usize = 2_000;
+const ROUNDS: usize = 10;
+
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+
+    fn number(&mut self) -> Value {
+        json!(self.below(9) as i64 - 4)
+    }
+
+    fn or_null(&mut self, value: Value) -> Value {
+        if self.below(6) == 0 { Value::Null } else { value }
+    }
+
+    fn list(&mut self) -> Value {
+        (0..self.below(4)).map(|_| self.number()).collect()
+    }
+
+    fn words(&mut self) -> Value {
+        (0..self.below(3)).map(|_| json!(["a", "b", "ä\"c", "d d"][self.below(4) as usize])).collect()
+    }
+
+    fn change(&mut self, list: fn(&mut Dice) -> Value) -> Value {
+        json!({"add": list(self), "remove": list(self)})
+    }
+
+    fn document(&mut self, depth: u32) -> Value {
+        let mut members = Map::new();
+        for _ in 0..self.below(4) {
+            let name = ["x", "y", "z"][self.below(3) as usize];
+            let value = match self.below(if depth == 0 { 3 } else { 5 }) {
+                0 => Value::Null,
+                1 => self.list(),
+                2 => self.number(),
+                _ => self.document(depth - 1),
+            };
+            members.insert(name.to_owned(), value);
+        }
+        Value::Object(members)
+    }
+
+    fn ruled_document(&mut self, is_edit: bool) -> Value {
+        let Value::Object(mut members) = self.document(1) else { unreachable!() };
+        for name in ["n", "tags", "log", "by"] {
+            if self.below(2) == 0 {
+                let value = match name {
+                    "tags" if is_edit => self.change(Dice::list),
+                    "tags" | "log" => self.list(),
+                    _ => self.number(),
+                };
+                members.insert(name.to_owned(), value);
+            }
+        }
+        Value::Object(members)
+    }
+}
+
+/// A field: its column's type, its rule, and what a patch says of it.
+struct Field {
+    name: &'static str,
+    ty: &'static str,
+    rule: Value,
+    incoming: fn(&mut Dice, bool) -> Value,
+}
+
+fn fields() -> Vec<Field> {
+    let field = |name, ty, rule, incoming| Field { name, ty, rule, incoming };
+    vec![
+        field("lww", "int", json!("lww"), |dice, _| {
+            let v = dice.number();
+            dice.or_null(v)
+        }),
+        field("lww2", "text", json!("lww"), |dice, _| json!(dice.words().to_string())),
+        field("arrival", "int", json!("arrival"), |dice, _| dice.number()),
+        field("first", "int", json!("first"), |dice, _| {
+            let v = dice.number();
+            dice.or_null(v)
+        }),
+        field("added", "int", json!("add"), |dice, _| dice.number()),
+        field("price", "numeric", json!("add"), |dice, _| json!(dice.below(9) as f64 / 4.0)),
+        field("top", "int", json!("max"), |dice, _| {
+            let v = dice.number();
+            dice.or_null(v)
+        }),
+        field("low", "int", json!("min"), |dice, _| dice.number()),
+        field("list", "int[]", json!("append"), |dice, _| dice.list()),
+        field("capped", "int[]", json!({"rule": "append", "cap": 3}), |dice, _| dice.list()),
+        field("jlist", "jsonb", json!("append"), |dice, _| dice.list()),
+        field("jcapped", "jsonb", json!({"rule": "append", "cap": 3}), |dice, _| dice.list()),
+        field("set", "text[]", json!("union"), |dice, edit| if edit { dice.change(Dice::words) } else { dice.words() }),
+        field("jset", "jsonb", json!("union"), |dice, edit| if edit { dice.change(Dice::list) } else { dice.list() }),
+        field("doc", "jsonb", json!("json"), |dice, _| {
+            let v = dice.document(2);
+            dice.or_null(v)
+        }),
+        field("flat", "jsonb", json!({"rule": "json", "depth": 1}), |dice, _| dice.document(2)),
+        field(
+            "ruled",
+            "jsonb",
+            json!({"rule": "json", "members": {
+            "n": "add", "tags": "union", "log": {"rule": "append", "cap": 2}, "by": "first"}}),
+            Dice::ruled_document,
+        ),
+        field("fun", "int", json!({"rule": "function", "name": "both_bits(integer,integer)"}), |dice, _| {
+            let v = dice.number();
+            dice.or_null(v)
+        }),
+    ]
+}
+
+/// What core says that a field is.
+#[derive(Clone)]
+struct State {
+    value: String,
+    paths: Paths,
+}
+
+/// What became of a field.
+#[derive(Default)]
+struct Fate {
+    applied: bool,
+    lost: bool,
+}
+
+fn same(a: &str, b: &str) -> bool {
+    Json::new(a.as_bytes()).is_same(Json::new(b.as_bytes()))
+}
+
+/// A value as jsonb writes it: by that text Postgres decides when stamps are equal.
+fn as_jsonb(value: &Value) -> String {
+    match value {
+        Value::Array(list) => format!("[{}]", list.iter().map(as_jsonb).collect::<Vec<_>>().join(", ")),
+        Value::Object(members) => {
+            let mut names: Vec<_> = members.keys().collect();
+            names.sort_by_key(|name| (name.len(), name.as_bytes()));
+            let member = |name: &&String| format!("{}: {}", json!(name), as_jsonb(&members[*name]));
+            format!("{{{}}}", names.iter().map(member).collect::<Vec<_>>().join(", "))
+        }
+        scalar => scalar.to_string(),
+    }
+}
+
+impl State {
+    fn take(&mut self, rule: &Rule, op: &str, incoming: &str, stamp: i64) -> Fate {
+        let replaces = op == "replace";
+        let stamp = Stamp(stamp);
+        match rule {
+            _ if op == "put" && rule.is_left_by_put() => Fate::default(),
+            _ if rule.is_stamped() && (replaces || *rule == Rule::Lww) => {
+                let fresh = merge::fresh(rule, incoming).into_owned();
+                let newest = self.paths.newest();
+                let larger = fresh != "null" && (self.value == "null" || text(&fresh) > text(&self.value));
+                let wins = stamp > newest || (stamp == newest && larger);
+                if wins {
+                    *self = State { value: fresh.clone(), paths: Paths::all(stamp) };
+                }
+                if stamp == newest {
+                    // Whichever stays counts as written then as a whole.
+                    self.paths = Paths::all(stamp);
+                }
+                let lost = stamp < newest || (stamp == newest && !same(&self.value, &fresh));
+                Fate { applied: wins, lost }
+            }
+            Rule::First => {
+                let stored = self.paths.newest();
+                let larger = text(incoming) > text(&self.value);
+                let wins =
+                    incoming != "null" && (self.value == "null" || stamp < stored || (stamp == stored && larger));
+                if wins {
+                    *self = State { value: incoming.to_owned(), paths: Paths::all(stamp) };
+                }
+                Fate { applied: wins, lost: incoming != "null" && !same(&self.value, incoming) }
+            }
+            Rule::Json(document) if !replaces => {
+                let way = if op == "edit" { Way::Edit } else { Way::Put };
+                let current = (self.value != "null").then(|| self.value.clone());
+                let merged =
+                    document::merge(document, current.as_deref(), incoming, way, stamp, &mut self.paths).unwrap();
+                self.value = merged.text.unwrap_or("null".into());
+                Fate { applied: merged.is_applied, lost: merged.is_lost }
+            }
+            _ => {
+                let before = self.value.clone();
+                let function = |a: &str, b: &str| match (a, b) {
+                    ("null", _) => b.to_owned(),
+                    (_, "null") => a.to_owned(),
+                    _ => (a.parse::<i64>().unwrap() | b.parse::<i64>().unwrap()).to_string(),
+                };
+                self.value = match rule {
+                    Rule::Append { .. } if replaces => merge::merge(rule, None, incoming).unwrap().into_owned(),
+                    _ if replaces => incoming.to_owned(),
+                    Rule::Function(_) => function(&before, incoming),
+                    _ => merge::merge(rule, Some(&before), incoming).unwrap().into_owned(),
+                };
+                let applied = match rule {
+                    Rule::Append { .. } if !replaces => incoming != "[]",
+                    _ => !same(&before, &self.value),
+                };
+                let compares = matches!(rule, Rule::Max | Rule::Min) && !replaces;
+                Fate { applied, lost: compares && !same(&self.value, incoming) }
+            }
+        }
+    }
+}
+
+fn text(value: &str) -> Vec<u8> {
+    as_jsonb(&serde_json::from_str(value).unwrap()).into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn core_and_compiled_statements_do_the_same() {
+    let db = Database::with_extension();
+    let fields = fields();
+    let columns: Vec<_> = fields.iter().map(|field| format!("{} {}", field.name, field.ty)).collect();
+    let rules: Map<String, Value> = fields.iter().map(|field| (field.name.to_owned(), field.rule.clone())).collect();
+    db.psql(&format!(
+        "CREATE FUNCTION both_bits(integer, integer) RETURNS integer LANGUAGE sql IMMUTABLE STRICT
+             AS 'SELECT $1 | $2';
+         CREATE TABLE t (id int PRIMARY KEY, {});
+         SELECT cache_sync.attach('t', versioned => true, rules => '{}');
+         INSERT INTO t SELECT n FROM generate_series(0, {}) n;",
+        columns.join(", "),
+        Value::from(rules).to_string().replace('\'', "''"),
+        ROWS - 1
+    ));
+    let mut batches = Batches::open(&db, "t").await;
+    let parsed: Vec<Rule> = fields.iter().map(|field| serde_json::from_value(field.rule.clone()).unwrap()).collect();
+    let ids: BTreeMap<String, i16> = batches
+        .client()
+        .query("SELECT name::text, field_id FROM cache_sync.field", &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    let mut model: Vec<Vec<State>> = Vec::new();
+    let mut base = Vec::new();
+    for row in batches.client().query("SELECT cs_version FROM t ORDER BY id", &[]).await.unwrap() {
+        let version: i64 = row.get(0);
+        base.push(version);
+        model.push(vec![State { value: "null".into(), paths: Paths::all(Stamp(version)) }; fields.len()]);
+    }
+    let mut dice = Dice(0x5eed_cafe_f00d_0001);
+    let (mut cases, mut merges) = (0, Vec::new());
+    for round in 0..ROUNDS {
+        let subsets: Vec<Vec<usize>> = (0..8)
+            .map(|_| (0..fields.len()).filter(|_| dice.below(3) > 0).collect::<Vec<_>>())
+            .filter(|subset: &Vec<usize>| !subset.is_empty())
+            .collect();
+        let mut shapes: BTreeMap<(usize, &str), Vec<Value>> = BTreeMap::new();
+        let mut expected = Vec::new();
+        for id in 0..ROWS {
+            let subset = dice.below(subsets.len() as u64) as usize;
+            let op = ["edit", "edit", "edit", "put", "replace"][dice.below(5) as usize];
+            let stamp = base[id] + dice.below(60) as i64 - 20;
+            let mut patch = json!({"#": id, "@": stamp, "id": id});
+            let (mut applied, mut lost) = (false, false);
+            for place in &subsets[subset] {
+                let field = &fields[*place];
+                let incoming = (field.incoming)(&mut dice, op == "edit");
+                let text = as_jsonb(&incoming);
+                let state = &mut model[id][*place];
+                if op == "edit" && round == ROUNDS - 1 && !matches!(parsed[*place], Rule::Function(_)) {
+                    merges.push((*place, state.value.clone(), text.clone()));
+                }
+                let fate = state.take(&parsed[*place], op, &text, stamp);
+                applied |= fate.applied;
+                lost |= fate.lost;
+                patch[field.name] = incoming;
+            }
+            expected.push(match (applied, lost) {
+                (true, false) => "applied",
+                (true, true) => "merged",
+                (false, true) => "superseded",
+                (false, false) => "unchanged",
+            });
+            shapes.entry((subset, op)).or_default().push(patch);
+            cases += 1;
+        }
+        let shape = |(subset, op): &(usize, &str)| {
+            let names: Vec<_> = subsets[*subset].iter().map(|place| fields[*place].name).collect();
+            json!({"op": op, "seen": true, "fields": names})
+        };
+        let rows: Vec<_> = shapes.values().map(|rows| Value::from(rows.clone())).collect();
+        let patches: BTreeMap<u64, &Value> =
+            shapes.values().flatten().map(|patch| (patch["#"].as_u64().unwrap(), patch)).collect();
+        let records = batches.send(shapes.keys().map(shape).collect(), &rows).await.unwrap();
+        for (id, record) in records.iter().enumerate() {
+            assert_eq!(verdict(record), expected[id], "round {round}: {}", patches[&(id as u64)]);
+        }
+        let stored = batches.client().query("SELECT to_jsonb(t)::text, cs_clock, cs_version FROM t ORDER BY id", &[]);
+        for (id, row) in stored.await.unwrap().iter().enumerate() {
+            let values: Value = serde_json::from_str(row.get(0)).unwrap();
+            let stored = Clock::decode(row.get(1), Version(row.get(2))).unwrap();
+            for (place, field) in fields.iter().enumerate() {
+                let (state, patch) = (&model[id][place], patches[&(id as u64)]);
+                let now = values[field.name].to_string();
+                assert!(
+                    same(&now, &state.value),
+                    "{} is {now}, not {}; round {round}: {patch}",
+                    field.name,
+                    state.value
+                );
+                if parsed[place].is_stamped() {
+                    let paths = stored.paths(FieldId(ids[field.name]));
+                    assert_eq!(paths, state.paths, "{} in round {round}: {patch}", field.name);
+                }
+            }
+        }
+    }
+    assert!(cases >= 20_000);
+
+    // And merge(), on what the last round met.
+    let (mut rules, mut currents, mut incomings, mut expected) = (vec![], vec![], vec![], vec![]);
+    for (place, current, incoming) in &merges {
+        rules.push(fields[*place].rule.to_string());
+        expected.push(merge::merge(&parsed[*place], Some(current), incoming).unwrap().into_owned());
+        currents.push(current.clone());
+        incomings.push(incoming.clone());
+    }
+    let sql = "SELECT coalesce(cache_sync.merge(r::jsonb, c::jsonb, i::jsonb), 'null')::text
+               FROM unnest($1::text[], $2::text[], $3::text[]) AS m(r, c, i)";
+    let merged = batches.client().query(sql, &[&rules, &currents, &incomings]).await.unwrap();
+    assert!(merged.len() > 5_000);
+    for (place, row) in merged.iter().enumerate() {
+        let found: &str = row.get(0);
+        let (rule, current, incoming) = (&rules[place], &currents[place], &incomings[place]);
+        assert!(
+            same(found, &expected[place]),
+            "{rule}: {current} and {incoming} made {found}, not {}",
+            expected[place]
+        );
+    }
+}
