@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! memory   hits, buffered writes        loads    misses        flush    batches against a plain upsert
+//! merge    every rule against a plain upsert                   batches  the two sides of both
 //! writers  plain SQL writers, with listeners, against an untouched table and a pg_notify trigger
 //! latency  commit seen by another process                      bulk     a million rows
 //! measure  alternating rounds, medians  report   the table, the JSON     load   clients that write and listen
 //! ```
 #![forbid(unsafe_code)]
 
+mod batches;
 mod bulk;
 mod flush;
 mod latency;
@@ -15,6 +17,7 @@ mod load;
 mod loads;
 mod measure;
 mod memory;
+mod merge;
 mod report;
 mod writers;
 
@@ -27,9 +30,9 @@ use std::process::ExitCode;
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const USAGE: &str = "usage: cargo xtask bench [NAME ...] [--rounds N] [--seconds N] [--json FILE]
-  NAME: memory loads flush writers latency bulk (default: all)";
+  NAME: memory loads flush merge writers latency bulk (default: all)";
 
-const ALL: [&str; 6] = ["memory", "loads", "flush", "writers", "latency", "bulk"];
+const ALL: [&str; 7] = ["memory", "loads", "flush", "merge", "writers", "latency", "bulk"];
 
 struct Arguments {
     names: Vec<String>,
@@ -103,6 +106,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             "memory" => runtime.block_on(memory::run(&cluster.dsn(&database), rounds, &mut report))?,
             "loads" => runtime.block_on(loads::run(&cluster.dsn(&database), rounds, &mut report))?,
             "flush" => runtime.block_on(flush::run(&cluster.dsn(&database), rounds, &mut report))?,
+            "merge" => runtime.block_on(merge::run(&cluster.dsn(&database), rounds, &mut report))?,
             "writers" => runtime.block_on(writers::run(&cluster, &database, rounds, &mut report))?,
             "latency" => runtime.block_on(latency::run(&cluster.dsn(&database), &mut report))?,
             _ => runtime.block_on(bulk::run(&cluster.dsn(&database), rounds, &mut report))?,

@@ -50,10 +50,15 @@ pub fn merge(
     paths: &mut Paths,
 ) -> Result<Merged, CannotMerge> {
     let mut text = String::with_capacity(current.map_or(0, str::len) + incoming.len());
-    let mut merger = Merger { rule, way, stamp, paths, is_applied: false, is_lost: false, failure: None };
     let current = current.map(|text| Json::new(text.as_bytes())).filter(|value| value.text() != b"null");
-    let place = Place { levels: levels_of(rule), inherited: Stamp(i64::MIN), current };
-    let is_there = merger.at(&mut Path::default(), place, Json::new(incoming.as_bytes()), &mut text);
+    let incoming = Json::new(incoming.as_bytes());
+    if write_all(rule, current, incoming, stamp, paths, &mut text) {
+        return Ok(Merged { text: Some(text), is_applied: true, is_lost: false });
+    }
+    let place =
+        Place { levels: levels_of(rule), here: paths.base(), present: paths.present(), absent: paths.base(), current };
+    let mut merger = Merger { rule, way, stamp, paths, is_applied: false, is_lost: false, failure: None };
+    let is_there = merger.at(&mut Path::default(), place, incoming, &mut text);
     let (is_applied, is_lost, failure) = (merger.is_applied, merger.is_lost, merger.failure);
     *paths = std::mem::replace(paths, Paths::all(Stamp(0))).bounded();
     match failure {
@@ -150,16 +155,25 @@ struct Merger<'a> {
 struct Place<'a> {
     /// How many levels of objects merge from here on.
     levels: u32,
-    /// The stamp of the nearest path above.
-    inherited: Stamp,
+    /// When what is here, or that nothing is, was written.
+    here: Stamp,
+    /// The stamps of what is below, and of what is not, as far as the paths above say.
+    present: Stamp,
+    absent: Stamp,
     current: Option<Json<'a>>,
 }
 
 impl Merger<'_> {
     /// Writes what stands at the path afterwards, and says whether anything does.
     fn at(&mut self, path: &mut Path, place: Place<'_>, incoming: Json<'_>, out: &mut String) -> bool {
-        let effective = self.paths.exact(path).map_or(place.inherited, |own| own.max(place.inherited));
-        let place = Place { inherited: effective, ..place };
+        let place = match self.paths.exact(path) {
+            // It is newer than what a patch wrote that set everything, or else not one of the paths that were there then.
+            Some(own) => {
+                let own = own.max(place.absent);
+                Place { here: own, present: own, absent: own, ..place }
+            }
+            None => place,
+        };
         if place.levels > 0 && incoming.is_object() {
             self.object(path, place, incoming, out)
         } else {
@@ -170,13 +184,17 @@ impl Merger<'_> {
     fn object(&mut self, path: &mut Path, place: Place<'_>, incoming: Json<'_>, out: &mut String) -> bool {
         let current = place.current.filter(|current| current.is_object());
         if current.is_none() {
-            if self.stamp < place.inherited {
+            if self.stamp < place.here {
                 return self.lose(place.current, out);
+            }
+            if place.present != place.absent && !path.is_root() {
+                // It is not one of the things that a patch wrote which set everything.
+                self.paths.restamp(path, place.here);
             }
             self.is_applied = true;
         }
         let members = Members::of(incoming);
-        if members.is_empty() && self.stamp >= place.inherited {
+        if members.is_empty() && self.stamp >= place.here {
             self.is_applied |= self.paths.note_object(path, self.stamp);
         }
         let is_root = path.is_root();
@@ -193,7 +211,10 @@ impl Merger<'_> {
                 continue;
             };
             one.clear();
-            let member = Place { levels: below(place.levels), current: value, ..place };
+            // An object is not written: what is in it is.
+            let is_value = value.is_some_and(|value| place.levels == 1 || !value.is_object());
+            let here = if is_value { place.present } else { place.absent };
+            let member = Place { levels: below(place.levels), here, current: value, ..place };
             let rule = if is_root { self.rule.members.get(&*name) } else { None };
             let is_there = path.within(&name, |path| match rule {
                 None => self.at(path, member, incoming, &mut one),
@@ -216,7 +237,7 @@ impl Merger<'_> {
     fn value(&mut self, path: &mut Path, place: Place<'_>, incoming: Json<'_>, out: &mut String) -> bool {
         let is_merging = place.levels > 0;
         let object = place.current.filter(|current| is_merging && current.is_object());
-        let wins = match self.stamp.cmp(&place.inherited) {
+        let wins = match self.stamp.cmp(&place.here) {
             std::cmp::Ordering::Less => false,
             std::cmp::Ordering::Equal => object.is_none() && is_larger(incoming, place.current),
             std::cmp::Ordering::Greater => true,
@@ -225,11 +246,16 @@ impl Merger<'_> {
             return self.lose_to(place.current, incoming, out);
         }
         self.is_applied = true;
-        let stays = is_merging && self.paths.is_any_under(path, self.stamp);
+        let (mut later, mut kept) = (String::new(), Vec::new());
+        let is_later = object.is_some_and(|object| self.write_later(path, place, object, &mut kept, &mut later));
         self.paths.overwrite(path, self.stamp);
-        if let Some(object) = object.filter(|_| stays) {
+        // What has the stamp of a patch that set everything would get that of this path, which now has one.
+        if !path.is_root() {
+            kept.into_iter().for_each(|kept| self.paths.restamp(&kept, place.present));
+        }
+        if is_later {
             self.is_lost = true;
-            self.write_later(path, object, out);
+            out.push_str(&later);
             return true;
         }
         if incoming.text() == b"null" {
@@ -239,27 +265,48 @@ impl Merger<'_> {
         true
     }
 
-    /// Of an object that was overwritten: what was written at this moment or later.
-    fn write_later(&self, path: &mut Path, current: Json<'_>, out: &mut String) {
+    /// Of an object that is overwritten, what was written at this moment or later; says whether there is anything, be it
+    /// that something was removed. Notes what of it has no stamp of its own.
+    fn write_later(
+        &self,
+        path: &mut Path,
+        place: Place<'_>,
+        current: Json<'_>,
+        kept: &mut Vec<Path>,
+        out: &mut String,
+    ) -> bool {
         let mut object = Object::new();
         for (key, value) in current.members() {
             path.within(&unescaped(key), |path| {
-                if self.paths.exact(path).is_some_and(|own| own >= self.stamp) {
+                let own = self.paths.exact(path);
+                let present = own.unwrap_or(place.present);
+                if !value.is_object() || place.levels == 1 {
+                    if present >= self.stamp {
+                        object.add(key, text(value));
+                        if own.is_none() {
+                            kept.push(path.clone());
+                        }
+                    }
+                } else if own.is_some_and(|own| own >= self.stamp) {
                     object.add(key, text(value));
-                } else if value.is_object() && self.paths.is_any_under(path, self.stamp) {
+                } else {
+                    let place = Place { levels: below(place.levels), present, ..place };
                     let mut inner = String::new();
-                    self.write_later(path, value, &mut inner);
-                    object.add(key, &inner);
+                    if self.write_later(path, place, value, kept, &mut inner) {
+                        object.add(key, &inner);
+                    }
                 }
             });
         }
+        let is_any = !object.is_empty() || self.paths.is_any_under(path, self.stamp);
         out.push_str(&object.end());
+        is_any
     }
 
     /// The first write of a value wins; null is none.
     fn first(&mut self, path: &mut Path, place: Place<'_>, incoming: Json<'_>, out: &mut String) -> bool {
         let current = place.current.filter(|current| current.text() != b"null");
-        let stamp = self.paths.exact(path).unwrap_or(place.inherited);
+        let stamp = self.paths.exact(path).unwrap_or(place.here);
         let wins = incoming.text() != b"null"
             && (current.is_none() || self.stamp < stamp || (self.stamp == stamp && is_larger(incoming, current)));
         if !wins {
@@ -319,6 +366,81 @@ impl Merger<'_> {
         };
         self.is_lost |= !is_same;
         self.keep(current, out)
+    }
+}
+
+/// Writes the document if the patch is newer than all of it and sets everything that is there, as a client does that
+/// writes whole documents; says whether it is so. Then no path needs a stamp of its own but those that were removed.
+fn write_all(
+    rule: &DocumentRule,
+    current: Option<Json<'_>>,
+    incoming: Json<'_>,
+    stamp: Stamp,
+    paths: &mut Paths,
+    out: &mut String,
+) -> bool {
+    let levels = levels_of(rule);
+    let is_plain = levels > 0 && rule.members.is_empty() && incoming.is_object() && current.is_none_or(Json::is_object);
+    let says = |names: &mut dyn Iterator<Item = &str>| said_of(levels, incoming, names);
+    if !is_plain
+        || stamp <= paths.newest()
+        || !covers(levels, current, incoming)
+        // What is in such an object would count as written with it.
+        || paths.names().any(|mut names| says(&mut names) == Said::Parts)
+    {
+        return false;
+    }
+    write_fresh(levels, incoming, out);
+    paths.overwrite_all(stamp, |names| says(names) == Said::Nothing);
+    note_removals(levels, incoming, stamp, &mut Path::default(), paths);
+    *paths = std::mem::replace(paths, Paths::all(Stamp(0))).bounded();
+    true
+}
+
+/// What a patch says of a path.
+#[derive(PartialEq, Eq)]
+enum Said {
+    Nothing,
+    /// It changes members there.
+    Parts,
+    /// It sets the value.
+    All,
+}
+
+fn said_of(mut levels: u32, incoming: Json<'_>, names: &mut dyn Iterator<Item = &str>) -> Said {
+    let mut node = incoming;
+    for name in names {
+        match node.members().filter(|(key, _)| unescaped(key) == name).last() {
+            Some((_, value)) if levels > 1 && value.is_object() => node = value,
+            Some(_) => return Said::All,
+            None => return Said::Nothing,
+        }
+        levels -= 1;
+    }
+    Said::Parts
+}
+
+/// Whether the patch sets everything that is in the document, and every object in it sets something.
+fn covers(levels: u32, current: Option<Json<'_>>, incoming: Json<'_>) -> bool {
+    if levels == 0 || !incoming.is_object() {
+        return true;
+    }
+    let (members, known) = (Members::of(incoming), Members::maybe(current));
+    !members.is_empty()
+        // That there was a value, and since when, would be forgotten.
+        && current.is_none_or(Json::is_object)
+        && known.all.iter().all(|(name, _)| members.get(name).is_some())
+        && members.all.iter().all(|(name, value)| covers(below(levels), known.get(name), *value))
+}
+
+/// Notes what the patch removes.
+fn note_removals(levels: u32, incoming: Json<'_>, stamp: Stamp, path: &mut Path, paths: &mut Paths) {
+    for (key, value) in incoming.members() {
+        if value.text() == b"null" {
+            path.within(&unescaped(key), |path| paths.overwrite(path, stamp));
+        } else if levels > 1 && value.is_object() {
+            path.within(&unescaped(key), |path| note_removals(below(levels), value, stamp, path, paths));
+        }
     }
 }
 
@@ -504,7 +626,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// An object being written.
+/// An object being written, with space where `jsonb` writes it.
 struct Object(String);
 
 impl Object {
@@ -515,11 +637,11 @@ impl Object {
     /// Adds a member, whose key is as it stood between quotation marks.
     fn add(&mut self, key: &[u8], value: &str) {
         if self.0.len() > 1 {
-            self.0.push(',');
+            self.0.push_str(", ");
         }
         self.0.push('"');
         self.0.push_str(&String::from_utf8_lossy(key));
-        self.0.push_str("\":");
+        self.0.push_str("\": ");
         self.0.push_str(value);
     }
 
@@ -597,8 +719,8 @@ mod tests {
             let mut paths = Paths::all(Stamp(0));
             merge(&rule, Some(current), patch, Way::Put, Stamp(1), &mut paths).unwrap().text.unwrap()
         };
-        assert_eq!(put(r#"{"n":5,"a":1}"#, r#"{"n":0,"a":2}"#), r#"{"n":5,"a":2}"#);
-        assert_eq!(put(r#"{"a":1}"#, r#"{"n":0}"#), r#"{"a":1,"n":0}"#);
+        assert_eq!(put(r#"{"n":5,"a":1}"#, r#"{"n":0,"a":2}"#), r#"{"n": 5, "a": 2}"#);
+        assert_eq!(put(r#"{"a":1}"#, r#"{"n":0}"#), r#"{"a": 1, "n": 0}"#);
     }
 
     #[test]
@@ -641,13 +763,15 @@ mod tests {
         let rule = rule(json!("json"));
         let name = "n".repeat(1000);
         let (mut document, mut paths) = (None, Paths::all(Stamp(0)));
-        for (stamp, patch) in [(5, json!({"a": {name.as_str(): 1}})), (4, json!({"a": {"b": 1}, "c": 1}))] {
+        let patches =
+            [(1, json!({"k": 0})), (5, json!({"a": {name.as_str(): 1}})), (4, json!({"a": {"b": 1}, "c": 1}))];
+        for (stamp, patch) in patches {
             document = merge(&rule, document.as_deref(), &patch.to_string(), Way::Edit, Stamp(stamp), &mut paths)
                 .unwrap()
                 .text;
         }
         let document: Value = serde_json::from_str(&document.unwrap()).unwrap();
-        assert_eq!(document, json!({"a": {name: 1}, "c": 1}));
+        assert_eq!(document, json!({"k": 0, "a": {name: 1}, "c": 1}));
     }
 
     #[test]
@@ -656,8 +780,9 @@ mod tests {
         let rule = rule(json!("json"));
         let mut paths = Paths::all(Stamp(0));
         let merged = merge(&rule, Some(&deep), &deep, Way::Edit, Stamp(1), &mut paths).unwrap();
-        assert_eq!(merged.text.as_deref(), Some(&*deep));
-        assert_eq!(difference(&rule, Some(&deep), &deep.replace('1', "2")).unwrap().unwrap().len(), deep.len());
+        assert_eq!(merged.text.unwrap().replace(' ', ""), deep);
+        let patch = difference(&rule, Some(&deep), &deep.replace('1', "2")).unwrap().unwrap();
+        assert_eq!(patch.replace(' ', "").len(), deep.len());
     }
 
     fn leaf() -> impl Strategy<Value = Value> {

@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(merged(&Rule::Max, "1", "null"), "1");
         assert_eq!(merged(&rule(r#"{"rule":"append","cap":2}"#), "[1,2]", "[3]"), "[2,3]");
         assert_eq!(merged(&Rule::Union, "[1,2]", r#"{"add":[3],"remove":[1]}"#), "[2,3]");
-        assert_eq!(merged(&rule("\"json\""), r#"{"a":{"b":1}}"#, r#"{"a":{"c":2}}"#), r#"{"a":{"b":1,"c":2}}"#);
+        assert_eq!(merged(&rule("\"json\""), r#"{"a":{"b":1}}"#, r#"{"a":{"c":2}}"#), r#"{"a": {"b": 1, "c": 2}}"#);
     }
 
     #[test]
@@ -197,14 +197,14 @@ mod tests {
     fn document_patches_of_different_times_keep_their_stamps() {
         let json = rule(r#"{"rule":"json","members":{"n":"add"}}"#);
         let both = coalesce(&json, (r#"{"a":1,"b":1,"n":1}"#, Stamp(5)), (r#"{"a":2,"n":2}"#, Stamp(7))).unwrap();
-        assert_eq!(both, r#"@[[5,{"b":1}],[7,{"n":3,"a":2}]]"#);
+        assert_eq!(both, r#"@[[5,{"b": 1}],[7,{"n": 3, "a": 2}]]"#);
         let three = coalesce(&json, (&both, Stamp(7)), (r#"{"b":3}"#, Stamp(9))).unwrap();
-        assert_eq!(three, r#"@[[7,{"n":3,"a":2}],[9,{"b":3}]]"#);
+        assert_eq!(three, r#"@[[7,{"n": 3, "a": 2}],[9,{"b": 3}]]"#);
         let one = coalesce(&json, (&three, Stamp(9)), ("5", Stamp(10))).unwrap();
         assert_eq!(one, "5");
         assert_eq!(dated_as_list(&three, Stamp(0)), three[1..]);
         assert_eq!(dated_as_list("{}", Stamp(3)), "[[3,{}]]");
-        assert_eq!(merged(&json, r#"{"n":1}"#, &three), r#"{"n":4,"a":2,"b":3}"#);
+        assert_eq!(merged(&json, r#"{"n":1}"#, &three), r#"{"n": 4, "a": 2, "b": 3}"#);
         assert_eq!(dated_list("[[1,2,3]]"), None);
         assert_eq!(dated_list("[[\"x\",2]]"), None);
     }

@@ -1,14 +1,17 @@
 //! When the paths of a JSON document were written.
 //!
 //! A path is the names from the document down to a value, each with a zero byte before it (which no name in a `jsonb`
-//! has); the document's own path is empty. A path without stamp of its own has that of the nearest one above it. The
-//! byte 255, which no text has, stands at the end of a path for "is an object": it is stamped when an empty object is
-//! written, which sets no member.
+//! has); the document's own path is empty. A path without stamp of its own has that of the nearest one above it. Two bytes
+//! that no text has stand for something else: 255 at the end of a path for "is an object", which is stamped when an empty
+//! object is written, which sets no member; 254 alone for all that is in the document, which is newer than what is not when
+//! a patch has written all of it.
 
 use crate::number::Stamp;
 
 /// The end of a path that says that an object stands there.
 const OBJECT: u8 = 255;
+/// The path of all that is there.
+const PRESENT: u8 = 254;
 /// Longer paths are not noted: what they lead to counts as written with the nearest one above that is short enough.
 const LENGTH_MAX: usize = 512;
 /// How many paths of a document are noted; of more, the oldest give up their own stamps.
@@ -63,16 +66,35 @@ impl Paths {
         self.base
     }
 
+    /// The stamp of what is in the document and has none of its own.
+    pub(crate) fn present(&self) -> Stamp {
+        self.place(&[PRESENT]).map_or(self.base, |place| self.own[place].1.max(self.base))
+    }
+
+    /// A patch has written everything that is in the document; `keeps` says of the names down to a path that it says
+    /// nothing about it. What the patch removes is noted after this.
+    pub(crate) fn overwrite_all(&mut self, stamp: Stamp, keeps: impl Fn(&mut dyn Iterator<Item = &str>) -> bool) {
+        self.own.retain(|(path, _)| match path.last() {
+            Some(&PRESENT) => false,
+            Some(&OBJECT) => true,
+            _ => keeps(&mut names(path)),
+        });
+        self.set(&[PRESENT], stamp);
+    }
+
+    /// The names down to each path that has a stamp.
+    pub(crate) fn names(&self) -> impl Iterator<Item = impl Iterator<Item = &str>> {
+        let is_path = |path: &&[u8]| !matches!(path.last(), Some(&(OBJECT | PRESENT)));
+        self.own.iter().map(|(path, _)| &**path).filter(is_path).map(names)
+    }
+
     /// The stamp of whatever in the document was written last.
     pub fn newest(&self) -> Stamp {
         self.own.iter().map(|(_, stamp)| *stamp).fold(self.base, Stamp::max)
     }
 
-    /// The path's own stamp.
+    /// The path's own stamp; none for the document's own path.
     pub(crate) fn exact(&self, path: &Path) -> Option<Stamp> {
-        if path.0.is_empty() {
-            return Some(self.base);
-        }
         self.place(&path.0).ok().map(|place| self.own[place].1)
     }
 
@@ -139,7 +161,11 @@ impl Paths {
     }
 }
 
+fn names(path: &[u8]) -> impl Iterator<Item = &str> {
+    path[1..].split(|byte| *byte == 0).map(|name| std::str::from_utf8(name).unwrap_or_default())
+}
+
 /// Whether `path` lies below `above`, or says that `above` is an object.
 fn is_under(path: &[u8], above: &[u8]) -> bool {
-    path.len() > above.len() && path.starts_with(above) && matches!(path[above.len()], 0 | OBJECT)
+    path.len() > above.len() && path.starts_with(above) && matches!(path[above.len()], 0 | OBJECT | PRESENT)
 }

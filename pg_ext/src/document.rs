@@ -9,11 +9,12 @@ use crate::backend::OfBackend;
 use crate::clock::{self, DECIDED, bytes, int2, int8, note_of, plain_bytes};
 use crate::failure::{Failure, sql_functions};
 use cache_sync_core::document::{self, Way};
+use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::merge;
 use cache_sync_core::number::{FieldId, Stamp, Version};
 use cache_sync_core::paths::Paths;
 use cache_sync_core::rule::{DocumentRule, Rule};
-use pgrx::pg_sys;
+use pgrx::{IntoDatum, pg_sys};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -26,6 +27,8 @@ struct Merged {
     /// The arguments that it was made of.
     made_of: Vec<u8>,
     text: Option<String>,
+    /// The document is what the patch brought, but for these members, which are null there.
+    incoming_without: Option<Vec<String>>,
     paths: Paths,
     is_applied: bool,
     is_lost: bool,
@@ -106,6 +109,7 @@ unsafe fn merged(fcinfo: pg_sys::FunctionCallInfo, first: usize) -> Result<Rc<Me
             field,
             made_of,
             text: current.map(str::to_owned),
+            incoming_without: None,
             paths: Paths::all(Stamp(0)),
             is_applied: false,
             is_lost: false,
@@ -119,6 +123,9 @@ unsafe fn merged(fcinfo: pg_sys::FunctionCallInfo, first: usize) -> Result<Rc<Me
             result.is_lost |= merged.is_lost;
         }
         result.paths = paths;
+        if let Some(text) = result.text.as_deref().filter(|_| !is_each) {
+            result.incoming_without = difference_of(incoming, text);
+        }
         let result = Rc::new(result);
         let mut last = LAST.borrow_mut();
         if last.len() >= KEPT_MAX {
@@ -128,6 +135,27 @@ unsafe fn merged(fcinfo: pg_sys::FunctionCallInfo, first: usize) -> Result<Rc<Me
         last.push(Rc::clone(&result));
         Ok(result)
     }
+}
+
+/// The members of the patch that are null, if the document is the patch without them.
+fn difference_of(patch: &str, document: &str) -> Option<Vec<String>> {
+    if patch == document {
+        return Some(Vec::new());
+    }
+    let patch = Json::new(patch.as_bytes());
+    let mut left = Json::new(document.as_bytes()).members();
+    if !patch.is_object() {
+        return None;
+    }
+    let mut names = Vec::new();
+    for (key, value) in patch.members() {
+        if value.text() == b"null" {
+            names.push(unescaped(key).into_owned());
+        } else if left.next() != Some((key, value)) {
+            return None;
+        }
+    }
+    left.next().is_none().then_some(names)
 }
 
 /// The parts as one, told apart by their lengths.
@@ -153,6 +181,14 @@ sql_functions! {
         // SAFETY: the install script declares these arguments.
         unsafe {
             let merged = merged(fcinfo, 0)?;
+            // Cheaper than to have Postgres read the text.
+            if let (Some(names), Some(incoming)) = (&merged.incoming_without, answer::datum(fcinfo, 4)) {
+                if names.is_empty() {
+                    return Ok(incoming);
+                }
+                let arguments = [Some(incoming), names.clone().into_datum()];
+                return answer::value(pgrx::direct_function_call_as_datum(pg_sys::jsonb_delete_array, &arguments));
+            }
             let value = merged.text.as_deref().map(answer::jsonb).transpose()?;
             Ok(answer::nullable(fcinfo, value))
         }

@@ -7,7 +7,7 @@ use crate::table::Frozen;
 use crate::text::push_json_string;
 use cache_sync_core::fields::FieldIndex;
 use cache_sync_core::merge;
-use cache_sync_core::number::{KeyHash, Sequence};
+use cache_sync_core::number::{FieldId, KeyHash, Sequence, Stamp};
 use cache_sync_core::patch::{Kind, Patch};
 use cache_sync_core::rule::Rule;
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ impl Batch {
     pub(crate) fn new<K: Key>(sequence: Sequence, frozen: &[Frozen<K>], meta: &TableMeta, layout: &Layout) -> Batch {
         let mut by_shape: BTreeMap<Shape, String> = BTreeMap::new();
         for (place, frozen) in frozen.iter().enumerate() {
-            let rows = by_shape.entry(shape(&frozen.patch)).or_default();
+            let rows = by_shape.entry(shape(&frozen.patch, layout)).or_default();
             rows.push(if rows.is_empty() { '[' } else { ',' });
             write_row(rows, place, frozen, meta, layout);
         }
@@ -44,8 +44,11 @@ impl Batch {
     }
 }
 
-fn shape(patch: &Patch) -> Shape {
-    Shape { kind: patch.kind, fields: patch.fields().indexes().collect(), each_stamped: patch.is_each_stamped() }
+fn shape(patch: &Patch, layout: &Layout) -> Shape {
+    let mut fields: Vec<_> = patch.fields().indexes().map(|field| layout.column_of(field)).collect();
+    fields.sort_unstable();
+    fields.dedup();
+    Shape { kind: patch.kind, fields, each_stamped: patch.is_each_stamped() }
 }
 
 fn shape_json(shape: &Shape, layout: &Layout) -> String {
@@ -56,23 +59,69 @@ fn shape_json(shape: &Shape, layout: &Layout) -> String {
         Kind::Delete => ("delete", false),
         Kind::CompareAndSet => ("compare_and_set", false),
     };
-    let fields: Vec<_> = shape.fields.iter().map(|field| layout.columns[usize::from(*field)].name.as_str()).collect();
+    let columns = shape.fields.iter().map(|field| &layout.columns[usize::from(*field)]);
+    let fields: Vec<_> = columns.map(|column| column.document.as_ref().unwrap_or(&column.name).as_str()).collect();
     let stamps = if shape.each_stamped { "each" } else { "one" };
     serde_json::json!({ "op": op, "seen": seen, "fields": fields, "stamps": stamps }).to_string()
+}
+
+/// Whether a document travels as a list of patches with their stamps.
+fn is_dated(patch: &Patch) -> bool {
+    patch.is_each_stamped() && patch.kind != Kind::Replace
+}
+
+/// The members of a patch that belong to documents, by column (and its number) and stamp.
+#[derive(Default)]
+struct Documents<'a>(BTreeMap<(&'a str, FieldId), BTreeMap<Stamp, String>>);
+
+impl<'a> Documents<'a> {
+    fn add(&mut self, document: (&'a str, FieldId), name: &str, (stamp, value): (Stamp, &str)) {
+        for (stamp, value) in merge::dated(value, stamp) {
+            let members = self.0.entry(document).or_default().entry(stamp).or_default();
+            members.push(if members.is_empty() { '{' } else { ',' });
+            push_json_string(members, name);
+            members.push(':');
+            members.push_str(value);
+        }
+    }
+
+    fn write(self, patch: &Patch, out: &mut String) {
+        for ((document, id), parts) in self.0 {
+            out.push(',');
+            push_json_string(out, document);
+            out.push(':');
+            if is_dated(patch) {
+                let parts: Vec<_> = parts.iter().map(|(stamp, members)| format!("[{stamp},{members}}}]")).collect();
+                let _ = write!(out, "[{}]", parts.join(","));
+            } else {
+                // All of one stamp, or of a replacement, which is written as a whole.
+                let members: Vec<_> = parts.values().map(|members| &members[1..]).collect();
+                let _ = write!(out, "{{{}}}", members.join(","));
+                if let (true, Some(stamp)) = (patch.is_each_stamped(), parts.keys().max()) {
+                    let _ = write!(out, ",\"@{id}\":{stamp}");
+                }
+            }
+        }
+    }
 }
 
 fn write_row<K: Key>(out: &mut String, place: usize, frozen: &Frozen<K>, meta: &TableMeta, layout: &Layout) {
     let patch = &frozen.patch;
     let _ = write!(out, "{{\"#\":{place},\"@\":{},", patch.stamp);
     key::write_members(&frozen.key, &meta.key, out);
+    let mut documents = Documents::default();
     for (field, value, stamp) in patch.incoming() {
         let column = &layout.columns[usize::from(field)];
+        if let (Some(document), Role::Field { id, .. }) = (&column.document, &column.role) {
+            documents.add((document, *id), &column.name, (stamp, value));
+            continue;
+        }
         out.push(',');
         push_json_string(out, &column.name);
         out.push(':');
         match &column.role {
             // The parts of a document have stamps of their own; a replacement is one value.
-            Role::Field { rule: Rule::Json(_), .. } if patch.is_each_stamped() && patch.kind != Kind::Replace => {
+            Role::Field { rule: Rule::Json(_), .. } if is_dated(patch) => {
                 out.push_str(&merge::dated_as_list(value, stamp));
             }
             // By number: a name with a letter more may be longer than names may be.
@@ -82,5 +131,6 @@ fn write_row<K: Key>(out: &mut String, place: usize, frozen: &Frozen<K>, meta: &
             _ => out.push_str(&fields::sql_json(column, value)),
         }
     }
+    documents.write(patch, out);
     out.push('}');
 }

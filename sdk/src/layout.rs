@@ -10,8 +10,10 @@ pub(crate) use table::TableMeta;
 
 use cache_sync_core::fields::FieldIndex;
 use cache_sync_core::number::FieldId;
-use cache_sync_core::rule::Rule;
+use cache_sync_core::rule::{DocumentRule, Rule};
 use postgres_types::Type;
+use std::sync::Arc;
+use table::FieldMeta;
 
 /// The column that holds a row's version.
 const VERSION_COLUMN: &str = "cs_version";
@@ -22,10 +24,12 @@ pub(crate) struct Layout {
     pub(crate) columns: Vec<Column>,
 }
 
-/// A member and its column, which bear the same name.
+/// A member and its column, which bear the same name; or its place in the table's documents.
 #[derive(Clone, Debug)]
 pub(crate) struct Column {
     pub(crate) name: String,
+    /// The column of the document that it is a member of.
+    pub(crate) document: Option<String>,
     /// `Type::UNKNOWN` for types that Postgres does not bring along, until [`Layout::resolve`].
     pub(crate) ty: Type,
     pub(crate) role: Role,
@@ -59,7 +63,11 @@ impl Layout {
     pub(crate) fn new(members: Option<&[&str]>, table: &TableMeta) -> Result<Layout, LayoutError> {
         let columns = match members {
             None => all_columns(table).collect(),
-            Some(members) => members.iter().map(|member| find_column(member, table)).collect::<Result<Vec<_>, _>>()?,
+            Some(members) => {
+                let documents = documents(table).filter(|documents| !members.contains(&documents.name.as_str()));
+                let find = |member: &&str| find_column(member, table, documents);
+                members.iter().map(find).collect::<Result<Vec<_>, _>>()?
+            }
         };
         if FieldIndex::try_from(columns.len()).is_err() {
             return Err(LayoutError::TooManyColumns { table: display_name(table) });
@@ -100,21 +108,60 @@ impl Layout {
         self.columns.get(usize::from(index))
     }
 
+    /// The first member that is in the same column.
+    pub(crate) fn column_of(&self, index: FieldIndex) -> FieldIndex {
+        let document = self.column(index).and_then(|column| column.document.as_ref());
+        let same = |column: &Column| document.is_some() && column.document.as_ref() == document;
+        self.columns.iter().position(same).map_or(index, |place| place as FieldIndex)
+    }
+
     fn list(&self, alias: &str, cast: impl Fn(&Column) -> &'static str) -> String {
-        let one = |column: &Column| format!("{alias}.{}{}", quote(&column.name), cast(column));
+        let one = |column: &Column| match &column.document {
+            None => format!("{alias}.{}{}", quote(&column.name), cast(column)),
+            Some(document) => {
+                format!("({alias}.{} OPERATOR(pg_catalog.->) {})", quote(document), literal(&column.name))
+            }
+        };
         self.columns.iter().map(one).collect::<Vec<_>>().join(", ")
     }
 }
 
 impl Column {
     fn new(name: &str, type_oid: u32, role: Role) -> Column {
-        Column { name: name.to_owned(), ty: Type::from_oid(type_oid).unwrap_or(Type::UNKNOWN), role }
+        let ty = Type::from_oid(type_oid).unwrap_or(Type::UNKNOWN);
+        Column { name: name.to_owned(), document: None, ty, role }
     }
 }
 
 /// A quoted SQL identifier.
 pub(crate) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A string in SQL.
+fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// The column of a table's documents: what `create_table` makes.
+fn documents(table: &TableMeta) -> Option<&FieldMeta> {
+    table.fields.iter().find(|field| field.name == "value" && matches!(field.rule, Rule::Json(_)))
+}
+
+/// A member of the table's documents.
+fn member(name: &str, documents: &FieldMeta) -> Option<Column> {
+    let Rule::Json(document) = &documents.rule else { return None };
+    let rule = match (document.members.get(name), document.depth) {
+        (Some(rule), _) => rule.clone(),
+        (None, Some(1)) => Rule::Lww,
+        (None, depth) => {
+            Rule::Json(Arc::new(DocumentRule { depth: depth.map(|depth| depth - 1), ..DocumentRule::default() }))
+        }
+    };
+    Some(Column {
+        document: Some(documents.name.clone()),
+        ..Column::new(name, Type::JSONB.oid(), Role::Field { id: documents.id, rule })
+    })
 }
 
 fn all_columns(table: &TableMeta) -> impl Iterator<Item = Column> {
@@ -127,15 +174,18 @@ fn all_columns(table: &TableMeta) -> impl Iterator<Item = Column> {
     }))
 }
 
-fn find_column(member: &str, table: &TableMeta) -> Result<Column, LayoutError> {
-    if let Some(column) = all_columns(table).find(|column| column.name == member) {
+fn find_column(name: &str, table: &TableMeta, documents: Option<&FieldMeta>) -> Result<Column, LayoutError> {
+    if let Some(column) = all_columns(table).find(|column| column.name == name) {
         return Ok(column);
     }
-    if table.versioned && member == VERSION_COLUMN {
+    if let Some(column) = documents.and_then(|documents| member(name, documents)) {
+        return Ok(column);
+    }
+    if table.versioned && name == VERSION_COLUMN {
         return Ok(Column::new(VERSION_COLUMN, Type::INT8.oid(), Role::ReadOnly));
     }
     let columns = all_columns(table).map(|column| column.name).collect::<Vec<_>>().join(", ");
-    Err(LayoutError::NoSuchColumn { member: member.to_owned(), table: display_name(table), columns })
+    Err(LayoutError::NoSuchColumn { member: name.to_owned(), table: display_name(table), columns })
 }
 
 fn display_name(table: &TableMeta) -> String {
@@ -150,6 +200,7 @@ pub(crate) mod tests {
     pub(crate) fn layout(columns: &[(&str, Type, Rule)]) -> Layout {
         let columns = columns.iter().enumerate().map(|(place, (name, ty, rule))| Column {
             name: (*name).to_owned(),
+            document: None,
             ty: ty.clone(),
             role: if place == 0 { Role::Key(0) } else { Role::Field { id: FieldId(place as i16), rule: rule.clone() } },
         });
@@ -191,6 +242,30 @@ pub(crate) mod tests {
         let layout = Layout::new(None, &table()).unwrap();
         let names: Vec<_> = layout.columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!(names, ["id", "na\"me", "total", "half"]);
+    }
+
+    #[test]
+    fn members_of_documents_are_fields_with_their_rules() {
+        let described = r#"{"table_id": 1, "schema": "public", "name": "posts", "versioned": true,
+            "hash_key": "000102030405060708090a0b0c0d0eff", "epoch": 1, "preloaded": true,
+            "key": [{"name": "key", "type": 25, "type_name": "pg_catalog.text", "kind": "text"}],
+            "fields": [
+                {"id": 1, "name": "value", "type": 3802, "type_name": "pg_catalog.jsonb", "generated": false,
+                 "rule": {"rule": "json", "depth": 1, "members": {"likes": "add"}}, "not_null": false},
+                {"id": 2, "name": "expires_at", "type": 1184, "type_name": "pg_catalog.timestamptz", "rule": "lww",
+                 "generated": false, "not_null": false}]}"#;
+        let table: TableMeta = serde_json::from_str(described).unwrap();
+        let layout = Layout::new(Some(&["key", "it's", "likes", "expires_at"]), &table).unwrap();
+        let rule = |place: usize| match &layout.columns[place].role {
+            Role::Field { rule, .. } => rule.to_string(),
+            role => format!("{role:?}"),
+        };
+        assert_eq!([rule(1), rule(2), rule(3)], ["lww", "add", "lww"]);
+        assert_eq!(
+            layout.select_list("t"),
+            r#"t."key", (t."value" OPERATOR(pg_catalog.->) E'it''s'), (t."value" OPERATOR(pg_catalog.->) E'likes'), t."expires_at""#
+        );
+        assert!(Layout::new(Some(&["key", "value", "likes"]), &table).is_err());
     }
 
     #[test]

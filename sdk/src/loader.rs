@@ -13,6 +13,7 @@ use cache_sync_core::number::{Sequence, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio_postgres::Row;
 
 /// Keys in one statement.
@@ -50,12 +51,13 @@ where
     }
     table.counters.load_statements.add(1);
     table.counters.loaded_keys.add(wanted.len() as u64);
+    let sent = Instant::now();
     let keys: Vec<K> = wanted.iter().map(|wanted| wanted.key.clone()).collect();
     match store.load(statement, session.id, &table.meta, &keys).await {
         Ok((state, rows)) => {
             let trusted = live && state.epoch.0 == table.common.freshness.epoch();
             for row in &rows {
-                take_row(table, &wanted, row, session.to_client(state.last_seq), trusted);
+                take_row(table, &wanted, row, (session.to_client(state.last_seq), trusted, sent));
             }
         }
         Err(error) => wanted.iter().for_each(|wanted| table.load_failed(wanted, &error)),
@@ -68,7 +70,8 @@ where
     K: Key,
     V: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    let absent = || Loaded { value: None, version: Version::NONE, last_seq: Sequence(i64::MAX), trusted: live };
+    let last_seq = Sequence(i64::MAX);
+    let absent = || Loaded { value: None, version: Version::NONE, expires: None, last_seq, trusted: live };
     match key::fits(&wanted.key, &table.meta.key) {
         Ok(true) => return true,
         Ok(false) => table.loaded(wanted, &absent()),
@@ -98,8 +101,12 @@ where
     })
 }
 
-fn take_row<K, V>(table: &Table<K, V>, wanted: &[Wanted<K>], row: &Row, last_seq: Sequence, trusted: bool)
-where
+fn take_row<K, V>(
+    table: &Table<K, V>,
+    wanted: &[Wanted<K>],
+    row: &Row,
+    (last_seq, trusted, sent): (Sequence, bool, Instant),
+) where
     K: Key,
     V: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
@@ -111,7 +118,9 @@ where
         Err(error) => return table.load_failed(wanted, &error),
     };
     let version = if exists { believable(table, Version(row.get(3))) } else { Version::NONE };
-    table.loaded(wanted, &Loaded { value, version, last_seq, trusted });
+    let good_for: Option<i64> = row.get(4);
+    let expires = good_for.and_then(|micros| sent.checked_add(Duration::from_micros(micros.max(0).unsigned_abs())));
+    table.loaded(wanted, &Loaded { value, version, expires, last_seq, trusted });
 }
 
 /// A version far ahead of the server's clock was written by hand, and says nothing about order.

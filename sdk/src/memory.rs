@@ -4,7 +4,7 @@ use crate::slot::Value;
 use cache_sync_core::number::{KeyHash, Version};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A row, or its known absence, in memory. It lies in moka's own entry, so that a hit touches no memory beyond what
 /// moka touches and the value.
@@ -16,11 +16,35 @@ pub(crate) struct Entry<K, V> {
     pub(crate) version: Version,
     /// The generation in which it was confirmed.
     pub(crate) generation: u64,
+    pub(crate) expires: Expiry,
+}
+
+/// When a row expires, in microseconds since the client started; most never do. It is half as large as an `Instant` that
+/// may not be there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expiry(u64);
+
+impl Expiry {
+    /// Never.
+    pub(crate) const NEVER: Expiry = Expiry(u64::MAX);
+
+    pub(crate) fn new(at: Option<Instant>, started: Instant) -> Expiry {
+        at.map_or(Expiry::NEVER, |at| Expiry(at.saturating_duration_since(started).as_micros() as u64))
+    }
+
+    pub(crate) fn instant(self, started: Instant) -> Option<Instant> {
+        (self.0 != u64::MAX).then(|| started + Duration::from_micros(self.0))
+    }
+
+    #[inline]
+    pub(crate) fn is_over(self, started: Instant) -> bool {
+        self.0 != u64::MAX && started.elapsed() >= Duration::from_micros(self.0)
+    }
 }
 
 impl<K: Clone, V> Entry<K, V> {
-    pub(crate) fn new(key: &K, value: Value<V>, version: Version, generation: u64) -> Entry<K, V> {
-        Entry { key: HeldKey::new(key), value, version, generation }
+    pub(crate) fn new(key: &K, value: Value<V>, version: Version, generation: u64, expires: Expiry) -> Entry<K, V> {
+        Entry { key: HeldKey::new(key), value, version, generation, expires }
     }
 
     pub(crate) fn key(&self) -> &K {
@@ -31,8 +55,8 @@ impl<K: Clone, V> Entry<K, V> {
 impl<K: Clone, V> Clone for Entry<K, V> {
     #[inline]
     fn clone(&self) -> Entry<K, V> {
-        let Entry { key, value, version, generation } = self;
-        Entry { key: key.clone(), value: value.clone(), version: *version, generation: *generation }
+        let Entry { key, value, version, generation, expires } = self;
+        Entry { key: key.clone(), value: value.clone(), version: *version, generation: *generation, expires: *expires }
     }
 }
 
@@ -131,7 +155,7 @@ mod tests {
         let memory = Memory::new(10, None);
         let hash = KeyHash(7);
         for key in ["a".to_owned(), "b".to_owned()] {
-            memory.hold(hash, Entry::new(&key, Some(Arc::new(key.clone())), Version(1), 1));
+            memory.hold(hash, Entry::new(&key, Some(Arc::new(key.clone())), Version(1), 1, Expiry::NEVER));
             assert_eq!(memory.get(hash, &key).and_then(|entry| entry.value).as_deref(), Some(&key));
         }
         assert!(memory.get(hash, &"a".to_owned()).is_none());

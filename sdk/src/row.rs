@@ -33,7 +33,11 @@ pub(crate) fn decode<V: DeserializeOwned>(layout: &Layout, row: &Row, first_colu
     if columns.len() < layout.columns.len() {
         return Err(DecodeError::new("the row has fewer columns than the type has members"));
     }
-    let members = layout.columns.iter().zip(columns).enumerate().map(|(place, (column, shown))| {
+    let is_there = |place: usize| row.try_get(first_column + place).is_ok_and(|Raw(bytes)| bytes.is_some());
+    let columns = layout.columns.iter().zip(columns).enumerate();
+    // A document without the member is to its type as if it left it out.
+    let columns = columns.filter(|(place, (column, _))| column.document.is_none() || is_there(*place));
+    let members = columns.map(|(place, (column, shown))| {
         let read = move || {
             let Raw(bytes) = row.try_get(first_column + place).map_err(DecodeError::new)?;
             bytes.map_or(Ok(Cell::Null), |bytes| binary::cell(shown.type_(), bytes))

@@ -29,15 +29,21 @@ pub(crate) type Waiter<V> = oneshot::Sender<Result<Answer<V>, crate::Error>>;
 #[derive(Debug)]
 pub(crate) enum Base<V> {
     Unknown,
-    Known { value: Value<V>, version: Version, generation: u64 },
+    Known {
+        value: Value<V>,
+        version: Version,
+        generation: u64,
+        /// When the row expires; then it has to be loaded again.
+        expires: Option<Instant>,
+    },
 }
 
 impl<V> Clone for Base<V> {
     fn clone(&self) -> Base<V> {
         match self {
             Base::Unknown => Base::Unknown,
-            Base::Known { value, version, generation } => {
-                Base::Known { value: value.clone(), version: *version, generation: *generation }
+            Base::Known { value, version, generation, expires } => {
+                Base::Known { value: value.clone(), version: *version, generation: *generation, expires: *expires }
             }
         }
     }
@@ -47,6 +53,8 @@ impl<V> Clone for Base<V> {
 pub(crate) trait Preview<V> {
     /// The value with the patch, or `None` when that cannot be told here.
     fn preview(&self, patch: &Patch, value: &Value<V>) -> Option<Value<V>>;
+    /// Whether the row can be told from what it was and the patch, where Postgres says that nothing coerced it.
+    fn is_told(&self, patch: &Patch) -> bool;
     /// The later patch merged into the earlier one.
     fn coalesce(&self, earlier: Patch, later: Patch) -> Result<Patch, Box<(Patch, Patch)>>;
 }
@@ -120,6 +128,7 @@ enum Fence {
 pub(crate) struct Loaded<V> {
     pub(crate) value: Value<V>,
     pub(crate) version: Version,
+    pub(crate) expires: Option<Instant>,
     /// The last batch of this client that the statement's snapshot contained.
     pub(crate) last_seq: Sequence,
     /// The feed is live and speaks to the same server.
@@ -152,7 +161,8 @@ impl<K, V> Slot<K, V> {
     /// What may be shown now, if anything.
     pub(crate) fn shown(&self, generation: u64, now: Instant) -> Option<Value<V>> {
         let held_too_long = self.held().is_some_and(|held| now.duration_since(held.since) >= HOLD_MAX);
-        let base_doubted = matches!(self.base, Base::Known { generation: of, .. } if of != generation);
+        let base_doubted = matches!(self.base, Base::Known { generation: of, expires, .. }
+            if of != generation || expires.is_some_and(|at| at <= now));
         let whole = self.pending().last().is_some_and(|pending| pending.determined);
         if !whole && (held_too_long || base_doubted) {
             return None;
@@ -161,16 +171,24 @@ impl<K, V> Slot<K, V> {
     }
 
     /// What memory may hold: nothing while a change is held back, so that every read comes by here.
-    pub(crate) fn entry(&self, generation: u64, now: Instant) -> Option<(Value<V>, Version)> {
+    pub(crate) fn entry(&self, generation: u64, now: Instant) -> Option<(Value<V>, Version, Option<Instant>)> {
         match self.held() {
             Some(_) => None,
-            None => self.shown(generation, now).map(|value| (value, self.base_version())),
+            None => self.shown(generation, now).map(|value| (value, self.base_version(), self.expires())),
+        }
+    }
+
+    fn expires(&self) -> Option<Instant> {
+        match &self.base {
+            Base::Known { expires, .. } => *expires,
+            Base::Unknown => None,
         }
     }
 
     /// The last value known, however doubtful, and the generation in which it was confirmed.
     pub(crate) fn last_known(&self, generation: u64, table: &impl Preview<V>) -> Option<(Value<V>, u64)> {
         let (base, confirmed) = match &self.base {
+            Base::Known { expires: Some(at), .. } if *at <= Instant::now() => (None, generation),
             Base::Known { value, generation: of, .. } => (Some(value.clone()), *of),
             Base::Unknown => (None, generation),
         };
@@ -276,7 +294,9 @@ impl<K, V> Slot<K, V> {
         if done.generation != generation || !unheard || record.version == Version::NONE {
             return Base::Unknown;
         }
-        let known = |value| Base::Known { value, version: record.version, generation };
+        let is_exact = record.exact && table.is_told(&done.pending.patch);
+        let expires = self.expires();
+        let known = |value| Base::Known { value, version: record.version, generation, expires };
         match (&self.base, record.verdict) {
             (Base::Known { version, generation: of, .. }, _) if *of == generation && *version == record.version => {
                 self.base.clone()
@@ -286,11 +306,11 @@ impl<K, V> Slot<K, V> {
             {
                 self.base.clone()
             }
-            (_, Verdict::Applied) if record.exact && done.pending.determined => {
+            (_, Verdict::Applied) if is_exact && done.pending.determined => {
                 done.pending.value.clone().map_or(Base::Unknown, known)
             }
-            (Base::Known { value, version, generation: of }, Verdict::Applied)
-                if record.exact && *of == generation && *version == record.replaced && !done.included =>
+            (Base::Known { value, version, generation: of, .. }, Verdict::Applied)
+                if is_exact && *of == generation && *version == record.replaced && !done.included =>
             {
                 table.preview(&done.pending.patch, value).map_or(Base::Unknown, known)
             }
@@ -371,7 +391,8 @@ impl<K, V> Slot<K, V> {
             _ => (self.over(loaded, table), loaded.version),
         };
         if storable && !base_is_newer {
-            self.base = Base::Known { value: loaded.value.clone(), version: loaded.version, generation };
+            let (version, expires) = (loaded.version, loaded.expires);
+            self.base = Base::Known { value: loaded.value.clone(), version, generation, expires };
             if let Some(under_way) = &mut self.under_way {
                 under_way.included = under_way.sequence <= loaded.last_seq;
                 under_way.held = None;

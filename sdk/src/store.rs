@@ -72,7 +72,7 @@ pub(crate) struct LoadStatement {
 }
 
 /// Where a load's rows begin.
-pub(crate) const LOAD_COLUMNS: usize = 4;
+pub(crate) const LOAD_COLUMNS: usize = 5;
 
 impl LoadStatement {
     /// One row per key asked for, missing ones too, so that what was seen of the session comes along even when no row
@@ -86,10 +86,21 @@ impl LoadStatement {
             .map(|(place, column)| format!("t.{} OPERATOR(pg_catalog.=) k.k{place}", quote(&column.name)))
             .collect();
         let version = if meta.versioned { "coalesce(t.cs_version, 0)" } else { "0::pg_catalog.int8" };
+        // A row that has expired is none; of the others the client hears for how many microseconds they are good.
+        let (good_for, is_good) = match &meta.expires {
+            None => ("NULL::pg_catalog.int8".to_owned(), String::new()),
+            Some(column) => (
+                format!(
+                    "CASE WHEN pg_catalog.isfinite(t.{column}) THEN (EXTRACT(EPOCH FROM t.{column} \
+                     OPERATOR(pg_catalog.-) pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 END"
+                ),
+                format!(" AND (t.{column} IS NULL OR t.{column} OPERATOR(pg_catalog.>) pg_catalog.now())"),
+            ),
+        };
         let text = format!(
-            "SELECT (SELECT cache_sync.load_state($1, $2)), k.ord, t.{first} IS NOT NULL, {version}, {columns} \
+            "SELECT (SELECT cache_sync.load_state($1, $2)), k.ord, t.{first} IS NOT NULL, {version}, {good_for}, {columns} \
              FROM ROWS FROM ({arrays}) WITH ORDINALITY AS k({names}, ord) \
-             LEFT JOIN {table} AS t ON {on}",
+             LEFT JOIN {table} AS t ON {on}{is_good}",
             first = quote(&meta.key[0].name),
             columns = layout.select_list("t"),
             arrays = arrays.join(", "),

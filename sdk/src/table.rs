@@ -27,11 +27,11 @@ use crate::key::{self, Key};
 use crate::layout::{Layout, Role, TableMeta};
 use crate::line::Line;
 use crate::lock::lock;
-use crate::memory::{AlreadyHashed, Entry, Memory};
+use crate::memory::{AlreadyHashed, Entry, Expiry, Memory};
 use crate::slot::{Base, Preview, Slot, Value};
 use cache_sync_core::fields::FieldIndex;
 use cache_sync_core::number::{KeyHash, TableId};
-use cache_sync_core::patch::Patch;
+use cache_sync_core::patch::{Kind, Patch};
 use cache_sync_core::rule::Rule;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -161,7 +161,12 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     /// A slot for a key of which memory holds this.
     fn slot_over(&self, entry: Option<Entry<K, V>>, key: &K) -> Slot<K, V> {
         let base = match entry {
-            Some(entry) => Base::Known { value: entry.value, version: entry.version, generation: entry.generation },
+            Some(entry) => Base::Known {
+                expires: entry.expires.instant(self.common.started),
+                value: entry.value,
+                version: entry.version,
+                generation: entry.generation,
+            },
             None => Base::Unknown,
         };
         Slot::new(key.clone(), base, self.generation())
@@ -185,7 +190,10 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     /// Lets memory hold what the slot shows.
     fn reflect(&self, hash: KeyHash, slot: &Slot<K, V>, generation: u64, now: Instant) {
         match slot.entry(generation, now) {
-            Some((value, version)) => self.memory.hold(hash, Entry::new(&slot.key, value, version, generation)),
+            Some((value, version, expires)) => {
+                let expires = Expiry::new(expires, self.common.started);
+                self.memory.hold(hash, Entry::new(&slot.key, value, version, generation, expires));
+            }
             None => self.memory.drop_entry(hash),
         }
     }
@@ -194,6 +202,11 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
 impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Preview<V> for Table<K, V> {
     fn preview(&self, patch: &Patch, value: &Value<V>) -> Option<Value<V>> {
         self.try_preview(patch, value).ok().flatten()
+    }
+
+    fn is_told(&self, patch: &Patch) -> bool {
+        // Of a row that it creates, Postgres may say when it expires.
+        !self.has_read_only && (self.meta.expires.is_none() || patch.kind == Kind::Edit)
     }
 
     fn coalesce(&self, earlier: Patch, later: Patch) -> Result<Patch, Box<(Patch, Patch)>> {

@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(change(Rule::Union, "[1,2]", "[2,1]").unwrap(), "");
         assert_eq!(
             change(rule("\"json\""), r#"{"a":1,"b":{"c":1,"d":1}}"#, r#"{"b":{"c":2,"d":1}}"#).unwrap(),
-            r#"{"b":{"c":2},"a":null}"#
+            r#"{"b": {"c": 2}, "a": null}"#
         );
         assert_eq!(change(Rule::First, "null", "2").unwrap(), "2");
         assert!(change(Rule::First, "1", "2").is_err());

@@ -27,6 +27,9 @@ pub(crate) struct TableMeta {
     pub(crate) key: Vec<KeyColumn>,
     /// Every other column.
     pub(crate) fields: Vec<FieldMeta>,
+    /// The column that says when a row expires, quoted.
+    #[serde(default)]
+    pub(crate) expires: Option<String>,
 }
 
 /// A column that is not part of the key.

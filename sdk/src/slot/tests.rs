@@ -14,6 +14,10 @@ fn rule(field: u16) -> &'static Rule {
 }
 
 impl Preview<i64> for Numbers {
+    fn is_told(&self, _: &Patch) -> bool {
+        true
+    }
+
     fn preview(&self, patch: &Patch, value: &Value<i64>) -> Option<Value<i64>> {
         if patch.kind == Kind::Delete {
             return Some(None);
@@ -38,7 +42,7 @@ fn row(number: i64) -> Value<i64> {
 }
 
 fn known(number: i64, version: i64) -> Slot<i32, i64> {
-    let base = Base::Known { value: row(number), version: Version(version), generation: GENERATION };
+    let base = Base::Known { value: row(number), version: Version(version), generation: GENERATION, expires: None };
     Slot::new(1, base, GENERATION)
 }
 
@@ -80,8 +84,13 @@ impl Slot<i32, i64> {
     }
 
     fn brings(&mut self, flight: u64, number: i64, version: i64, last_seq: i64) -> bool {
-        let loaded =
-            Loaded { value: row(number), version: Version(version), last_seq: Sequence(last_seq), trusted: true };
+        let loaded = Loaded {
+            value: row(number),
+            version: Version(version),
+            expires: None,
+            last_seq: Sequence(last_seq),
+            trusted: true,
+        };
         self.loaded(flight, &loaded, GENERATION, &Numbers)
     }
 
@@ -277,7 +286,7 @@ fn after_a_generation_nothing_older_is_shown_or_kept() {
     let mut slot = known(10, 5);
     assert!(slot.shown(GENERATION + 1, Instant::now()).is_none());
     let waiting = slot.begin_load(1);
-    let loaded = Loaded { value: row(10), version: Version(5), last_seq: Sequence(0), trusted: true };
+    let loaded = Loaded { value: row(10), version: Version(5), expires: None, last_seq: Sequence(0), trusted: true };
     slot.loaded(1, &loaded, GENERATION + 1, &Numbers);
     assert_eq!(answer(waiting), Some(10));
     assert!(slot.shown(GENERATION + 1, Instant::now()).is_none(), "the load began before the generation");
@@ -287,7 +296,7 @@ fn after_a_generation_nothing_older_is_shown_or_kept() {
 fn a_load_from_another_server_is_not_kept() {
     let mut slot = unknown();
     let waiting = slot.begin_load(1);
-    let loaded = Loaded { value: row(10), version: Version(5), last_seq: Sequence(0), trusted: false };
+    let loaded = Loaded { value: row(10), version: Version(5), expires: None, last_seq: Sequence(0), trusted: false };
     slot.loaded(1, &loaded, GENERATION, &Numbers);
     assert_eq!((answer(waiting), slot.number()), (Some(10), None));
 }

@@ -106,13 +106,11 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
 
     /// Takes the outcome of one patch of the batch of this number; `None` when nobody can tell it any more.
     pub(crate) fn settle(&self, hash: KeyHash, sequence: Sequence, record: Option<&Record>, same_server: bool) {
-        let record = record.map(|record| Record { exact: record.exact && !self.has_read_only, ..*record });
-        let done = self
-            .step(hash, |slot| slot.settle(sequence, record.as_ref(), self.generation(), same_server, self))
-            .flatten();
+        let done =
+            self.step(hash, |slot| slot.settle(sequence, record, self.generation(), same_server, self)).flatten();
         let Some(done) = done else { return };
         self.common.room.give_back(1, done.size);
-        let outcome = record.as_ref().map_or_else(Outcome::unknown, Outcome::from);
+        let outcome = record.map_or_else(Outcome::unknown, Outcome::from);
         done.receipts.into_iter().for_each(|receipt| drop(receipt.send(outcome.clone())));
     }
 

@@ -42,7 +42,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
 
     #[inline]
     fn is_current(&self, entry: &Entry<K, V>) -> bool {
-        entry.generation == self.generation.load(Ordering::Acquire)
+        entry.generation == self.generation.load(Ordering::Acquire) && !entry.expires.is_over(self.common.started)
     }
 
     /// The way of a read that did not hit: what a slot shows, or the load that will bring it.
@@ -91,7 +91,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
                 (value, self.doubt(confirmed))
             }
             None => {
-                let entry = self.memory.get(hash, key)?;
+                let entry = self.memory.get(hash, key).filter(|entry| !entry.expires.is_over(self.common.started))?;
                 (entry.value, self.doubt(entry.generation))
             }
         };

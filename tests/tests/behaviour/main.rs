@@ -39,6 +39,7 @@ mod recheck;
 mod restart;
 mod rule_agreement;
 mod rules;
+mod rules_in_the_sdk;
 mod silence;
 mod stamps;
 mod subscription;
