@@ -46,6 +46,7 @@ mod subscription;
 mod test_faults;
 mod two_servers;
 mod uninstall;
+mod upgrade;
 mod values;
 mod waiting_insert;
 mod writes;
