@@ -295,6 +295,9 @@ BEGIN
     IF pg_catalog.jsonb_typeof(rule) OPERATOR(pg_catalog.<>) 'object'
         OR rule OPERATOR(pg_catalog.->>) 'rule' OPERATOR(pg_catalog.<>) 'function' THEN
         RETURN rule;
+    ELSIF rule OPERATOR(pg_catalog.->>) 'name' OPERATOR(pg_catalog.!~) '\(.*\)\s*$' THEN
+        RAISE EXCEPTION 'the function % of a rule must be named with its types', rule OPERATOR(pg_catalog.->>) 'name'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'For example "public.merged(integer,integer)".';
     END IF;
     proc := pg_catalog.to_regprocedure(rule OPERATOR(pg_catalog.->>) 'name');
     RETURN CASE WHEN proc IS NULL THEN rule ELSE pg_catalog.jsonb_set(
@@ -1189,6 +1192,9 @@ DECLARE
     att cache_sync.attached;
     lock_timeout text;
 BEGIN
+    IF tbl IS NULL THEN
+        RAISE EXCEPTION 'tbl must not be null' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
     SELECT a.* INTO att FROM cache_sync.attached a WHERE a.tbl = repair.tbl;
     IF NOT FOUND THEN
         RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';

@@ -3,10 +3,11 @@
 use crate::catalog::Locked;
 use crate::failure::{Failure, argument, sql_functions};
 use crate::key::KeyColumn;
+use crate::owner::name_of;
 use crate::ring::{Entry, READ_MAX, Read, listeners};
 use crate::rows::{Rows, bigint};
 use crate::subscription::Subscription;
-use crate::{catalog, epoch, hlc, ring, table};
+use crate::{catalog, epoch, hlc, ring, sqlstate, table};
 use cache_sync_core::wire::{Change, ChangeKind};
 use pgrx::{IntoDatum, JsonB, PgRelation, pg_sys};
 use std::ffi::CString;
@@ -27,7 +28,7 @@ sql_functions! {
         // SAFETY: Postgres calls this function with a call it has filled in, and with these arguments.
         let (relid, key) = unsafe { (argument::<pg_sys::Oid>(fcinfo, 0), argument::<JsonB>(fcinfo, 1)) };
         match (relid, key) {
-            (Some(relid), Some(key)) => hash(relid, &key.0),
+            (Some(relid), Some(key)) => sqlstate::preserving(|| hash(relid, &key.0)),
             _ => Err(Failure::new(b"22004", "table and key must not be null")),
         }
     }
@@ -155,7 +156,7 @@ fn hash(relid: pg_sys::Oid, key: &serde_json::Value) -> Result<pg_sys::Datum, Fa
     let attached = attached
         .iter()
         .find(|table| table.relid == relid)
-        .ok_or_else(|| Failure::new(b"CS005", "this table is not attached to cache_sync"))?;
+        .ok_or_else(|| Failure::new(b"CS005", format!("{} is not attached", name_of(relid))))?;
     // Whoever knows how keys are hashed could tell from the feed which ones others change.
     Subscription::new(Some(vec![attached.id]))?;
     // SAFETY: the table is there, as the check above found; it is kept locked while it is used.

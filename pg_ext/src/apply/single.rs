@@ -38,7 +38,8 @@ sql_functions! {
         // SAFETY: the install script declares these arguments and results.
         unsafe {
             let key = document(fcinfo, 1).ok_or_else(|| answer::null("key"));
-            single(fcinfo, Kind::Delete, key?, None, None)
+            // No fields, so that what is no column of the key is refused: it might have been meant as a condition.
+            single(fcinfo, Kind::Delete, key?, Some(Json::new(b"{}")), None)
         }
     }
 
@@ -130,6 +131,9 @@ fn version(record: &Record) -> Option<pg_sys::Datum> {
 fn fields(target: &Target, first: Json<'_>, second: Option<Json<'_>>) -> Result<Vec<String>, Failure> {
     let is_key = |name: &String| target.layout.key.iter().any(|key| key.name == *name);
     let first = members(first)?;
+    if let Some(key) = target.layout.key.iter().find(|key| !first.contains(&key.name)) {
+        return Err(Failure::new(b"22023", format!("the key's column \"{}\" is missing", key.name)));
+    }
     let Some(second) = second else {
         return Ok(first.into_iter().filter(|name| !is_key(name)).collect());
     };

@@ -40,6 +40,7 @@ mod restart;
 mod rule_agreement;
 mod rules;
 mod silence;
+mod sql_arguments;
 mod stamps;
 mod subscription;
 mod test_faults;
