@@ -41,6 +41,7 @@ mod rule_agreement;
 mod rules;
 mod silence;
 mod sql_arguments;
+mod sql_reference;
 mod stamps;
 mod subscription;
 mod test_faults;
