@@ -72,6 +72,7 @@ fn tables_are_called_by_their_names() {
     db.psql("CREATE TABLE other (id int PRIMARY KEY)");
     assert_says(&db, "key_hash('other', '{\"id\": 1}')", "CS005: other is not attached");
     assert_says(&db, "repair(NULL)", "22004: tbl must not be null");
+    assert_says(&db, "create_table(NULL)", "22004: name must not be null");
 }
 
 /// It once was `swallowed`, as if a trigger had cancelled it: there was nothing to set.
@@ -86,4 +87,31 @@ fn compare_and_set_may_set_nothing() {
     assert_eq!(outcome("(SELECT cs_version FROM t)"), "unchanged|t");
     assert_eq!(outcome("(SELECT cs_version - 1 FROM t)"), "conflict|t");
     assert_eq!(outcome("0"), "conflict|t");
+}
+
+/// `merge()` once asked a STRICT function about nulls, and took null for an answer: patches do neither.
+#[test]
+fn merge_asks_a_function_as_patches_do() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE FUNCTION bits(int, int) RETURNS int IMMUTABLE STRICT LANGUAGE sql AS 'SELECT nullif($1 | $2, 9)';
+         CREATE TABLE t (id int PRIMARY KEY, n int);
+         SELECT cache_sync.attach('t', rules => '{\"n\": {\"rule\": \"function\", \"name\": \"bits(int,int)\"}}')",
+    );
+    for (current, incoming, merged) in
+        [("1", "6", "7"), ("null", "6", "6"), ("1", "null", "1"), ("null", "null", "null")]
+    {
+        let values = format!("'{{\"rule\": \"function\", \"name\": \"bits(int,int)\"}}', '{current}', '{incoming}'");
+        assert_eq!(db.psql(&format!("SELECT cache_sync.merge({values})")), merged);
+        db.psql(&format!("TRUNCATE t; INSERT INTO t VALUES (1, {current})"));
+        let edit = format!("cache_sync.edit('t', '{{\"id\": 1}}', '{{\"n\": {incoming}}}')");
+        assert_eq!(db.psql(&format!("SELECT row_after -> 'n' FROM {edit}")), merged);
+    }
+    let values = "'{\"rule\": \"function\", \"name\": \"bits(int,int)\"}', '8', '1'";
+    let merge = db.psql_error(&format!("SELECT cache_sync.merge({values})"));
+    db.psql("UPDATE t SET n = 8");
+    let edit = db.psql_error("SELECT cache_sync.edit('t', '{\"id\": 1}', '{\"n\": 1}')");
+    for error in [merge, edit] {
+        assert!(error.contains("22004: the function public.bits returned null"), "{error}");
+    }
 }
