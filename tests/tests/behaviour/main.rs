@@ -26,6 +26,7 @@ mod feed_stuck_client;
 mod foreign_changes;
 mod full_buffer;
 mod hits;
+mod install;
 mod isolation;
 mod null_arguments;
 mod outage;
