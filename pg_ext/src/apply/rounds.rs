@@ -207,11 +207,13 @@ impl<'a> Rounds<'a> {
                 match (is_there, is_applicable) {
                     (false, _) if creates => missing.push(place),
                     (false, _) => self.answer(place, Record::of(Verdict::Missing)),
-                    (true, true) if part.compiled.change.is_some() => applicable.push(place),
-                    (true, is_applicable) => {
+                    // A compare-and-set of no field: the row is still the one that it expects.
+                    (true, true) if part.compiled.change.is_none() => {
+                        self.answer(place, Record { version, ..Record::of(Verdict::Unchanged) });
+                    }
+                    (true, true) => applicable.push(place),
+                    (true, false) => {
                         let verdict = match part.compiled.shape.kind {
-                            // The version is the expected one, and there is nothing to set.
-                            Kind::CompareAndSet if is_applicable => Verdict::Unchanged,
                             Kind::CompareAndSet => Verdict::Conflict,
                             _ if is_lost => Verdict::Superseded,
                             _ => Verdict::Unchanged,
