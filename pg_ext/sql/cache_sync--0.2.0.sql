@@ -1010,24 +1010,28 @@ DECLARE
     spelled jsonb := cache_sync.spelled(cache_sync.resolved(rule));
     word text := coalesce(spelled OPERATOR(pg_catalog.->>) 'rule', spelled OPERATOR(pg_catalog.#>>) '{}');
     type text;
-    is_strict boolean;
     merged jsonb;
 BEGIN
     IF word OPERATOR(pg_catalog.=) 'function' THEN
-        SELECT pg_catalog.format_type(p.proargtypes[0], NULL), p.proisstrict INTO type, is_strict FROM pg_catalog.pg_proc p
+        SELECT pg_catalog.format_type(p.proargtypes[0], NULL) INTO type FROM pg_catalog.pg_proc p
         WHERE p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure(spelled OPERATOR(pg_catalog.->>) 'name');
         IF NOT FOUND THEN
             RAISE EXCEPTION 'there is no function %', spelled OPERATOR(pg_catalog.->>) 'name'
                 USING ERRCODE = 'undefined_function';
-        ELSIF is_strict AND coalesce(pg_catalog.jsonb_typeof(current_value), 'null') OPERATOR(pg_catalog.=) 'null' THEN
-            RETURN coalesce(incoming, 'null');
-        ELSIF is_strict AND coalesce(pg_catalog.jsonb_typeof(incoming), 'null') OPERATOR(pg_catalog.=) 'null' THEN
-            RETURN current_value;
         END IF;
         EXECUTE pg_catalog.format(
             'SELECT pg_catalog.to_jsonb(%s(r.a, r.b)) FROM pg_catalog.jsonb_to_record($1) AS r(a %s, b %s)',
             cache_sync.called(spelled OPERATOR(pg_catalog.->>) 'name'), type, type)
         INTO merged USING pg_catalog.jsonb_build_object('a', current_value, 'b', incoming);
+        IF merged IS NULL AND (
+            SELECT p.proisstrict FROM pg_catalog.pg_proc p
+            WHERE p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure(spelled OPERATOR(pg_catalog.->>) 'name')) THEN
+            -- It was not asked, if one of the values is null: the other one stands.
+            merged := CASE WHEN coalesce(pg_catalog.jsonb_typeof(current_value), 'null') OPERATOR(pg_catalog.=) 'null'
+                               THEN coalesce(incoming, 'null')
+                           WHEN coalesce(pg_catalog.jsonb_typeof(incoming), 'null') OPERATOR(pg_catalog.=) 'null'
+                               THEN current_value END;
+        END IF;
         IF merged IS NULL THEN
             RAISE EXCEPTION 'the function % returned null', cache_sync.called(spelled OPERATOR(pg_catalog.->>) 'name')
                 USING ERRCODE = 'null_value_not_allowed';

@@ -7,7 +7,7 @@ use crate::owner::name_of;
 use crate::ring::{Entry, READ_MAX, Read, listeners};
 use crate::rows::{Rows, bigint};
 use crate::subscription::Subscription;
-use crate::{catalog, epoch, hlc, ring, sqlstate, table};
+use crate::{catalog, epoch, hlc, ring, table};
 use cache_sync_core::wire::{Change, ChangeKind};
 use pgrx::{IntoDatum, JsonB, PgRelation, pg_sys};
 use std::ffi::CString;
@@ -28,7 +28,7 @@ sql_functions! {
         // SAFETY: Postgres calls this function with a call it has filled in, and with these arguments.
         let (relid, key) = unsafe { (argument::<pg_sys::Oid>(fcinfo, 0), argument::<JsonB>(fcinfo, 1)) };
         match (relid, key) {
-            (Some(relid), Some(key)) => sqlstate::preserving(|| hash(relid, &key.0)),
+            (Some(relid), Some(key)) => hash(relid, &key.0),
             _ => Err(Failure::new(b"22004", "table and key must not be null")),
         }
     }
