@@ -297,7 +297,7 @@ BEGIN
         RETURN rule;
     ELSIF rule OPERATOR(pg_catalog.->>) 'name' OPERATOR(pg_catalog.!~) '\(.*\)\s*$' THEN
         RAISE EXCEPTION 'the function % of a rule must be named with its types', rule OPERATOR(pg_catalog.->>) 'name'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'For example "public.merged(integer,integer)".';
+            USING ERRCODE = 'invalid_text_representation', HINT = 'For example "public.merged(integer,integer)".';
     END IF;
     proc := pg_catalog.to_regprocedure(rule OPERATOR(pg_catalog.->>) 'name');
     RETURN CASE WHEN proc IS NULL THEN rule ELSE pg_catalog.jsonb_set(
@@ -847,9 +847,7 @@ DECLARE
 BEGIN
     IF default_ttl OPERATOR(pg_catalog.<=) '0'::pg_catalog.interval THEN
         RAISE EXCEPTION 'default_ttl must be longer than nothing' USING ERRCODE = 'invalid_parameter_value';
-    ELSIF name IS NULL THEN
-        RAISE EXCEPTION 'name must not be null' USING ERRCODE = 'null_value_not_allowed';
-    ELSIF pg_catalog.cardinality(parts) OPERATOR(pg_catalog.>) 2 THEN
+    ELSIF name IS NULL OR pg_catalog.cardinality(parts) OPERATOR(pg_catalog.>) 2 THEN
         RAISE EXCEPTION '"%" is no name for a table', name USING ERRCODE = 'invalid_name';
     ELSIF pg_catalog.cardinality(parts) OPERATOR(pg_catalog.=) 2 THEN
         schema := parts[1];
