@@ -295,6 +295,9 @@ BEGIN
     IF pg_catalog.jsonb_typeof(rule) OPERATOR(pg_catalog.<>) 'object'
         OR rule OPERATOR(pg_catalog.->>) 'rule' OPERATOR(pg_catalog.<>) 'function' THEN
         RETURN rule;
+    ELSIF rule OPERATOR(pg_catalog.->>) 'name' OPERATOR(pg_catalog.!~) '\(.*\)\s*$' THEN
+        RAISE EXCEPTION 'the function % of a rule must be named with its types', rule OPERATOR(pg_catalog.->>) 'name'
+            USING ERRCODE = 'invalid_text_representation', HINT = 'For example "public.merged(integer,integer)".';
     END IF;
     proc := pg_catalog.to_regprocedure(rule OPERATOR(pg_catalog.->>) 'name');
     RETURN CASE WHEN proc IS NULL THEN rule ELSE pg_catalog.jsonb_set(
@@ -1018,6 +1021,19 @@ BEGIN
             'SELECT pg_catalog.to_jsonb(%s(r.a, r.b)) FROM pg_catalog.jsonb_to_record($1) AS r(a %s, b %s)',
             cache_sync.called(spelled OPERATOR(pg_catalog.->>) 'name'), type, type)
         INTO merged USING pg_catalog.jsonb_build_object('a', current_value, 'b', incoming);
+        IF merged IS NULL AND (
+            SELECT p.proisstrict FROM pg_catalog.pg_proc p
+            WHERE p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure(spelled OPERATOR(pg_catalog.->>) 'name')) THEN
+            -- It was not asked, if one of the values is null: the other one stands.
+            merged := CASE WHEN coalesce(pg_catalog.jsonb_typeof(current_value), 'null') OPERATOR(pg_catalog.=) 'null'
+                               THEN coalesce(incoming, 'null')
+                           WHEN coalesce(pg_catalog.jsonb_typeof(incoming), 'null') OPERATOR(pg_catalog.=) 'null'
+                               THEN current_value END;
+        END IF;
+        IF merged IS NULL THEN
+            RAISE EXCEPTION 'the function % returned null', cache_sync.called(spelled OPERATOR(pg_catalog.->>) 'name')
+                USING ERRCODE = 'null_value_not_allowed';
+        END IF;
         RETURN merged;
     ELSIF word OPERATOR(pg_catalog.=) 'add' AND pg_catalog.jsonb_typeof(current_value) OPERATOR(pg_catalog.=) 'string'
         AND pg_catalog.jsonb_typeof(incoming) OPERATOR(pg_catalog.=) 'string' THEN
@@ -1189,6 +1205,9 @@ DECLARE
     att cache_sync.attached;
     lock_timeout text;
 BEGIN
+    IF tbl IS NULL THEN
+        RAISE EXCEPTION 'tbl must not be null' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
     SELECT a.* INTO att FROM cache_sync.attached a WHERE a.tbl = repair.tbl;
     IF NOT FOUND THEN
         RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';

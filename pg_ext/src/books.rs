@@ -2,7 +2,7 @@
 //! owner, who has no rights there, and to tell all backends.
 
 use crate::failure::{Failure, argument, sql_functions};
-use crate::owner::{as_owner, is_owned, is_selectable};
+use crate::owner::{as_owner, is_owned, is_selectable, name_of};
 use crate::{answer, sqlstate};
 use pgrx::{IntoDatum, JsonB, Spi, pg_sys};
 
@@ -85,12 +85,7 @@ fn refuse_others(table: pg_sys::Oid) -> Result<(), Failure> {
 }
 
 fn denied(table: pg_sys::Oid, what: &str) -> Failure {
-    // SAFETY: looks the name up in the system catalogs; null when there is no such relation, else a new string.
-    let name = unsafe {
-        let name = pg_sys::get_rel_name(table);
-        if name.is_null() { table.to_string() } else { std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned() }
-    };
-    Failure::new(b"42501", format!("{what} table {name}"))
+    Failure::new(b"42501", format!("{what} table {}", name_of(table)))
 }
 
 fn invalidate(table: pg_sys::Oid) {

@@ -3,6 +3,7 @@
 use crate::catalog::Locked;
 use crate::failure::{Failure, argument, sql_functions};
 use crate::key::KeyColumn;
+use crate::owner::name_of;
 use crate::ring::{Entry, READ_MAX, Read, listeners};
 use crate::rows::{Rows, bigint};
 use crate::subscription::Subscription;
@@ -155,7 +156,7 @@ fn hash(relid: pg_sys::Oid, key: &serde_json::Value) -> Result<pg_sys::Datum, Fa
     let attached = attached
         .iter()
         .find(|table| table.relid == relid)
-        .ok_or_else(|| Failure::new(b"CS005", "this table is not attached to cache_sync"))?;
+        .ok_or_else(|| Failure::new(b"CS005", format!("{} is not attached", name_of(relid))))?;
     // Whoever knows how keys are hashed could tell from the feed which ones others change.
     Subscription::new(Some(vec![attached.id]))?;
     // SAFETY: the table is there, as the check above found; it is kept locked while it is used.

@@ -71,3 +71,16 @@ pub(crate) fn is_selectable(relation: pg_sys::Oid) -> bool {
                 == pg_sys::AclResult::ACLCHECK_OK
     }
 }
+
+/// The relation's name; its number if there is no such relation.
+pub(crate) fn name_of(relation: pg_sys::Oid) -> String {
+    // SAFETY: looks the name up in the system catalogs; null when there is no such relation, else a new string.
+    unsafe {
+        let name = pg_sys::get_rel_name(relation);
+        if name.is_null() {
+            relation.to_string()
+        } else {
+            std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+        }
+    }
+}

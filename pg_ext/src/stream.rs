@@ -10,7 +10,7 @@ use crate::failure::{Failure, argument, sql_functions};
 use crate::ring::listeners::{self, Listener};
 use crate::ring::{Entry, READ_MAX, Read};
 use crate::subscription::{Subscription, whole};
-use crate::{epoch, hlc, ring, settings, table};
+use crate::{epoch, hlc, ring, settings, sqlstate, table};
 use cache_sync_core::number::{Epoch, Position, Stamp, TableId};
 use cache_sync_core::wire::{Body, Change, Message};
 use client::Client;
@@ -27,16 +27,18 @@ const STRETCH: Duration = Duration::from_micros(200);
 sql_functions! {
     /// `stream(table_ids int[], since_epoch bigint, since_position bigint)`
     fn stream / pg_finfo_stream(fcinfo) {
-        // SAFETY: Postgres calls this function with a call it has filled in, and with these arguments.
-        let (tables, since) = unsafe {
-            refuse_in_transaction(fcinfo)?;
-            (table_ids(argument(fcinfo, 0))?, argument::<i64>(fcinfo, 1).zip(argument::<i64>(fcinfo, 2)))
-        };
-        let mut feed = Feed::open(tables, since)?;
-        loop {
-            feed.step().map_err(|failure| feed.client.or_end(failure))?;
-            feed.wait();
-        }
+        sqlstate::preserving(|| {
+            // SAFETY: Postgres calls this function with a call it has filled in, and with these arguments.
+            let (tables, since) = unsafe {
+                refuse_in_transaction(fcinfo)?;
+                (table_ids(argument(fcinfo, 0))?, argument::<i64>(fcinfo, 1).zip(argument::<i64>(fcinfo, 2)))
+            };
+            let mut feed = Feed::open(tables, since)?;
+            loop {
+                feed.step().map_err(|failure| feed.client.or_end(failure))?;
+                feed.wait();
+            }
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::catalog::{self, Attached, Locked};
 use crate::failure::Failure;
+use crate::owner::name_of;
 use crate::ring::Entry;
 use cache_sync_core::number::{KeyHash, TableId, Version};
 use cache_sync_core::wire::{Change, ChangeKind};
@@ -110,7 +111,7 @@ fn check(table: &Attached) -> Result<Readable, Failure> {
             return Err(Failure::new(b"CS005", format!("the table with number {} is gone", table.id)));
         }
         if right != pg_sys::AclResult::ACLCHECK_OK {
-            return Err(Failure::new(b"42501", format!("permission denied for the attached table {}", table.id))
+            return Err(Failure::new(b"42501", format!("permission denied for table {}", name_of(table.relid)))
                 .hint("The feed tells only of tables that you may SELECT."));
         }
         let has_hidden_rows = pg_sys::check_enable_rls(table.relid, pg_sys::InvalidOid, true)

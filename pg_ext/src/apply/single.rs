@@ -88,9 +88,10 @@ unsafe fn single(
             let outside = pg_sys::CurrentMemoryContext;
             let (record, row) = Spi::connect_mut(|_| {
                 let target = target(table)?;
-                let shape = Shape::new(kind, fields(&target, first, second)?);
+                let shape = Shape::new(kind, fields(&target, kind, first, second)?);
                 let hlc = hlc::next();
                 let rows = travelling(first, second, hlc, expected);
+                whole_key(&target, first)?;
                 let part = Part::new(&target, &shape, rows, hlc)?;
                 Ok((apply_alone(&target, part, hlc)?, row_after(&target, rows, outside)?))
             })?;
@@ -127,19 +128,28 @@ fn version(record: &Record) -> Option<pg_sys::Datum> {
 }
 
 /// The fields that the documents carry.
-fn fields(target: &Target, first: Json<'_>, second: Option<Json<'_>>) -> Result<Vec<String>, Failure> {
+fn fields(target: &Target, kind: Kind, first: Json<'_>, second: Option<Json<'_>>) -> Result<Vec<String>, Failure> {
     let is_key = |name: &String| target.layout.key.iter().any(|key| key.name == *name);
-    let first = members(first)?;
-    let Some(second) = second else {
-        return Ok(first.into_iter().filter(|name| !is_key(name)).collect());
-    };
-    if let Some(name) = first.iter().find(|name| !is_key(name)) {
+    let mut first = members(first)?;
+    let is_key_alone = second.is_some() || kind == Kind::Delete;
+    if let Some(name) = first.iter().find(|name| is_key_alone && !is_key(name)) {
         return Err(Failure::new(b"22023", format!("\"{name}\" is no column of the key")));
     }
+    first.retain(|name| !is_key(name));
+    let Some(second) = second else { return Ok(first) };
     let second = members(second)?;
     match second.iter().find(|name| is_key(name)) {
         Some(name) => Err(Failure::new(b"22023", format!("\"{name}\" is a column of the key and cannot be edited"))),
         None => Ok(second),
+    }
+}
+
+/// Refuses a document without a column of the key.
+fn whole_key(target: &Target, document: Json<'_>) -> Result<(), Failure> {
+    let members = members(document)?;
+    match target.layout.key.iter().find(|key| !members.contains(&key.name)) {
+        Some(key) => Err(Failure::new(b"22023", format!("the key's column \"{}\" is missing", key.name))),
+        None => Ok(()),
     }
 }
 

@@ -62,8 +62,13 @@ impl Writer<'_> {
             Rule::First if !self.sets_values() => self.is_first(field),
             Rule::Json(_) if !self.sets_values() => self.document("changes", field),
             Rule::Append { .. } if !self.sets_values() => {
-                let length = if field.is_array { "cardinality" } else { "jsonb_array_length" };
-                format!("pg_catalog.{length}(p.{column}) OPERATOR(pg_catalog.>) 0")
+                let length = if field.is_array {
+                    format!("cardinality(p.{column})")
+                } else {
+                    // Refuses what is no list, with words that say why.
+                    format!("jsonb_array_length(cache_sync.joined(NULL::pg_catalog.jsonb, p.{column}))")
+                };
+                format!("pg_catalog.{length} OPERATOR(pg_catalog.>) 0")
             }
             // Assigning the sum makes it the column's type again, so it must be compared as that.
             Rule::Add | Rule::Function(_) => {

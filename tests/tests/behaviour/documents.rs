@@ -40,29 +40,6 @@ fn the_table_of_the_tour_in_the_crates_documentation() {
 }
 
 #[test]
-fn what_installing_says_about_roles_migrations_and_removing() {
-    let blocks = sql_blocks(&read("docs/install.md"));
-    let db = Database::with_extension();
-    db.psql(
-        "CREATE TABLE users (id bigint PRIMARY KEY, logins int NOT NULL DEFAULT 0);
-         DO $$ BEGIN
-             CREATE ROLE my_app; CREATE ROLE my_migrations;
-         EXCEPTION WHEN duplicate_object THEN NULL; END $$",
-    );
-    for block in blocks {
-        db.psql(&block);
-    }
-    assert_eq!(db.psql("SELECT count(*) FROM pg_extension WHERE extname = 'cache_sync'"), "0");
-    assert_eq!(
-        db.psql(
-            "SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute
-                        WHERE attrelid = 'users'::regclass AND attnum > 0 AND NOT attisdropped"
-        ),
-        "id,logins"
-    );
-}
-
-#[test]
 fn the_readme_is_short() {
     assert!(read("README.md").lines().count() <= 150);
 }
