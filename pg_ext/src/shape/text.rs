@@ -64,11 +64,13 @@ impl Writer<'_> {
             Kind::CompareAndSet => "p.\"=\" OPERATOR(pg_catalog.=) 0",
             Kind::Put { seen: true } | Kind::Edit | Kind::Delete => "false",
         };
+        // Of a row that is not there nothing is asked: a user's function may not like to be shown nulls.
+        let is_there = format!("t.{} IS NOT NULL", self.layout.key[0].column);
+        let of_row = |condition: &str| is_true(&format!("CASE WHEN {is_there} THEN {condition} END"));
         format!(
-            "SELECT p.\"#\", t.{} IS NOT NULL, {}, {}, {}, {creates} FROM {} LEFT JOIN {} AS t ON {}",
-            self.layout.key[0].column,
-            is_true(&self.condition()),
-            is_true(&self.lost(false)),
+            "SELECT p.\"#\", {is_there}, {}, {}, {}, {creates} FROM {} LEFT JOIN {} AS t ON {}",
+            of_row(&self.condition()),
+            of_row(&self.lost(false)),
             self.version(),
             self.source(Stamps::Contested),
             self.layout.relation,

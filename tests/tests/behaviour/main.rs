@@ -11,6 +11,7 @@ mod cluster;
 mod collisions;
 mod commit_without_publish;
 mod connections;
+mod deletions;
 mod documents;
 mod dump_and_restore;
 mod eviction;
