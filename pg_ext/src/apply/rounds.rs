@@ -207,6 +207,10 @@ impl<'a> Rounds<'a> {
                 match (is_there, is_applicable) {
                     (false, _) if creates => missing.push(place),
                     (false, _) => self.answer(place, Record::of(Verdict::Missing)),
+                    // A compare-and-set of no field: the row is still the one that it expects.
+                    (true, true) if part.compiled.change.is_none() => {
+                        self.answer(place, Record { version, ..Record::of(Verdict::Unchanged) });
+                    }
                     (true, true) => applicable.push(place),
                     (true, false) => {
                         let verdict = match part.compiled.shape.kind {

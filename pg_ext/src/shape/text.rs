@@ -81,8 +81,15 @@ impl Writer<'_> {
     /// The row's clock after the patch, if the patch has stamps; the trigger has the last word.
     fn clock(&self) -> Option<String> {
         let merged = || self.merged().filter(|field| !self.is_contested(field));
-        let is_set = self.kind == Kind::CompareAndSet;
-        if is_set || (self.contested().next().is_none() && !merged().any(|field| field.rule.is_stamped())) {
+        if self.kind == Kind::CompareAndSet {
+            // It writes now, also what stands there already: what was buffered before must not undo it. Who came first
+            // came first, whatever is written over it.
+            let set = || self.fields.iter().copied().filter(|f| matches!(f.rule, Rule::Lww | Rule::Json(_)));
+            set().next()?;
+            let (set, stamped) = (numbers(set()), numbers(self.layout.stamped()));
+            return Some(format!("cache_sync.clock_after(ARRAY[$2], t.cs_clock, t.cs_version, {set}, {stamped})"));
+        }
+        if self.contested().next().is_none() && !merged().any(|field| field.rule.is_stamped()) {
             return None;
         }
         let mut clock = format!(

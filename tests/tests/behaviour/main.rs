@@ -10,6 +10,7 @@ mod changes;
 mod cluster;
 mod collisions;
 mod commit_without_publish;
+mod compare_and_set;
 mod connections;
 mod deletions;
 mod documents;
