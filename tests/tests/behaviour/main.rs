@@ -12,6 +12,7 @@ mod collisions;
 mod commit_without_publish;
 mod compare_and_set;
 mod connections;
+mod dead_letters;
 mod deletions;
 mod documents;
 mod dump_and_restore;
