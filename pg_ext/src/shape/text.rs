@@ -357,15 +357,22 @@ pub(super) fn lock(layout: &Layout, strength: &str) -> String {
     )
 }
 
-/// Deletes the rows of patches that have expired, in the order of their keys; `None` when rows do not expire.
+/// A place of a patch whose row has expired; `None` when rows do not expire.
+pub(super) fn expired(layout: &Layout) -> Option<String> {
+    let (keys, has_expired) = (keys_of(layout, "$1"), has_expired(layout)?);
+    Some(format!("SELECT p.\"#\" FROM {keys} JOIN {} AS t ON {has_expired} LIMIT 1", layout.relation))
+}
+
+/// Deletes the rows of patches that have expired, in the order of their keys.
 pub(super) fn expire(layout: &Layout) -> Option<String> {
+    let (keys, has_expired) = (keys_of(layout, "$1"), has_expired(layout)?);
+    Some(format!("DELETE FROM {} AS t USING {keys} WHERE {has_expired}", layout.relation))
+}
+
+/// Whether the row `t` is that of the patch `p`, and has expired.
+fn has_expired(layout: &Layout) -> Option<String> {
     let expires = layout.expires.as_ref()?;
-    Some(format!(
-        "DELETE FROM {} AS t USING {} WHERE {} AND t.{expires} OPERATOR(pg_catalog.<=) pg_catalog.now()",
-        layout.relation,
-        keys_of(layout, "$1"),
-        key_match(layout)
-    ))
+    Some(format!("{} AND t.{expires} OPERATOR(pg_catalog.<=) pg_catalog.now()", key_match(layout)))
 }
 
 /// The places of patches in the order of their keys.

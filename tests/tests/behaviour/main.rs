@@ -18,6 +18,7 @@ mod documents;
 mod dump_and_restore;
 mod eviction;
 mod exactly_once;
+mod expiry;
 mod extension;
 mod feed_changes;
 mod feed_ends;
