@@ -31,6 +31,7 @@ mod foreign_changes;
 mod full_buffer;
 mod hits;
 mod isolation;
+mod locks;
 mod null_arguments;
 mod outage;
 mod overlapping;
