@@ -44,6 +44,7 @@ mod recheck;
 mod restart;
 mod rule_agreement;
 mod rules;
+mod sessions;
 mod silence;
 mod stamps;
 mod subscription;
