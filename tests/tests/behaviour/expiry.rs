@@ -154,15 +154,16 @@ async fn waits_for_lock(db: &Database<'_>) {
 }
 
 /// Expired rows were once deleted before the others were locked: out of the order of the keys, so that a batch held row 5
-/// and waited for row 1 of somebody who waited for row 5.
+/// and waited for row 0 of somebody who waited for row 5.
 #[tokio::test]
 async fn expired_rows_are_locked_in_their_turn() {
     let db = Database::with_extension();
     visits(&db);
+    db.psql("INSERT INTO visit (id, n) VALUES (0, 50)");
     let mut batches = Batches::open(&db, "visit").await;
     let other = db.connect().await;
-    other.batch_execute("BEGIN; UPDATE visit SET n = 1, expires_at = NULL WHERE id = 1").await.unwrap();
-    let rows = [json!([{"#": 0, "id": 5, "n": 5}, {"#": 1, "id": 1, "n": 5}])];
+    other.batch_execute("BEGIN; UPDATE visit SET n = 1 WHERE id = 0").await.unwrap();
+    let rows = [json!([{"#": 0, "id": 5, "n": 5}, {"#": 1, "id": 0, "n": 5}])];
     let send = batches.verdicts(json!([{"op": "edit", "fields": ["n"]}]), &rows);
     let commit = async {
         waits_for_lock(&db).await;
