@@ -15,6 +15,12 @@ const OF_THE_PATCH: [&[u8; 2]; 8] = [b"20", b"21", b"22", b"23", b"27", b"44", b
 /// it tells one from the other, whatever language messages are in.
 const POLICY_CHECK: &str = "ExecWithCheckOptions";
 
+/// Where PL/pgSQL raises what a user's trigger or function says about a row, whatever code the user gave it.
+const RAISE: &str = "exec_stmt_raise";
+
+/// Classes of what passes: connections, conflicts of transactions, resources, cancellations, the system.
+const PASSING: [&[u8; 2]; 6] = [b"08", b"40", b"53", b"57", b"58", b"XX"];
+
 /// Classes that Postgres, the SQL standard or we define; all others are of the user's own making.
 const DEFINED: &[&[u8; 2]] = &[
     b"00", b"01", b"02", b"03", b"08", b"09", b"0A", b"0B", b"0F", b"0L", b"0P", b"0Z", b"20", b"21", b"22", b"23",
@@ -33,7 +39,11 @@ fn is_of_the_patch(sqlstate: [u8; 5], raised_in: Option<&str>) -> bool {
     let class = [sqlstate[0], sqlstate[1]];
     OF_THE_PATCH.iter().any(|known| **known == class)
         || !DEFINED.iter().any(|known| **known == class)
-        || (sqlstate == *b"42501" && raised_in == Some(POLICY_CHECK))
+        || match raised_in {
+            Some(POLICY_CHECK) => sqlstate == *b"42501",
+            Some(RAISE) => sqlstate != *b"55P03" && !PASSING.iter().any(|passing| **passing == class),
+            _ => false,
+        }
 }
 
 /// Runs `body` in a subtransaction, which it may give up by returning `None`. An error that some patch brought undoes it

@@ -13,6 +13,10 @@ fn strict_table(db: &Database<'_>) {
          CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
            IF NEW.word = 'cancel' THEN RETURN NULL; END IF;
            IF NEW.word = 'raise' THEN RAISE 'no such word'; END IF;
+           IF NEW.word = 'denied' THEN RAISE insufficient_privilege; END IF;
+           IF NEW.word = 'locked' THEN RAISE object_not_in_prerequisite_state; END IF;
+           IF NEW.word = 'again' THEN RAISE serialization_failure; END IF;
+           IF NEW.word = 'forbidden' THEN PERFORM FROM secret; END IF;
            IF NEW.word = 'own' THEN RAISE 'own code' USING ERRCODE = 'MY001'; END IF;
            RETURN NEW; END $$;
          CREATE FUNCTION larger(a int, b int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
@@ -61,6 +65,8 @@ async fn each_is_refused_by_itself_in_one_round_trip() {
         ("wide", json!(noise(6_000)), [json!("narrow"), json!("narrow")], "54000", true),
         ("word", json!("raise"), [json!("good"), json!("fine")], "P0001", true),
         ("word", json!("own"), [json!("better"), json!("best")], "MY001", true),
+        ("word", json!("denied"), [json!("granted"), json!("given")], "42501", true),
+        ("word", json!("locked"), [json!("open"), json!("free")], "55000", true),
         ("merged", json!(-1), [json!(1), json!(3)], "P0001", false),
         ("merged", json!(-2), [json!(5), json!(7)], "22004", false),
         ("day", json!("2020-02-30"), [json!("2020-02-28"), json!("2020-02-29")], "22008", true),
@@ -102,6 +108,39 @@ async fn what_a_trigger_cancels_is_no_dead_letter() {
     let shapes = json!([{"op": "edit", "fields": ["word"]}, {"op": "put", "fields": ["word"]}]);
     assert_eq!(batches.verdicts(shapes, &rows).await, ["applied", "swallowed", "applied", "swallowed"]);
     assert_eq!(db.psql("SELECT count(*) FROM cache_sync.dead_letter"), "0");
+}
+
+/// A trigger may also ask for another try, or run into what it may not do for any row: then the batch waits.
+#[tokio::test]
+async fn what_a_trigger_runs_into_is_not_what_it_raises() {
+    let db = Database::with_extension();
+    strict_table(&db);
+    db.psql(
+        "CREATE TABLE secret (); CREATE ROLE writer LOGIN IN ROLE cache_sync_user; GRANT SELECT, INSERT, UPDATE ON t TO writer",
+    );
+    let mut batches = Batches::open_as(&db.dsn_as("writer"), "t").await;
+    for (word, sqlstate) in [("again", "40001"), ("forbidden", "42501")] {
+        let rows = [json!([{"#": 0, "@": 5, "id": 11, "word": word}])];
+        assert_eq!(batches.refusal(json!([{"op": "put", "fields": ["word"]}]), &rows).await, sqlstate);
+    }
+    assert_eq!(
+        db.psql("SELECT last_seq, (SELECT count(*) FROM cache_sync.dead_letter) FROM cache_sync.session"),
+        "0|0"
+    );
+}
+
+#[tokio::test]
+async fn a_deletion_of_what_others_refer_to_is_refused() {
+    let db = Database::with_extension();
+    strict_table(&db);
+    db.psql("INSERT INTO parent VALUES (2), (3); INSERT INTO t (id, parent) VALUES (4, 2); SELECT cache_sync.attach('parent')");
+    let mut batches = Batches::open(&db, "parent").await;
+    let rows = [json!([{"#": 0, "id": 1}, {"#": 1, "id": 2}, {"#": 2, "id": 3}])];
+    assert_eq!(batches.verdicts(json!([{"op": "delete"}]), &rows).await, ["applied", "rejected 23503", "applied"]);
+    assert_eq!(db.psql("SELECT op, patch->'id' FROM cache_sync.dead_letters"), "delete|2");
+    db.psql("DELETE FROM t");
+    assert_eq!(db.psql("SELECT (cache_sync.requeue_dead_letter(id)).outcome FROM cache_sync.dead_letters"), "applied");
+    assert_eq!(db.psql("SELECT count(*) FROM parent"), "0");
 }
 
 /// Two patches of a batch stand in each other's way: the later one is refused.
@@ -269,6 +308,24 @@ async fn a_row_that_was_written_since_is_a_conflict_unless_forced() {
     let rows = [json!([{"#": 0, "@": before, "id": 1, "a": "buffered"}])];
     assert_eq!(batches.verdicts(edit, &rows).await, ["superseded"], "forced, it is written now");
     assert_eq!(db.psql("SELECT n FROM t"), "-1");
+}
+
+/// A put was refused, and then somebody else made the row. A plain table cannot tell.
+#[tokio::test]
+async fn a_row_that_was_made_since_is_a_conflict_on_versioned_tables() {
+    for (versioned, outcome) in [(true, "conflict|theirs"), (false, "applied|refused")] {
+        let db = Database::with_extension();
+        db.psql(&format!(
+            "CREATE TABLE t (id int PRIMARY KEY, a text, n int CONSTRAINT positive CHECK (n >= 0));
+             SELECT cache_sync.attach('t', {versioned})"
+        ));
+        let mut batches = Batches::open(&db, "t").await;
+        let rows = [json!([{"#": 0, "@": 200, "id": 1, "a": "refused", "n": -1}])];
+        let verdicts = batches.verdicts(json!([{"op": "put", "fields": ["a", "n"]}]), &rows).await;
+        assert_eq!(verdicts, ["rejected 23514"]);
+        db.psql("ALTER TABLE t DROP CONSTRAINT positive; INSERT INTO t (id, a) VALUES (1, 'theirs')");
+        assert_eq!(requeue(&db, &db.psql("SELECT id FROM cache_sync.dead_letters"), false), outcome);
+    }
 }
 
 #[tokio::test]

@@ -96,6 +96,24 @@ fn an_expired_row_is_as_good_as_gone_for_sql_too() {
     assert!(error.contains("42703"), "{error}");
 }
 
+/// Backends keep what they have compiled, and hear of the change.
+#[tokio::test]
+async fn from_now_on_rows_expire_and_from_now_on_they_do_not() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE t (id int PRIMARY KEY, n int, ends timestamptz); SELECT cache_sync.attach('t');
+         INSERT INTO t VALUES (1, 0, '2020-01-01')",
+    );
+    let mut batches = Batches::open(&db, "t").await;
+    for (field, verdict) in [("NULL", "applied"), ("'ends'", "missing"), ("NULL", "applied")] {
+        db.psql(&format!("SELECT cache_sync.set_expiry('t', {field})"));
+        let (op, rows) =
+            (json!([{"op": "edit", "fields": ["n"]}]), [json!([{"#": 0, "id": 1, "n": batches.last_seq() + 1}])]);
+        assert_eq!(batches.verdicts(op, &rows).await, [verdict]);
+        db.psql("INSERT INTO t VALUES (1, 0, '2020-01-01') ON CONFLICT DO NOTHING");
+    }
+}
+
 #[tokio::test]
 async fn a_touch_sets_the_expiry_alone() {
     let db = Database::with_extension();
