@@ -24,6 +24,13 @@ const RULES: &[Ruled] = &[
     ruled("lww", "int", r#""lww""#, true, ("1", "2", "2")),
     ruled("first", "int", r#""first""#, true, ("1", "2", "2")),
     ruled("json", "jsonb", r#""json""#, true, (r#"'{"a": 1}'"#, r#"{"b": 2}"#, r#"{"b": 2}"#)),
+    ruled(
+        "json, counter b",
+        "jsonb",
+        r#"{"rule": "json", "members": {"b": "add"}}"#,
+        true,
+        (r#"'{"a": 1}'"#, r#"{"b": 2}"#, r#"{"b": 2}"#),
+    ),
     ruled("arrival", "int", r#""arrival""#, false, ("1", "2", "2")),
     ruled("add", "int", r#""add""#, false, ("1", "2", "2")),
     ruled("max", "int", r#""max""#, false, ("1", "2", "2")),
