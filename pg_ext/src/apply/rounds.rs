@@ -97,10 +97,10 @@ fn has_expired(target: &Target, parts: &[Part]) -> Result<bool, Failure> {
 /// # Errors
 /// When SPI refuses the statement.
 pub(super) fn lock(target: &Target, parts: &[Part], mut is_there: impl FnMut(i32)) -> Result<(), Failure> {
-    let deletes = parts.iter().any(|part| part.compiled.shape.kind == Kind::Delete);
-    let lock = if deletes { &target.lock_for_deletion } else { &target.lock };
     // SAFETY: the argument is an array of json, the column an integer.
-    unsafe { lock.get()?.run(&[Some(keys_of(target, parts))], |row| row.get(0).into_iter().for_each(&mut is_there)) }
+    unsafe {
+        target.lock.get()?.run(&[Some(keys_of(target, parts))], |row| row.get(0).into_iter().for_each(&mut is_there))
+    }
 }
 
 /// Refuses parts in which a key comes twice.

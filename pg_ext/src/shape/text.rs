@@ -347,10 +347,11 @@ pub(super) fn literal(text: &str) -> String {
 }
 
 /// Locks the rows of several shapes' patches in the order of their keys and returns their places; `$1` is an array of
-/// their json arrays.
-pub(super) fn lock(layout: &Layout, strength: &str) -> String {
+/// their json arrays. As an UPDATE does: also next to deletions, foreign keys' children of the other rows need not wait, and
+/// whoever inserts several of them, in whatever order, does not wait for a batch that waits for him.
+pub(super) fn lock(layout: &Layout) -> String {
     format!(
-        "SELECT p.\"#\" FROM {} JOIN {} AS t ON {} FOR {strength} OF t",
+        "SELECT p.\"#\" FROM {} JOIN {} AS t ON {} FOR NO KEY UPDATE OF t",
         keys_of(layout, "$1"),
         layout.relation,
         key_match(layout)

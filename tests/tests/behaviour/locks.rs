@@ -1,10 +1,12 @@
 //! Which locks batches take: as weak as can be, and always in the order of keys.
 
 use cache_sync_core::outcome::Verdict;
-use cache_sync_tests::Database;
 use cache_sync_tests::batches::{Batches, sqlstate};
+use cache_sync_tests::{Database, connect};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Fields of all kinds of rules, and a child that refers to the rows.
 const TABLES: &str = "
@@ -31,6 +33,10 @@ fn harmless_batches(stamp: i64) -> Vec<(Value, Vec<Value>)> {
         json!([{"op": "edit", "fields": ["n"]}, {"op": "put", "fields": ["name"]}]),
         vec![row(0, 1, "n", &json!(1)), row(1, 2, "name", &json!("other"))],
     ));
+    batches.push((
+        json!([{"op": "edit", "fields": ["n"]}, {"op": "delete"}]),
+        vec![row(0, 1, "n", &json!(1)), json!([{"#": 1, "@": stamp, "id": 3}])],
+    ));
     batches
 }
 
@@ -38,7 +44,7 @@ fn harmless_batches(stamp: i64) -> Vec<(Value, Vec<Value>)> {
 async fn a_patch_and_a_child_of_its_row_do_not_wait_for_each_other() {
     let db = Database::with_extension();
     db.psql(TABLES);
-    db.psql("INSERT INTO parent (id, code) VALUES (1, 1), (2, 2)");
+    db.psql("INSERT INTO parent (id, code) VALUES (1, 1), (2, 2), (3, 3)");
     let (mut batches, child) = (Batches::open(&db, "parent").await, db.connect().await);
     for client in [batches.client(), &child] {
         client.batch_execute("SET lock_timeout = '3s'").await.unwrap();
@@ -51,7 +57,7 @@ async fn a_patch_and_a_child_of_its_row_do_not_wait_for_each_other() {
         assert!(inserted.is_ok(), "{shapes} {inserted:?}");
         batches.client().batch_execute("COMMIT").await.unwrap();
     }
-    db.psql("UPDATE parent SET best = NULL, tags = NULL, doc = NULL, since = NULL, merged = NULL");
+    db.psql("INSERT INTO parent (id) VALUES (3); UPDATE parent SET best = NULL, tags = NULL, doc = NULL, since = NULL, merged = NULL");
     for (shapes, rows) in harmless_batches(batches.now().await) {
         child.batch_execute("BEGIN; INSERT INTO child VALUES (1), (2)").await.unwrap();
         let verdicts = batches.verdicts(shapes.clone(), &rows).await;
@@ -161,6 +167,20 @@ fn added(rows: &[Value], verdicts: &[Verdict]) -> i64 {
         .sum()
 }
 
+/// Inserts children of rows that stay, three at a time in any order, until it is over. Returns how often.
+async fn have_children(dsn: String, child: u64, is_over: Arc<AtomicBool>) -> u64 {
+    let (mut dice, client) = (Dice(0xD1B5_4A32_D192_ED03 + child), connect(&dsn).await);
+    let mut transactions = 0;
+    while !is_over.load(Ordering::Acquire) {
+        let insert =
+            (0..3).map(|_| format!("INSERT INTO child VALUES ({});", dice.below(ROWS_THAT_STAY))).collect::<String>();
+        let inserted = client.batch_execute(&format!("BEGIN; {insert} COMMIT")).await;
+        inserted.unwrap_or_else(|error| panic!("{error}: {:?}", error.as_db_error()));
+        transactions += 1;
+    }
+    transactions
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_random_batches_end_without_error_or_deadlock() {
     let db = Database::with_extension();
@@ -190,9 +210,15 @@ async fn ten_thousand_random_batches_end_without_error_or_deadlock() {
             })
         })
         .collect();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let parents: Vec<_> = (0..2).map(|child| tokio::spawn(have_children(db.dsn(), child, is_over.clone()))).collect();
     let mut sum = 0;
     for client in clients {
         sum += client.await.unwrap();
+    }
+    is_over.store(true, Ordering::Release);
+    for parent in parents {
+        assert!(parent.await.unwrap() > 0);
     }
     assert_eq!(db.psql(&format!("SELECT sum(n) FROM parent WHERE id < {ROWS_THAT_STAY}")), sum.to_string());
     let deadlocks = format!("SELECT deadlocks FROM pg_stat_database WHERE datname = '{}'", db.name());
