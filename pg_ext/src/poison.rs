@@ -11,6 +11,16 @@ use std::panic::AssertUnwindSafe;
 /// row (cardinality, CASE without a match, a row changed twice).
 const OF_THE_PATCH: [&[u8; 2]; 8] = [b"20", b"21", b"22", b"23", b"27", b"44", b"54", b"P0"];
 
+/// A row that a policy does not allow has the SQLSTATE of a missing privilege; only the function in which Postgres raises
+/// it tells one from the other, whatever language messages are in.
+const POLICY_CHECK: &str = "ExecWithCheckOptions";
+
+/// Where PL/pgSQL raises what a user's trigger or function says about a row, whatever code the user gave it.
+const RAISE: &str = "exec_stmt_raise";
+
+/// Classes of what passes: connections, conflicts of transactions, resources, cancellations, the system.
+const PASSING: [&[u8; 2]; 6] = [b"08", b"40", b"53", b"57", b"58", b"XX"];
+
 /// Classes that Postgres, the SQL standard or we define; all others are of the user's own making.
 const DEFINED: &[&[u8; 2]] = &[
     b"00", b"01", b"02", b"03", b"08", b"09", b"0A", b"0B", b"0F", b"0L", b"0P", b"0Z", b"20", b"21", b"22", b"23",
@@ -25,9 +35,15 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
-fn is_of_the_patch(sqlstate: [u8; 5]) -> bool {
+fn is_of_the_patch(sqlstate: [u8; 5], raised_in: Option<&str>) -> bool {
     let class = [sqlstate[0], sqlstate[1]];
-    OF_THE_PATCH.iter().any(|known| **known == class) || !DEFINED.iter().any(|known| **known == class)
+    OF_THE_PATCH.iter().any(|known| **known == class)
+        || !DEFINED.iter().any(|known| **known == class)
+        || match raised_in {
+            Some(POLICY_CHECK) => sqlstate == *b"42501",
+            Some(RAISE) => sqlstate != *b"55P03" && !PASSING.iter().any(|passing| **passing == class),
+            _ => false,
+        }
 }
 
 /// Runs `body` in a subtransaction, which it may give up by returning `None`. An error that some patch brought undoes it
@@ -50,8 +66,8 @@ pub(crate) fn attempt<T>(
     match result {
         Ok(ended) => ended.map(Ok),
         Err(caught) => {
-            let sqlstate = sqlstate::of(&caught);
-            if matches!(*caught, CaughtError::RustPanic { .. }) || !is_of_the_patch(sqlstate) {
+            let (sqlstate, raised_in) = (sqlstate::of(&caught), sqlstate::report(&caught).function_name());
+            if matches!(*caught, CaughtError::RustPanic { .. }) || !is_of_the_patch(sqlstate, raised_in) {
                 caught.rethrow();
             }
             Ok(Err(Refusal { sqlstate, message: sqlstate::report(&caught).message().to_owned() }))

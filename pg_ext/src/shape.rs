@@ -180,8 +180,8 @@ pub(crate) struct Target {
     pub(crate) layout: Layout,
     /// `($1 array of arrays of patches) -> (place)`: locks their rows in order.
     pub(crate) lock: Lazy,
-    /// The same, for batches with deletions.
-    pub(crate) lock_for_deletion: Lazy,
+    /// `($1 array of arrays of patches) -> (place)` of one whose row has expired.
+    pub(crate) expired: Option<Lazy>,
     /// `($1 array of arrays of patches)`: deletes those of their rows that have expired.
     pub(crate) expire: Option<Lazy>,
     /// `-> (place)` in the order of the keys
@@ -202,8 +202,8 @@ impl Target {
     fn new(layout: Layout) -> Target {
         use Planning::{Free, Nested};
         Target {
-            lock: Lazy::new(text::lock(&layout, "NO KEY UPDATE"), PARTS, Nested),
-            lock_for_deletion: Lazy::new(text::lock(&layout, "UPDATE"), PARTS, Nested),
+            lock: Lazy::new(text::lock(&layout), PARTS, Nested),
+            expired: text::expired(&layout).map(|text| Lazy::new(text, PARTS, Nested)),
             expire: text::expire(&layout).map(|text| Lazy::new(text, PARTS, Nested)),
             order: Lazy::new(text::order(&layout), PARTS, Free),
             duplicate: Lazy::new(text::duplicate(&layout), PARTS, Free),

@@ -30,7 +30,7 @@ pub(super) struct Locking {
 ///
 /// # Errors
 /// When two patches have the same key, or SPI refuses a statement; what statements run into is raised.
-pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, locking: Locking) -> Result<Option<Answers>, Failure> {
+pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, mut locking: Locking) -> Result<Option<Answers>, Failure> {
     let places = parts.iter().flat_map(Part::numbers).map(|number| number as usize + 1).max().unwrap_or(0);
     let mut rounds = Rounds {
         target,
@@ -44,14 +44,17 @@ pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, locking: Locking) -
     for place in parts.iter().flat_map(|part| &part.places) {
         rounds.is_lowered[place.number as usize] = place.lowered;
     }
-    if let Some(expire) = &target.expire {
+    let has_expired = has_expired(target, parts)?;
+    if locking.first || has_expired {
+        locking.first = true;
+        rounds.is_locked.iter_mut().for_each(|is_locked| *is_locked = false);
+        refuse_duplicates(target, parts)?;
+        lock(target, parts, |place| rounds.is_locked[place as usize] = true)?;
+    }
+    if let Some(expire) = target.expire.as_ref().filter(|_| has_expired) {
         // What has expired is as good as gone, for every patch and rule.
         // SAFETY: the argument is an array of json.
         unsafe { expire.get()?.run(&[Some(keys_of(target, parts))], |_| ())? };
-    }
-    if locking.first {
-        refuse_duplicates(target, parts)?;
-        lock(target, parts, |place| rounds.is_locked[place as usize] = true)?;
     }
     for part in parts {
         let locked: Vec<_> = part.numbers().filter(|number| rounds.is_locked[*number as usize]).collect();
@@ -79,15 +82,25 @@ pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, locking: Locking) -
     Ok(Some(rounds.answers))
 }
 
+/// Whether some row of the parts has expired. Only then the right to delete is asked for, and rows are locked before
+/// anything else: to delete some of them first would be an order of its own.
+fn has_expired(target: &Target, parts: &[Part]) -> Result<bool, Failure> {
+    let Some(expired) = &target.expired else { return Ok(false) };
+    let mut has_expired = false;
+    // SAFETY: the argument is an array of json.
+    unsafe { expired.get()?.run(&[Some(keys_of(target, parts))], |_| has_expired = true)? };
+    Ok(has_expired)
+}
+
 /// Locks all rows of the parts in the order of their keys, and tells the places of those that are there.
 ///
 /// # Errors
 /// When SPI refuses the statement.
 pub(super) fn lock(target: &Target, parts: &[Part], mut is_there: impl FnMut(i32)) -> Result<(), Failure> {
-    let deletes = parts.iter().any(|part| part.compiled.shape.kind == Kind::Delete);
-    let lock = if deletes { &target.lock_for_deletion } else { &target.lock };
     // SAFETY: the argument is an array of json, the column an integer.
-    unsafe { lock.get()?.run(&[Some(keys_of(target, parts))], |row| row.get(0).into_iter().for_each(&mut is_there)) }
+    unsafe {
+        target.lock.get()?.run(&[Some(keys_of(target, parts))], |row| row.get(0).into_iter().for_each(&mut is_there))
+    }
 }
 
 /// Refuses parts in which a key comes twice.

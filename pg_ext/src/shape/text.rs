@@ -64,11 +64,13 @@ impl Writer<'_> {
             Kind::CompareAndSet => "p.\"=\" OPERATOR(pg_catalog.=) 0",
             Kind::Put { seen: true } | Kind::Edit | Kind::Delete => "false",
         };
+        // Of a row that is not there nothing is asked: a user's function may not like to be shown nulls.
+        let is_there = format!("t.{} IS NOT NULL", self.layout.key[0].column);
+        let of_row = |condition: &str| is_true(&format!("CASE WHEN {is_there} THEN {condition} END"));
         format!(
-            "SELECT p.\"#\", t.{} IS NOT NULL, {}, {}, {}, {creates} FROM {} LEFT JOIN {} AS t ON {}",
-            self.layout.key[0].column,
-            is_true(&self.condition()),
-            is_true(&self.lost(false)),
+            "SELECT p.\"#\", {is_there}, {}, {}, {}, {creates} FROM {} LEFT JOIN {} AS t ON {}",
+            of_row(&self.condition()),
+            of_row(&self.lost(false)),
             self.version(),
             self.source(Stamps::Contested),
             self.layout.relation,
@@ -79,8 +81,15 @@ impl Writer<'_> {
     /// The row's clock after the patch, if the patch has stamps; the trigger has the last word.
     fn clock(&self) -> Option<String> {
         let merged = || self.merged().filter(|field| !self.is_contested(field));
-        let is_set = self.kind == Kind::CompareAndSet;
-        if is_set || (self.contested().next().is_none() && !merged().any(|field| field.rule.is_stamped())) {
+        if self.kind == Kind::CompareAndSet {
+            // It writes now, also what stands there already: what was buffered before must not undo it. Who came first
+            // came first, whatever is written over it.
+            let set = || self.fields.iter().copied().filter(|f| matches!(f.rule, Rule::Lww | Rule::Json(_)));
+            set().next()?;
+            let (set, stamped) = (numbers(set()), numbers(self.layout.stamped()));
+            return Some(format!("cache_sync.clock_after(ARRAY[$2], t.cs_clock, t.cs_version, {set}, {stamped})"));
+        }
+        if self.contested().next().is_none() && !merged().any(|field| field.rule.is_stamped()) {
             return None;
         }
         let mut clock = format!(
@@ -338,25 +347,33 @@ pub(super) fn literal(text: &str) -> String {
 }
 
 /// Locks the rows of several shapes' patches in the order of their keys and returns their places; `$1` is an array of
-/// their json arrays.
-pub(super) fn lock(layout: &Layout, strength: &str) -> String {
+/// their json arrays. As an UPDATE does: also next to deletions, foreign keys' children of the other rows need not wait, and
+/// whoever inserts several of them, in whatever order, does not wait for a batch that waits for him.
+pub(super) fn lock(layout: &Layout) -> String {
     format!(
-        "SELECT p.\"#\" FROM {} JOIN {} AS t ON {} FOR {strength} OF t",
+        "SELECT p.\"#\" FROM {} JOIN {} AS t ON {} FOR NO KEY UPDATE OF t",
         keys_of(layout, "$1"),
         layout.relation,
         key_match(layout)
     )
 }
 
-/// Deletes the rows of patches that have expired, in the order of their keys; `None` when rows do not expire.
+/// A place of a patch whose row has expired; `None` when rows do not expire.
+pub(super) fn expired(layout: &Layout) -> Option<String> {
+    let (keys, has_expired) = (keys_of(layout, "$1"), has_expired(layout)?);
+    Some(format!("SELECT p.\"#\" FROM {keys} JOIN {} AS t ON {has_expired} LIMIT 1", layout.relation))
+}
+
+/// Deletes the rows of patches that have expired, in the order of their keys.
 pub(super) fn expire(layout: &Layout) -> Option<String> {
+    let (keys, has_expired) = (keys_of(layout, "$1"), has_expired(layout)?);
+    Some(format!("DELETE FROM {} AS t USING {keys} WHERE {has_expired}", layout.relation))
+}
+
+/// Whether the row `t` is that of the patch `p`, and has expired.
+fn has_expired(layout: &Layout) -> Option<String> {
     let expires = layout.expires.as_ref()?;
-    Some(format!(
-        "DELETE FROM {} AS t USING {} WHERE {} AND t.{expires} OPERATOR(pg_catalog.<=) pg_catalog.now()",
-        layout.relation,
-        keys_of(layout, "$1"),
-        key_match(layout)
-    ))
+    Some(format!("{} AND t.{expires} OPERATOR(pg_catalog.<=) pg_catalog.now()", key_match(layout)))
 }
 
 /// The places of patches in the order of their keys.
