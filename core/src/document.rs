@@ -81,7 +81,7 @@ pub fn merge(
 /// The document that a patch makes where there is none.
 pub fn fresh(rule: &DocumentRule, incoming: &str) -> Option<String> {
     let mut out = String::with_capacity(incoming.len());
-    write_fresh(levels_of(rule), Json::new(incoming.as_bytes()), &mut out).then_some(out)
+    write_fresh(Some(rule), levels_of(rule), Json::new(incoming.as_bytes()), &mut out).then_some(out)
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub fn fresh<'a>(rule: &Rule, incoming: &'a str) -> Cow<'a, str> {
     match rule {
         Rule::Json(_) if is_dated(incoming) => merge(rule, None, incoming).unwrap_or("null".into()),
         Rule::Json(document) => document::fresh(document, incoming).map_or("null".into(), Cow::Owned),
-        _ => incoming.into(),
+        _ => value::fresh(rule, incoming),
     }
 }
 

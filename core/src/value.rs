@@ -76,6 +76,14 @@ pub(crate) fn merge<'a>(rule: &Rule, current: Option<&'a str>, incoming: &'a str
     }
 }
 
+/// The value where there was none: a list keeps its last elements.
+pub(crate) fn fresh<'a>(rule: &Rule, incoming: &'a str) -> Cow<'a, str> {
+    match rule {
+        Rule::Append { cap: Some(_) } => merge(rule, None, incoming).unwrap_or(incoming.into()),
+        _ => incoming.into(),
+    }
+}
+
 /// Two incoming values of one field as one, or `None` where only Postgres can put them together, because it alone
 /// knows how the column's type adds or compares.
 pub(crate) fn coalesce<'a>(rule: &Rule, earlier: &'a str, later: &'a str) -> Option<Cow<'a, str>> {

@@ -109,7 +109,8 @@ impl Error {
 /// Classes after which the same statement may succeed: connection, resources, operator intervention, system, and the
 /// transaction rollbacks.
 pub(crate) fn is_outage(sqlstate: &str) -> bool {
-    ["08", "40", "53", "57", "58", "XX"].iter().any(|class| sqlstate.starts_with(class))
+    // A lock that did not come in time is no fault of the table's, either.
+    sqlstate == "55P03" || ["08", "40", "53", "57", "58", "XX"].iter().any(|class| sqlstate.starts_with(class))
 }
 
 impl fmt::Display for Error {

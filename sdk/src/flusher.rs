@@ -158,10 +158,17 @@ where
                     *fence.insert(opened)
                 }
             };
-            *sent = true;
+            let before = std::mem::replace(sent, true);
             let payload = (batch.shapes.as_str(), batch.rows.as_slice());
             let sequence = session.to_server(batch.sequence);
-            store::apply(&connected.client, &connected.apply, self.oid, session.id, fence, sequence, payload).await
+            let (client, apply) = (&connected.client, &connected.apply);
+            let applied = store::apply(client, apply, self.oid, session.id, fence, sequence, payload).await;
+            // What Postgres refuses it has not committed; where it goes away with an error, it may have.
+            let code = applied.as_ref().err().and_then(Error::sqlstate);
+            if code.is_some_and(|code| !is_outage(code)) {
+                *sent = before;
+            }
+            applied
         };
         let Ok(applied) = tokio::time::timeout(self.apply_timeout, work).await else {
             self.connection.forget().await;

@@ -8,7 +8,6 @@ use crate::number::Stamp;
 use crate::paths::{Path, Paths};
 use crate::rule::{DocumentRule, Rule};
 use crate::value::{self, CannotMerge};
-use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// A merge under way.
@@ -202,7 +201,7 @@ impl Merger<'_> {
             return self.keep(current, out);
         }
         let merged = match self.way {
-            Way::Put if rule.is_left_by_put() => Ok(Cow::Borrowed(text(incoming))),
+            Way::Put if rule.is_left_by_put() => Ok(value::fresh(rule, text(incoming))),
             _ => value::merge(rule, current.map(text), text(incoming)),
         };
         match merged {

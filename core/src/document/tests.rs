@@ -54,6 +54,10 @@ fn members_have_rules_of_their_own() {
     check(rules, &patches, expected);
 }
 
+fn rule_of_log() -> DocumentRule {
+    rule(json!({"rule": "json", "members": {"log": {"rule": "append", "cap": 2}}}))
+}
+
 #[test]
 fn a_put_leaves_counters_alone() {
     let rule = rule(json!({"rule": "json", "members": {"n": "add"}}));
@@ -62,6 +66,8 @@ fn a_put_leaves_counters_alone() {
         merge(&rule, Some(current), patch, Way::Put, Stamp(1), &mut paths).unwrap().text.unwrap()
     };
     assert_eq!(put(r#"{"n":5,"a":1}"#, r#"{"n":0,"a":2}"#), r#"{"n": 5, "a": 2}"#);
+    let capped = rule_of_log();
+    assert_eq!(fresh(&capped, r#"{"log":[1,2,3],"x":null}"#).as_deref(), Some(r#"{"log": [2,3]}"#));
     assert_eq!(put(r#"{"a":1}"#, r#"{"n":0}"#), r#"{"a": 1, "n": 0}"#);
 }
 

@@ -5,7 +5,8 @@ use super::object::{Members, Object, text};
 use crate::json::{Json, unescaped};
 use crate::number::Stamp;
 use crate::paths::{Path, Paths};
-use crate::rule::DocumentRule;
+use crate::rule::{DocumentRule, Rule};
+use crate::value;
 
 /// Writes the document if the patch is newer than all of it and sets everything that is there, as a client does that
 /// writes whole documents; says whether it is so. Then no path needs a stamp of its own but those that were removed.
@@ -28,7 +29,7 @@ pub(super) fn write_all(
     {
         return false;
     }
-    write_fresh(levels, incoming, out);
+    write_fresh(None, levels, incoming, out);
     paths.overwrite_all(stamp, |names| says(names) == Said::Nothing);
     note_removals(levels, incoming, stamp, &mut Path::default(), paths);
     *paths = std::mem::replace(paths, Paths::all(Stamp(0))).bounded();
@@ -83,7 +84,7 @@ fn note_removals(levels: u32, incoming: Json<'_>, stamp: Stamp, path: &mut Path,
 }
 
 /// Writes what a patch makes where there is nothing; says whether it makes anything.
-pub(super) fn write_fresh(levels: u32, incoming: Json<'_>, out: &mut String) -> bool {
+pub(super) fn write_fresh(rule: Option<&DocumentRule>, levels: u32, incoming: Json<'_>, out: &mut String) -> bool {
     if incoming.text() == b"null" {
         return false;
     }
@@ -95,7 +96,15 @@ pub(super) fn write_fresh(levels: u32, incoming: Json<'_>, out: &mut String) -> 
     let mut one = String::new();
     for (key, value) in incoming.members() {
         one.clear();
-        if write_fresh(below(levels), value, &mut one) {
+        let is_there = match rule.and_then(|rule| rule.members.get(&*unescaped(key))) {
+            None => write_fresh(None, below(levels), value, &mut one),
+            Some(Rule::Json(inner)) => write_fresh(None, levels_of(inner), value, &mut one),
+            Some(rule) => {
+                one.push_str(&value::fresh(rule, text(value)));
+                value.text() != b"null"
+            }
+        };
+        if is_there {
             object.add(key, &one);
         }
     }
