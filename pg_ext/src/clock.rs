@@ -57,7 +57,7 @@ pub(crate) fn compact(stamps: &[(FieldId, Stamp)], old: &Clock) -> Clock {
 /// The number under which a marked clock notes that `apply` decided this field in a way that its stamp does not show: the
 /// row trigger must not take the new value for somebody else's change.
 pub(crate) fn note_of(field: FieldId) -> FieldId {
-    FieldId(-field.0)
+    FieldId(field.0.wrapping_neg())
 }
 
 /// The field's stamp stays, and the larger value was taken.

@@ -88,7 +88,7 @@ unsafe fn single(
             let outside = pg_sys::CurrentMemoryContext;
             let (record, row) = Spi::connect_mut(|_| {
                 let target = target(table)?;
-                let shape = Shape::new(kind, fields(&target, first, second)?);
+                let shape = Shape::new(kind, fields(&target, kind, first, second)?);
                 let hlc = hlc::next();
                 let rows = travelling(first, second, hlc, expected);
                 let part = Part::new(&target, &shape, rows, hlc)?;
@@ -127,15 +127,15 @@ fn version(record: &Record) -> Option<pg_sys::Datum> {
 }
 
 /// The fields that the documents carry.
-fn fields(target: &Target, first: Json<'_>, second: Option<Json<'_>>) -> Result<Vec<String>, Failure> {
+fn fields(target: &Target, kind: Kind, first: Json<'_>, second: Option<Json<'_>>) -> Result<Vec<String>, Failure> {
     let is_key = |name: &String| target.layout.key.iter().any(|key| key.name == *name);
-    let first = members(first)?;
-    let Some(second) = second else {
-        return Ok(first.into_iter().filter(|name| !is_key(name)).collect());
-    };
-    if let Some(name) = first.iter().find(|name| !is_key(name)) {
+    let mut first = members(first)?;
+    let is_key_alone = second.is_some() || kind == Kind::Delete;
+    if let Some(name) = first.iter().find(|name| is_key_alone && !is_key(name)) {
         return Err(Failure::new(b"22023", format!("\"{name}\" is no column of the key")));
     }
+    first.retain(|name| !is_key(name));
+    let Some(second) = second else { return Ok(first) };
     let second = members(second)?;
     match second.iter().find(|name| is_key(name)) {
         Some(name) => Err(Failure::new(b"22023", format!("\"{name}\" is a column of the key and cannot be edited"))),

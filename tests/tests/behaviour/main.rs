@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attaching;
+mod attacks;
 mod batch_under_way;
 mod batches;
 mod changes;
