@@ -5,6 +5,7 @@
 
 mod attaching;
 mod attacks;
+mod bad_input;
 mod batch_under_way;
 mod batches;
 mod changes;
@@ -26,9 +27,11 @@ mod feed_rights;
 mod feed_stuck_client;
 mod foreign_changes;
 mod full_buffer;
+mod garbage_arguments;
 mod hits;
 mod isolation;
 mod null_arguments;
+mod odd_input;
 mod outage;
 mod overlapping;
 mod partitions;
