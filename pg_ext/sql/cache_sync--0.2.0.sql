@@ -27,8 +27,10 @@ CREATE TABLE cache_sync.attached (
     expires      smallint
 );
 
+-- What belongs to an attached table goes with it, by a trigger and not by foreign keys: a parallel pg_restore fills the
+-- extension's tables in any order.
 CREATE TABLE cache_sync.field (
-    table_id     integer NOT NULL REFERENCES cache_sync.attached ON DELETE CASCADE,
+    table_id     integer NOT NULL,
     field_id     smallint NOT NULL,
     attnum       smallint NOT NULL,
     name         name NOT NULL,
@@ -39,7 +41,7 @@ CREATE TABLE cache_sync.field (
 
 CREATE TABLE cache_sync.session (
     session      uuid NOT NULL,
-    table_id     integer NOT NULL REFERENCES cache_sync.attached ON DELETE CASCADE,
+    table_id     integer NOT NULL,
     fence        bigint NOT NULL,
     last_seq     bigint NOT NULL DEFAULT 0,
     digest       bigint,
@@ -52,7 +54,7 @@ ALTER TABLE cache_sync.session ALTER COLUMN outcomes SET STORAGE EXTERNAL;
 
 CREATE TABLE cache_sync.dead_letter (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    table_id     integer NOT NULL REFERENCES cache_sync.attached ON DELETE CASCADE,
+    table_id     integer NOT NULL,
     session      uuid NOT NULL,
     seq          bigint NOT NULL,
     ord          integer NOT NULL,
@@ -395,6 +397,20 @@ $$;
 CREATE TRIGGER unmatch BEFORE INSERT ON cache_sync.attached
     FOR EACH ROW EXECUTE FUNCTION cache_sync.unmatch();
 ALTER TABLE cache_sync.attached ENABLE ALWAYS TRIGGER unmatch;
+
+-- Sessions first: that waits for batches under way, and then there are no more letters to come.
+CREATE FUNCTION cache_sync.forget_rest() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM cache_sync.session s WHERE s.table_id = OLD.table_id;
+    DELETE FROM cache_sync.dead_letter d WHERE d.table_id = OLD.table_id;
+    DELETE FROM cache_sync.field f WHERE f.table_id = OLD.table_id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER forget_rest AFTER DELETE ON cache_sync.attached
+    FOR EACH ROW EXECUTE FUNCTION cache_sync.forget_rest();
+ALTER TABLE cache_sync.attached ENABLE ALWAYS TRIGGER forget_rest;
 
 -- Tables that were dropped while attached: their oids may come back.
 CREATE FUNCTION cache_sync.forget_dropped() RETURNS void
@@ -1115,7 +1131,8 @@ BEGIN
         FROM cache_sync.attached a
         JOIN cache_sync.field f ON f.table_id = a.table_id AND f.field_id = a.expires AND NOT f.dropped
         JOIN pg_attribute col ON col.attrelid = a.tbl AND col.attnum = f.attnum
-        WHERE has_table_privilege(a.tbl, 'DELETE') AND has_table_privilege(a.tbl, 'SELECT')
+        -- To lock rows takes the right to UPDATE them.
+        WHERE has_table_privilege(a.tbl, 'DELETE') AND has_table_privilege(a.tbl, 'SELECT') AND has_table_privilege(a.tbl, 'UPDATE')
         ORDER BY a.table_id
     LOOP
         EXECUTE format('WITH old AS MATERIALIZED (SELECT t.tableoid, t.ctid FROM %1$s t WHERE t.%2$I <= now() LIMIT $1 '
