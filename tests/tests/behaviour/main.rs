@@ -41,6 +41,7 @@ mod psql_tour;
 mod reads;
 mod recheck;
 mod restart;
+mod restored;
 mod roles;
 mod rule_agreement;
 mod rules;
