@@ -1,6 +1,10 @@
 -- The install script of cache_sync 0.2.0. Everything lives in the schema cache_sync; PUBLIC gets nothing.
 \echo Use "CREATE EXTENSION cache_sync" to load this file. \quit
 
+-- The script runs with the schema first where CREATE TABLE would put things: there somebody may have left a function that
+-- fits a call of ours better than the one that is meant.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- Made here, not taken over: what stands in it before may be anybody's.
 CREATE SCHEMA cache_sync;
 
@@ -23,8 +27,10 @@ CREATE TABLE cache_sync.attached (
     expires      smallint
 );
 
+-- What belongs to an attached table goes with it, by a trigger and not by foreign keys: a parallel pg_restore fills the
+-- extension's tables in any order.
 CREATE TABLE cache_sync.field (
-    table_id     integer NOT NULL REFERENCES cache_sync.attached ON DELETE CASCADE,
+    table_id     integer NOT NULL,
     field_id     smallint NOT NULL,
     attnum       smallint NOT NULL,
     name         name NOT NULL,
@@ -35,7 +41,7 @@ CREATE TABLE cache_sync.field (
 
 CREATE TABLE cache_sync.session (
     session      uuid NOT NULL,
-    table_id     integer NOT NULL REFERENCES cache_sync.attached ON DELETE CASCADE,
+    table_id     integer NOT NULL,
     fence        bigint NOT NULL,
     last_seq     bigint NOT NULL DEFAULT 0,
     digest       bigint,
@@ -48,7 +54,7 @@ ALTER TABLE cache_sync.session ALTER COLUMN outcomes SET STORAGE EXTERNAL;
 
 CREATE TABLE cache_sync.dead_letter (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    table_id     integer NOT NULL REFERENCES cache_sync.attached ON DELETE CASCADE,
+    table_id     integer NOT NULL,
     session      uuid NOT NULL,
     seq          bigint NOT NULL,
     ord          integer NOT NULL,
@@ -148,6 +154,16 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN
     NULL;
 END
 $$;
+-- Also one that somebody else has made; without asking, since the one who asks may be too late.
+DO $$
+BEGIN
+    IF NOT pg_has_role('cache_sync_admin', 'cache_sync_user', 'MEMBER') THEN
+        GRANT cache_sync_user TO cache_sync_admin;
+    END IF;
+EXCEPTION WHEN unique_violation THEN
+    NULL;
+END
+$$;
 
 -- The type under a domain, or the type itself.
 CREATE FUNCTION cache_sync.base_type(type oid) RETURNS oid
@@ -221,6 +237,10 @@ BEGIN
         RAISE EXCEPTION 'the function % cannot merge field "%" of type %', name, field, shown
             USING ERRCODE = 'datatype_mismatch',
                   HINT = format('It must take two values of type %1$s, the current and the incoming one, and return one of type %1$s.', shown);
+    ELSIF proc.pronamespace = pg_my_temp_schema() OR pg_is_other_temp_schema(proc.pronamespace) THEN
+        RAISE EXCEPTION 'the function % is a temporary one (field "%")', name, field
+            USING ERRCODE = 'invalid_object_definition',
+                  HINT = 'Who writes the field runs the function, also when another session has put one of its own in this place.';
     ELSIF proc.provolatile <> 'i' THEN
         RAISE EXCEPTION 'the function % is not immutable (field "%")', name, field
             USING ERRCODE = 'invalid_object_definition',
@@ -290,7 +310,7 @@ $$;
 CREATE FUNCTION cache_sync.resolved(rule jsonb) RETURNS jsonb
     LANGUAGE plpgsql STABLE STRICT AS $$
 DECLARE
-    proc regprocedure;
+    proc pg_catalog.regprocedure;
 BEGIN
     IF pg_catalog.jsonb_typeof(rule) OPERATOR(pg_catalog.<>) 'object'
         OR rule OPERATOR(pg_catalog.->>) 'rule' OPERATOR(pg_catalog.<>) 'function' THEN
@@ -313,11 +333,12 @@ $$;
 CREATE FUNCTION cache_sync.signature(proc oid) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$ SELECT proc::regprocedure::text $$;
 
--- The type of an array's elements; null for what is no array.
+-- The type of an array's elements; null for what is no array, and for those of the catalogs, which are arrays of one form only.
 CREATE FUNCTION cache_sync.element_type(type oid) RETURNS oid
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
     SELECT t.typelem FROM pg_type t
     WHERE t.oid = element_type.type AND t.typsubscript = 'array_subscript_handler'::regproc
+      AND t.oid NOT IN ('oidvector'::regtype, 'int2vector'::regtype)
 $$;
 
 -- Where fields and columns no longer agree: a field without column, a column without field, another name or number.
@@ -380,6 +401,20 @@ CREATE TRIGGER unmatch BEFORE INSERT ON cache_sync.attached
     FOR EACH ROW EXECUTE FUNCTION cache_sync.unmatch();
 ALTER TABLE cache_sync.attached ENABLE ALWAYS TRIGGER unmatch;
 
+-- Sessions first: that waits for batches under way, and then there are no more letters to come.
+CREATE FUNCTION cache_sync.forget_rest() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM cache_sync.session s WHERE s.table_id = OLD.table_id;
+    DELETE FROM cache_sync.dead_letter d WHERE d.table_id = OLD.table_id;
+    DELETE FROM cache_sync.field f WHERE f.table_id = OLD.table_id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER forget_rest AFTER DELETE ON cache_sync.attached
+    FOR EACH ROW EXECUTE FUNCTION cache_sync.forget_rest();
+ALTER TABLE cache_sync.attached ENABLE ALWAYS TRIGGER forget_rest;
+
 -- Tables that were dropped while attached: their oids may come back.
 CREATE FUNCTION cache_sync.forget_dropped() RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -403,13 +438,13 @@ BEGIN
     SELECT jsonb_agg(jsonb_build_object(
         'id', f.field_id, 'name', a.attname, 'column', quote_ident(a.attname), 'type', a.atttypid::bigint,
         'type_name', cache_sync.type_name(a.atttypid), 'declared', cache_sync.declared(a),
-        'change', CASE WHEN b.word = 'union' THEN 'jsonb'
+        'change', CASE WHEN b.word = 'union' THEN 'pg_catalog.jsonb'
                        WHEN b.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'bigint'
-                       ELSE format_type(b.base, NULL) END,
+                       ELSE cache_sync.qualified_type(b.base, -1) END,
         'rule', cache_sync.check_rule(f.rule, a.atttypid, att.versioned OR a.attgenerated <> '', a.attname),
         'is_array', cache_sync.element_type(b.base) IS NOT NULL,
         'function', (SELECT jsonb_build_object('name', format('%I.%I', n.nspname, p.proname),
-                                               'argument', format_type(p.proargtypes[0], NULL), 'strict', p.proisstrict)
+                                               'argument', cache_sync.qualified_type(p.proargtypes[0], -1), 'strict', p.proisstrict)
                      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
                      WHERE b.word = 'function' AND p.oid = to_regprocedure(f.rule ->> 'name')),
         'generated', a.attgenerated <> '' OR a.attidentity = 'a',
@@ -458,10 +493,14 @@ CREATE FUNCTION cache_sync.type_name(type oid) RETURNS text
     FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = type_name.type
 $$;
 
+-- A type with its modifier (-1: none), written so that it is the same one whatever the search_path of who reads it.
+CREATE FUNCTION cache_sync.qualified_type(type oid, modifier integer) RETURNS text
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'qualified_type';
+
 -- A column's type with modifier and collation.
 CREATE FUNCTION cache_sync.declared(a pg_attribute) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format_type(a.atttypid, a.atttypmod)
+    SELECT cache_sync.qualified_type(a.atttypid, a.atttypmod)
         || coalesce((SELECT format(' COLLATE %I.%I', n.nspname, c.collname)
                      FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace WHERE c.oid = a.attcollation), '')
 $$;
@@ -764,7 +803,7 @@ BEGIN
         END IF;
         RETURN;
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = tbl AND pg_has_role(c.relowner, 'USAGE')) THEN
+    IF EXISTS (SELECT FROM pg_class c WHERE c.oid = tbl AND NOT pg_has_role(c.relowner, 'USAGE')) THEN
         RAISE EXCEPTION 'must be owner of table %', tbl USING ERRCODE = 'insufficient_privilege';
     END IF;
     PERFORM cache_sync.refuse_table(tbl, versioned, tags);
@@ -779,6 +818,8 @@ BEGIN
     END IF;
     id := cache_sync.record_attached(tbl, jsonb_build_object(
         'versioned', versioned, 'tags', to_jsonb(tags), 'rules', rules, 'default_ttl', default_ttl));
+    -- A schema that was restored without its data has the triggers, under a number that nobody knows.
+    PERFORM cache_sync.drop_triggers(tbl);
     PERFORM cache_sync.create_triggers(tbl, id, versioned);
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF NOT cache_sync.is_preloaded() THEN
@@ -841,9 +882,9 @@ $$;
 CREATE FUNCTION cache_sync.create_table(name text, default_ttl interval DEFAULT NULL) RETURNS regclass
     LANGUAGE plpgsql AS $$
 DECLARE
-    parts text[] := pg_catalog.parse_ident(name);
-    schema name;
-    tbl regclass;
+    parts pg_catalog.text[] := pg_catalog.parse_ident(name);
+    schema pg_catalog.name;
+    tbl pg_catalog.regclass;
 BEGIN
     IF default_ttl OPERATOR(pg_catalog.<=) '0'::pg_catalog.interval THEN
         RAISE EXCEPTION 'default_ttl must be longer than nothing' USING ERRCODE = 'invalid_parameter_value';
@@ -960,6 +1001,10 @@ CREATE FUNCTION cache_sync.united(current anyarray, change jsonb) RETURNS anyarr
 CREATE FUNCTION cache_sync.not_null(value anyelement, function text) RETURNS anyelement
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'not_null';
 
+-- Refuses what is added to a number and would leave none: NaN and the infinities.
+CREATE FUNCTION cache_sync.finite(change numeric) RETURNS numeric
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'finite';
+
 CREATE FUNCTION cache_sync.differs(a anyelement, b anyelement) RETURNS boolean
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'differs';
 
@@ -1005,18 +1050,13 @@ CREATE FUNCTION cache_sync.compare_and_set(
 CREATE FUNCTION cache_sync.merge(rule jsonb, current_value jsonb, incoming jsonb) RETURNS jsonb
     LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    spelled jsonb := cache_sync.spelled(cache_sync.resolved(rule));
-    word text := coalesce(spelled OPERATOR(pg_catalog.->>) 'rule', spelled OPERATOR(pg_catalog.#>>) '{}');
-    type text;
-    merged jsonb;
+    spelled pg_catalog.jsonb := cache_sync.spelled(cache_sync.resolved(rule));
+    word pg_catalog.text := coalesce(spelled OPERATOR(pg_catalog.->>) 'rule', spelled OPERATOR(pg_catalog.#>>) '{}');
+    type pg_catalog.text;
+    merged pg_catalog.jsonb;
 BEGIN
     IF word OPERATOR(pg_catalog.=) 'function' THEN
-        SELECT pg_catalog.format_type(p.proargtypes[0], NULL) INTO type FROM pg_catalog.pg_proc p
-        WHERE p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure(spelled OPERATOR(pg_catalog.->>) 'name');
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'there is no function %', spelled OPERATOR(pg_catalog.->>) 'name'
-                USING ERRCODE = 'undefined_function';
-        END IF;
+        type := cache_sync.merged_type(spelled OPERATOR(pg_catalog.->>) 'name');
         EXECUTE pg_catalog.format(
             'SELECT pg_catalog.to_jsonb(%s(r.a, r.b)) FROM pg_catalog.jsonb_to_record($1) AS r(a %s, b %s)',
             cache_sync.called(spelled OPERATOR(pg_catalog.->>) 'name'), type, type)
@@ -1045,6 +1085,16 @@ END
 $$;
 CREATE FUNCTION cache_sync.merge_values(rule jsonb, current_value jsonb, incoming jsonb) RETURNS jsonb
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'merge_values';
+-- The type that a function merges; raises when it merges none.
+CREATE FUNCTION cache_sync.merged_type(signature text) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    type oid := (SELECT p.proargtypes[0] FROM pg_proc p WHERE p.oid = to_regprocedure(merged_type.signature));
+BEGIN
+    PERFORM cache_sync.check_function(signature, coalesce(type, 0), 'value');
+    RETURN cache_sync.qualified_type(type, -1);
+END
+$$;
 -- A function by its name alone, quoted and qualified.
 CREATE FUNCTION cache_sync.called(signature text) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -1099,6 +1149,7 @@ BEGIN
         -- In a restored table a field is its name, until it is matched: its number may be that of another column.
         JOIN pg_attribute col ON col.attrelid = a.tbl AND NOT col.attisdropped
             AND CASE WHEN a.rel_oid = a.tbl::oid THEN col.attnum = f.attnum ELSE col.attname = f.name END
+        -- To lock rows takes the right to UPDATE them.
         WHERE has_table_privilege(a.tbl, 'DELETE') AND has_table_privilege(a.tbl, 'SELECT')
             AND has_table_privilege(a.tbl, 'UPDATE')
         ORDER BY a.table_id
@@ -1125,9 +1176,9 @@ BEGIN
 END
 $$;
 
--- What is wrong with attached tables, and what to do about it; nothing when all is well.
+-- What is wrong with attached tables that the caller may read, and what to do about it; nothing when all is well.
 CREATE FUNCTION cache_sync.check_tables() RETURNS TABLE (tbl regclass, problem text, hint text)
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     att cache_sync.attached;
     part record;
@@ -1139,6 +1190,8 @@ BEGIN
             problem := 'the table was dropped';
             hint := 'run_maintenance() forgets it.';
             RETURN NEXT;
+            CONTINUE;
+        ELSIF NOT has_any_column_privilege(att.tbl, 'SELECT') THEN
             CONTINUE;
         END IF;
         BEGIN
@@ -1256,25 +1309,30 @@ CREATE VIEW cache_sync.tables AS
            (SELECT f.name FROM cache_sync.field f WHERE f.table_id = a.table_id AND f.field_id = a.expires) AS expires,
            (SELECT coalesce(pg_catalog.jsonb_object_agg(f.name, f.rule), '{}') FROM cache_sync.field f
             WHERE f.table_id = a.table_id AND NOT f.dropped) AS rules,
-           (SELECT pg_catalog.count(*) FROM cache_sync.session s WHERE s.table_id = a.table_id) AS sessions,
-           (SELECT pg_catalog.count(*) FROM cache_sync.dead_letter d WHERE d.table_id = a.table_id) AS dead_letters
+           CASE WHEN pg_catalog.has_table_privilege(a.tbl, 'SELECT') THEN
+               (SELECT pg_catalog.count(*) FROM cache_sync.session s WHERE s.table_id = a.table_id) END AS sessions,
+           CASE WHEN pg_catalog.has_table_privilege(a.tbl, 'SELECT') THEN
+               (SELECT pg_catalog.count(*) FROM cache_sync.dead_letter d WHERE d.table_id = a.table_id) END AS dead_letters
     FROM cache_sync.attached a;
 
 -- Refused patches, of the tables that the reader may read: they hold values of rows, of which row-level security may
--- hide some.
+-- hide some. Who knows a session can take it over, so only those are told who may write the table themselves.
 CREATE VIEW cache_sync.dead_letters AS
-    SELECT d.id, a.tbl, d.session, d.seq, d.ord, d.at, d.sqlstate, d.message, d.op, d.patch
+    SELECT d.id, a.tbl,
+           CASE WHEN pg_catalog.has_table_privilege(a.tbl, 'INSERT, UPDATE, DELETE') THEN d.session END AS session, d.seq, d.ord, d.at, d.sqlstate, d.message, d.op, d.patch
     FROM cache_sync.dead_letter d JOIN cache_sync.attached a USING (table_id)
     WHERE pg_catalog.has_table_privilege(a.tbl, 'SELECT')
       AND NOT pg_catalog.row_security_active(a.tbl::pg_catalog.oid);
 
+-- It counts sessions and dead letters of tables that the caller may read.
 CREATE FUNCTION cache_sync.status() RETURNS jsonb
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT jsonb_build_object(
         'library', v.library, 'script', v.script, 'protocol', v.protocol,
         'preloaded', cache_sync.is_preloaded(), 'epoch', cache_sync.epoch(), 'hlc', cache_sync.hlc(),
-        'tables', (SELECT count(*) FROM cache_sync.attached), 'sessions', (SELECT count(*) FROM cache_sync.session),
-        'dead_letters', (SELECT count(*) FROM cache_sync.dead_letter),
+        'tables', (SELECT count(*) FROM cache_sync.attached),
+        'sessions', (SELECT coalesce(sum(t.sessions), 0) FROM cache_sync.tables t),
+        'dead_letters', (SELECT coalesce(sum(t.dead_letters), 0) FROM cache_sync.tables t),
         'feed', (SELECT to_jsonb(f) FROM cache_sync.feed_stats f))
     FROM cache_sync.versions() v
 $$;
@@ -1302,7 +1360,11 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.upsert(regclass, jsonb), cache_sync.edit(regclass, jsonb, jsonb), cache_sync.delete(regclass, jsonb),
     cache_sync.compare_and_set(regclass, jsonb, bigint), cache_sync.merge(jsonb, jsonb, jsonb),
     cache_sync.merge_values(jsonb, jsonb, jsonb), cache_sync.spelled(jsonb), cache_sync.resolved(jsonb),
-    cache_sync.signature(oid), cache_sync.called(text),
+    cache_sync.signature(oid), cache_sync.called(text), cache_sync.merged_type(text), cache_sync.finite(numeric),
+    cache_sync.qualified_type(oid, integer), cache_sync.check_function(text, oid, name),
+    cache_sync.check_rule(jsonb, oid, boolean, name), cache_sync.element_type(oid),
+    cache_sync.refuse_table(regclass, boolean, name[]), cache_sync.refuse_columns(regclass, boolean),
+    cache_sync.relations(regclass), cache_sync.key_columns(regclass), cache_sync.key_kind(oid), cache_sync.base_type(oid),
     cache_sync.requeue_dead_letter(bigint, boolean), cache_sync.discard_dead_letter(bigint), cache_sync.check_tables(),
     cache_sync.clock_first(bytea, boolean, smallint, bigint),
     cache_sync.document_changes(text, boolean, boolean, jsonb, jsonb, bigint, bytea, bigint, smallint),
@@ -1331,7 +1393,5 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.run_maintenance(integer), cache_sync.prune_sessions(integer), cache_sync.invalidate_table(regclass),
     cache_sync.record_attached(regclass, jsonb), cache_sync.record_detached(regclass, jsonb),
     cache_sync.record_rule(regclass, jsonb), cache_sync.create_triggers(regclass, integer, boolean),
-    cache_sync.refuse_table(regclass, boolean, name[]), cache_sync.refuse_columns(regclass, boolean),
-    cache_sync.relations(regclass), cache_sync.key_columns(regclass), cache_sync.key_kind(oid),
-    cache_sync.base_type(oid), cache_sync.bound_lock_wait(), cache_sync.forget_dropped(), cache_sync.note_change(), cache_sync.note_truncate(),
+    cache_sync.bound_lock_wait(), cache_sync.forget_dropped(), cache_sync.note_change(), cache_sync.note_truncate(),
     cache_sync.set_version() TO cache_sync_admin;

@@ -22,7 +22,7 @@ use crate::{answer, epoch, hlc, sqlstate};
 use batch::Part;
 use cache_sync_core::key::{HashKey, KeyHasher, KeyPart};
 use cache_sync_core::outcome::{self, Record, Verdict};
-use pgrx::{IntoDatum, JsonB, Spi, pg_sys};
+use pgrx::{IntoDatum, Spi, pg_sys};
 use rounds::{Answers, Locking};
 
 /// How often a batch starts over rather than lock rows in another order than that of their keys.
@@ -58,8 +58,8 @@ sql_functions! {
                     let packed = match session.take(fence, seq, digest)? {
                         Turn::Again(outcomes) => outcomes,
                         Turn::Next => {
-                            let JsonB(shapes) = argument(fcinfo, 4).ok_or_else(|| answer::null("shapes"))?;
-                            let batch = Batch { session, seq, shapes: Shape::read(shapes)?, rows };
+                            let shapes = Shape::read(answer::text_of_jsonb(shapes))?;
+                            let batch = Batch { session, seq, shapes, rows };
                             let outcomes = outcome::pack(&batch.apply(&target)?);
                             session.keep(seq, digest, &outcomes)?;
                             outcomes

@@ -4,6 +4,7 @@
 use crate::failure::{Failure, argument, sql_functions};
 use crate::owner::{as_owner, is_owned, is_selectable, name_of};
 use crate::{answer, sqlstate};
+use pgrx::datum::DatumWithOid;
 use pgrx::{IntoDatum, JsonB, Spi, pg_sys};
 
 sql_functions! {
@@ -42,6 +43,21 @@ sql_functions! {
         })
     }
 
+    /// `qualified_type(type oid, modifier integer) -> text`, strict: the type with its modifier, with the schema unless its
+    /// name is a word of the grammar.
+    fn qualified_type / pg_finfo_qualified_type(fcinfo) {
+        // SAFETY: the install script declares these arguments; the type's name is a new string, and null for a type that is not there.
+        let name = unsafe {
+            let (oid, modifier) = (argument(fcinfo, 0), argument(fcinfo, 1));
+            let (Some(oid), Some(modifier)) = (oid, modifier) else { return Err(answer::null("type")) };
+            let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_FORCE_QUALIFY | pg_sys::FORMAT_TYPE_INVALID_AS_NULL;
+            let name = pg_sys::format_type_extended(oid, modifier, flags as pg_sys::bits16);
+            (!name.is_null()).then(|| answer::bytes(std::ffi::CStr::from_ptr(name).to_bytes()))
+        };
+        // SAFETY: as above.
+        Ok(unsafe { answer::nullable(fcinfo, name) })
+    }
+
     /// `describe(tbl regclass) -> jsonb`, for those who may read the table.
     fn describe / pg_finfo_describe(fcinfo) {
         sqlstate::preserving(|| {
@@ -66,12 +82,14 @@ unsafe fn record(fcinfo: pg_sys::FunctionCallInfo, text: &str) -> Result<pg_sys:
         // SAFETY: the caller vouches for the arguments.
         let (table, facts) = unsafe {
             let table: pg_sys::Oid = argument(fcinfo, 0).ok_or_else(|| answer::null("tbl"))?;
-            (table, argument::<JsonB>(fcinfo, 1).ok_or_else(|| answer::null("facts"))?)
+            // As it came: not every jsonb can be read here.
+            let facts = answer::datum(fcinfo, 1).ok_or_else(|| answer::null("facts"))?;
+            (table, DatumWithOid::new(facts, pg_sys::JSONBOID))
         };
         refuse_others(table)?;
         let noted = as_owner(|| {
             Spi::connect_mut(|client| {
-                let rows = client.update(text, Some(1), &[table.into(), facts.into()])?;
+                let rows = client.update(text, Some(1), &[table.into(), facts])?;
                 rows.first().get_one::<JsonB>()
             })
         })?;
@@ -81,6 +99,10 @@ unsafe fn record(fcinfo: pg_sys::FunctionCallInfo, text: &str) -> Result<pg_sys:
 }
 
 fn refuse_others(table: pg_sys::Oid) -> Result<(), Failure> {
+    // SAFETY: looks the table up in the system catalogs.
+    if unsafe { pg_sys::get_rel_name(table) }.is_null() {
+        return Err(Failure::new(b"42P01", format!("there is no table with the oid {table}")));
+    }
     if is_owned(table) { Ok(()) } else { Err(denied(table, "must be owner of")) }
 }
 

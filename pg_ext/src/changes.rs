@@ -7,9 +7,11 @@ use crate::owner::name_of;
 use crate::ring::{Entry, READ_MAX, Read, listeners};
 use crate::rows::{Rows, bigint};
 use crate::subscription::Subscription;
-use crate::{catalog, epoch, hlc, ring, table};
+use crate::{answer, catalog, epoch, hlc, ring, table};
+use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::wire::{Change, ChangeKind};
-use pgrx::{IntoDatum, JsonB, PgRelation, pg_sys};
+use pgrx::{IntoDatum, PgRelation, pg_sys};
+use std::borrow::Cow;
 use std::ffi::CString;
 
 sql_functions! {
@@ -26,9 +28,10 @@ sql_functions! {
     /// `key_hash(tbl regclass, key jsonb) -> bigint`, strict
     fn key_hash / pg_finfo_key_hash(fcinfo) {
         // SAFETY: Postgres calls this function with a call it has filled in, and with these arguments.
-        let (relid, key) = unsafe { (argument::<pg_sys::Oid>(fcinfo, 0), argument::<JsonB>(fcinfo, 1)) };
+        let (relid, key) = unsafe { (argument::<pg_sys::Oid>(fcinfo, 0), answer::datum(fcinfo, 1)) };
         match (relid, key) {
-            (Some(relid), Some(key)) => hash(relid, &key.0),
+            // SAFETY: as above: the key is a jsonb.
+            (Some(relid), Some(key)) => hash(relid, Json::new(unsafe { answer::text_of_jsonb(key) }.as_bytes())),
             _ => Err(Failure::new(b"22004", "table and key must not be null")),
         }
     }
@@ -151,7 +154,7 @@ fn push_change(rows: &mut Rows, epoch: i64, position: u64, tbl: Option<pg_sys::O
 }
 
 /// The hash of a key given as JSON object of the key's columns.
-fn hash(relid: pg_sys::Oid, key: &serde_json::Value) -> Result<pg_sys::Datum, Failure> {
+fn hash(relid: pg_sys::Oid, key: Json<'_>) -> Result<pg_sys::Datum, Failure> {
     let attached = catalog::attached(None, Locked::Wait).unwrap_or_default();
     let attached = attached
         .iter()
@@ -163,41 +166,45 @@ fn hash(relid: pg_sys::Oid, key: &serde_json::Value) -> Result<pg_sys::Datum, Fa
     let relation = unsafe { PgRelation::with_lock(relid, pg_sys::AccessShareLock as i32) };
     // SAFETY: just opened.
     let table = unsafe { table::of(relation.as_ptr(), attached.id) };
-    let members =
-        key.as_object().ok_or_else(|| Failure::new(b"22023", "the key must be a JSON object of its columns"))?;
+    if !key.is_object() {
+        return Err(Failure::new(b"22023", "the key must be a JSON object of its columns"));
+    }
+    let members: Vec<Member<'_>> = key.members().map(|(name, value)| (unescaped(name), value)).collect();
     if table.key.is_empty() || members.len() != table.key.len() {
         return Err(Failure::new(b"22023", "the key must have exactly the columns of the table's primary key"));
     }
     let mut values = Vec::with_capacity(table.key.len());
     for column in &table.key {
-        values.push(value_of(&relation, *column, members)?);
+        values.push(value_of(&relation, *column, &members)?);
     }
     // SAFETY: each value was read by its column's type.
     let hash = unsafe { table.hash(|place, _| values[place]) };
     Ok(pg_sys::Datum::from(hash.0 as i64))
 }
 
+/// A member of a key: the column, and its value as it stands there, so that no number is rounded.
+type Member<'a> = (Cow<'a, str>, Json<'a>);
+
 /// The value of a key's column, read by its type's input function.
-fn value_of(
-    relation: &PgRelation,
-    column: KeyColumn,
-    members: &serde_json::Map<String, serde_json::Value>,
-) -> Result<pg_sys::Datum, Failure> {
+fn value_of(relation: &PgRelation, column: KeyColumn, members: &[Member<'_>]) -> Result<pg_sys::Datum, Failure> {
     let descriptor = relation.tuple_desc();
     let attribute = descriptor
         .get(column.attnum as usize - 1)
         .ok_or_else(|| Failure::new(b"XX000", "the table's columns have changed"))?;
     let name = attribute.name();
-    let text = match members.get(name) {
-        Some(serde_json::Value::String(text)) => text.clone(),
-        Some(value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => value.to_string(),
+    let value = members.iter().find(|(member, _)| member == name).map(|(_, value)| value.text());
+    let text = match value {
+        Some([b'"', text @ .., b'"']) => unescaped(text).into_owned(),
+        Some(value @ [b'-' | b'0'..=b'9' | b't' | b'f', ..]) => String::from_utf8_lossy(value).into_owned(),
         _ => return Err(Failure::new(b"22023", format!("the key lacks a value for its column \"{name}\""))),
     };
     let text = CString::new(text).map_err(|_| Failure::new(b"22P05", "a key cannot contain a zero byte"))?;
-    let (mut input, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+    let (mut input, mut parameter, mut modifier) = (pg_sys::InvalidOid, pg_sys::InvalidOid, attribute.atttypmod);
     // SAFETY: the type is that of a column; its input function reads a zero-terminated string or raises an error.
     unsafe {
-        pg_sys::getTypeInputInfo(attribute.atttypid, &mut input, &mut parameter);
-        Ok(pg_sys::OidInputFunctionCall(input, text.as_ptr().cast_mut(), parameter, attribute.atttypmod))
+        // A domain's checks are the business of who writes.
+        let base = pg_sys::getBaseTypeAndTypmod(attribute.atttypid, &mut modifier);
+        pg_sys::getTypeInputInfo(base, &mut input, &mut parameter);
+        Ok(pg_sys::OidInputFunctionCall(input, text.as_ptr().cast_mut(), parameter, modifier))
     }
 }

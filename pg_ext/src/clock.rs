@@ -57,7 +57,7 @@ pub(crate) fn compact(stamps: &[(FieldId, Stamp)], old: &Clock) -> Clock {
 /// The number under which a marked clock notes that `apply` decided this field in a way that its stamp does not show: the
 /// row trigger must not take the new value for somebody else's change.
 pub(crate) fn note_of(field: FieldId) -> FieldId {
-    FieldId(-field.0)
+    FieldId(field.0.wrapping_neg())
 }
 
 /// The field's stamp stays, and the larger value was taken.
@@ -303,7 +303,7 @@ pub(crate) unsafe fn plain_bytes<'a>(datum: pg_sys::Datum) -> &'a [u8] {
 }
 
 /// The elements of an argument that is a one-dimensional array of fixed-size numbers without nulls; arrays of another
-/// form count as empty.
+/// form, and those with more elements than a table has columns, count as empty.
 ///
 /// # Safety
 /// The function must have an array of `T`s there.
@@ -322,6 +322,10 @@ unsafe fn elements<'a, T>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> &'a
             return &[];
         }
         let length = *array.add(1).cast::<i32>();
+        // What is done with them takes time by the square, and cannot be interrupted.
+        if length > pg_sys::MaxHeapAttributeNumber as i32 {
+            return &[];
+        }
         let header = (size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>()).next_multiple_of(8);
         std::slice::from_raw_parts(array.byte_add(header).cast(), length as usize)
     }

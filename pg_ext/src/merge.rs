@@ -40,6 +40,21 @@ sql_functions! {
         }
     }
 
+    /// `finite(change numeric) -> numeric`, strict: refuses what would leave no number behind, as the rule does elsewhere.
+    fn finite / pg_finfo_finite(fcinfo) {
+        // The first two bits of a numeric say so.
+        const SPECIAL: u16 = 0xc000;
+        // SAFETY: the install script declares this argument, which is of variable length.
+        unsafe {
+            let change = answer::datum(fcinfo, 0).ok_or_else(|| answer::null("change"))?;
+            let header = crate::clock::plain_bytes(change).first_chunk().map_or(0, |header| u16::from_ne_bytes(*header));
+            if header & SPECIAL == SPECIAL {
+                return Err(Failure::new(b"22023", "the rule add needs a number, not NaN or an infinity"));
+            }
+            Ok(change)
+        }
+    }
+
     /// `not_null(value anyelement, function text) -> anyelement`: refuses what a function of the user's did not return.
     fn not_null / pg_finfo_not_null(fcinfo) {
         // SAFETY: the install script declares these arguments; a text is its bytes.

@@ -62,12 +62,16 @@ pub(crate) fn is_owned(relation: pg_sys::Oid) -> bool {
 
 /// Whether the current user may SELECT from the relation, or from some of its columns.
 pub(crate) fn is_selectable(relation: pg_sys::Oid) -> bool {
-    const SELECT: pg_sys::AclMode = pg_sys::ACL_SELECT as pg_sys::AclMode;
+    may(relation, pg_sys::ACL_SELECT as pg_sys::AclMode)
+}
+
+/// Whether the current user has one of these rights on the relation, or on some of its columns.
+pub(crate) fn may(relation: pg_sys::Oid, rights: pg_sys::AclMode) -> bool {
     // SAFETY: both look the relation up in the system catalogs and raise an error if it is not there.
     unsafe {
         let user = pg_sys::GetUserId();
-        pg_sys::pg_class_aclcheck(relation, user, SELECT) == pg_sys::AclResult::ACLCHECK_OK
-            || pg_sys::pg_attribute_aclcheck_all(relation, user, SELECT, pg_sys::AclMaskHow::ACLMASK_ANY)
+        pg_sys::pg_class_aclcheck(relation, user, rights) == pg_sys::AclResult::ACLCHECK_OK
+            || pg_sys::pg_attribute_aclcheck_all(relation, user, rights, pg_sys::AclMaskHow::ACLMASK_ANY)
                 == pg_sys::AclResult::ACLCHECK_OK
     }
 }

@@ -81,8 +81,8 @@ impl Shape {
     ///
     /// # Errors
     /// When the JSON is not of the form that docs/design.md describes.
-    pub(crate) fn read(shapes: serde_json::Value) -> Result<Vec<Shape>, Failure> {
-        let shapes: Vec<Travelling> = serde_json::from_value(shapes)
+    pub(crate) fn read(shapes: &str) -> Result<Vec<Shape>, Failure> {
+        let shapes: Vec<Travelling> = serde_json::from_str(shapes)
             .map_err(|error| Failure::new(b"22023", format!("shapes is not a list of shapes: {error}")))?;
         shapes.into_iter().map(Shape::of).collect()
     }

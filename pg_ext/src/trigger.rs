@@ -49,7 +49,13 @@ unsafe fn trigger_data(fcinfo: pg_sys::FunctionCallInfo) -> Result<*const pg_sys
         if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
             return Err(Failure::new(b"39P01", "this function can only be called by a trigger of cache_sync"));
         }
-        Ok(context.cast())
+        let data = context.cast::<pg_sys::TriggerData>().cast_const();
+        // What is returned to any other trigger than one that is fired after the event would cancel it.
+        if (*data).tg_event & (pg_sys::TRIGGER_EVENT_BEFORE | pg_sys::TRIGGER_EVENT_INSTEAD) != 0 {
+            return Err(Failure::new(b"39P01", "this trigger of cache_sync must be fired after the event")
+                .hint("Triggers of cache_sync are made by cache_sync.attach() only."));
+        }
+        Ok(data)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::answer;
 use crate::clock::LastContest;
 use crate::document::LastDocuments;
 use crate::failure::{Failure, argument, sql_functions};
-use crate::owner::{as_owner, is_selectable};
+use crate::owner::{self, as_owner, is_selectable};
 use crate::shape::{Shape, Target, target};
 use crate::{hlc, sqlstate};
 use cache_sync_core::json::{Json, unescaped};
@@ -18,6 +18,7 @@ use pgrx::{JsonB, Spi, pg_sys};
 const READ: &str = "SELECT a.tbl::pg_catalog.oid, d.patch::pg_catalog.text, d.shape, d.hlc \
     FROM cache_sync.dead_letter d JOIN cache_sync.attached a ON a.table_id OPERATOR(pg_catalog.=) d.table_id \
     WHERE d.id OPERATOR(pg_catalog.=) $1 FOR UPDATE OF d";
+const WRITES: pg_sys::AclMode = (pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE) as pg_sys::AclMode;
 const FORGET: &str = "DELETE FROM cache_sync.dead_letter WHERE id OPERATOR(pg_catalog.=) $1";
 
 sql_functions! {
@@ -51,11 +52,14 @@ sql_functions! {
             // SAFETY: the install script declares this argument.
             let id: i64 = unsafe { argument(fcinfo, 0) }.ok_or_else(|| answer::null("id"))?;
             let is_there = Spi::connect_mut(|_| {
-                let is_there = Letter::read(id)?.is_some();
-                if is_there {
-                    forget(id)?;
+                let Some(letter) = Letter::read(id)? else { return Ok(false) };
+                // It may be all that is left of a write.
+                if !owner::may(letter.table, WRITES) {
+                    return Err(Failure::new(b"42501", format!("permission denied for the table of dead letter {id}"))
+                        .hint("Only who may write the table may discard what was written to it."));
                 }
-                Ok(is_there)
+                forget(id)?;
+                Ok(true)
             })?;
             Ok(pg_sys::Datum::from(is_there))
         })
@@ -111,7 +115,7 @@ impl Letter {
             )
             .hint("Write what it says by hand, and discard it."));
         };
-        let shape = Shape::read(serde_json::Value::Array(vec![shape]))?.pop();
+        let shape = Shape::read(&format!("[{shape}]"))?.pop();
         let shape = shape.ok_or_else(|| Failure::new(b"XX000", "a dead letter has no shape"))?;
         Ok(Some(Letter { table, patch, shape, hlc }))
     }

@@ -81,6 +81,9 @@ impl Layout {
     /// # Errors
     /// When the table is not attached, or cannot be worked on as it stands.
     pub(super) fn read(table: pg_sys::Oid) -> Result<Layout, Failure> {
+        if table == pg_sys::InvalidOid {
+            return Err(Failure::new(b"CS005", "the table 0 is not attached"));
+        }
         let layout = as_owner(|| Spi::get_one_with_args::<JsonB>("SELECT cache_sync.layout($1)", &[table.into()]))?;
         let Ok(Some(JsonB(layout))) = layout else {
             return Err(Failure::new(b"XX000", "cache_sync.layout() said nothing"));

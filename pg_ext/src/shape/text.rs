@@ -214,7 +214,11 @@ impl Writer<'_> {
         for field in &self.fields {
             let is_change = matches!(field.rule, Rule::Add | Rule::Union) && self.kind == Kind::Edit;
             let _ = write!(columns, ", {} {}", field.column, if is_change { &field.change } else { &field.declared });
-            let _ = write!(selected, ", r.{}", field.column);
+            if is_change && field.change == "numeric" {
+                let _ = write!(selected, ", cache_sync.finite(r.{c}) AS {c}", c = field.column);
+            } else {
+                let _ = write!(selected, ", r.{}", field.column);
+            }
         }
         if self.kind == Kind::CompareAndSet {
             columns += ", \"=\" pg_catalog.int8";

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod attaching;
+mod attacks;
+mod bad_input;
 mod batch_under_way;
 mod batches;
 mod changes;
@@ -29,11 +31,13 @@ mod feed_rights;
 mod feed_stuck_client;
 mod foreign_changes;
 mod full_buffer;
+mod garbage_arguments;
 mod hits;
 mod install;
 mod isolation;
 mod locks;
 mod null_arguments;
+mod odd_input;
 mod outage;
 mod overlapping;
 mod partitions;
@@ -43,6 +47,8 @@ mod psql_tour;
 mod reads;
 mod recheck;
 mod restart;
+mod restored;
+mod roles;
 mod rule_agreement;
 mod rules;
 mod rules_in_the_sdk;

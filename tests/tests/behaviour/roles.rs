@@ -1,0 +1,353 @@
+//! The two roles get what they need, and nobody gets more.
+
+use cache_sync::Client;
+use cache_sync_tests::batches::{Batches, sqlstate};
+use cache_sync_tests::rows::{Account, accounts, close, make_accounts, open, stored};
+use cache_sync_tests::{Database, connect};
+use serde_json::json;
+
+/// What `cache_sync_user` may call: the SDK's path, what people type, and what compiled statements and these functions call as
+/// the caller.
+const USERS: &[&str] = &[
+    "all_win(bigint[],bigint)",
+    "apply(regclass,uuid,bigint,bigint,jsonb,json[])",
+    "base_type(oid)",
+    "called(text)",
+    "changes(bigint,bigint,integer)",
+    "check_function(text,oid,name)",
+    "check_rule(jsonb,oid,boolean,name)",
+    "check_tables()",
+    "clock_after(bigint[],bytea,bigint,smallint[],smallint[])",
+    "clock_first(bytea,boolean,smallint,bigint)",
+    "clock_new(bigint[],smallint[],smallint[])",
+    "compare(bigint,bytea,bigint,smallint)",
+    "compare_and_set(regclass,jsonb,bigint)",
+    "delete(regclass,jsonb)",
+    "describe(regclass)",
+    "differs(anyelement,anyelement)",
+    "discard_dead_letter(bigint)",
+    "document_changes(text,boolean,boolean,jsonb,jsonb,bigint,bytea,bigint,smallint)",
+    "document_clock(bytea,text,boolean,boolean,jsonb,jsonb,bigint,bytea,bigint,smallint)",
+    "document_fresh(text,jsonb,boolean)",
+    "document_loses(text,boolean,boolean,jsonb,jsonb,bigint,bytea,bigint,smallint)",
+    "document_lost(smallint)",
+    "document_value(text,boolean,boolean,jsonb,jsonb,bigint,bytea,bigint,smallint)",
+    "edit(regclass,jsonb,jsonb)",
+    "element_type(oid)",
+    "epoch()",
+    "feed_head()",
+    "feed_stats_now()",
+    "finite(numeric)",
+    "is_larger(anyelement,anyelement)",
+    "is_preloaded()",
+    "joined(jsonb,jsonb)",
+    "key_columns(regclass)",
+    "key_hash(regclass,jsonb)",
+    "key_kind(oid)",
+    "last_of(anyarray,integer)",
+    "last_of(jsonb,integer)",
+    "library()",
+    "listeners_now()",
+    "load_state(uuid,integer)",
+    "loses(bigint[],bytea,bigint,smallint[])",
+    "merge(jsonb,jsonb,jsonb)",
+    "merge_values(jsonb,jsonb,jsonb)",
+    "merged_type(text)",
+    "not_null(anyelement,text)",
+    "open_session(regclass,uuid)",
+    "qualified_type(oid,integer)",
+    "refuse_columns(regclass,boolean)",
+    "refuse_table(regclass,boolean,name[])",
+    "relations(regclass)",
+    "replaced_tie()",
+    "replaced_version()",
+    "requeue_dead_letter(bigint,boolean)",
+    "resolved(jsonb)",
+    "signature(oid)",
+    "spelled(jsonb)",
+    "status()",
+    "stream(integer[],bigint,bigint)",
+    "united(anyarray,jsonb)",
+    "united(jsonb,jsonb)",
+    "upsert(regclass,jsonb)",
+    "versions()",
+    "wins(bigint[],bytea,bigint,smallint[])",
+];
+
+/// What `cache_sync_admin` may call besides: what looks after tables, and what these functions call as the caller.
+const ADMINS: &[&str] = &[
+    "attach(regclass,boolean,jsonb,name[],boolean)",
+    "attach_table(regclass,boolean,jsonb,name[],boolean,interval)",
+    "bound_lock_wait()",
+    "create_table(text,interval)",
+    "create_triggers(regclass,integer,boolean)",
+    "detach(regclass,boolean)",
+    "detach_all(boolean)",
+    "drop_triggers(regclass)",
+    "forget_dropped()",
+    "invalidate_table(regclass)",
+    "note_change()",
+    "note_truncate()",
+    "prune_sessions(integer)",
+    "record_attached(regclass,jsonb)",
+    "record_detached(regclass,jsonb)",
+    "record_expiry(regclass,jsonb)",
+    "record_rule(regclass,jsonb)",
+    "repair(regclass)",
+    "resolved_all(jsonb)",
+    "run_maintenance(integer)",
+    "set_expiry(regclass,name)",
+    "set_rule(regclass,name,jsonb)",
+    "set_version()",
+];
+
+/// What only the extension's owner runs.
+const NOBODYS: &[&str] = &[
+    "declared(pg_attribute)",
+    "description(regclass)",
+    "field_columns(regclass)",
+    "field_drift(integer)",
+    "forget_rest()",
+    "layout(regclass)",
+    "note_setup()",
+    "sync_fields(integer)",
+    "type_name(oid)",
+    "unmatch()",
+    "write_attached(regclass,jsonb)",
+    "write_detached(regclass,jsonb)",
+    "write_expiry(regclass,jsonb)",
+    "write_rule(regclass,jsonb)",
+];
+
+/// What those without a role may execute, since a column's default runs as whoever inserts; without the schema they cannot name it.
+const EVERYBODYS: &[&str] = &["hlc()"];
+
+#[test]
+fn every_function_is_granted_on_purpose_or_to_nobody() {
+    let db = Database::with_extension();
+    db.psql("CREATE ROLE no_member LOGIN");
+    let may = |role: &str| {
+        let sql = format!(
+            "SELECT replace(oid::regprocedure::text, 'cache_sync.', '') COLLATE \"C\" FROM pg_proc WHERE pronamespace = 'cache_sync'::regnamespace
+             AND has_function_privilege('{role}', oid, 'EXECUTE') ORDER BY 1"
+        );
+        db.psql(&sql).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let sorted = |lists: &[&[&str]]| {
+        let mut all: Vec<_> = lists.concat().into_iter().map(str::to_owned).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(may("no_member"), sorted(&[EVERYBODYS]));
+    assert_eq!(may("cache_sync_user"), sorted(&[EVERYBODYS, USERS]));
+    assert_eq!(may("cache_sync_admin"), sorted(&[EVERYBODYS, USERS, ADMINS]));
+    // A function that is in no list is new: say for whom it is.
+    assert_eq!(may("postgres"), sorted(&[EVERYBODYS, USERS, ADMINS, NOBODYS]));
+    let with_grant = "SELECT count(*) FROM pg_proc, aclexplode(proacl) a WHERE pronamespace = 'cache_sync'::regnamespace AND a.is_grantable AND a.grantee <> proowner";
+    assert_eq!(db.psql(with_grant), "0");
+}
+
+#[test]
+fn of_the_tables_only_what_can_be_looked_at() {
+    let db = Database::with_extension();
+    db.psql("CREATE ROLE no_members_either LOGIN");
+    let may = |role: &str| {
+        db.psql(&format!(
+            "SELECT string_agg(relname || ':' || right_of, ' ' ORDER BY relname, right_of)
+             FROM pg_class, unnest('{{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}}'::text[]) right_of
+             WHERE relnamespace = 'cache_sync'::regnamespace AND relkind IN ('r', 'v') AND has_table_privilege('{role}', oid, right_of)"
+        ))
+    };
+    let looks = "attached:SELECT dead_letters:SELECT feed_stats:SELECT field:SELECT listeners:SELECT tables:SELECT";
+    assert_eq!(
+        (may("cache_sync_user"), may("cache_sync_admin"), may("no_members_either")),
+        (looks.into(), looks.into(), String::new())
+    );
+    for role in ["cache_sync_user", "cache_sync_admin", "no_members_either"] {
+        assert_eq!(db.psql(&format!("SELECT has_schema_privilege('{role}', 'cache_sync', 'CREATE')")), "f");
+        let sequences = format!(
+            "SELECT count(*) FROM pg_sequence WHERE seqrelid::regclass::text ~ '^cache_sync'
+             AND has_sequence_privilege('{role}', seqrelid, 'USAGE, SELECT, UPDATE')"
+        );
+        assert_eq!(db.psql(&sequences), "0");
+    }
+}
+
+/// An application's role: member of `cache_sync_user`, with rights on the table and no others.
+#[tokio::test]
+async fn a_user_with_rights_on_the_table_can_do_all_that_the_sdk_does() {
+    let db = Database::with_extension();
+    make_accounts(&db, 2);
+    db.psql("CREATE ROLE app LOGIN IN ROLE cache_sync_user; GRANT SELECT, INSERT, UPDATE, DELETE ON account TO app; ALTER TABLE account ADD CHECK (balance > -100)");
+    let client = open(Client::builder(&db.dsn_as("app"))).await;
+    let cache = accounts(&client).await;
+    assert_eq!(cache.get(&1).await.unwrap().unwrap().name, "name 1");
+    cache.update(&1, |account| account.balance += 5).await.unwrap().written().await.unwrap();
+    let account = Account { id: 3, name: "new".into(), balance: 1, note: None };
+    cache.put(3, account).await.unwrap().written().await.unwrap();
+    cache.delete(&2).await.unwrap().written().await.unwrap();
+    client.catch_up().await.unwrap();
+    assert_eq!(
+        (stored(&db, 1), stored(&db, 2), stored(&db, 3)),
+        ("1|name 1|5|".into(), String::new(), "3|new|1|".into())
+    );
+    db.psql("UPDATE account SET name = 'foreign' WHERE id = 3");
+    client.catch_up().await.unwrap();
+    assert_eq!(cache.get(&3).await.unwrap().unwrap().name, "foreign");
+    let outcome = cache.update(&1, |account| account.balance -= 500).await.unwrap().written().await.unwrap();
+    assert_eq!(outcome.sqlstate.as_deref(), Some("23514"), "{outcome:?}");
+    close(client).await;
+
+    let app = connect(&db.dsn_as("app")).await;
+    let letter: i64 = db.psql("SELECT id FROM cache_sync.dead_letter").parse().unwrap();
+    for (sql, answer) in [
+        ("SELECT outcome FROM cache_sync.upsert('account', '{\"id\": 9, \"name\": \"x\"}')", "applied"),
+        ("SELECT outcome FROM cache_sync.edit('account', '{\"id\": 9}', '{\"balance\": 1}')", "applied"),
+        ("SELECT outcome FROM cache_sync.compare_and_set('account', '{\"id\": 9, \"name\": \"y\"}', 1)", "conflict"),
+        ("SELECT outcome FROM cache_sync.delete('account', '{\"id\": 9}')", "applied"),
+        ("SELECT cache_sync.merge('\"add\"', '1', '2')::text", "3"),
+        ("SELECT cache_sync.merge('{\"rule\": \"function\", \"name\": \"int4larger(int,int)\"}', '1', '2')::text", "2"),
+        ("SELECT string_agg(tbl::text, ' ') FROM cache_sync.tables", "account"),
+        ("SELECT count(*)::text FROM cache_sync.check_tables()", "0"),
+        ("SELECT count(*)::text FROM cache_sync.dead_letters", "1"),
+        ("SELECT (cache_sync.key_hash('account', '{\"id\": 1}') IS NOT NULL)::text", "true"),
+        ("SELECT (count(*) > 1)::text FROM cache_sync.changes()", "true"),
+        ("SELECT cache_sync.status()->>'dead_letters'", "1"),
+    ] {
+        let row = app.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        assert_eq!(row.get::<_, String>(0), answer, "{sql}");
+    }
+    db.psql("UPDATE account SET balance = 1000 WHERE id = 1");
+    let requeued =
+        app.query_one("SELECT outcome FROM cache_sync.requeue_dead_letter($1, true)", &[&letter]).await.unwrap();
+    assert_eq!(requeued.get::<_, String>(0), "applied");
+    assert!(!app.query_one("SELECT cache_sync.discard_dead_letter($1)", &[&letter]).await.unwrap().get::<_, bool>(0));
+    // But nothing of an admin's.
+    for call in [
+        "attach('account')",
+        "detach('account')",
+        "detach_all()",
+        "create_table('x')",
+        "set_rule('account', 'name', '\"lww\"')",
+        "set_expiry('account', NULL)",
+        "repair('account')",
+        "run_maintenance()",
+        "prune_sessions(1)",
+        "forget_dropped()",
+    ] {
+        assert_eq!(sqlstate(app.batch_execute(&format!("SELECT cache_sync.{call}")).await), "42501", "{call}");
+    }
+}
+
+#[tokio::test]
+async fn an_admin_looks_after_the_tables_that_he_owns() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE ROLE caretaker LOGIN IN ROLE cache_sync_admin; CREATE SCHEMA own AUTHORIZATION caretaker; SET ROLE caretaker;
+         CREATE TABLE own.t (id int PRIMARY KEY, a text, n int, at timestamptz);
+         CREATE TABLE own.parts (id int PRIMARY KEY, v int) PARTITION BY HASH (id); CREATE TABLE own.part PARTITION OF own.parts FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
+    );
+    let admin = connect(&db.dsn_as("caretaker")).await;
+    for sql in [
+        "SELECT cache_sync.attach('own.t', true, '{\"n\": \"add\"}', '{a}')",
+        "SELECT cache_sync.attach('own.parts', true)",
+        "SELECT cache_sync.attach('own.parts', true, if_not_attached => true)",
+        "SELECT cache_sync.set_rule('own.t', 'n', '\"max\"')",
+        "SELECT cache_sync.set_expiry('own.t', 'at')",
+        "INSERT INTO own.t VALUES (1, 'x', 1, now() - interval '1 day'), (2, 'y', 2, NULL)",
+        "SELECT cache_sync.edit('own.t', '{\"id\": 2}', '{\"n\": 5}')",
+        "SELECT cache_sync.open_session('own.parts', '77777777-7777-4777-8777-777777777777')",
+        "DROP TRIGGER cache_sync_change ON own.t",
+        "SELECT cache_sync.repair('own.t')",
+        "SELECT cache_sync.create_table('own.docs', '1 hour')",
+        "SELECT cache_sync.set_rule('own.docs', 'likes', '\"add\"')",
+        "SELECT cache_sync.upsert('own.docs', '{\"key\": \"k\", \"value\": {\"likes\": 1}}')",
+        "SELECT * FROM cache_sync.run_maintenance()",
+        "SELECT cache_sync.set_expiry('own.t', NULL)",
+        "DROP TABLE own.docs",
+        "SELECT * FROM cache_sync.run_maintenance(1)",
+    ] {
+        admin.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+    assert_eq!(db.psql("SELECT id, n FROM own.t; SELECT * FROM cache_sync.check_tables(); SELECT tbl FROM cache_sync.tables ORDER BY 1"), "2|5\nown.t\nown.parts");
+    for sql in ["SELECT cache_sync.detach('own.t', true)", "SELECT cache_sync.detach_all()"] {
+        admin.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+    assert_eq!(db.psql("SELECT count(*) FROM cache_sync.attached; SELECT count(*) FROM pg_trigger WHERE tgname ~ 'cache_sync' AND tgrelid IN ('own.t'::regclass, 'own.part'::regclass)"), "0\n0");
+    assert_eq!(db.psql("SELECT (SELECT count(*) FROM cache_sync.field), (SELECT count(*) FROM cache_sync.session), (SELECT count(*) FROM cache_sync.dead_letter)"), "0|0|0", "something is left of a detached table");
+}
+
+/// Maintenance leaves alone what the admin may not delete from.
+#[tokio::test]
+async fn maintenance_deletes_as_the_caller() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE ROLE sweeps LOGIN IN ROLE cache_sync_admin;
+         CREATE TABLE mine (id int PRIMARY KEY, at timestamptz DEFAULT '-infinity'); CREATE TABLE theirs (LIKE mine INCLUDING ALL);
+         SELECT cache_sync.attach('mine'), cache_sync.attach('theirs'); SELECT cache_sync.set_expiry('mine', 'at'), cache_sync.set_expiry('theirs', 'at');
+         INSERT INTO mine VALUES (1), (2); INSERT INTO theirs VALUES (1), (2); GRANT SELECT, UPDATE, DELETE ON mine TO sweeps; GRANT SELECT, DELETE ON theirs TO sweeps",
+    );
+    assert_eq!(
+        db.psql("SET ROLE sweeps; SELECT what, tbl, pruned FROM cache_sync.run_maintenance(1)"),
+        "expired rows|mine|1\nsessions||0"
+    );
+    assert_eq!(db.psql("SELECT (SELECT count(*) FROM mine), (SELECT count(*) FROM theirs)"), "1|2");
+}
+
+#[test]
+fn others_get_nothing() {
+    let db = Database::with_extension();
+    db.psql("CREATE ROLE outsider LOGIN; CREATE SCHEMA o AUTHORIZATION outsider; SET ROLE outsider; CREATE TABLE o.t (id int PRIMARY KEY, v int); RESET ROLE;
+             SELECT cache_sync.attach('o.t', true)");
+    let functions = db.psql(
+        "SELECT CASE prokind WHEN 'p' THEN 'CALL ' ELSE 'SELECT ' END || oid::regproc || '(' ||
+             array_to_string(ARRAY(SELECT 'NULL::' || CASE WHEN format_type(a, NULL) = 'anyelement' THEN 'int' WHEN format_type(a, NULL) = 'anyarray' THEN 'int[]' ELSE format_type(a, NULL) END
+                                   FROM unnest(proargtypes) WITH ORDINALITY u(a, n) ORDER BY n), ', ') || ')'
+         FROM pg_proc WHERE pronamespace = 'cache_sync'::regnamespace",
+    );
+    assert!(functions.lines().count() > 90);
+    for call in functions.lines() {
+        let refused = db.psql_error(&format!("SET SESSION AUTHORIZATION outsider; {call}"));
+        assert!(refused.contains("42501"), "{call}: {refused}");
+    }
+    for view in
+        ["tables", "dead_letters", "listeners", "feed_stats", "attached", "field", "session", "secret", "dead_letter"]
+    {
+        let refused = db.psql_error(&format!("SET SESSION AUTHORIZATION outsider; SELECT * FROM cache_sync.{view}"));
+        assert!(refused.contains("42501"), "{view}: {refused}");
+    }
+    // His own table works for him all the same.
+    db.psql("SET SESSION AUTHORIZATION outsider; INSERT INTO o.t VALUES (1, 1); UPDATE o.t SET v = 2; DELETE FROM o.t; TRUNCATE o.t");
+}
+
+/// Rights on some columns are enough for patches of them, but not for what shows or compares the whole row.
+#[tokio::test]
+async fn rights_on_columns_count_for_patches_of_these_columns() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE ROLE some_columns LOGIN IN ROLE cache_sync_user; CREATE TABLE t (id int PRIMARY KEY, a text, n int, secret text);
+         SELECT cache_sync.attach('t', true, '{\"n\": \"add\"}'); INSERT INTO t (id, a, n, secret, cs_version) VALUES (1, 'x', 1, 'hidden', 1);
+         GRANT SELECT (id, a, n, cs_version, cs_clock), INSERT (id, a, cs_clock), UPDATE (a, n, cs_clock) ON t TO some_columns",
+    );
+    let mut batches = Batches::open_as(&db.dsn_as("some_columns"), "t").await;
+    let edit = |fields: &[&str]| json!([{"op": "edit", "fields": fields}]);
+    let rows = json!([{"#": 0, "@": 5, "id": 1, "a": "y", "n": 1}]);
+    assert_eq!(batches.verdicts(edit(&["a", "n"]), &[rows]).await, ["applied"]);
+    let rows = json!([{"#": 0, "@": 5, "id": 2, "a": "new"}]);
+    assert_eq!(batches.verdicts(json!([{"op": "put", "fields": ["a"]}]), &[rows]).await, ["applied"]);
+    let hidden = [json!([{"#": 0, "@": 6, "id": 1, "secret": "stolen"}])];
+    assert_eq!(batches.refusal(edit(&["secret"]), &hidden).await, "42501");
+    assert_eq!(batches.refusal(json!([{"op": "delete"}]), &[json!([{"#": 0, "@": 6, "id": 1}])]).await, "42501");
+    let client = batches.client();
+    for call in [
+        "edit('t', '{\"id\": 1}', '{\"a\": \"z\"}')",
+        "upsert('t', '{\"id\": 1, \"a\": \"z\"}')",
+        "key_hash('t', '{\"id\": 1}')",
+        "edit('t', '{\"id\": 1}', '{\"secret\": \"z\"}')",
+    ] {
+        assert_eq!(sqlstate(client.batch_execute(&format!("SELECT cache_sync.{call}")).await), "42501", "{call}");
+    }
+    let told = client.query_one("SELECT count(*) FROM cache_sync.changes() WHERE tbl IS NOT NULL", &[]).await.unwrap();
+    assert_eq!(told.get::<_, i64>(0), 0, "the feed tells of a table that he may not SELECT as a whole");
+    assert_eq!(db.psql("SELECT id, a, n, secret FROM t ORDER BY id"), "1|y|2|hidden\n2|new||");
+}
