@@ -7,6 +7,8 @@
 //! a patch has written all of it.
 
 use crate::number::Stamp;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// The end of a path that says that an object stands there.
 const OBJECT: u8 = 255;
@@ -43,21 +45,20 @@ impl Path {
 pub struct Paths {
     /// The document's own stamp.
     pub(crate) base: Stamp,
-    /// Sorted by path.
-    pub(crate) own: Vec<(Box<[u8]>, Stamp)>,
+    pub(crate) own: BTreeMap<Box<[u8]>, Stamp>,
 }
 
 impl Paths {
     /// A document that was written as a whole.
     pub fn all(base: Stamp) -> Paths {
-        Paths { base, own: Vec::new() }
+        Paths { base, own: BTreeMap::new() }
     }
 
     /// The same paths, with every stamp changed.
     #[must_use]
     pub fn map(mut self, change: impl Fn(Stamp) -> Stamp) -> Paths {
         self.base = change(self.base);
-        self.own.iter_mut().for_each(|(_, stamp)| *stamp = change(*stamp));
+        self.own.values_mut().for_each(|stamp| *stamp = change(*stamp));
         self
     }
 
@@ -68,13 +69,13 @@ impl Paths {
 
     /// The stamp of what is in the document and has none of its own.
     pub(crate) fn present(&self) -> Stamp {
-        self.place(&[PRESENT]).map_or(self.base, |place| self.own[place].1.max(self.base))
+        self.own.get(&[PRESENT][..]).map_or(self.base, |present| self.base.max(*present))
     }
 
     /// A patch has written everything that is in the document; `keeps` says of the names down to a path that it says
     /// nothing about it. What the patch removes is noted after this.
     pub(crate) fn overwrite_all(&mut self, stamp: Stamp, keeps: impl Fn(&mut dyn Iterator<Item = &str>) -> bool) {
-        self.own.retain(|(path, _)| match path.last() {
+        self.own.retain(|path, _| match path.last() {
             Some(&PRESENT) => false,
             Some(&OBJECT) => true,
             _ => keeps(&mut names(path)),
@@ -85,27 +86,30 @@ impl Paths {
     /// The names down to each path that has a stamp.
     pub(crate) fn names(&self) -> impl Iterator<Item = impl Iterator<Item = &str>> {
         let is_path = |path: &&[u8]| !matches!(path.last(), Some(&(OBJECT | PRESENT)));
-        self.own.iter().map(|(path, _)| &**path).filter(is_path).map(names)
+        self.own.keys().map(|path| &**path).filter(is_path).map(names)
     }
 
     /// The stamp of whatever in the document was written last.
     pub fn newest(&self) -> Stamp {
-        self.own.iter().map(|(_, stamp)| *stamp).fold(self.base, Stamp::max)
+        self.own.values().copied().fold(self.base, Stamp::max)
     }
 
     /// The path's own stamp; none for the document's own path.
     pub(crate) fn exact(&self, path: &Path) -> Option<Stamp> {
-        self.place(&path.0).ok().map(|place| self.own[place].1)
+        self.own.get(&*path.0).copied()
     }
 
     /// Whether anything below the path was written at `stamp` or later.
     pub(crate) fn is_any_under(&self, path: &Path, stamp: Stamp) -> bool {
-        self.own.iter().any(|(own, of)| *of >= stamp && is_under(own, &path.0))
+        self.under(&path.0).any(|(_, of)| *of >= stamp)
     }
 
     /// A value was written at the path: what was written below it before is gone.
     pub(crate) fn overwrite(&mut self, path: &Path, stamp: Stamp) {
-        self.own.retain(|(own, of)| *of >= stamp || !is_under(own, &path.0));
+        let gone: Vec<_> = self.under(&path.0).filter(|(_, of)| **of < stamp).map(|(own, _)| own.clone()).collect();
+        gone.iter().for_each(|own| {
+            self.own.remove(own);
+        });
         self.set(&path.0, stamp);
     }
 
@@ -117,24 +121,22 @@ impl Paths {
     /// An empty object was written at the path. Says whether that is news.
     pub(crate) fn note_object(&mut self, path: &Path, stamp: Stamp) -> bool {
         let marker = [&path.0[..], &[OBJECT]].concat();
-        match self.place(&marker) {
-            Ok(place) if self.own[place].1 >= stamp => false,
-            _ => {
-                self.set(&marker, stamp);
-                true
-            }
+        let is_news = self.own.get(&*marker).is_none_or(|noted| *noted < stamp);
+        if is_news {
+            self.set(&marker, stamp);
         }
+        is_news
     }
 
     /// Gives up the own stamps of paths where there are too many: what they lead to counts as written later than it was,
     /// so that a write which was made before them cannot pass for newer.
     pub(crate) fn bounded(mut self) -> Paths {
         if self.own.len() > PATHS_MAX {
-            let mut stamps: Vec<_> = self.own.iter().map(|(_, stamp)| *stamp).collect();
+            let mut stamps: Vec<_> = self.own.values().copied().collect();
             stamps.sort_unstable();
             self.base = self.base.max(stamps[stamps.len() - PATHS_MAX / 2]);
             let base = self.base;
-            self.own.retain(|(_, stamp)| *stamp > base);
+            self.own.retain(|_, stamp| *stamp > base);
         }
         self
     }
@@ -147,25 +149,30 @@ impl Paths {
         if path.len() > LENGTH_MAX {
             let cut = path[..LENGTH_MAX].iter().rposition(|byte| *byte == 0).unwrap_or(0);
             let above = &path[..cut];
-            let own = if above.is_empty() { Ok(self.base) } else { self.place(above).map(|place| self.own[place].1) };
-            return self.set(above, own.unwrap_or(stamp).max(stamp));
+            let own = if above.is_empty() { Some(&self.base) } else { self.own.get(above) };
+            return self.set(above, own.map_or(stamp, |own| stamp.max(*own)));
         }
-        match self.place(path) {
-            Ok(place) => self.own[place].1 = stamp,
-            Err(place) => self.own.insert(place, (path.into(), stamp)),
-        }
+        self.own.insert(path.into(), stamp);
     }
 
-    fn place(&self, path: &[u8]) -> Result<usize, usize> {
-        self.own.binary_search_by(|(own, _)| (**own).cmp(path))
+    /// What has a stamp below the path, or says that it is an object.
+    fn under(&self, path: &[u8]) -> impl Iterator<Item = (&Box<[u8]>, &Stamp)> {
+        let range = |from: &[u8], to: &[u8]| {
+            let bounds = (Bound::Included([path, from].concat()), Bound::Excluded([path, to].concat()));
+            self.own.range::<[u8], _>((as_slice(&bounds.0), as_slice(&bounds.1))).collect::<Vec<_>>()
+        };
+        range(&[0], &[1]).into_iter().chain(range(&[PRESENT], &[OBJECT, 0]))
+    }
+}
+
+fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    match bound {
+        Bound::Included(path) => Bound::Included(path),
+        Bound::Excluded(path) => Bound::Excluded(path),
+        Bound::Unbounded => Bound::Unbounded,
     }
 }
 
 fn names(path: &[u8]) -> impl Iterator<Item = &str> {
     path[1..].split(|byte| *byte == 0).map(|name| std::str::from_utf8(name).unwrap_or_default())
-}
-
-/// Whether `path` lies below `above`, or says that `above` is an object.
-fn is_under(path: &[u8], above: &[u8]) -> bool {
-    path.len() > above.len() && path.starts_with(above) && matches!(path[above.len()], 0 | OBJECT | PRESENT)
 }

@@ -1114,6 +1114,23 @@ CREATE FUNCTION cache_sync.requeue_dead_letter(
 CREATE FUNCTION cache_sync.discard_dead_letter(id bigint) RETURNS boolean
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'discard_dead_letter';
 
+-- The statement that deletes a table's rows that have expired, $1 of them; null where none do.
+CREATE FUNCTION cache_sync.prune_statement(tbl regclass) RETURNS text
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('WITH old AS MATERIALIZED (SELECT t.tableoid, t.ctid FROM %1$s t '
+                  'WHERE t.%2$I OPERATOR(pg_catalog.<=) pg_catalog.now() LIMIT $1 FOR UPDATE SKIP LOCKED) '
+                  'DELETE FROM %1$s t USING old WHERE t.tableoid OPERATOR(pg_catalog.=) old.tableoid '
+                  'AND t.ctid OPERATOR(pg_catalog.=) old.ctid', a.tbl, col.attname)
+    FROM cache_sync.attached a
+    JOIN cache_sync.field f ON f.table_id = a.table_id AND f.field_id = a.expires AND NOT f.dropped
+    -- In a restored table a field is its name, until it is matched: its number may be that of another column.
+    JOIN pg_attribute col ON col.attrelid = a.tbl AND NOT col.attisdropped
+        AND CASE WHEN a.rel_oid = a.tbl::oid THEN col.attnum = f.attnum ELSE col.attname = f.name END
+    WHERE a.tbl = prune_statement.tbl
+$$;
+CREATE FUNCTION cache_sync.prune_expired(tbl regclass, max_rows integer) RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'prune_expired';
+
 CREATE FUNCTION cache_sync.prune_sessions(max_rows integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1131,8 +1148,8 @@ END
 $$;
 
 -- Deletes rows that have expired, sessions that nobody used for `cache_sync.session_keep`, and what is known of tables that
--- were dropped: of each kind and table `max_rows` at most, so that no transaction gets long. Rows are deleted as the
--- caller. To be called now and then, until it says 0 everywhere.
+-- were dropped: of each kind and table `max_rows` at most, so that no transaction gets long. It takes the right to DELETE;
+-- rows are deleted as the table's owner, so that triggers get no rights of the caller's. To be called now and then, until it says 0 everywhere.
 CREATE FUNCTION cache_sync.run_maintenance(max_rows integer DEFAULT 10000)
     RETURNS TABLE (what text, tbl regclass, pruned bigint)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -1143,24 +1160,13 @@ BEGIN
         RAISE EXCEPTION 'max_rows must be at least 1' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     FOR att IN
-        SELECT a.tbl, col.attname
-        FROM cache_sync.attached a
-        JOIN cache_sync.field f ON f.table_id = a.table_id AND f.field_id = a.expires AND NOT f.dropped
-        -- In a restored table a field is its name, until it is matched: its number may be that of another column.
-        JOIN pg_attribute col ON col.attrelid = a.tbl AND NOT col.attisdropped
-            AND CASE WHEN a.rel_oid = a.tbl::oid THEN col.attnum = f.attnum ELSE col.attname = f.name END
-        -- To lock rows takes the right to UPDATE them.
-        WHERE has_table_privilege(a.tbl, 'DELETE') AND has_table_privilege(a.tbl, 'SELECT')
-            AND has_table_privilege(a.tbl, 'UPDATE')
-        ORDER BY a.table_id
+        SELECT a.tbl FROM cache_sync.attached a JOIN pg_class c ON c.oid = a.tbl
+        WHERE a.expires IS NOT NULL AND has_table_privilege(a.tbl, 'DELETE') ORDER BY a.table_id
     LOOP
         what := 'expired rows';
         tbl := att.tbl;
         BEGIN
-            EXECUTE format('WITH old AS MATERIALIZED (SELECT t.tableoid, t.ctid FROM %1$s t WHERE t.%2$I <= now() LIMIT $1 '
-                           'FOR UPDATE SKIP LOCKED) DELETE FROM %1$s t USING old WHERE t.tableoid = old.tableoid AND t.ctid = old.ctid',
-                           att.tbl, att.attname) USING max_rows;
-            GET DIAGNOSTICS pruned = ROW_COUNT;
+            pruned := cache_sync.prune_expired(att.tbl, max_rows);
         EXCEPTION WHEN OTHERS THEN
             -- A row that others refer to, a trigger that raises: the other tables are pruned all the same.
             RAISE WARNING 'expired rows of % could not be deleted: %', att.tbl, SQLERRM USING ERRCODE = SQLSTATE;
@@ -1390,7 +1396,8 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.detach_all(boolean), cache_sync.create_table(text, interval),
     cache_sync.set_rule(regclass, name, jsonb), cache_sync.set_expiry(regclass, name), cache_sync.resolved_all(jsonb),
     cache_sync.record_expiry(regclass, jsonb), cache_sync.repair(regclass), cache_sync.drop_triggers(regclass),
-    cache_sync.run_maintenance(integer), cache_sync.prune_sessions(integer), cache_sync.invalidate_table(regclass),
+    cache_sync.run_maintenance(integer), cache_sync.prune_sessions(integer), cache_sync.prune_expired(regclass, integer),
+    cache_sync.invalidate_table(regclass),
     cache_sync.record_attached(regclass, jsonb), cache_sync.record_detached(regclass, jsonb),
     cache_sync.record_rule(regclass, jsonb), cache_sync.create_triggers(regclass, integer, boolean),
     cache_sync.bound_lock_wait(), cache_sync.forget_dropped(), cache_sync.note_change(), cache_sync.note_truncate(),

@@ -2,7 +2,7 @@
 //! owner, who has no rights there, and to tell all backends.
 
 use crate::failure::{Failure, argument, sql_functions};
-use crate::owner::{as_owner, is_owned, is_selectable, name_of};
+use crate::owner::{as_owner, as_owner_of, is_owned, is_selectable, may, name_of};
 use crate::{answer, sqlstate};
 use pgrx::datum::DatumWithOid;
 use pgrx::{IntoDatum, JsonB, Spi, pg_sys};
@@ -30,6 +30,33 @@ sql_functions! {
     fn record_expiry / pg_finfo_record_expiry(fcinfo) {
         // SAFETY: the install script declares these arguments.
         unsafe { record(fcinfo, "SELECT cache_sync.write_expiry($1, $2)") }
+    }
+
+    /// `prune_expired(tbl regclass, max_rows integer) -> bigint`: deletes rows that have expired, as the table's owner, for
+    /// those who may delete them.
+    fn prune_expired / pg_finfo_prune_expired(fcinfo) {
+        sqlstate::preserving(|| {
+            // SAFETY: the install script declares these arguments.
+            let (table, max_rows) = unsafe {
+                let table: pg_sys::Oid = argument(fcinfo, 0).ok_or_else(|| answer::null("tbl"))?;
+                (table, argument::<i32>(fcinfo, 1).ok_or_else(|| answer::null("max_rows"))?)
+            };
+            if !may(table, pg_sys::ACL_DELETE as pg_sys::AclMode) {
+                return Err(denied(table, "permission denied for"));
+            }
+            let text = "SELECT cache_sync.prune_statement($1)";
+            let text = as_owner(|| Spi::get_one_with_args::<String>(text, &[table.into()]))?;
+            let Ok(Some(text)) = text else { return Ok(pg_sys::Datum::from(0_i64)) };
+            let pruned = as_owner_of(table, || {
+                Spi::connect_mut(|client| {
+                    client.update(&text, None, &[max_rows.into()])?;
+                    // SAFETY: what the statement just run has counted.
+                    Ok::<_, pgrx::spi::Error>(unsafe { pg_sys::SPI_processed })
+                })
+            })?;
+            let pruned = pruned.map_err(|error| Failure::new(b"XX000", error.to_string()))?;
+            Ok(pg_sys::Datum::from(pruned as i64))
+        })
     }
 
     /// `invalidate_table(tbl regclass)`: makes every backend read anew what it knows of the table and its partitions.

@@ -7,7 +7,7 @@ use crate::owner::name_of;
 use crate::ring::{Entry, READ_MAX, Read, listeners};
 use crate::rows::{Rows, bigint};
 use crate::subscription::Subscription;
-use crate::{answer, catalog, epoch, hlc, ring, table};
+use crate::{answer, catalog, epoch, hlc, ring, sqlstate, table};
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::wire::{Change, ChangeKind};
 use pgrx::{IntoDatum, PgRelation, pg_sys};
@@ -29,11 +29,11 @@ sql_functions! {
     fn key_hash / pg_finfo_key_hash(fcinfo) {
         // SAFETY: Postgres calls this function with a call it has filled in, and with these arguments.
         let (relid, key) = unsafe { (argument::<pg_sys::Oid>(fcinfo, 0), answer::datum(fcinfo, 1)) };
-        match (relid, key) {
+        sqlstate::preserving(|| match (relid, key) {
             // SAFETY: as above: the key is a jsonb.
             (Some(relid), Some(key)) => hash(relid, Json::new(unsafe { answer::text_of_jsonb(key) }.as_bytes())),
             _ => Err(Failure::new(b"22004", "table and key must not be null")),
-        }
+        })
     }
 
     /// `feed_head() -> (epoch bigint, feed_position bigint, hlc bigint)`

@@ -4,6 +4,7 @@ use crate::answer;
 use crate::backend::OfBackend;
 use crate::clock::plain_bytes;
 use crate::failure::{Failure, argument, sql_functions};
+use crate::sqlstate;
 use cache_sync_core::json::Json;
 use cache_sync_core::merge;
 use cache_sync_core::rule::Rule;
@@ -66,17 +67,17 @@ sql_functions! {
     /// `united(current jsonb, change jsonb) -> jsonb`: a set after a change.
     fn united_json / pg_finfo_united_json(fcinfo) {
         // SAFETY: the install script declares these arguments.
-        unsafe {
+        sqlstate::preserving(|| unsafe {
             let [current, change] = [0, 1].map(|place| answer::datum(fcinfo, place));
             let Some(change) = change else { return Ok(answer::nullable(fcinfo, current)) };
             answer::jsonb(&united(current.map(|set| (set, set)), change)?)
-        }
+        })
     }
 
     /// `united(current anyarray, change jsonb) -> anyarray`
     fn united_array / pg_finfo_united_array(fcinfo) {
         // SAFETY: the install script declares these arguments: the array's type is known.
-        unsafe {
+        sqlstate::preserving(|| unsafe {
             let [current, change] = [0, 1].map(|place| answer::datum(fcinfo, place));
             let Some(change) = change else { return Ok(answer::nullable(fcinfo, current)) };
             let as_json = |array: pg_sys::Datum| {
@@ -89,7 +90,7 @@ sql_functions! {
             };
             let united = united_of_json(current, change)?;
             array(element(fcinfo)?, &united)
-        }
+        })
     }
 }
 

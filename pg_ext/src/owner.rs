@@ -1,4 +1,4 @@
-//! Runs things as the owner of the extension's tables, where users have no rights.
+//! Runs things as the owner of the extension's tables, where users have no rights, or of a user's table.
 
 use crate::failure::Failure;
 use pgrx::pg_sys;
@@ -21,31 +21,53 @@ impl Drop for Restore {
 /// # Errors
 /// When the extension's tables are not there.
 pub(crate) fn as_owner<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
-    let owner = owner()?;
+    // SAFETY: names are looked up in the system catalogs.
+    let table = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"cache_sync".as_ptr(), true);
+        pg_sys::get_relname_relid(c"session".as_ptr(), schema)
+    };
+    let owner = owner_of(table).ok_or_else(|| {
+        Failure::new(b"CS007", "the extension cache_sync is not in this database")
+            .hint("Run CREATE EXTENSION cache_sync.")
+    })?;
+    Ok(run_as(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE, body))
+}
+
+/// Runs `body` as the owner of a user's table, so that its triggers get no rights of whoever runs it; what could outlive this
+/// is forbidden then, as Postgres does in its own maintenance. An owner runs it as always.
+///
+/// # Errors
+/// When there is no such relation.
+pub(crate) fn as_owner_of<T>(relation: pg_sys::Oid, body: impl FnOnce() -> T) -> Result<T, Failure> {
+    let owner = owner_of(relation).ok_or_else(|| Failure::new(b"42P01", "there is no such table"))?;
+    // SAFETY: a plain read of a variable of the backend.
+    if owner == unsafe { pg_sys::GetUserId() } {
+        return Ok(body());
+    }
+    Ok(run_as(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION, body))
+}
+
+fn run_as<T>(user: pg_sys::Oid, flags: u32, body: impl FnOnce() -> T) -> T {
     let mut before = Restore { user: pg_sys::InvalidOid, context: 0 };
     // SAFETY: both only read and set two variables of the backend; the owner is a role, as pg_class says.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&mut before.user, &mut before.context);
-        let context = before.context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
-        pg_sys::SetUserIdAndSecContext(owner, context);
+        pg_sys::SetUserIdAndSecContext(user, before.context | flags as i32);
     }
     let _restore = before;
-    Ok(body())
+    body()
 }
 
-fn owner() -> Result<pg_sys::Oid, Failure> {
-    // SAFETY: names are looked up in the system catalogs; a row of pg_class stays pinned until it is released.
+fn owner_of(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: looked up in the system catalogs; a row of pg_class stays pinned until it is released.
     unsafe {
-        let schema = pg_sys::get_namespace_oid(c"cache_sync".as_ptr(), true);
-        let table = pg_sys::get_relname_relid(c"session".as_ptr(), schema);
-        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, pg_sys::Datum::from(table));
+        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, pg_sys::Datum::from(relation));
         if row.is_null() {
-            return Err(Failure::new(b"CS007", "the extension cache_sync is not in this database")
-                .hint("Run CREATE EXTENSION cache_sync."));
+            return None;
         }
         let owner = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_class>()).relowner;
         pg_sys::ReleaseSysCache(row);
-        Ok(owner)
+        Some(owner)
     }
 }
 

@@ -10,12 +10,14 @@ use std::path::Path;
 use std::process::Stdio;
 
 /// Functions that users may execute because statements that run with their rights call them: nobody calls these by hand.
-const INTERNAL: [&str; 51] = [
+const INTERNAL: &[&str] = &[
     "all_win",
     "attach_table",
     "base_type",
     "bound_lock_wait",
     "called",
+    "check_function",
+    "check_rule",
     "clock_after",
     "clock_first",
     "clock_new",
@@ -29,7 +31,9 @@ const INTERNAL: [&str; 51] = [
     "document_lost",
     "document_value",
     "drop_triggers",
+    "element_type",
     "feed_stats_now",
+    "finite",
     "forget_dropped",
     "invalidate_table",
     "is_larger",
@@ -42,10 +46,13 @@ const INTERNAL: [&str; 51] = [
     "listeners_now",
     "loses",
     "merge_values",
+    "merged_type",
     "not_null",
     "note_change",
     "note_truncate",
+    "prune_expired",
     "prune_sessions",
+    "qualified_type",
     "record_attached",
     "record_detached",
     "record_expiry",
@@ -209,7 +216,7 @@ fn every_function_is_there_with_its_signature() {
     let granted: Vec<_> = signatures.lines().map(|line| line.rsplit_once('|').unwrap()).collect();
     let granted_names = set(granted.iter().map(|(signature, _)| name(signature)));
     for internal in INTERNAL {
-        assert!(granted_names.contains(internal), "nobody may execute {internal}, so it need not be listed here");
+        assert!(granted_names.contains(*internal), "nobody may execute {internal}, so it need not be listed here");
     }
     let expected = granted.iter().filter(|(signature, _)| !INTERNAL.contains(&name(signature).as_str()));
     let expected: Vec<_> = expected.collect();
