@@ -4,7 +4,7 @@
 //! row, a patch of one field, is compared with an upsert of the whole row.
 
 use crate::Result;
-use crate::batches::{Ours, ROWS, Theirs, WriteRow};
+use crate::batches::{BATCH, Ours, ROWS, Theirs, WriteRow};
 use crate::flush;
 use crate::load::connect;
 use crate::measure::Rounds;
@@ -120,10 +120,13 @@ fn list_row(_: i64, id: i64, number: i64) -> String {
     format!("\"id\":{id},\"v\":[{number},{}]", number + 1)
 }
 
+/// Adds two elements and removes the two that the batch before added to this row, whose number was that much smaller.
 fn change_row(_: i64, id: i64, number: i64) -> String {
-    format!("\"id\":{id},\"v\":{{\"add\":[{number},{}],\"remove\":[{}]}}", number + 1, number - 7 * 20)
+    let before = number - 7 * ROWS / BATCH;
+    format!("\"id\":{id},\"v\":{{\"add\":[{number},{}],\"remove\":[{before},{}]}}", number + 1, before + 1)
 }
 
+/// Numbers that change a row each time, whatever bits it has.
 fn number_row(_: i64, id: i64, number: i64) -> String {
     format!("\"id\":{id},\"v\":{number}")
 }
