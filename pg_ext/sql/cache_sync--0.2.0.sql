@@ -397,6 +397,10 @@ BEGIN
     END IF;
     PERFORM cache_sync.sync_fields(att.table_id);
     PERFORM cache_sync.refuse_columns(att.tbl, att.versioned);
+    IF att.versioned AND NOT cache_sync.has_own_columns(att.tbl) THEN
+        RAISE EXCEPTION '% lacks cs_version or cs_clock', att.tbl USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = format('SELECT cache_sync.repair(%L);', att.tbl);
+    END IF;
     SELECT jsonb_agg(jsonb_build_object(
         'id', f.field_id, 'name', a.attname, 'column', quote_ident(a.attname), 'type', a.atttypid::bigint,
         'type_name', cache_sync.type_name(a.atttypid), 'declared', cache_sync.declared(a),
@@ -536,6 +540,7 @@ CREATE FUNCTION cache_sync.refuse_table(tbl regclass, versioned boolean, tags na
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     rel pg_class;
+    part regclass;
     missing name;
 BEGIN
     SELECT c.* INTO rel FROM pg_class c WHERE c.oid = tbl;
@@ -564,6 +569,13 @@ BEGIN
     ELSIF EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = tbl AND r.ev_type IN ('2', '3', '4')) THEN
         RAISE EXCEPTION '% has rules that rewrite writes', tbl
             USING ERRCODE = 'feature_not_supported', HINT = 'Use triggers.';
+    END IF;
+    SELECT a.tbl INTO part FROM cache_sync.attached a JOIN cache_sync.relations(refuse_table.tbl) r ON r.relid = a.tbl
+    WHERE a.tbl <> refuse_table.tbl LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'the partition % of % is attached by itself', part, tbl
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = format('SELECT cache_sync.detach(%L) first: partitions are attached with their whole table.', part);
     END IF;
     PERFORM cache_sync.refuse_columns(tbl, versioned);
     SELECT t INTO missing FROM unnest(tags) t
@@ -721,6 +733,23 @@ BEGIN
 END
 $$;
 
+-- Whether the table has the two columns of a versioned one.
+CREATE FUNCTION cache_sync.has_own_columns(tbl regclass) RETURNS boolean
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT count(*) = 2 FROM pg_attribute a
+    WHERE a.attrelid = has_own_columns.tbl AND NOT a.attisdropped
+      AND (a.attname, a.atttypid) IN (('cs_version', 'int8'::regtype), ('cs_clock', 'bytea'::regtype))
+$$;
+
+-- Whether rows that are inserted get a version.
+CREATE FUNCTION cache_sync.has_version_default(tbl regclass) RETURNS boolean
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+        WHERE d.adrelid = has_version_default.tbl AND a.attname = 'cs_version'
+          AND pg_get_expr(d.adbin, d.adrelid) = 'cache_sync.hlc()')
+$$;
+
 CREATE FUNCTION cache_sync.set_version() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'set_version';
 
@@ -776,6 +805,8 @@ BEGIN
     END IF;
     id := cache_sync.record_attached(tbl, jsonb_build_object(
         'versioned', versioned, 'tags', to_jsonb(tags), 'rules', rules, 'default_ttl', default_ttl));
+    -- A table that was a partition of an attached one has kept some.
+    PERFORM cache_sync.drop_triggers(tbl);
     PERFORM cache_sync.create_triggers(tbl, id, versioned);
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF NOT cache_sync.is_preloaded() THEN
@@ -794,7 +825,8 @@ CREATE FUNCTION cache_sync.attach(
     SELECT cache_sync.attach_table(tbl, versioned, cache_sync.resolved_all(rules), tags, if_not_attached, NULL)
 $$;
 
--- Takes back what attach did, and with drop_columns the two columns of a versioned table too.
+-- Takes back what attach did, and with drop_columns the two columns of a versioned table too. A table that was a partition
+-- of an attached one has kept a trigger, the default and the columns: they can be taken back in the same way.
 CREATE FUNCTION cache_sync.detach(tbl regclass, drop_columns boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -806,7 +838,14 @@ BEGIN
     END IF;
     SELECT a.* INTO att FROM cache_sync.attached a WHERE a.tbl = detach.tbl;
     IF NOT FOUND THEN
-        RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';
+        att.versioned := cache_sync.has_version_default(tbl);
+        IF EXISTS (SELECT FROM pg_class c WHERE c.oid = detach.tbl AND c.relispartition) THEN
+            RAISE EXCEPTION '% is a partition', tbl
+                USING ERRCODE = 'CS005', HINT = format('Detach the whole table: SELECT cache_sync.detach(%L).', pg_partition_root(tbl));
+        ELSIF NOT att.versioned AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = detach.tbl
+                                                AND t.tgfoid = 'cache_sync.note_truncate'::regproc) THEN
+            RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';
+        END IF;
     END IF;
     lock_timeout := cache_sync.bound_lock_wait();
     PERFORM cache_sync.drop_triggers(tbl);
@@ -1156,17 +1195,11 @@ BEGIN
                 hint := format('SELECT cache_sync.repair(%L);', att.tbl);
                 RETURN NEXT;
             END LOOP;
-            IF att.versioned AND (
-                SELECT count(*) FROM pg_attribute a
-                WHERE a.attrelid = part.relid AND NOT a.attisdropped AND (a.attname, a.atttypid) IN
-                    (('cs_version', 'int8'::regtype), ('cs_clock', 'bytea'::regtype))) < 2 THEN
+            IF att.versioned AND NOT cache_sync.has_own_columns(part.relid) THEN
                 problem := format('%s lacks cs_version or cs_clock', part.relid);
                 hint := format('SELECT cache_sync.repair(%L);', att.tbl);
                 RETURN NEXT;
-            ELSIF att.versioned AND NOT EXISTS (
-                SELECT FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-                WHERE d.adrelid = part.relid AND a.attname = 'cs_version'
-                  AND pg_get_expr(d.adbin, d.adrelid) = 'cache_sync.hlc()') THEN
+            ELSIF att.versioned AND NOT cache_sync.has_version_default(part.relid) THEN
                 problem := format('cs_version of %s has lost its default', part.relid);
                 hint := format('SELECT cache_sync.repair(%L);', att.tbl);
                 RETURN NEXT;
@@ -1304,6 +1337,7 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.record_attached(regclass, jsonb), cache_sync.record_detached(regclass, jsonb),
     cache_sync.record_rule(regclass, jsonb), cache_sync.create_triggers(regclass, integer, boolean),
     cache_sync.refuse_table(regclass, boolean, name[]), cache_sync.refuse_columns(regclass, boolean),
+    cache_sync.has_version_default(regclass),
     cache_sync.relations(regclass), cache_sync.key_columns(regclass), cache_sync.key_kind(oid),
     cache_sync.base_type(oid), cache_sync.bound_lock_wait(), cache_sync.forget_dropped(), cache_sync.note_change(), cache_sync.note_truncate(),
     cache_sync.set_version() TO cache_sync_admin;
