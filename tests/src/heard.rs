@@ -18,8 +18,15 @@ impl<'d> Heard<'d> {
     /// The keys of the table that changed since, of `keys`, in their order: those that the feed does not tell are left
     /// out. A change of the whole table comes as `*`, one of a key that is not among `keys` as `?`.
     pub fn of(&mut self, table: &str, keys: &[&str]) -> String {
-        let place = std::mem::replace(&mut self.place, head(self.db));
-        let (epoch, position) = place.split_once('|').expect("a place has two numbers");
+        let next = head(self.db);
+        let told = self.peek(table, keys);
+        self.place = next;
+        told
+    }
+
+    /// The same, without going on from here the next time.
+    pub fn peek(&self, table: &str, keys: &[&str]) -> String {
+        let (epoch, position) = self.place.split_once('|').expect("a place has two numbers");
         let keys: Vec<_> = keys.iter().map(|key| format!("$k${key}$k$")).collect();
         self.db.psql(&format!(
             "SELECT string_agg(key, ' ' ORDER BY ord, key) FROM (

@@ -39,6 +39,7 @@ mod recheck;
 mod restart;
 mod rule_agreement;
 mod rules;
+mod schemas_alter;
 mod schemas_partitions;
 mod silence;
 mod stamps;
