@@ -40,6 +40,7 @@ mod restart;
 mod rule_agreement;
 mod rules;
 mod schemas_alter;
+mod schemas_others;
 mod schemas_partitions;
 mod silence;
 mod stamps;
