@@ -163,11 +163,12 @@ CREATE FUNCTION cache_sync.base_type(type oid) RETURNS oid
     SELECT b.oid FROM base b WHERE b.typtype <> 'd'
 $$;
 
--- How a key column of this type is hashed; null for types whose equal values may differ in their bytes.
+-- How a key column of this type is hashed; null for types whose equal values may differ in their bytes, and for domains
+-- over enums, which Postgres cannot compare.
 CREATE FUNCTION cache_sync.key_kind(type oid) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE
-        WHEN t.typtype = 'e' THEN 'enum'
+        WHEN t.typtype = 'e' AND t.oid = key_kind.type THEN 'enum'
         WHEN t.oid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'int'
         WHEN t.oid IN ('text'::regtype, 'varchar'::regtype) THEN 'text'
         WHEN t.oid = 'bytea'::regtype THEN 'bytes'
@@ -643,7 +644,9 @@ BEGIN
             RAISE EXCEPTION 'the key column "%" of % is of type %, which cannot be part of a key', col.attname, tbl,
                 format_type(col.atttypid, NULL)
                 USING ERRCODE = 'feature_not_supported',
-                      DETAIL = 'Values of this type may be equal without being the same to the byte.',
+                      DETAIL = CASE WHEN (SELECT t.typtype = 'e' FROM pg_type t WHERE t.oid = cache_sync.base_type(col.atttypid))
+                                   THEN 'Postgres has no operator = for domains over enums.'
+                                   ELSE 'Values of this type may be equal without being the same to the byte.' END,
                       HINT = 'Keys may be integers, text, varchar, uuid, bytea, boolean, date, timestamp, timestamptz and enums.';
         ELSIF NOT col.collisdeterministic THEN
             RAISE EXCEPTION 'the key column "%" of % has a nondeterministic collation', col.attname, tbl
@@ -1316,6 +1319,15 @@ BEGIN
             LOOP
                 problem := format('the trigger %s of %s is missing, or not enabled always', found.name, part.relid);
                 hint := format('SELECT cache_sync.repair(%L);', att.tbl);
+                RETURN NEXT;
+            END LOOP;
+            FOR found IN
+                SELECT t.tgname FROM pg_trigger t
+                WHERE att.versioned AND t.tgrelid = part.relid AND t.tgtype & 19 = 19 AND t.tgenabled <> 'D'
+                  AND t.tgparentid = 0 AND t.tgname > '~cache_sync_version'
+            LOOP
+                problem := format('the trigger %I of %s fires after ours: fields that it changes are not stamped', found.tgname, part.relid);
+                hint := format('ALTER TRIGGER %I ON %s RENAME TO ... a name that sorts before "~cache_sync_version".', found.tgname, part.relid);
                 RETURN NEXT;
             END LOOP;
             IF att.versioned AND NOT cache_sync.has_own_columns(part.relid) THEN

@@ -40,6 +40,8 @@ mod restart;
 mod rule_agreement;
 mod rules;
 mod schemas_alter;
+mod schemas_columns;
+mod schemas_keys;
 mod schemas_others;
 mod schemas_partitions;
 mod silence;
