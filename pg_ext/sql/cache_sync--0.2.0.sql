@@ -24,7 +24,10 @@ CREATE TABLE cache_sync.attached (
     tags         name[] NOT NULL DEFAULT '{}',
     default_ttl  interval,
     -- The field that says when a row expires.
-    expires      smallint
+    expires      smallint,
+    -- The columns of the primary key and how they are hashed, as when it was attached, and whether that is no longer so.
+    key          text[],
+    rekeyed      boolean NOT NULL DEFAULT false
 );
 
 -- What belongs to an attached table goes with it, by a trigger and not by foreign keys: a parallel pg_restore fills the
@@ -176,11 +179,12 @@ CREATE FUNCTION cache_sync.base_type(type oid) RETURNS oid
     SELECT b.oid FROM base b WHERE b.typtype <> 'd'
 $$;
 
--- How a key column of this type is hashed; null for types whose equal values may differ in their bytes.
+-- How a key column of this type is hashed; null for types whose equal values may differ in their bytes, and for domains
+-- over enums, which Postgres cannot compare.
 CREATE FUNCTION cache_sync.key_kind(type oid) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE
-        WHEN t.typtype = 'e' THEN 'enum'
+        WHEN t.typtype = 'e' AND t.oid = key_kind.type THEN 'enum'
         WHEN t.oid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'int'
         WHEN t.oid IN ('text'::regtype, 'varchar'::regtype) THEN 'text'
         WHEN t.oid = 'bytea'::regtype THEN 'bytes'
@@ -198,6 +202,15 @@ CREATE FUNCTION cache_sync.key_columns(tbl regclass) RETURNS TABLE (ord bigint, 
     SELECT k.ord, k.attnum
     FROM pg_index i, unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, ord)
     WHERE i.indrelid = key_columns.tbl AND i.indisprimary AND k.ord <= i.indnkeyatts
+$$;
+
+-- What the hash of a key depends on: another list, and a client that has the table open would look for other keys than
+-- the feed tells.
+CREATE FUNCTION cache_sync.key_now(tbl regclass) RETURNS text[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT array_agg(a.attnum || ' ' || CASE WHEN cache_sync.base_type(a.atttypid) = 'timestamptz'::regtype THEN 'timestamptz'
+                                             ELSE coalesce(cache_sync.key_kind(a.atttypid), 'other') END ORDER BY k.ord)
+    FROM cache_sync.key_columns(key_now.tbl) k JOIN pg_attribute a ON a.attrelid = key_now.tbl AND a.attnum = k.attnum
 $$;
 
 -- The columns that are fields: all but those of the key and our own.
@@ -357,7 +370,8 @@ CREATE FUNCTION cache_sync.field_drift(table_id integer)
     WHERE f.field_id IS NULL OR c.attnum IS NULL OR f.attnum <> c.attnum OR f.name <> c.attname
 $$;
 
--- Brings the fields up to date with the table's columns. A dropped field keeps its number, which is never used again.
+-- Brings the fields up to date with the table's columns. A dropped field keeps its number, which is never used again; a
+-- column that takes its name has its rule: programs go on saying "+1" when they mean that name.
 CREATE FUNCTION cache_sync.sync_fields(table_id integer) RETURNS void
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -368,12 +382,13 @@ BEGIN
     IF NOT FOUND OR (att.rel_oid = att.tbl::oid AND NOT EXISTS (SELECT FROM cache_sync.field_drift(att.table_id))) THEN
         RETURN;
     END IF;
-    SELECT a.* INTO att FROM cache_sync.attached a WHERE a.table_id = att.table_id FOR UPDATE;
+    SELECT a.* INTO att FROM cache_sync.attached a WHERE a.table_id = att.table_id FOR NO KEY UPDATE;
     FOR drift IN SELECT d.* FROM cache_sync.field_drift(att.table_id) d ORDER BY d.attnum LOOP
         IF drift.field_id IS NULL THEN
             INSERT INTO cache_sync.field (table_id, field_id, attnum, name, rule)
             SELECT att.table_id, coalesce(max(f.field_id), 0) + 1, drift.attnum, drift.name,
-                   CASE WHEN att.versioned THEN '"lww"' ELSE '"arrival"' END::jsonb
+                   coalesce((array_agg(f.rule ORDER BY f.field_id DESC) FILTER (WHERE f.name = drift.name))[1],
+                            CASE WHEN att.versioned THEN '"lww"' ELSE '"arrival"' END::jsonb)
             FROM cache_sync.field f WHERE f.table_id = att.table_id;
         ELSIF drift.attnum IS NULL THEN
             UPDATE cache_sync.field f SET dropped = true
@@ -383,7 +398,7 @@ BEGIN
             WHERE f.table_id = att.table_id AND f.field_id = drift.field_id;
         END IF;
     END LOOP;
-    UPDATE cache_sync.attached a SET rel_oid = a.tbl::oid
+    UPDATE cache_sync.attached a SET rel_oid = a.tbl::oid, key = cache_sync.key_now(a.tbl)
     WHERE a.table_id = att.table_id AND a.rel_oid <> a.tbl::oid;
 END
 $$;
@@ -394,6 +409,8 @@ CREATE FUNCTION cache_sync.unmatch() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     NEW.rel_oid := 0;
+    NEW.key := NULL;
+    NEW.rekeyed := false;
     RETURN NEW;
 END
 $$;
@@ -415,6 +432,109 @@ CREATE TRIGGER forget_rest AFTER DELETE ON cache_sync.attached
     FOR EACH ROW EXECUTE FUNCTION cache_sync.forget_rest();
 ALTER TABLE cache_sync.attached ENABLE ALWAYS TRIGGER forget_rest;
 
+-- Raises when the primary key is not the one that the table was attached with.
+CREATE FUNCTION cache_sync.refuse_key(att cache_sync.attached) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF att.rel_oid = att.tbl::oid AND att.key <> cache_sync.key_now(att.tbl) THEN
+        RAISE EXCEPTION 'the primary key of % is not the one that it was attached with', att.tbl
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = 'Clients that have the table open know its rows by the key of before.',
+                  HINT = format('Detach the table and attach it again, with its rules: SELECT cache_sync.detach(%L);', att.tbl);
+    END IF;
+END
+$$;
+
+-- DDL changes what rows look like, moves them in and out with partitions, or takes them away: then the table as a whole
+-- has changed. Fields are matched with columns at once, so that nobody sees two renames at a time, be it in a dump; those
+-- of a restored table, which are known by name, before anything is renamed. It fires with every command in this database, so
+-- it finishes quickly with those that alter neither tables nor types, and it must not fail.
+CREATE FUNCTION cache_sync.note_ddl() RETURNS event_trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    altered oid[];
+    made_of oid[];
+    att record;
+BEGIN
+    IF tg_event = 'ddl_command_start' THEN
+        PERFORM cache_sync.sync_fields(a.table_id) FROM cache_sync.attached a
+        WHERE a.rel_oid <> a.tbl::oid AND EXISTS (SELECT FROM cache_sync.key_columns(a.tbl));
+        RETURN;
+    ELSIF tg_event = 'sql_drop' THEN
+        -- A partition is known by our trigger on it; whose it was can no longer be seen.
+        FOR att IN
+            SELECT a.table_id FROM cache_sync.attached a
+            WHERE EXISTS (SELECT FROM pg_event_trigger_dropped_objects() d
+                          WHERE d.classid = 'pg_class'::regclass AND d.objid = a.tbl AND d.objsubid = 0
+                             OR d.classid = 'pg_trigger'::regclass AND d.address_names[3] = 'cache_sync_change' AND NOT d.original
+                                AND EXISTS (SELECT FROM pg_partitioned_table p WHERE p.partrelid = a.tbl))
+        LOOP
+            PERFORM cache_sync.note_known(att.table_id);
+        END LOOP;
+        RETURN;
+    END IF;
+    SELECT array_agg(d.objid) FILTER (WHERE d.command_tag = 'ALTER TABLE' AND d.classid = 'pg_class'::regclass),
+           array_agg(d.objid) FILTER (WHERE d.command_tag IN ('ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA'))
+      INTO altered, made_of FROM pg_event_trigger_ddl_commands() d;
+    IF made_of IS NOT NULL THEN
+        altered := altered || cache_sync.tables_made_of(made_of);
+    END IF;
+    IF altered IS NULL THEN
+        RETURN;
+    END IF;
+    FOR att IN
+        SELECT a.* FROM cache_sync.attached a
+        WHERE EXISTS (SELECT FROM cache_sync.relations(a.tbl) r WHERE r.relid = ANY (altered))
+    LOOP
+        PERFORM cache_sync.note_known(att.table_id);
+        -- Names of schemas and types are in compiled statements.
+        PERFORM cache_sync.invalidate_table(att.tbl);
+        UPDATE cache_sync.attached a SET rekeyed = NOT a.rekeyed
+        WHERE a.table_id = att.table_id AND a.rel_oid = a.tbl::oid
+          AND a.rekeyed IS DISTINCT FROM (a.key IS DISTINCT FROM cache_sync.key_now(a.tbl));
+        PERFORM cache_sync.sync_fields(a.table_id) FROM cache_sync.attached a
+        WHERE a.table_id = att.table_id AND a.rel_oid = a.tbl::oid AND NOT a.rekeyed;
+    END LOOP;
+END
+$$;
+CREATE FUNCTION cache_sync.note_table(table_id integer) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'note_table';
+
+-- Of a table that this transaction attached nobody holds anything. Whatever else writes to its row has noted the table
+-- itself.
+CREATE FUNCTION cache_sync.note_known(table_id integer) RETURNS void
+    LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT cache_sync.note_table(a.table_id) FROM cache_sync.attached a
+    WHERE a.table_id = note_known.table_id AND a.xmin <> pg_current_xact_id()::xid
+$$;
+
+-- The tables that are in one of these schemas or have columns of one of these types, or of types made of them. Types and
+-- schemas are in different catalogs, and an oid that means one thing in one of them may mean another in the other: then a
+-- table too much is named.
+CREATE FUNCTION cache_sync.tables_made_of(objects oid[]) RETURNS oid[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE made (oid) AS (
+        SELECT t.oid FROM pg_type t WHERE t.oid = ANY (objects) OR t.typnamespace = ANY (objects)
+                                       OR (t.typrelid = ANY (objects) AND t.typrelid <> 0)
+        UNION
+        SELECT t.oid FROM made m, pg_type t
+        WHERE (t.typelem = m.oid AND t.typsubscript = 'array_subscript_handler'::regproc) OR t.typbasetype = m.oid
+           OR (t.typtype = 'c' AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.atttypid = m.oid))
+    )
+    SELECT array_agg(c.oid) FROM pg_class c
+    WHERE c.relkind IN ('r', 'p')
+      AND (c.relnamespace = ANY (objects)
+           OR EXISTS (SELECT FROM pg_attribute a JOIN made m ON m.oid = a.atttypid WHERE a.attrelid = c.oid))
+$$;
+
+CREATE EVENT TRIGGER cache_sync_before_ddl ON ddl_command_start WHEN TAG IN ('ALTER TABLE')
+    EXECUTE FUNCTION cache_sync.note_ddl();
+CREATE EVENT TRIGGER cache_sync_ddl ON ddl_command_end EXECUTE FUNCTION cache_sync.note_ddl();
+CREATE EVENT TRIGGER cache_sync_drop ON sql_drop EXECUTE FUNCTION cache_sync.note_ddl();
+ALTER EVENT TRIGGER cache_sync_before_ddl ENABLE ALWAYS;
+ALTER EVENT TRIGGER cache_sync_ddl ENABLE ALWAYS;
+ALTER EVENT TRIGGER cache_sync_drop ENABLE ALWAYS;
+
 -- Tables that were dropped while attached: their oids may come back.
 CREATE FUNCTION cache_sync.forget_dropped() RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -435,6 +555,11 @@ BEGIN
     END IF;
     PERFORM cache_sync.sync_fields(att.table_id);
     PERFORM cache_sync.refuse_columns(att.tbl, att.versioned);
+    PERFORM cache_sync.refuse_key(att);
+    IF att.versioned AND NOT cache_sync.has_own_columns(att.tbl) THEN
+        RAISE EXCEPTION '% lacks cs_version or cs_clock', att.tbl USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = format('SELECT cache_sync.repair(%L);', att.tbl);
+    END IF;
     SELECT jsonb_agg(jsonb_build_object(
         'id', f.field_id, 'name', a.attname, 'column', quote_ident(a.attname), 'type', a.atttypid::bigint,
         'type_name', cache_sync.type_name(a.atttypid), 'declared', cache_sync.declared(a),
@@ -561,7 +686,9 @@ BEGIN
             RAISE EXCEPTION 'the key column "%" of % is of type %, which cannot be part of a key', col.attname, tbl,
                 format_type(col.atttypid, NULL)
                 USING ERRCODE = 'feature_not_supported',
-                      DETAIL = 'Values of this type may be equal without being the same to the byte.',
+                      DETAIL = CASE WHEN (SELECT t.typtype = 'e' FROM pg_type t WHERE t.oid = cache_sync.base_type(col.atttypid))
+                                   THEN 'Postgres has no operator = for domains over enums.'
+                                   ELSE 'Values of this type may be equal without being the same to the byte.' END,
                       HINT = 'Keys may be integers, text, varchar, uuid, bytea, boolean, date, timestamp, timestamptz and enums.';
         ELSIF NOT col.collisdeterministic THEN
             RAISE EXCEPTION 'the key column "%" of % has a nondeterministic collation', col.attname, tbl
@@ -578,6 +705,7 @@ CREATE FUNCTION cache_sync.refuse_table(tbl regclass, versioned boolean, tags na
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     rel pg_class;
+    part regclass;
     missing name;
 BEGIN
     SELECT c.* INTO rel FROM pg_class c WHERE c.oid = tbl;
@@ -606,6 +734,13 @@ BEGIN
     ELSIF EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = tbl AND r.ev_type IN ('2', '3', '4')) THEN
         RAISE EXCEPTION '% has rules that rewrite writes', tbl
             USING ERRCODE = 'feature_not_supported', HINT = 'Use triggers.';
+    END IF;
+    SELECT a.tbl INTO part FROM cache_sync.attached a JOIN cache_sync.relations(refuse_table.tbl) r ON r.relid = a.tbl
+    WHERE a.tbl <> refuse_table.tbl LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'the partition % of % is attached by itself', part, tbl
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = format('SELECT cache_sync.detach(%L) first: partitions are attached with their whole table.', part);
     END IF;
     PERFORM cache_sync.refuse_columns(tbl, versioned);
     SELECT t INTO missing FROM unnest(tags) t
@@ -715,6 +850,8 @@ BEGIN
                 USING ERRCODE = 'undefined_column';
         END IF;
     END IF;
+    -- Rows that were there may count as gone now, and the other way round.
+    PERFORM cache_sync.note_known(att.table_id);
     UPDATE cache_sync.attached a SET expires = id WHERE a.table_id = att.table_id;
     RETURN coalesce(to_jsonb(id), 'null');
 END
@@ -761,6 +898,23 @@ BEGIN
         EXECUTE format('DROP TRIGGER %I ON %s', part.tgname, part.relid);
     END LOOP;
 END
+$$;
+
+-- Whether the table has the two columns of a versioned one.
+CREATE FUNCTION cache_sync.has_own_columns(tbl regclass) RETURNS boolean
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT count(*) = 2 FROM pg_attribute a
+    WHERE a.attrelid = has_own_columns.tbl AND NOT a.attisdropped
+      AND (a.attname, a.atttypid) IN (('cs_version', 'int8'::regtype), ('cs_clock', 'bytea'::regtype))
+$$;
+
+-- Whether rows that are inserted get a version.
+CREATE FUNCTION cache_sync.has_version_default(tbl regclass) RETURNS boolean
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+        WHERE d.adrelid = has_version_default.tbl AND a.attname = 'cs_version'
+          AND pg_get_expr(d.adbin, d.adrelid) = 'cache_sync.hlc()')
 $$;
 
 CREATE FUNCTION cache_sync.set_version() RETURNS trigger
@@ -818,7 +972,8 @@ BEGIN
     END IF;
     id := cache_sync.record_attached(tbl, jsonb_build_object(
         'versioned', versioned, 'tags', to_jsonb(tags), 'rules', rules, 'default_ttl', default_ttl));
-    -- A schema that was restored without its data has the triggers, under a number that nobody knows.
+    -- A table that was a partition of an attached one has kept some triggers, and a schema that was restored without its data
+    -- has them under a number that nobody knows.
     PERFORM cache_sync.drop_triggers(tbl);
     PERFORM cache_sync.create_triggers(tbl, id, versioned);
     PERFORM set_config('lock_timeout', lock_timeout, true);
@@ -838,7 +993,8 @@ CREATE FUNCTION cache_sync.attach(
     SELECT cache_sync.attach_table(tbl, versioned, cache_sync.resolved_all(rules), tags, if_not_attached, NULL)
 $$;
 
--- Takes back what attach did, and with drop_columns the two columns of a versioned table too.
+-- Takes back what attach did, and with drop_columns the two columns of a versioned table too. A table that was a partition
+-- of an attached one has kept a trigger, the default and the columns: they can be taken back in the same way.
 CREATE FUNCTION cache_sync.detach(tbl regclass, drop_columns boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -850,7 +1006,14 @@ BEGIN
     END IF;
     SELECT a.* INTO att FROM cache_sync.attached a WHERE a.tbl = detach.tbl;
     IF NOT FOUND THEN
-        RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';
+        att.versioned := cache_sync.has_version_default(tbl);
+        IF EXISTS (SELECT FROM pg_class c WHERE c.oid = detach.tbl AND c.relispartition) THEN
+            RAISE EXCEPTION '% is a partition', tbl
+                USING ERRCODE = 'CS005', HINT = format('Detach the whole table: SELECT cache_sync.detach(%L).', pg_partition_root(tbl));
+        ELSIF NOT att.versioned AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = detach.tbl
+                                                AND t.tgfoid = 'cache_sync.note_truncate'::regproc) THEN
+            RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';
+        END IF;
     END IF;
     lock_timeout := cache_sync.bound_lock_wait();
     PERFORM cache_sync.drop_triggers(tbl);
@@ -1202,6 +1365,7 @@ BEGIN
         END IF;
         BEGIN
             PERFORM cache_sync.refuse_table(att.tbl, att.versioned, att.tags);
+            PERFORM cache_sync.refuse_key(att);
         EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
             RETURN NEXT;
@@ -1240,17 +1404,20 @@ BEGIN
                 hint := format('SELECT cache_sync.repair(%L);', att.tbl);
                 RETURN NEXT;
             END LOOP;
-            IF att.versioned AND (
-                SELECT count(*) FROM pg_attribute a
-                WHERE a.attrelid = part.relid AND NOT a.attisdropped AND (a.attname, a.atttypid) IN
-                    (('cs_version', 'int8'::regtype), ('cs_clock', 'bytea'::regtype))) < 2 THEN
+            FOR found IN
+                SELECT t.tgname FROM pg_trigger t
+                WHERE att.versioned AND t.tgrelid = part.relid AND t.tgtype & 19 = 19 AND t.tgenabled <> 'D'
+                  AND t.tgparentid = 0 AND t.tgname > '~cache_sync_version'
+            LOOP
+                problem := format('the trigger %I of %s fires after ours: fields that it changes are not stamped', found.tgname, part.relid);
+                hint := format('ALTER TRIGGER %I ON %s RENAME TO ... a name that sorts before "~cache_sync_version".', found.tgname, part.relid);
+                RETURN NEXT;
+            END LOOP;
+            IF att.versioned AND NOT cache_sync.has_own_columns(part.relid) THEN
                 problem := format('%s lacks cs_version or cs_clock', part.relid);
                 hint := format('SELECT cache_sync.repair(%L);', att.tbl);
                 RETURN NEXT;
-            ELSIF att.versioned AND NOT EXISTS (
-                SELECT FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-                WHERE d.adrelid = part.relid AND a.attname = 'cs_version'
-                  AND pg_get_expr(d.adbin, d.adrelid) = 'cache_sync.hlc()') THEN
+            ELSIF att.versioned AND NOT cache_sync.has_version_default(part.relid) THEN
                 problem := format('cs_version of %s has lost its default', part.relid);
                 hint := format('SELECT cache_sync.repair(%L);', att.tbl);
                 RETURN NEXT;
@@ -1400,5 +1567,6 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.invalidate_table(regclass),
     cache_sync.record_attached(regclass, jsonb), cache_sync.record_detached(regclass, jsonb),
     cache_sync.record_rule(regclass, jsonb), cache_sync.create_triggers(regclass, integer, boolean),
+    cache_sync.has_version_default(regclass),
     cache_sync.bound_lock_wait(), cache_sync.forget_dropped(), cache_sync.note_change(), cache_sync.note_truncate(),
     cache_sync.set_version() TO cache_sync_admin;

@@ -41,6 +41,8 @@ pub(crate) struct Attached {
     pub(crate) matched_relid: pg_sys::Oid,
     /// Whether its rows have versions.
     pub(crate) versioned: bool,
+    /// Whether its primary key is another one than when it was attached.
+    pub(crate) rekeyed: bool,
 }
 
 /// A row of `field`.
@@ -76,7 +78,8 @@ pub(crate) fn attached(id: Option<TableId>, locked: Locked) -> Option<Vec<Attach
     table.scan(id, |row| {
         let columns = (row.get(1), row.get(2), row.get(3), row.get(4));
         if let (Some(id), Some(relid), Some(matched_relid), Some(versioned)) = columns {
-            all.push(Attached { id: TableId(id), relid, matched_relid, versioned });
+            let rekeyed = row.get(9).unwrap_or(false);
+            all.push(Attached { id: TableId(id), relid, matched_relid, versioned, rekeyed });
         }
     });
     Some(all)

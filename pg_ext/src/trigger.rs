@@ -1,10 +1,10 @@
 //! The triggers that note what changes: `note_change` after each row, `note_truncate` after TRUNCATE, and `note_setup`
-//! on the extension's own tables.
+//! on the extension's own tables; what the one for DDL calls.
 //!
 //! `note_change` runs once per changed row, so it reads no more than the key's columns and the version, and nothing at
 //! all once the whole table counts as changed.
 
-use crate::failure::{Failure, sql_functions};
+use crate::failure::{Failure, argument, sql_functions};
 use crate::pending;
 use crate::slot::Columns;
 use crate::table::{self, Table};
@@ -29,6 +29,13 @@ sql_functions! {
         // SAFETY: Postgres calls this function with a call it has filled in.
         let (_, id) = unsafe { called_by_trigger(fcinfo)? };
         pending::flush(id);
+        Ok(pg_sys::Datum::from(0))
+    }
+
+    /// `note_table(table_id integer)`: DDL changed the table as a whole.
+    fn note_table / pg_finfo_note_table(fcinfo) {
+        // SAFETY: the install script declares this argument, and the function STRICT.
+        pending::flush(TableId(unsafe { argument(fcinfo, 0) }.unwrap_or_default()));
         Ok(pg_sys::Datum::from(0))
     }
 

@@ -41,6 +41,11 @@ impl Batches {
         std::mem::replace(&mut self.fence, row.get(0))
     }
 
+    /// From now on the table is called otherwise.
+    pub fn rename(&mut self, table: &str) {
+        self.table = table.into();
+    }
+
     /// The number of the last batch.
     pub fn last_seq(&self) -> i64 {
         self.last_seq

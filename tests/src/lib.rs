@@ -12,6 +12,7 @@
 
 pub mod batches;
 pub mod feed;
+pub mod heard;
 pub mod proxy;
 pub mod rows;
 

@@ -10,12 +10,13 @@ use cache_sync_core::rule::Rule;
 impl Writer<'_> {
     /// The field's value in a row that a patch creates or replaces.
     pub(super) fn fresh(&self, field: &FieldColumn) -> String {
-        let column = &field.column;
+        let (column, ty) = (&field.column, &field.declared);
         match &field.rule {
-            Rule::Append { cap: Some(cap) } => format!("cache_sync.last_of(p.{column}, {cap})"),
+            // Where the column's type is a domain, these functions return its base type, which compares with nothing.
+            Rule::Append { cap: Some(cap) } => format!("cache_sync.last_of(p.{column}, {cap})::{ty}"),
             Rule::Json(_) => {
                 let (rule, is_dated) = (text::literal(&field.rule_text()), self.is_dated(field));
-                format!("cache_sync.document_fresh({rule}, p.{column}, {is_dated})")
+                format!("cache_sync.document_fresh({rule}, p.{column}, {is_dated})::{ty}")
             }
             _ => format!("p.{column}"),
         }
@@ -71,7 +72,7 @@ impl Writer<'_> {
                 format!("pg_catalog.{length} OPERATOR(pg_catalog.>) 0")
             }
             // Assigning the sum makes it the column's type again, so it must be compared as that.
-            Rule::Add | Rule::Function(_) => {
+            Rule::Add | Rule::Union | Rule::Function(_) => {
                 format!("cache_sync.differs(t.{column}, ({})::{})", self.value(field), field.declared)
             }
             _ => format!("cache_sync.differs(t.{column}, {})", self.value(field)),

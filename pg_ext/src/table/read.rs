@@ -12,7 +12,7 @@ use std::ffi::{CStr, CString};
 /// Reads table `id`, whose triggers `relation` carries, and says whether the result may be kept.
 ///
 /// A table that the extension's tables do not mention, because it is being detached or the row triggers were left
-/// behind, comes without key and fields.
+/// behind, comes without key and fields; one whose primary key is another one than clients know comes without key.
 ///
 /// # Safety
 /// The relation must be open.
@@ -31,7 +31,8 @@ pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Opti
     };
     let version_attnum = own_column(c"cs_version", pg_sys::INT8OID);
     let clock_attnum = own_column(c"cs_clock", pg_sys::BYTEAOID);
-    let key = if attached.is_some() && secret.is_some() { key } else { Vec::new() };
+    let is_known = secret.is_some() && attached.is_some_and(|attached| !attached.rekeyed);
+    let key = if is_known { key } else { Vec::new() };
     let last_noted_attnum = key.iter().map(|column| column.attnum).max().unwrap_or(0).max(version_attnum);
     let stamped = match (&attached, fields) {
         // SAFETY: as above.

@@ -73,12 +73,21 @@ async fn writers_go_on_whatever_becomes_of_the_table() {
         ("ALTER TABLE t ADD extra int DEFAULT 5", ChangeKind::Unversioned),
         ("ALTER TABLE t RENAME id TO ident", ChangeKind::Unversioned),
         ("ALTER TABLE t DROP CONSTRAINT t_pkey", ChangeKind::FlushTable),
-        ("ALTER TABLE t ADD PRIMARY KEY (ident, extra)", ChangeKind::Unversioned),
+        // Clients know its rows by another key.
+        ("ALTER TABLE t ADD PRIMARY KEY (ident, extra)", ChangeKind::FlushTable),
+        ("ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (ident)", ChangeKind::Unversioned),
         ("ALTER TABLE t ALTER ident TYPE numeric", ChangeKind::FlushTable),
         ("ALTER TABLE t ALTER ident TYPE bigint", ChangeKind::Unversioned),
         ("DELETE FROM cache_sync.attached", ChangeKind::FlushTable),
     ] {
         db.psql(ddl);
+        if !ddl.starts_with("DELETE") {
+            let told = feed.changes(&db).await;
+            assert!(
+                told.iter().all(|change| change.kind == ChangeKind::FlushTable) && !told.is_empty(),
+                "{ddl}: {told:?}"
+            );
+        }
         // A connection that has written to the table before.
         writer.batch_execute("UPDATE t SET v = v + 1").await.unwrap();
         let head = db.psql("SELECT feed_position FROM cache_sync.feed_head()").parse().unwrap();
