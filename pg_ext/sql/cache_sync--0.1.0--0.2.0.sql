@@ -1,15 +1,48 @@
 -- Upgrades cache_sync 0.1.0 to 0.2.0. What changed stands here as it does in the install script.
 \echo Use "ALTER EXTENSION cache_sync UPDATE" to load this file. \quit
 
-ALTER TABLE cache_sync.attached ADD COLUMN expires smallint;
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+ALTER TABLE cache_sync.attached
+    ADD COLUMN expires smallint, ADD COLUMN key text[], ADD COLUMN rekeyed boolean NOT NULL DEFAULT false;
+ALTER TABLE cache_sync.field DROP CONSTRAINT field_table_id_fkey;
+ALTER TABLE cache_sync.session DROP CONSTRAINT session_table_id_fkey;
+ALTER TABLE cache_sync.dead_letter DROP CONSTRAINT dead_letter_table_id_fkey;
 ALTER TABLE cache_sync.dead_letter ADD COLUMN shape jsonb, ADD COLUMN hlc bigint;
 
 DROP FUNCTION cache_sync.check_rule(jsonb, oid, boolean, name);
 DROP VIEW cache_sync.tables;
+DROP VIEW cache_sync.dead_letters;
 
 CREATE OR REPLACE FUNCTION cache_sync.versions(OUT library text, OUT script text, OUT protocol integer)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     AS $$ SELECT version, '0.2.0', protocol FROM cache_sync.library() $$;
+
+-- How a key column of this type is hashed; null for types whose equal values may differ in their bytes, and for domains
+-- over enums, which Postgres cannot compare.
+CREATE OR REPLACE FUNCTION cache_sync.key_kind(type oid) RETURNS text
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE
+        WHEN t.typtype = 'e' AND t.oid = key_kind.type THEN 'enum'
+        WHEN t.oid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'int'
+        WHEN t.oid IN ('text'::regtype, 'varchar'::regtype) THEN 'text'
+        WHEN t.oid = 'bytea'::regtype THEN 'bytes'
+        WHEN t.oid = 'uuid'::regtype THEN 'uuid'
+        WHEN t.oid = 'bool'::regtype THEN 'bool'
+        WHEN t.oid = 'date'::regtype THEN 'date'
+        WHEN t.oid IN ('timestamp'::regtype, 'timestamptz'::regtype) THEN 'timestamp'
+    END
+    FROM pg_type t WHERE t.oid = cache_sync.base_type(key_kind.type)
+$$;
+
+-- What the hash of a key depends on: another list, and a client that has the table open would look for other keys than
+-- the feed tells.
+CREATE FUNCTION cache_sync.key_now(tbl regclass) RETURNS text[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT array_agg(a.attnum || ' ' || CASE WHEN cache_sync.base_type(a.atttypid) = 'timestamptz'::regtype THEN 'timestamptz'
+                                             ELSE coalesce(cache_sync.key_kind(a.atttypid), 'other') END ORDER BY k.ord)
+    FROM cache_sync.key_columns(key_now.tbl) k JOIN pg_attribute a ON a.attrelid = key_now.tbl AND a.attnum = k.attnum
+$$;
 
 -- The one spelling of a rule; an error says what is wrong with others.
 CREATE FUNCTION cache_sync.spelled(rule jsonb) RETURNS jsonb
@@ -33,6 +66,10 @@ BEGIN
         RAISE EXCEPTION 'the function % cannot merge field "%" of type %', name, field, shown
             USING ERRCODE = 'datatype_mismatch',
                   HINT = format('It must take two values of type %1$s, the current and the incoming one, and return one of type %1$s.', shown);
+    ELSIF proc.pronamespace = pg_my_temp_schema() OR pg_is_other_temp_schema(proc.pronamespace) THEN
+        RAISE EXCEPTION 'the function % is a temporary one (field "%")', name, field
+            USING ERRCODE = 'invalid_object_definition',
+                  HINT = 'Who writes the field runs the function, also when another session has put one of its own in this place.';
     ELSIF proc.provolatile <> 'i' THEN
         RAISE EXCEPTION 'the function % is not immutable (field "%")', name, field
             USING ERRCODE = 'invalid_object_definition',
@@ -102,11 +139,14 @@ $$;
 CREATE FUNCTION cache_sync.resolved(rule jsonb) RETURNS jsonb
     LANGUAGE plpgsql STABLE STRICT AS $$
 DECLARE
-    proc regprocedure;
+    proc pg_catalog.regprocedure;
 BEGIN
     IF pg_catalog.jsonb_typeof(rule) OPERATOR(pg_catalog.<>) 'object'
         OR rule OPERATOR(pg_catalog.->>) 'rule' OPERATOR(pg_catalog.<>) 'function' THEN
         RETURN rule;
+    ELSIF rule OPERATOR(pg_catalog.->>) 'name' OPERATOR(pg_catalog.!~) '\(.*\)\s*$' THEN
+        RAISE EXCEPTION 'the function % of a rule must be named with its types', rule OPERATOR(pg_catalog.->>) 'name'
+            USING ERRCODE = 'invalid_text_representation', HINT = 'For example "public.merged(integer,integer)".';
     END IF;
     proc := pg_catalog.to_regprocedure(rule OPERATOR(pg_catalog.->>) 'name');
     RETURN CASE WHEN proc IS NULL THEN rule ELSE pg_catalog.jsonb_set(
@@ -124,11 +164,166 @@ $$;
 CREATE FUNCTION cache_sync.signature(proc oid) RETURNS text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$ SELECT proc::regprocedure::text $$;
 
--- The type of an array's elements; null for what is no array.
+-- The type of an array's elements; null for what is no array, and for those of the catalogs, which are arrays of one form only.
 CREATE FUNCTION cache_sync.element_type(type oid) RETURNS oid
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
     SELECT t.typelem FROM pg_type t
     WHERE t.oid = element_type.type AND t.typsubscript = 'array_subscript_handler'::regproc
+      AND t.oid NOT IN ('oidvector'::regtype, 'int2vector'::regtype)
+$$;
+
+-- Brings the fields up to date with the table's columns. A dropped field keeps its number, which is never used again; a
+-- column that takes its name has its rule: programs go on saying "+1" when they mean that name.
+CREATE OR REPLACE FUNCTION cache_sync.sync_fields(table_id integer) RETURNS void
+    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    att cache_sync.attached;
+    drift record;
+BEGIN
+    SELECT a.* INTO att FROM cache_sync.attached a WHERE a.table_id = sync_fields.table_id;
+    IF NOT FOUND OR (att.rel_oid = att.tbl::oid AND NOT EXISTS (SELECT FROM cache_sync.field_drift(att.table_id))) THEN
+        RETURN;
+    END IF;
+    SELECT a.* INTO att FROM cache_sync.attached a WHERE a.table_id = att.table_id FOR NO KEY UPDATE;
+    FOR drift IN SELECT d.* FROM cache_sync.field_drift(att.table_id) d ORDER BY d.attnum LOOP
+        IF drift.field_id IS NULL THEN
+            INSERT INTO cache_sync.field (table_id, field_id, attnum, name, rule)
+            SELECT att.table_id, coalesce(max(f.field_id), 0) + 1, drift.attnum, drift.name,
+                   coalesce((array_agg(f.rule ORDER BY f.field_id DESC) FILTER (WHERE f.name = drift.name))[1],
+                            CASE WHEN att.versioned THEN '"lww"' ELSE '"arrival"' END::jsonb)
+            FROM cache_sync.field f WHERE f.table_id = att.table_id;
+        ELSIF drift.attnum IS NULL THEN
+            UPDATE cache_sync.field f SET dropped = true
+            WHERE f.table_id = att.table_id AND f.field_id = drift.field_id;
+        ELSE
+            UPDATE cache_sync.field f SET attnum = drift.attnum, name = drift.name
+            WHERE f.table_id = att.table_id AND f.field_id = drift.field_id;
+        END IF;
+    END LOOP;
+    UPDATE cache_sync.attached a SET rel_oid = a.tbl::oid, key = cache_sync.key_now(a.tbl)
+    WHERE a.table_id = att.table_id AND a.rel_oid <> a.tbl::oid;
+END
+$$;
+
+-- A row that a restore inserts comes from another database, where oids and numbers of columns were others, even if they
+-- happen to be the same: its fields have yet to be matched.
+CREATE OR REPLACE FUNCTION cache_sync.unmatch() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.rel_oid := 0;
+    NEW.key := NULL;
+    NEW.rekeyed := false;
+    RETURN NEW;
+END
+$$;
+
+-- Sessions first: that waits for batches under way, and then there are no more letters to come.
+CREATE FUNCTION cache_sync.forget_rest() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM cache_sync.session s WHERE s.table_id = OLD.table_id;
+    DELETE FROM cache_sync.dead_letter d WHERE d.table_id = OLD.table_id;
+    DELETE FROM cache_sync.field f WHERE f.table_id = OLD.table_id;
+    RETURN NULL;
+END
+$$;
+
+-- Raises when the primary key is not the one that the table was attached with.
+CREATE FUNCTION cache_sync.refuse_key(att cache_sync.attached) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF att.rel_oid = att.tbl::oid AND att.key <> cache_sync.key_now(att.tbl) THEN
+        RAISE EXCEPTION 'the primary key of % is not the one that it was attached with', att.tbl
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = 'Clients that have the table open know its rows by the key of before.',
+                  HINT = format('Detach the table and attach it again, with its rules: SELECT cache_sync.detach(%L);', att.tbl);
+    END IF;
+END
+$$;
+
+-- DDL changes what rows look like, moves them in and out with partitions, or takes them away: then the table as a whole
+-- has changed. Fields are matched with columns at once, so that nobody sees two renames at a time, be it in a dump; those
+-- of a restored table, which are known by name, before anything is renamed. It fires with every command in this database, so
+-- it finishes quickly with those that alter neither tables nor types, and it must not fail.
+CREATE FUNCTION cache_sync.note_ddl() RETURNS event_trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    altered oid[];
+    made_of oid[];
+    att record;
+BEGIN
+    IF tg_event = 'ddl_command_start' THEN
+        PERFORM cache_sync.sync_fields(a.table_id) FROM cache_sync.attached a
+        WHERE a.rel_oid <> a.tbl::oid AND EXISTS (SELECT FROM cache_sync.key_columns(a.tbl))
+          -- A restore that disables triggers alters our tables, too: its fields may be still to come.
+          AND EXISTS (SELECT FROM cache_sync.field f WHERE f.table_id = a.table_id);
+        RETURN;
+    ELSIF tg_event = 'sql_drop' THEN
+        -- A partition is known by our trigger on it; whose it was can no longer be seen.
+        FOR att IN
+            SELECT a.table_id FROM cache_sync.attached a
+            WHERE EXISTS (SELECT FROM pg_event_trigger_dropped_objects() d
+                          WHERE d.classid = 'pg_class'::regclass AND d.objid = a.tbl AND d.objsubid = 0
+                             OR d.classid = 'pg_trigger'::regclass AND d.address_names[3] = 'cache_sync_change' AND NOT d.original
+                                AND EXISTS (SELECT FROM pg_partitioned_table p WHERE p.partrelid = a.tbl))
+        LOOP
+            PERFORM cache_sync.note_known(att.table_id);
+        END LOOP;
+        RETURN;
+    END IF;
+    SELECT array_agg(d.objid) FILTER (WHERE d.command_tag = 'ALTER TABLE' AND d.classid = 'pg_class'::regclass),
+           array_agg(d.objid) FILTER (WHERE d.command_tag IN ('ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA'))
+      INTO altered, made_of FROM pg_event_trigger_ddl_commands() d;
+    IF made_of IS NOT NULL THEN
+        altered := altered || cache_sync.tables_made_of(made_of);
+    END IF;
+    IF altered IS NULL THEN
+        RETURN;
+    END IF;
+    FOR att IN
+        SELECT a.* FROM cache_sync.attached a
+        WHERE EXISTS (SELECT FROM cache_sync.relations(a.tbl) r WHERE r.relid = ANY (altered))
+    LOOP
+        PERFORM cache_sync.note_known(att.table_id);
+        -- Names of schemas and types are in compiled statements.
+        PERFORM cache_sync.invalidate_table(att.tbl);
+        UPDATE cache_sync.attached a SET rekeyed = NOT a.rekeyed
+        WHERE a.table_id = att.table_id AND a.rel_oid = a.tbl::oid
+          AND a.rekeyed IS DISTINCT FROM (a.key IS DISTINCT FROM cache_sync.key_now(a.tbl));
+        PERFORM cache_sync.sync_fields(a.table_id) FROM cache_sync.attached a
+        WHERE a.table_id = att.table_id AND a.rel_oid = a.tbl::oid AND NOT a.rekeyed;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION cache_sync.note_table(table_id integer) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'note_table';
+
+-- Of a table that this transaction attached nobody holds anything. Whatever else writes to its row has noted the table
+-- itself.
+CREATE FUNCTION cache_sync.note_known(table_id integer) RETURNS void
+    LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT cache_sync.note_table(a.table_id) FROM cache_sync.attached a
+    WHERE a.table_id = note_known.table_id AND a.xmin <> pg_current_xact_id()::xid
+$$;
+
+-- The tables that are in one of these schemas or have columns of one of these types, or of types made of them. Types and
+-- schemas are in different catalogs, and an oid that means one thing in one of them may mean another in the other: then a
+-- table too much is named.
+CREATE FUNCTION cache_sync.tables_made_of(objects oid[]) RETURNS oid[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE made (oid) AS (
+        SELECT t.oid FROM pg_type t WHERE t.oid = ANY (objects) OR t.typnamespace = ANY (objects)
+                                       OR (t.typrelid = ANY (objects) AND t.typrelid <> 0)
+        UNION
+        SELECT t.oid FROM made m, pg_type t
+        WHERE (t.typelem = m.oid AND t.typsubscript = 'array_subscript_handler'::regproc) OR t.typbasetype = m.oid
+           OR (t.typtype = 'c' AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.atttypid = m.oid))
+    )
+    SELECT array_agg(c.oid) FROM pg_class c
+    WHERE c.relkind IN ('r', 'p')
+      AND (c.relnamespace = ANY (objects)
+           OR EXISTS (SELECT FROM pg_attribute a JOIN made m ON m.oid = a.atttypid WHERE a.attrelid = c.oid))
 $$;
 
 -- What the library compiles statements from. Names and types that go into SQL texts come quoted and qualified.
@@ -145,16 +340,21 @@ BEGIN
     END IF;
     PERFORM cache_sync.sync_fields(att.table_id);
     PERFORM cache_sync.refuse_columns(att.tbl, att.versioned);
+    PERFORM cache_sync.refuse_key(att);
+    IF att.versioned AND NOT cache_sync.has_own_columns(att.tbl) THEN
+        RAISE EXCEPTION '% lacks cs_version or cs_clock', att.tbl USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = format('SELECT cache_sync.repair(%L);', att.tbl);
+    END IF;
     SELECT jsonb_agg(jsonb_build_object(
         'id', f.field_id, 'name', a.attname, 'column', quote_ident(a.attname), 'type', a.atttypid::bigint,
         'type_name', cache_sync.type_name(a.atttypid), 'declared', cache_sync.declared(a),
-        'change', CASE WHEN b.word = 'union' THEN 'jsonb'
+        'change', CASE WHEN b.word = 'union' THEN 'pg_catalog.jsonb'
                        WHEN b.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'bigint'
-                       ELSE format_type(b.base, NULL) END,
+                       ELSE cache_sync.qualified_type(b.base, -1) END,
         'rule', cache_sync.check_rule(f.rule, a.atttypid, att.versioned OR a.attgenerated <> '', a.attname),
         'is_array', cache_sync.element_type(b.base) IS NOT NULL,
         'function', (SELECT jsonb_build_object('name', format('%I.%I', n.nspname, p.proname),
-                                               'argument', format_type(p.proargtypes[0], NULL), 'strict', p.proisstrict)
+                                               'argument', cache_sync.qualified_type(p.proargtypes[0], -1), 'strict', p.proisstrict)
                      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
                      WHERE b.word = 'function' AND p.oid = to_regprocedure(f.rule ->> 'name')),
         'generated', a.attgenerated <> '' OR a.attidentity = 'a',
@@ -196,6 +396,18 @@ BEGIN
 END
 $$;
 
+-- A type with its modifier (-1: none), written so that it is the same one whatever the search_path of who reads it.
+CREATE FUNCTION cache_sync.qualified_type(type oid, modifier integer) RETURNS text
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'qualified_type';
+
+-- A column's type with modifier and collation.
+CREATE OR REPLACE FUNCTION cache_sync.declared(a pg_attribute) RETURNS text
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT cache_sync.qualified_type(a.atttypid, a.atttypmod)
+        || coalesce((SELECT format(' COLLATE %I.%I', n.nspname, c.collname)
+                     FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace WHERE c.oid = a.attcollation), '')
+$$;
+
 -- What the SDK asks of a table; see docs/design.md.
 CREATE OR REPLACE FUNCTION cache_sync.description(tbl regclass) RETURNS jsonb
     LANGUAGE sql STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -210,6 +422,109 @@ CREATE OR REPLACE FUNCTION cache_sync.description(tbl regclass) RETURNS jsonb
     FROM cache_sync.layout(description.tbl) l, cache_sync.secret s, pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = description.tbl
+$$;
+
+-- Raises when the table's columns are not such that it can be attached.
+CREATE OR REPLACE FUNCTION cache_sync.refuse_columns(tbl regclass, versioned boolean) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    col record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = tbl AND i.indisprimary) THEN
+        RAISE EXCEPTION '% has no primary key', tbl
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Add one: rows are known by their key.';
+    ELSIF EXISTS (SELECT FROM pg_index i WHERE i.indrelid = tbl AND i.indisprimary AND NOT i.indimmediate) THEN
+        RAISE EXCEPTION 'the primary key of % is deferrable', tbl
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'ON CONFLICT cannot use it; make it NOT DEFERRABLE.';
+    END IF;
+    FOR col IN
+        SELECT a.attname, a.atttypid, a.attcollation, l.collisdeterministic, k.attnum IS NOT NULL AS is_key, a.attgenerated
+        FROM pg_attribute a
+        LEFT JOIN cache_sync.key_columns(tbl) k ON k.attnum = a.attnum
+        LEFT JOIN pg_collation l ON l.oid = a.attcollation
+        WHERE a.attrelid = tbl AND a.attnum > 0 AND NOT a.attisdropped
+    LOOP
+        IF col.attname = '#' OR col.attname LIKE '@%' THEN
+            RAISE EXCEPTION 'the column "%" of % has a name that patches use for something else', col.attname, tbl
+                USING ERRCODE = 'invalid_name', HINT = 'Rename it: no "#", and no "@" at the beginning.';
+        ELSIF versioned AND ((col.attname = 'cs_version' AND col.atttypid <> 'int8'::regtype)
+                             OR (col.attname = 'cs_clock' AND col.atttypid <> 'bytea'::regtype)) THEN
+            RAISE EXCEPTION 'the column % of % is of type %', col.attname, tbl, format_type(col.atttypid, NULL)
+                USING ERRCODE = 'datatype_mismatch', HINT = 'A versioned table needs this name for itself: rename yours.';
+        ELSIF NOT col.is_key THEN
+            CONTINUE;
+        ELSIF col.attname IN ('cs_version', 'cs_clock') THEN
+            RAISE EXCEPTION 'the key of % contains %', tbl, col.attname
+                USING ERRCODE = 'invalid_name', HINT = 'A versioned table needs this name for itself: rename yours.';
+        ELSIF cache_sync.key_kind(col.atttypid) IS NULL THEN
+            RAISE EXCEPTION 'the key column "%" of % is of type %, which cannot be part of a key', col.attname, tbl,
+                format_type(col.atttypid, NULL)
+                USING ERRCODE = 'feature_not_supported',
+                      DETAIL = CASE WHEN (SELECT t.typtype = 'e' FROM pg_type t WHERE t.oid = cache_sync.base_type(col.atttypid))
+                                   THEN 'Postgres has no operator = for domains over enums.'
+                                   ELSE 'Values of this type may be equal without being the same to the byte.' END,
+                      HINT = 'Keys may be integers, text, varchar, uuid, bytea, boolean, date, timestamp, timestamptz and enums.';
+        ELSIF NOT col.collisdeterministic THEN
+            RAISE EXCEPTION 'the key column "%" of % has a nondeterministic collation', col.attname, tbl
+                USING ERRCODE = 'feature_not_supported',
+                      DETAIL = 'Values may be equal without being the same to the byte.',
+                      HINT = 'Give the column a deterministic collation.';
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- Raises when the table is not such that it can be attached.
+CREATE OR REPLACE FUNCTION cache_sync.refuse_table(tbl regclass, versioned boolean, tags name[]) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    rel pg_class;
+    part regclass;
+    missing name;
+BEGIN
+    SELECT c.* INTO rel FROM pg_class c WHERE c.oid = tbl;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no table with the oid %', tbl::oid USING ERRCODE = 'undefined_table';
+    ELSIF getdatabaseencoding() <> 'UTF8' THEN
+        RAISE EXCEPTION 'the database has the encoding %', getdatabaseencoding()
+            USING ERRCODE = 'feature_not_supported', HINT = 'cache_sync needs a database with the encoding UTF8.';
+    ELSIF rel.relkind NOT IN ('r', 'p') THEN
+        RAISE EXCEPTION '% is not a table', tbl
+            USING ERRCODE = 'wrong_object_type', HINT = 'Views and foreign tables cannot be attached; attach the table behind it.';
+    ELSIF rel.relnamespace IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, 'cache_sync'::regnamespace,
+                               'information_schema'::regnamespace) THEN
+        RAISE EXCEPTION '% belongs to the system', tbl
+            USING ERRCODE = 'wrong_object_type', HINT = 'Attach tables of your own.';
+    ELSIF rel.relpersistence = 't' THEN
+        RAISE EXCEPTION '% is a temporary table', tbl
+            USING ERRCODE = 'wrong_object_type', HINT = 'Nobody else sees its rows: there is nothing to keep in step.';
+    ELSIF rel.relispartition THEN
+        RAISE EXCEPTION '% is a partition', tbl
+            USING ERRCODE = 'wrong_object_type',
+                  HINT = format('Attach the whole table: SELECT cache_sync.attach(%L).', pg_partition_root(tbl));
+    ELSIF rel.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE tbl IN (i.inhrelid, i.inhparent)) THEN
+        RAISE EXCEPTION '% inherits, or is inherited from', tbl
+            USING ERRCODE = 'wrong_object_type', HINT = 'A key does not identify one row there; use declarative partitioning.';
+    ELSIF EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = tbl AND r.ev_type IN ('2', '3', '4')) THEN
+        RAISE EXCEPTION '% has rules that rewrite writes', tbl
+            USING ERRCODE = 'feature_not_supported', HINT = 'Use triggers.';
+    END IF;
+    SELECT a.tbl INTO part FROM cache_sync.attached a JOIN cache_sync.relations(refuse_table.tbl) r ON r.relid = a.tbl
+    WHERE a.tbl <> refuse_table.tbl LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'the partition % of % is attached by itself', part, tbl
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = format('SELECT cache_sync.detach(%L) first: partitions are attached with their whole table.', part);
+    END IF;
+    PERFORM cache_sync.refuse_columns(tbl, versioned);
+    SELECT t INTO missing FROM unnest(tags) t
+    WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = tbl AND a.attname = t AND a.attnum > 0
+                      AND NOT a.attisdropped) OR t IS NULL LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% has no column "%" for a tag', tbl, missing USING ERRCODE = 'undefined_column';
+    END IF;
+END
 $$;
 
 CREATE FUNCTION cache_sync.record_expiry(tbl regclass, facts jsonb) RETURNS jsonb
@@ -275,6 +590,8 @@ BEGIN
                 USING ERRCODE = 'undefined_column';
         END IF;
     END IF;
+    -- Rows that were there may count as gone now, and the other way round.
+    PERFORM cache_sync.note_known(att.table_id);
     UPDATE cache_sync.attached a SET expires = id WHERE a.table_id = att.table_id;
     RETURN coalesce(to_jsonb(id), 'null');
 END
@@ -297,6 +614,73 @@ BEGIN
 END
 $$;
 
+-- Whether the table has the two columns of a versioned one.
+CREATE FUNCTION cache_sync.has_own_columns(tbl regclass) RETURNS boolean
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT count(*) = 2 FROM pg_attribute a
+    WHERE a.attrelid = has_own_columns.tbl AND NOT a.attisdropped
+      AND (a.attname, a.atttypid) IN (('cs_version', 'int8'::regtype), ('cs_clock', 'bytea'::regtype))
+$$;
+
+-- Whether rows that are inserted get a version.
+CREATE FUNCTION cache_sync.has_version_default(tbl regclass) RETURNS boolean
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+        WHERE d.adrelid = has_version_default.tbl AND a.attname = 'cs_version'
+          AND pg_get_expr(d.adbin, d.adrelid) = 'cache_sync.hlc()')
+$$;
+
+CREATE OR REPLACE FUNCTION cache_sync.attach_table(
+    tbl regclass, versioned boolean, rules jsonb, tags name[], if_not_attached boolean, default_ttl interval)
+    RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
+DECLARE
+    was boolean;
+    id integer;
+    lock_timeout text;
+BEGIN
+    IF num_nulls(tbl, versioned, rules, tags, if_not_attached) > 0 THEN
+        RAISE EXCEPTION 'no argument of attach may be null' USING ERRCODE = 'null_value_not_allowed';
+    ELSIF jsonb_typeof(rules) <> 'object' THEN
+        RAISE EXCEPTION 'rules must be a JSON object' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'For example {"likes": "add"}.';
+    END IF;
+    SELECT a.versioned INTO was FROM cache_sync.attached a WHERE a.tbl = attach_table.tbl;
+    IF was IS NOT NULL THEN
+        IF NOT if_not_attached OR was <> versioned THEN
+            RAISE EXCEPTION '% is attached already, %', tbl, CASE WHEN was THEN 'versioned' ELSE 'plain' END
+                USING ERRCODE = 'duplicate_object', HINT = 'Detach it first, or use set_rule to change its rules.';
+        END IF;
+        RETURN;
+    END IF;
+    IF EXISTS (SELECT FROM pg_class c WHERE c.oid = tbl AND NOT pg_has_role(c.relowner, 'USAGE')) THEN
+        RAISE EXCEPTION 'must be owner of table %', tbl USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    PERFORM cache_sync.refuse_table(tbl, versioned, tags);
+    lock_timeout := cache_sync.bound_lock_wait();
+    EXECUTE format('LOCK TABLE %s IN %s MODE', tbl,
+                   CASE WHEN versioned THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END);
+    PERFORM cache_sync.refuse_table(tbl, versioned, tags);
+    IF versioned THEN
+        EXECUTE format('ALTER TABLE %s ADD COLUMN IF NOT EXISTS cs_version bigint, '
+                       'ADD COLUMN IF NOT EXISTS cs_clock bytea', tbl);
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN cs_version SET DEFAULT cache_sync.hlc()', tbl);
+    END IF;
+    id := cache_sync.record_attached(tbl, jsonb_build_object(
+        'versioned', versioned, 'tags', to_jsonb(tags), 'rules', rules, 'default_ttl', default_ttl));
+    -- A table that was a partition of an attached one has kept some triggers, and a schema that was restored without its data
+    -- has them under a number that nobody knows.
+    PERFORM cache_sync.drop_triggers(tbl);
+    PERFORM cache_sync.create_triggers(tbl, id, versioned);
+    PERFORM set_config('lock_timeout', lock_timeout, true);
+    IF NOT cache_sync.is_preloaded() THEN
+        RAISE WARNING 'cache_sync is not preloaded: caches will not hear of changes'
+            USING HINT = 'Add cache_sync to shared_preload_libraries and restart the server.';
+    END IF;
+END
+$$;
+
 -- Attaches a table. It takes a lock that lets readers through (plain) or nobody (versioned), for an instant: nothing is
 -- rewritten. Versioned tables get two columns, both nullable, so that nothing breaks when the extension is dropped.
 CREATE OR REPLACE FUNCTION cache_sync.attach(
@@ -306,7 +690,8 @@ CREATE OR REPLACE FUNCTION cache_sync.attach(
     SELECT cache_sync.attach_table(tbl, versioned, cache_sync.resolved_all(rules), tags, if_not_attached, NULL)
 $$;
 
--- Takes back what attach did, and with drop_columns the two columns of a versioned table too.
+-- Takes back what attach did, and with drop_columns the two columns of a versioned table too. A table that was a partition
+-- of an attached one has kept a trigger, the default and the columns: they can be taken back in the same way.
 CREATE OR REPLACE FUNCTION cache_sync.detach(tbl regclass, drop_columns boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -318,7 +703,14 @@ BEGIN
     END IF;
     SELECT a.* INTO att FROM cache_sync.attached a WHERE a.tbl = detach.tbl;
     IF NOT FOUND THEN
-        RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';
+        att.versioned := cache_sync.has_version_default(tbl);
+        IF EXISTS (SELECT FROM pg_class c WHERE c.oid = detach.tbl AND c.relispartition) THEN
+            RAISE EXCEPTION '% is a partition', tbl
+                USING ERRCODE = 'CS005', HINT = format('Detach the whole table: SELECT cache_sync.detach(%L).', pg_partition_root(tbl));
+        ELSIF NOT att.versioned AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = detach.tbl
+                                                AND t.tgfoid = 'cache_sync.note_truncate'::regproc) THEN
+            RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';
+        END IF;
     END IF;
     lock_timeout := cache_sync.bound_lock_wait();
     PERFORM cache_sync.drop_triggers(tbl);
@@ -338,9 +730,9 @@ $$;
 CREATE OR REPLACE FUNCTION cache_sync.create_table(name text, default_ttl interval DEFAULT NULL) RETURNS regclass
     LANGUAGE plpgsql AS $$
 DECLARE
-    parts text[] := pg_catalog.parse_ident(name);
-    schema name;
-    tbl regclass;
+    parts pg_catalog.text[] := pg_catalog.parse_ident(name);
+    schema pg_catalog.name;
+    tbl pg_catalog.regclass;
 BEGIN
     IF default_ttl OPERATOR(pg_catalog.<=) '0'::pg_catalog.interval THEN
         RAISE EXCEPTION 'default_ttl must be longer than nothing' USING ERRCODE = 'invalid_parameter_value';
@@ -443,6 +835,10 @@ CREATE FUNCTION cache_sync.united(current anyarray, change jsonb) RETURNS anyarr
 CREATE FUNCTION cache_sync.not_null(value anyelement, function text) RETURNS anyelement
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'not_null';
 
+-- Refuses what is added to a number and would leave none: NaN and the infinities.
+CREATE FUNCTION cache_sync.finite(change numeric) RETURNS numeric
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'finite';
+
 -- Sets the fields of the row if it has the expected version; 0 or null: if there is no such row. The loser is told
 -- `conflict`, and gets the row as it is.
 CREATE FUNCTION cache_sync.compare_and_set(
@@ -453,22 +849,30 @@ CREATE FUNCTION cache_sync.compare_and_set(
 CREATE FUNCTION cache_sync.merge(rule jsonb, current_value jsonb, incoming jsonb) RETURNS jsonb
     LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    spelled jsonb := cache_sync.spelled(cache_sync.resolved(rule));
-    word text := coalesce(spelled OPERATOR(pg_catalog.->>) 'rule', spelled OPERATOR(pg_catalog.#>>) '{}');
-    type text;
-    merged jsonb;
+    spelled pg_catalog.jsonb := cache_sync.spelled(cache_sync.resolved(rule));
+    word pg_catalog.text := coalesce(spelled OPERATOR(pg_catalog.->>) 'rule', spelled OPERATOR(pg_catalog.#>>) '{}');
+    type pg_catalog.text;
+    merged pg_catalog.jsonb;
 BEGIN
     IF word OPERATOR(pg_catalog.=) 'function' THEN
-        SELECT pg_catalog.format_type(p.proargtypes[0], NULL) INTO type FROM pg_catalog.pg_proc p
-        WHERE p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure(spelled OPERATOR(pg_catalog.->>) 'name');
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'there is no function %', spelled OPERATOR(pg_catalog.->>) 'name'
-                USING ERRCODE = 'undefined_function';
-        END IF;
+        type := cache_sync.merged_type(spelled OPERATOR(pg_catalog.->>) 'name');
         EXECUTE pg_catalog.format(
             'SELECT pg_catalog.to_jsonb(%s(r.a, r.b)) FROM pg_catalog.jsonb_to_record($1) AS r(a %s, b %s)',
             cache_sync.called(spelled OPERATOR(pg_catalog.->>) 'name'), type, type)
         INTO merged USING pg_catalog.jsonb_build_object('a', current_value, 'b', incoming);
+        IF merged IS NULL AND (
+            SELECT p.proisstrict FROM pg_catalog.pg_proc p
+            WHERE p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure(spelled OPERATOR(pg_catalog.->>) 'name')) THEN
+            -- It was not asked, if one of the values is null: the other one stands.
+            merged := CASE WHEN coalesce(pg_catalog.jsonb_typeof(current_value), 'null') OPERATOR(pg_catalog.=) 'null'
+                               THEN coalesce(incoming, 'null')
+                           WHEN coalesce(pg_catalog.jsonb_typeof(incoming), 'null') OPERATOR(pg_catalog.=) 'null'
+                               THEN current_value END;
+        END IF;
+        IF merged IS NULL THEN
+            RAISE EXCEPTION 'the function % returned null', cache_sync.called(spelled OPERATOR(pg_catalog.->>) 'name')
+                USING ERRCODE = 'null_value_not_allowed';
+        END IF;
         RETURN merged;
     ELSIF word OPERATOR(pg_catalog.=) 'add' AND pg_catalog.jsonb_typeof(current_value) OPERATOR(pg_catalog.=) 'string'
         AND pg_catalog.jsonb_typeof(incoming) OPERATOR(pg_catalog.=) 'string' THEN
@@ -481,6 +885,17 @@ $$;
 
 CREATE FUNCTION cache_sync.merge_values(rule jsonb, current_value jsonb, incoming jsonb) RETURNS jsonb
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'merge_values';
+
+-- The type that a function merges; raises when it merges none.
+CREATE FUNCTION cache_sync.merged_type(signature text) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    type oid := (SELECT p.proargtypes[0] FROM pg_proc p WHERE p.oid = to_regprocedure(merged_type.signature));
+BEGIN
+    PERFORM cache_sync.check_function(signature, coalesce(type, 0), 'value');
+    RETURN cache_sync.qualified_type(type, -1);
+END
+$$;
 
 -- A function by its name alone, quoted and qualified.
 CREATE FUNCTION cache_sync.called(signature text) RETURNS text
@@ -499,6 +914,24 @@ CREATE FUNCTION cache_sync.requeue_dead_letter(
 CREATE FUNCTION cache_sync.discard_dead_letter(id bigint) RETURNS boolean
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'discard_dead_letter';
 
+-- The statement that deletes a table's rows that have expired, $1 of them; null where none do.
+CREATE FUNCTION cache_sync.prune_statement(tbl regclass) RETURNS text
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('WITH old AS MATERIALIZED (SELECT t.tableoid, t.ctid FROM %1$s t '
+                  'WHERE t.%2$I OPERATOR(pg_catalog.<=) pg_catalog.now() LIMIT $1 FOR UPDATE SKIP LOCKED) '
+                  'DELETE FROM %1$s t USING old WHERE t.tableoid OPERATOR(pg_catalog.=) old.tableoid '
+                  'AND t.ctid OPERATOR(pg_catalog.=) old.ctid', a.tbl, col.attname)
+    FROM cache_sync.attached a
+    JOIN cache_sync.field f ON f.table_id = a.table_id AND f.field_id = a.expires AND NOT f.dropped
+    -- In a restored table a field is its name, until it is matched: its number may be that of another column.
+    JOIN pg_attribute col ON col.attrelid = a.tbl AND NOT col.attisdropped
+        AND CASE WHEN a.rel_oid = a.tbl::oid THEN col.attnum = f.attnum ELSE col.attname = f.name END
+    WHERE a.tbl = prune_statement.tbl
+$$;
+
+CREATE FUNCTION cache_sync.prune_expired(tbl regclass, max_rows integer) RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'prune_expired';
+
 CREATE FUNCTION cache_sync.prune_sessions(max_rows integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -516,8 +949,8 @@ END
 $$;
 
 -- Deletes rows that have expired, sessions that nobody used for `cache_sync.session_keep`, and what is known of tables that
--- were dropped: of each kind and table `max_rows` at most, so that no transaction gets long. Rows are deleted as the
--- caller. To be called now and then, until it says 0 everywhere.
+-- were dropped: of each kind and table `max_rows` at most, so that no transaction gets long. It takes the right to DELETE;
+-- rows are deleted as the table's owner, so that triggers get no rights of the caller's. To be called now and then, until it says 0 everywhere.
 CREATE FUNCTION cache_sync.run_maintenance(max_rows integer DEFAULT 10000)
     RETURNS TABLE (what text, tbl regclass, pruned bigint)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -528,19 +961,18 @@ BEGIN
         RAISE EXCEPTION 'max_rows must be at least 1' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     FOR att IN
-        SELECT a.tbl, col.attname
-        FROM cache_sync.attached a
-        JOIN cache_sync.field f ON f.table_id = a.table_id AND f.field_id = a.expires AND NOT f.dropped
-        JOIN pg_attribute col ON col.attrelid = a.tbl AND col.attnum = f.attnum
-        WHERE has_table_privilege(a.tbl, 'DELETE') AND has_table_privilege(a.tbl, 'SELECT')
-        ORDER BY a.table_id
+        SELECT a.tbl FROM cache_sync.attached a JOIN pg_class c ON c.oid = a.tbl
+        WHERE a.expires IS NOT NULL AND has_table_privilege(a.tbl, 'DELETE') ORDER BY a.table_id
     LOOP
-        EXECUTE format('WITH old AS MATERIALIZED (SELECT t.tableoid, t.ctid FROM %1$s t WHERE t.%2$I <= now() LIMIT $1 '
-                       'FOR UPDATE SKIP LOCKED) DELETE FROM %1$s t USING old WHERE t.tableoid = old.tableoid AND t.ctid = old.ctid',
-                       att.tbl, att.attname) USING max_rows;
         what := 'expired rows';
         tbl := att.tbl;
-        GET DIAGNOSTICS pruned = ROW_COUNT;
+        BEGIN
+            pruned := cache_sync.prune_expired(att.tbl, max_rows);
+        EXCEPTION WHEN OTHERS THEN
+            -- A row that others refer to, a trigger that raises: the other tables are pruned all the same.
+            RAISE WARNING 'expired rows of % could not be deleted: %', att.tbl, SQLERRM USING ERRCODE = SQLSTATE;
+            pruned := 0;
+        END;
         RETURN NEXT;
     END LOOP;
     what := 'sessions';
@@ -551,9 +983,9 @@ BEGIN
 END
 $$;
 
--- What is wrong with attached tables, and what to do about it; nothing when all is well.
+-- What is wrong with attached tables that the caller may read, and what to do about it; nothing when all is well.
 CREATE FUNCTION cache_sync.check_tables() RETURNS TABLE (tbl regclass, problem text, hint text)
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     att cache_sync.attached;
     part record;
@@ -566,9 +998,12 @@ BEGIN
             hint := 'run_maintenance() forgets it.';
             RETURN NEXT;
             CONTINUE;
+        ELSIF NOT has_any_column_privilege(att.tbl, 'SELECT') THEN
+            CONTINUE;
         END IF;
         BEGIN
             PERFORM cache_sync.refuse_table(att.tbl, att.versioned, att.tags);
+            PERFORM cache_sync.refuse_key(att);
         EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
             RETURN NEXT;
@@ -607,17 +1042,20 @@ BEGIN
                 hint := format('SELECT cache_sync.repair(%L);', att.tbl);
                 RETURN NEXT;
             END LOOP;
-            IF att.versioned AND (
-                SELECT count(*) FROM pg_attribute a
-                WHERE a.attrelid = part.relid AND NOT a.attisdropped AND (a.attname, a.atttypid) IN
-                    (('cs_version', 'int8'::regtype), ('cs_clock', 'bytea'::regtype))) < 2 THEN
+            FOR found IN
+                SELECT t.tgname FROM pg_trigger t
+                WHERE att.versioned AND t.tgrelid = part.relid AND t.tgtype & 19 = 19 AND t.tgenabled <> 'D'
+                  AND t.tgparentid = 0 AND t.tgname > '~cache_sync_version'
+            LOOP
+                problem := format('the trigger %I of %s fires after ours: fields that it changes are not stamped', found.tgname, part.relid);
+                hint := format('ALTER TRIGGER %I ON %s RENAME TO ... a name that sorts before "~cache_sync_version".', found.tgname, part.relid);
+                RETURN NEXT;
+            END LOOP;
+            IF att.versioned AND NOT cache_sync.has_own_columns(part.relid) THEN
                 problem := format('%s lacks cs_version or cs_clock', part.relid);
                 hint := format('SELECT cache_sync.repair(%L);', att.tbl);
                 RETURN NEXT;
-            ELSIF att.versioned AND NOT EXISTS (
-                SELECT FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-                WHERE d.adrelid = part.relid AND a.attname = 'cs_version'
-                  AND pg_get_expr(d.adbin, d.adrelid) = 'cache_sync.hlc()') THEN
+            ELSIF att.versioned AND NOT cache_sync.has_version_default(part.relid) THEN
                 problem := format('cs_version of %s has lost its default', part.relid);
                 hint := format('SELECT cache_sync.repair(%L);', att.tbl);
                 RETURN NEXT;
@@ -640,6 +1078,9 @@ DECLARE
     att cache_sync.attached;
     lock_timeout text;
 BEGIN
+    IF tbl IS NULL THEN
+        RAISE EXCEPTION 'tbl must not be null' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
     SELECT a.* INTO att FROM cache_sync.attached a WHERE a.tbl = repair.tbl;
     IF NOT FOUND THEN
         RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';
@@ -662,18 +1103,67 @@ CREATE VIEW cache_sync.tables AS
            (SELECT f.name FROM cache_sync.field f WHERE f.table_id = a.table_id AND f.field_id = a.expires) AS expires,
            (SELECT coalesce(pg_catalog.jsonb_object_agg(f.name, f.rule), '{}') FROM cache_sync.field f
             WHERE f.table_id = a.table_id AND NOT f.dropped) AS rules,
-           (SELECT pg_catalog.count(*) FROM cache_sync.session s WHERE s.table_id = a.table_id) AS sessions,
-           (SELECT pg_catalog.count(*) FROM cache_sync.dead_letter d WHERE d.table_id = a.table_id) AS dead_letters
+           CASE WHEN pg_catalog.has_table_privilege(a.tbl, 'SELECT') THEN
+               (SELECT pg_catalog.count(*) FROM cache_sync.session s WHERE s.table_id = a.table_id) END AS sessions,
+           CASE WHEN pg_catalog.has_table_privilege(a.tbl, 'SELECT') THEN
+               (SELECT pg_catalog.count(*) FROM cache_sync.dead_letter d WHERE d.table_id = a.table_id) END AS dead_letters
     FROM cache_sync.attached a;
+
+-- Refused patches, of the tables that the reader may read: they hold values of rows, of which row-level security may
+-- hide some. Who knows a session can take it over, so only those are told who may write the table themselves.
+CREATE VIEW cache_sync.dead_letters AS
+    SELECT d.id, a.tbl,
+           CASE WHEN pg_catalog.has_table_privilege(a.tbl, 'INSERT, UPDATE, DELETE') THEN d.session END AS session, d.seq, d.ord, d.at, d.sqlstate, d.message, d.op, d.patch
+    FROM cache_sync.dead_letter d JOIN cache_sync.attached a USING (table_id)
+    WHERE pg_catalog.has_table_privilege(a.tbl, 'SELECT')
+      AND NOT pg_catalog.row_security_active(a.tbl::pg_catalog.oid);
+
+-- It counts sessions and dead letters of tables that the caller may read.
+CREATE OR REPLACE FUNCTION cache_sync.status() RETURNS jsonb
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object(
+        'library', v.library, 'script', v.script, 'protocol', v.protocol,
+        'preloaded', cache_sync.is_preloaded(), 'epoch', cache_sync.epoch(), 'hlc', cache_sync.hlc(),
+        'tables', (SELECT count(*) FROM cache_sync.attached),
+        'sessions', (SELECT coalesce(sum(t.sessions), 0) FROM cache_sync.tables t),
+        'dead_letters', (SELECT coalesce(sum(t.dead_letters), 0) FROM cache_sync.tables t),
+        'feed', (SELECT to_jsonb(f) FROM cache_sync.feed_stats f))
+    FROM cache_sync.versions() v
+$$;
+
+-- Also one that somebody else has made; without asking, since the one who asks may be too late.
+DO $$
+BEGIN
+    IF NOT pg_has_role('cache_sync_admin', 'cache_sync_user', 'MEMBER') THEN
+        GRANT cache_sync_user TO cache_sync_admin;
+    END IF;
+EXCEPTION WHEN unique_violation THEN
+    NULL;
+END
+$$;
+CREATE TRIGGER forget_rest AFTER DELETE ON cache_sync.attached
+    FOR EACH ROW EXECUTE FUNCTION cache_sync.forget_rest();
+ALTER TABLE cache_sync.attached ENABLE ALWAYS TRIGGER forget_rest;
+CREATE EVENT TRIGGER cache_sync_before_ddl ON ddl_command_start WHEN TAG IN ('ALTER TABLE')
+    EXECUTE FUNCTION cache_sync.note_ddl();
+CREATE EVENT TRIGGER cache_sync_ddl ON ddl_command_end EXECUTE FUNCTION cache_sync.note_ddl();
+CREATE EVENT TRIGGER cache_sync_drop ON sql_drop EXECUTE FUNCTION cache_sync.note_ddl();
+ALTER EVENT TRIGGER cache_sync_before_ddl ENABLE ALWAYS;
+ALTER EVENT TRIGGER cache_sync_ddl ENABLE ALWAYS;
+ALTER EVENT TRIGGER cache_sync_drop ENABLE ALWAYS;
+
+-- Known from now on: the keys that tables are attached with.
+UPDATE cache_sync.attached a SET key = cache_sync.key_now(a.tbl) WHERE a.tbl IN (SELECT c.oid FROM pg_class c);
 
 -- What has been made by create_table with a time to live expires from now on.
 UPDATE cache_sync.attached a SET expires = f.field_id
 FROM cache_sync.field f
 WHERE f.table_id = a.table_id AND f.name = 'expires_at' AND NOT f.dropped AND a.default_ttl IS NOT NULL;
 
-REVOKE ALL ON ALL TABLES IN SCHEMA cache_sync FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA cache_sync FROM PUBLIC;
-REVOKE ALL ON ALL PROCEDURES IN SCHEMA cache_sync FROM PUBLIC;
+-- Rights as they are given by the install script, and no others of these roles.
+REVOKE ALL ON ALL TABLES IN SCHEMA cache_sync FROM PUBLIC, cache_sync_user, cache_sync_admin;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA cache_sync FROM PUBLIC, cache_sync_user, cache_sync_admin;
+REVOKE ALL ON ALL PROCEDURES IN SCHEMA cache_sync FROM PUBLIC, cache_sync_user, cache_sync_admin;
 GRANT EXECUTE ON FUNCTION cache_sync.hlc() TO PUBLIC;
 GRANT USAGE ON SCHEMA cache_sync TO cache_sync_user;
 GRANT SELECT ON cache_sync.attached, cache_sync.field, cache_sync.tables, cache_sync.dead_letters,
@@ -687,8 +1177,14 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.upsert(regclass, jsonb), cache_sync.edit(regclass, jsonb, jsonb), cache_sync.delete(regclass, jsonb),
     cache_sync.compare_and_set(regclass, jsonb, bigint), cache_sync.merge(jsonb, jsonb, jsonb),
     cache_sync.merge_values(jsonb, jsonb, jsonb), cache_sync.spelled(jsonb), cache_sync.resolved(jsonb),
-    cache_sync.signature(oid), cache_sync.called(text),
+    cache_sync.signature(oid), cache_sync.called(text), cache_sync.merged_type(text), cache_sync.finite(numeric),
+    cache_sync.qualified_type(oid, integer), cache_sync.check_function(text, oid, name),
+    cache_sync.check_rule(jsonb, oid, boolean, name), cache_sync.element_type(oid),
+    cache_sync.refuse_table(regclass, boolean, name[]), cache_sync.refuse_columns(regclass, boolean),
+    cache_sync.relations(regclass), cache_sync.key_columns(regclass), cache_sync.key_kind(oid), cache_sync.base_type(oid),
     cache_sync.requeue_dead_letter(bigint, boolean), cache_sync.discard_dead_letter(bigint), cache_sync.check_tables(),
+    cache_sync.has_own_columns(regclass), cache_sync.has_version_default(regclass), cache_sync.key_now(regclass),
+    cache_sync.refuse_key(cache_sync.attached),
     cache_sync.clock_first(bytea, boolean, smallint, bigint),
     cache_sync.document_changes(text, boolean, boolean, jsonb, jsonb, bigint, bytea, bigint, smallint),
     cache_sync.document_value(text, boolean, boolean, jsonb, jsonb, bigint, bytea, bigint, smallint),
@@ -712,10 +1208,9 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.detach_all(boolean), cache_sync.create_table(text, interval),
     cache_sync.set_rule(regclass, name, jsonb), cache_sync.set_expiry(regclass, name), cache_sync.resolved_all(jsonb),
     cache_sync.record_expiry(regclass, jsonb), cache_sync.repair(regclass), cache_sync.drop_triggers(regclass),
-    cache_sync.run_maintenance(integer), cache_sync.prune_sessions(integer), cache_sync.invalidate_table(regclass),
+    cache_sync.run_maintenance(integer), cache_sync.prune_sessions(integer), cache_sync.prune_expired(regclass, integer),
+    cache_sync.invalidate_table(regclass),
     cache_sync.record_attached(regclass, jsonb), cache_sync.record_detached(regclass, jsonb),
     cache_sync.record_rule(regclass, jsonb), cache_sync.create_triggers(regclass, integer, boolean),
-    cache_sync.refuse_table(regclass, boolean, name[]), cache_sync.refuse_columns(regclass, boolean),
-    cache_sync.relations(regclass), cache_sync.key_columns(regclass), cache_sync.key_kind(oid),
-    cache_sync.base_type(oid), cache_sync.bound_lock_wait(), cache_sync.forget_dropped(), cache_sync.note_change(), cache_sync.note_truncate(),
+    cache_sync.bound_lock_wait(), cache_sync.forget_dropped(), cache_sync.note_change(), cache_sync.note_truncate(),
     cache_sync.set_version() TO cache_sync_admin;

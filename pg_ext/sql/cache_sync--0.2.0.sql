@@ -458,7 +458,9 @@ DECLARE
 BEGIN
     IF tg_event = 'ddl_command_start' THEN
         PERFORM cache_sync.sync_fields(a.table_id) FROM cache_sync.attached a
-        WHERE a.rel_oid <> a.tbl::oid AND EXISTS (SELECT FROM cache_sync.key_columns(a.tbl));
+        WHERE a.rel_oid <> a.tbl::oid AND EXISTS (SELECT FROM cache_sync.key_columns(a.tbl))
+          -- A restore that disables triggers alters our tables, too: its fields may be still to come.
+          AND EXISTS (SELECT FROM cache_sync.field f WHERE f.table_id = a.table_id);
         RETURN;
     ELSIF tg_event = 'sql_drop' THEN
         -- A partition is known by our trigger on it; whose it was can no longer be seen.
@@ -1539,6 +1541,8 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.refuse_table(regclass, boolean, name[]), cache_sync.refuse_columns(regclass, boolean),
     cache_sync.relations(regclass), cache_sync.key_columns(regclass), cache_sync.key_kind(oid), cache_sync.base_type(oid),
     cache_sync.requeue_dead_letter(bigint, boolean), cache_sync.discard_dead_letter(bigint), cache_sync.check_tables(),
+    cache_sync.has_own_columns(regclass), cache_sync.has_version_default(regclass), cache_sync.key_now(regclass),
+    cache_sync.refuse_key(cache_sync.attached),
     cache_sync.clock_first(bytea, boolean, smallint, bigint),
     cache_sync.document_changes(text, boolean, boolean, jsonb, jsonb, bigint, bytea, bigint, smallint),
     cache_sync.document_value(text, boolean, boolean, jsonb, jsonb, bigint, bytea, bigint, smallint),
@@ -1567,6 +1571,5 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.invalidate_table(regclass),
     cache_sync.record_attached(regclass, jsonb), cache_sync.record_detached(regclass, jsonb),
     cache_sync.record_rule(regclass, jsonb), cache_sync.create_triggers(regclass, integer, boolean),
-    cache_sync.has_version_default(regclass),
     cache_sync.bound_lock_wait(), cache_sync.forget_dropped(), cache_sync.note_change(), cache_sync.note_truncate(),
     cache_sync.set_version() TO cache_sync_admin;

@@ -117,6 +117,8 @@ fn pool(type_name: &str) -> &'static [&'static str] {
             "'11111111-1111-4111-8111-111111111111'::uuid",
             "repeat('x', 100000)",
         ],
+        "oid[]" => &["NULL", "'{}'::oid[]", "'{0,1259,NULL}'::oid[]", "ARRAY['t'::regclass::oid, 23]"],
+        "cache_sync.attached" => &["NULL", "(SELECT a FROM cache_sync.attached a WHERE tbl = 't'::regclass)"],
         "pg_attribute" => &["NULL", "(SELECT a FROM pg_attribute a WHERE attrelid = 't'::regclass AND attnum = 1)"],
         other => panic!("no arguments for the type {other}"),
     }

@@ -72,6 +72,10 @@ const USERS: &[&str] = &[
     "upsert(regclass,jsonb)",
     "versions()",
     "wins(bigint[],bytea,bigint,smallint[])",
+    "has_own_columns(regclass)",
+    "has_version_default(regclass)",
+    "key_now(regclass)",
+    "refuse_key(attached)",
 ];
 
 /// What `cache_sync_admin` may call besides: what looks after tables, and what these functions call as the caller.
@@ -100,7 +104,6 @@ const ADMINS: &[&str] = &[
     "set_expiry(regclass,name)",
     "set_rule(regclass,name,jsonb)",
     "set_version()",
-    "has_version_default(regclass)",
 ];
 
 /// What only the extension's owner runs.
@@ -120,13 +123,10 @@ const NOBODYS: &[&str] = &[
     "write_detached(regclass,jsonb)",
     "write_expiry(regclass,jsonb)",
     "write_rule(regclass,jsonb)",
-    "key_now(regclass)",
-    "refuse_key(attached)",
     "note_ddl()",
     "note_table(integer)",
     "note_known(integer)",
     "tables_made_of(oid[])",
-    "has_own_columns(regclass)",
 ];
 
 /// What those without a role may execute, since a column's default runs as whoever inserts; without the schema they cannot name it.
