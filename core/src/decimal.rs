@@ -1,6 +1,7 @@
 //! JSON numbers, exactly.
 
 use bigdecimal::BigDecimal;
+use std::borrow::Cow;
 use std::str::FromStr;
 
 /// The number, if the value is one. Exponents beyond what any Postgres number has are left to Postgres: expanding them
@@ -27,6 +28,19 @@ pub fn plain_integer(value: &str) -> Option<String> {
     }
     let number = parse(value).filter(|number| number.is_integer())?;
     (-number.fractional_digit_count() <= ZEROES_MAX).then(|| number.with_scale(0).to_plain_string())
+}
+
+/// One text for all ways to write this number: whole ones that are not very long as plain digits.
+pub(crate) fn canonical(value: &str) -> Cow<'_, str> {
+    const DIGITS_MAX: usize = 60;
+    if value.len() <= DIGITS_MAX && !value.contains(['.', 'e', 'E']) {
+        return if value == "-0" { "0".into() } else { value.into() };
+    }
+    match (plain_integer(value).filter(|digits| digits.len() <= DIGITS_MAX), parse(value)) {
+        (Some(digits), _) => digits.into(),
+        (None, Some(number)) => number.normalized().to_scientific_notation().into(),
+        (None, None) => value.into(),
+    }
 }
 
 /// The sum of two numbers; `None` when one of them is none.

@@ -65,10 +65,7 @@ impl<'a> Json<'a> {
                 }
                 out.push('}');
             }
-            Some(b'-' | b'0'..=b'9') => match decimal::parse(&text) {
-                Some(number) => out.push_str(&number.normalized().to_scientific_notation()),
-                None => out.push_str(&text),
-            },
+            Some(b'-' | b'0'..=b'9') => out.push_str(&decimal::canonical(&text)),
             _ => out.push_str(&text),
         }
     }

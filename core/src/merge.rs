@@ -8,7 +8,7 @@ use crate::rule::{DocumentRule, Rule};
 use crate::value;
 use std::borrow::Cow;
 
-pub use crate::value::{CannotMerge, order};
+pub use crate::value::{CannotMerge, order, unite};
 
 /// The value of a field after an incoming value that wins its comparison of stamps.
 ///

@@ -29,11 +29,15 @@ impl Path {
         self.0.is_empty()
     }
 
+    fn push(&mut self, name: &str) {
+        self.0.push(0);
+        self.0.extend_from_slice(name.as_bytes());
+    }
+
     /// Runs `body` one level further down.
     pub(crate) fn within<T>(&mut self, name: &str, body: impl FnOnce(&mut Path) -> T) -> T {
         let length = self.0.len();
-        self.0.push(0);
-        self.0.extend_from_slice(name.as_bytes());
+        self.push(name);
         let result = body(self);
         self.0.truncate(length);
         result
@@ -81,6 +85,32 @@ impl Paths {
             _ => keeps(&mut names(path)),
         });
         self.set(&[PRESENT], stamp);
+    }
+
+    /// A patch that is newer than all that is there has set these (and removed those of which it is said), in objects that are
+    /// there. With `covers` it has set everything that is there.
+    pub fn overlay(&mut self, stamp: Stamp, covers: bool, leaves: &[(Vec<&str>, bool)]) {
+        let path = |names: &[&str]| {
+            let mut path = Path::default();
+            names.iter().for_each(|name| path.push(name));
+            path
+        };
+        let is_within = |names: &[&str], leaf: &[&str]| leaf.len() > names.len() && leaf.starts_with(names);
+        let covers = covers
+            && !self.names().any(|own| {
+                let own: Vec<_> = own.collect();
+                leaves.iter().any(|(leaf, _)| is_within(&own, leaf))
+            });
+        if covers {
+            self.overwrite_all(stamp, |names| {
+                let names: Vec<_> = names.collect();
+                !leaves.iter().any(|(leaf, _)| names.starts_with(leaf))
+            });
+        }
+        for (leaf, _) in leaves.iter().filter(|(_, is_removed)| *is_removed || !covers) {
+            self.overwrite(&path(leaf), stamp);
+        }
+        *self = std::mem::replace(self, Paths::all(Stamp(0))).bounded();
     }
 
     /// The names down to each path that has a stamp.

@@ -58,11 +58,7 @@ pub(crate) fn merge<'a>(rule: &Rule, current: Option<&'a str>, incoming: &'a str
             Some(list) => Ok(list.into()),
             None => Err(not_a_list(rule, [current.unwrap_or("[]"), incoming])),
         },
-        (Rule::Union, _) => match list::unite(current, incoming) {
-            Some(set) => Ok(set.into()),
-            None if !list::is_change(incoming) => Err(CannotMerge::NotAChange(incoming.to_owned())),
-            None => Err(not_a_list(rule, [current.unwrap_or("[]"), "[]"])),
-        },
+        (Rule::Union, _) => unite(current, incoming).map(|(set, _)| set.into()),
         (Rule::Lww | Rule::Arrival, _) | (_, None) => Ok(incoming.into()),
         (Rule::First, Some(current)) => Ok(current.into()),
         (Rule::Add, Some(current)) => match decimal::sum(current, incoming) {
@@ -73,6 +69,18 @@ pub(crate) fn merge<'a>(rule: &Rule, current: Option<&'a str>, incoming: &'a str
         (Rule::Min, Some(current)) => Ok(if order(incoming, current).is_lt() { incoming } else { current }.into()),
         (Rule::Function(name), _) => Err(CannotMerge::OnlyPostgres(name.to_string())),
         (Rule::Json(_), _) => unreachable!("documents are merged by their own module"),
+    }
+}
+
+/// A set after a change, and whether it is another one.
+///
+/// # Errors
+/// [`CannotMerge`] when the set is no list, or the change is none.
+pub fn unite(current: Option<&str>, change: &str) -> Result<(String, bool), CannotMerge> {
+    match list::unite(current, change) {
+        Some(united) => Ok(united),
+        None if !list::is_change(change) => Err(CannotMerge::NotAChange(change.to_owned())),
+        None => Err(not_a_list(&Rule::Union, [current.unwrap_or("[]"), "[]"])),
     }
 }
 

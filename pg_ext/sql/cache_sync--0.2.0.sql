@@ -1163,6 +1163,10 @@ CREATE FUNCTION cache_sync.united(current jsonb, change jsonb) RETURNS jsonb
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'united_json';
 CREATE FUNCTION cache_sync.united(current anyarray, change jsonb) RETURNS anyarray
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'united_array';
+CREATE FUNCTION cache_sync.unites(current jsonb, change jsonb) RETURNS boolean
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'unites_json';
+CREATE FUNCTION cache_sync.unites(current anyarray, change jsonb) RETURNS boolean
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'unites_array';
 CREATE FUNCTION cache_sync.not_null(value anyelement, function text) RETURNS anyelement
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'not_null';
 
@@ -1550,7 +1554,8 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.document_clock(bytea, text, boolean, boolean, jsonb, jsonb, bigint, bytea, bigint, smallint),
     cache_sync.document_lost(smallint), cache_sync.document_fresh(text, jsonb, boolean),
     cache_sync.joined(jsonb, jsonb), cache_sync.last_of(jsonb, integer), cache_sync.last_of(anyarray, integer),
-    cache_sync.united(jsonb, jsonb), cache_sync.united(anyarray, jsonb), cache_sync.not_null(anyelement, text),
+    cache_sync.united(jsonb, jsonb), cache_sync.united(anyarray, jsonb),
+    cache_sync.unites(jsonb, jsonb), cache_sync.unites(anyarray, jsonb), cache_sync.not_null(anyelement, text),
     cache_sync.compare(bigint, bytea, bigint, smallint), cache_sync.wins(bigint[], bytea, bigint, smallint[]),
     cache_sync.loses(bigint[], bytea, bigint, smallint[]),
     cache_sync.clock_after(bigint[], bytea, bigint, smallint[], smallint[]),

@@ -8,16 +8,18 @@ use crate::answer;
 use crate::backend::OfBackend;
 use crate::clock::{self, DECIDED, bytes, int2, int8, note_of, plain_bytes};
 use crate::failure::{Failure, sql_functions};
+use crate::jsonb::{self, Object};
 use cache_sync_core::document::{self, Way};
-use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::merge;
 use cache_sync_core::number::{FieldId, Stamp, Version};
 use cache_sync_core::paths::Paths;
 use cache_sync_core::rule::{DocumentRule, Rule};
-use pgrx::{IntoDatum, pg_sys};
+use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+/// So many levels merge at most; as core's.
+const LEVELS_MAX: u32 = 100;
 /// How many rules and documents are kept.
 const KEPT_MAX: usize = 64;
 
@@ -26,12 +28,24 @@ struct Merged {
     field: FieldId,
     /// The arguments that it was made of.
     made_of: Vec<u8>,
-    text: Option<String>,
-    /// The document is what the patch brought, but for these members, which are null there.
-    incoming_without: Option<Vec<String>>,
+    value: Option<Value>,
     paths: Paths,
     is_applied: bool,
     is_lost: bool,
+}
+
+/// A document.
+enum Value {
+    Text(String),
+    /// A jsonb, after a word that is not its own.
+    Bytes(Vec<u8>),
+}
+
+impl Default for Merged {
+    fn default() -> Merged {
+        let paths = Paths::all(Stamp(0));
+        Merged { field: FieldId(0), made_of: Vec::new(), value: None, paths, is_applied: false, is_lost: false }
+    }
 }
 
 /// A rule with the text that it was read from.
@@ -100,32 +114,15 @@ unsafe fn merged(fcinfo: pg_sys::FunctionCallInfo, first: usize) -> Result<Rc<Me
             return Ok(Rc::clone(last));
         }
         let rule = rule(rule_text)?;
-        let current = current.map(|datum| answer::text_of_jsonb(datum));
-        let incoming = incoming.map_or("null", |datum| answer::text_of_jsonb(datum));
-        let way = if is_edit { Way::Edit } else { Way::Put };
         let clock = clock::read(stored, version);
-        let mut paths = clock.paths(field).map(clock::believed);
-        let mut result = Merged {
-            field,
-            made_of,
-            text: current.map(str::to_owned),
-            incoming_without: None,
-            paths: Paths::all(Stamp(0)),
-            is_applied: false,
-            is_lost: false,
+        let paths = clock.paths(field).map(clock::believed);
+        let way = if is_edit { Way::Edit } else { Way::Put };
+        let values = [current, incoming];
+        let made = match overlaid(&rule, values, is_each, stamp, &paths) {
+            Some(made) => made,
+            None => by_texts(&rule, values, (way, is_each, stamp), paths)?,
         };
-        let parts = if is_each { merge::dated_list(incoming) } else { Some(vec![(stamp, incoming)]) };
-        for (of, patch) in parts.ok_or_else(|| Failure::new(b"22023", "a document is no list of stamps and patches"))? {
-            let merged = document::merge(&rule, result.text.as_deref(), patch, way, of.min(stamp), &mut paths)
-                .map_err(|refused| Failure::new(b"22023", refused.to_string()))?;
-            result.text = merged.text;
-            result.is_applied |= merged.is_applied;
-            result.is_lost |= merged.is_lost;
-        }
-        result.paths = paths;
-        if let Some(text) = result.text.as_deref().filter(|_| !is_each) {
-            result.incoming_without = difference_of(incoming, text);
-        }
+        let result = Merged { field, made_of, ..made };
         let result = Rc::new(result);
         let mut last = LAST.borrow_mut();
         if last.len() >= KEPT_MAX {
@@ -137,25 +134,57 @@ unsafe fn merged(fcinfo: pg_sys::FunctionCallInfo, first: usize) -> Result<Rc<Me
     }
 }
 
-/// The members of the patch that are null, if the document is the patch without them.
-fn difference_of(patch: &str, document: &str) -> Option<Vec<String>> {
-    if patch == document {
-        return Some(Vec::new());
-    }
-    let patch = Json::new(patch.as_bytes());
-    let mut left = Json::new(document.as_bytes()).members();
-    if !patch.is_object() {
+/// A patch that is newer than all that is there, merged in the form that Postgres keeps documents in: nothing has to be
+/// compared then, and no text made and read.
+///
+/// # Safety
+/// Both values must be jsonb.
+unsafe fn overlaid(
+    rule: &DocumentRule,
+    [current, incoming]: [Option<pg_sys::Datum>; 2],
+    is_each: bool,
+    stamp: Stamp,
+    paths: &Paths,
+) -> Option<Merged> {
+    if is_each || !rule.members.is_empty() || stamp <= paths.newest() {
         return None;
     }
-    let mut names = Vec::new();
-    for (key, value) in patch.members() {
-        if value.text() == b"null" {
-            names.push(unescaped(key).into_owned());
-        } else if left.next() != Some((key, value)) {
-            return None;
-        }
+    // SAFETY: the caller vouches for the values.
+    let patch = Object::of(unsafe { plain_bytes(incoming?) })?;
+    // SAFETY: as above.
+    let object = current.map_or(Some(jsonb::EMPTY), |current| Object::of(unsafe { plain_bytes(current) }))?;
+    let levels = rule.depth.map_or(LEVELS_MAX, |depth| depth.min(LEVELS_MAX));
+    let merged = object.merged(&patch, levels)?;
+    let mut paths = paths.clone();
+    paths.overlay(stamp, merged.covers, &merged.leaves);
+    Some(Merged { value: Some(Value::Bytes(merged.bytes)), paths, is_applied: true, ..Merged::default() })
+}
+
+/// Merges documents as texts.
+///
+/// # Safety
+/// Both values must be jsonb.
+unsafe fn by_texts(
+    rule: &DocumentRule,
+    [current, incoming]: [Option<pg_sys::Datum>; 2],
+    (way, is_each, stamp): (Way, bool, Stamp),
+    mut paths: Paths,
+) -> Result<Merged, Failure> {
+    // SAFETY: the caller vouches for the values.
+    let [current, incoming] =
+        [current, incoming].map(|datum| unsafe { datum.map(|datum| answer::text_of_jsonb(datum)) });
+    let incoming = incoming.unwrap_or("null");
+    let mut text = current.map(str::to_owned);
+    let mut made = Merged::default();
+    let parts = if is_each { merge::dated_list(incoming) } else { Some(vec![(stamp, incoming)]) };
+    for (of, patch) in parts.ok_or_else(|| Failure::new(b"22023", "a document is no list of stamps and patches"))? {
+        let merged = document::merge(rule, text.as_deref(), patch, way, of.min(stamp), &mut paths)
+            .map_err(|refused| Failure::new(b"22023", refused.to_string()))?;
+        text = merged.text;
+        made.is_applied |= merged.is_applied;
+        made.is_lost |= merged.is_lost;
     }
-    left.next().is_none().then_some(names)
+    Ok(Merged { value: text.map(Value::Text), paths, ..made })
 }
 
 /// The parts as one, told apart by their lengths.
@@ -181,15 +210,11 @@ sql_functions! {
         // SAFETY: the install script declares these arguments.
         unsafe {
             let merged = merged(fcinfo, 0)?;
-            // Cheaper than to have Postgres read the text.
-            if let (Some(names), Some(incoming)) = (&merged.incoming_without, answer::datum(fcinfo, 4)) {
-                if names.is_empty() {
-                    return Ok(incoming);
-                }
-                let arguments = [Some(incoming), names.clone().into_datum()];
-                return answer::value(pgrx::direct_function_call_as_datum(pg_sys::jsonb_delete_array, &arguments));
-            }
-            let value = merged.text.as_deref().map(answer::jsonb).transpose()?;
+            let value = match &merged.value {
+                Some(Value::Bytes(bytes)) => Some(answer::bytes(&bytes[size_of::<u32>()..])),
+                Some(Value::Text(text)) => Some(answer::jsonb(text)?),
+                None => None,
+            };
             Ok(answer::nullable(fcinfo, value))
         }
     }

@@ -15,6 +15,7 @@
 //! apply      batches, `upsert`, `edit`, `delete`    poison  isolates patches that Postgres refuses
 //! answer     arguments and results                  sqlstate  keeps the codes that users made up
 //! document   what a patch makes of a JSON document   list     lists and sets
+//! jsonb      merges objects in their own form
 //! merge      rules as SQL meets them                 differs  whether two values of any type differ
 //! backend    state of this backend
 //! ```
@@ -32,6 +33,7 @@ mod document;
 mod epoch;
 mod failure;
 mod hlc;
+mod jsonb;
 mod key;
 mod list;
 mod merge;

@@ -4,10 +4,9 @@ use crate::answer;
 use crate::backend::OfBackend;
 use crate::clock::plain_bytes;
 use crate::failure::{Failure, argument, sql_functions};
-use crate::sqlstate;
+use crate::{jsonb, sqlstate};
 use cache_sync_core::json::Json;
 use cache_sync_core::merge;
-use cache_sync_core::rule::Rule;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::ffi::CString;
@@ -24,7 +23,7 @@ struct Element {
 }
 
 /// The set that was made last, of a set and a change: a statement asks for it twice.
-type Last = Option<([Vec<u8>; 2], String)>;
+type Last = Option<([Vec<u8>; 2], (String, bool))>;
 
 static LAST: OfBackend<RefCell<Last>> = OfBackend::new(RefCell::new(None));
 
@@ -58,9 +57,10 @@ sql_functions! {
             if is_list(list) && count(list) <= cap as u32 {
                 return Ok(list);
             }
-            let rule = Rule::Append { cap: Some(cap.unsigned_abs()) };
-            let capped = merge::merge(&rule, Some(answer::text_of_jsonb(list)), "[]");
-            answer::jsonb(&capped.map_err(|refused| Failure::new(b"22023", refused.to_string()))?)
+            match jsonb::last_of(plain_bytes(list), cap.unsigned_abs() as usize) {
+                Some(last) => Ok(answer::bytes(&last)),
+                None => Err(Failure::new(b"22023", format!("the rule append needs a list, not {}", answer::text_of_jsonb(list)))),
+            }
         }
     }
 
@@ -70,7 +70,7 @@ sql_functions! {
         sqlstate::preserving(|| unsafe {
             let [current, change] = [0, 1].map(|place| answer::datum(fcinfo, place));
             let Some(change) = change else { return Ok(answer::nullable(fcinfo, current)) };
-            answer::jsonb(&united(current.map(|set| (set, set)), change)?)
+            answer::jsonb(&unite(current, change, |set| answer::text_of_jsonb(set))?.0)
         })
     }
 
@@ -80,54 +80,64 @@ sql_functions! {
         sqlstate::preserving(|| unsafe {
             let [current, change] = [0, 1].map(|place| answer::datum(fcinfo, place));
             let Some(change) = change else { return Ok(answer::nullable(fcinfo, current)) };
-            let as_json = |array: pg_sys::Datum| {
-                let json = pgrx::direct_function_call_as_datum(pg_sys::array_to_json, &[Some(array)]);
-                json.map(|json| (array, json))
-            };
-            let current = match current {
-                Some(array) => Some(as_json(array).ok_or_else(|| Failure::new(b"XX000", "array_to_json returned nothing"))?),
-                None => None,
-            };
-            let united = united_of_json(current, change)?;
-            array(element(fcinfo)?, &united)
+            array(element(fcinfo)?, &unite(current, change, |set| text_of_array(set))?.0)
+        })
+    }
+
+    /// `unites(current jsonb, change jsonb) -> boolean`: whether the change makes another set.
+    fn unites_json / pg_finfo_unites_json(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        sqlstate::preserving(|| unsafe {
+            let [current, change] = [0, 1].map(|place| answer::datum(fcinfo, place));
+            let Some(change) = change else { return Ok(pg_sys::Datum::from(false)) };
+            Ok(pg_sys::Datum::from(unite(current, change, |set| answer::text_of_jsonb(set))?.1))
+        })
+    }
+
+    /// `unites(current anyarray, change jsonb) -> boolean`
+    fn unites_array / pg_finfo_unites_array(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        sqlstate::preserving(|| unsafe {
+            let [current, change] = [0, 1].map(|place| answer::datum(fcinfo, place));
+            let Some(change) = change else { return Ok(pg_sys::Datum::from(false)) };
+            Ok(pg_sys::Datum::from(unite(current, change, |set| text_of_array(set))?.1))
         })
     }
 }
 
-/// The set after a change, of a value and its JSON form.
-unsafe fn united(current: Option<(pg_sys::Datum, pg_sys::Datum)>, change: pg_sys::Datum) -> Result<String, Failure> {
-    // SAFETY: the caller vouches for the values, which are jsonb.
-    unsafe { unite(current.map(|(set, json)| (set, answer::text_of_jsonb(json))), change) }
-}
-
+/// An array as JSON, in memory that Postgres owns.
+///
 /// # Safety
-/// The set must come with its json.
-unsafe fn united_of_json(
-    current: Option<(pg_sys::Datum, pg_sys::Datum)>,
-    change: pg_sys::Datum,
-) -> Result<String, Failure> {
-    // SAFETY: the caller vouches for the values; a json is its text.
+/// `array` must be one; the text lives as long as the current memory context.
+unsafe fn text_of_array<'a>(array: pg_sys::Datum) -> &'a str {
+    // SAFETY: the caller vouches for the value; a json is its text.
     unsafe {
-        let text = |json: pg_sys::Datum| std::str::from_utf8(plain_bytes(json)).unwrap_or("null");
-        unite(current.map(|(set, json)| (set, text(json))), change)
+        let json = pgrx::direct_function_call_as_datum(pg_sys::array_to_json, &[Some(array)]);
+        json.and_then(|json| std::str::from_utf8(plain_bytes(json)).ok()).unwrap_or("null")
     }
 }
 
+/// A set after a change, and whether it is another one.
+///
 /// # Safety
 /// The set must be of variable length, and the change a jsonb.
-unsafe fn unite(current: Option<(pg_sys::Datum, &str)>, change: pg_sys::Datum) -> Result<String, Failure> {
+unsafe fn unite<'a>(
+    current: Option<pg_sys::Datum>,
+    change: pg_sys::Datum,
+    text: impl FnOnce(pg_sys::Datum) -> &'a str,
+) -> Result<(String, bool), Failure> {
     // SAFETY: the caller vouches for the values.
-    let made_of =
-        unsafe { [current.map_or(Vec::new(), |(set, _)| plain_bytes(set).to_vec()), plain_bytes(change).to_vec()] };
-    if let Some((_, set)) = LAST.borrow().as_ref().filter(|(of, _)| *of == made_of) {
-        return Ok(set.clone());
+    let (set, by) = unsafe { (current.map_or(&[][..], |set| plain_bytes(set)), plain_bytes(change)) };
+    if let Some((_, united)) =
+        LAST.borrow().as_ref().filter(|([last_set, last_by], _)| last_set == set && last_by == by)
+    {
+        return Ok(united.clone());
     }
     // SAFETY: as above.
-    let change = unsafe { answer::text_of_jsonb(change) };
-    let set = merge::merge(&Rule::Union, current.map(|(_, text)| text), change);
-    let set = set.map_err(|refused| Failure::new(b"22023", refused.to_string()))?.into_owned();
-    LAST.replace(Some((made_of, set.clone())));
-    Ok(set)
+    let united = merge::unite(current.map(text), unsafe { answer::text_of_jsonb(change) });
+    let united = united.map_err(|refused| Failure::new(b"22023", refused.to_string()))?;
+    LAST.replace(Some(([set.to_vec(), by.to_vec()], united.clone())));
+    Ok(united)
 }
 
 /// How the elements of the function's first argument, an array, are made.

@@ -71,6 +71,7 @@ impl Writer<'_> {
                 };
                 format!("pg_catalog.{length} OPERATOR(pg_catalog.>) 0")
             }
+            Rule::Union if !self.sets_values() => self.value(field).replacen("united(", "unites(", 1),
             // Assigning the sum makes it the column's type again, so it must be compared as that.
             Rule::Add | Rule::Union | Rule::Function(_) => {
                 format!("cache_sync.differs(t.{column}, ({})::{})", self.value(field), field.declared)

@@ -76,6 +76,8 @@ const USERS: &[&str] = &[
     "has_version_default(regclass)",
     "key_now(regclass)",
     "refuse_key(attached)",
+    "unites(anyarray,jsonb)",
+    "unites(jsonb,jsonb)",
 ];
 
 /// What `cache_sync_admin` may call besides: what looks after tables, and what these functions call as the caller.

@@ -72,6 +72,7 @@ const INTERNAL: &[&str] = &[
     "signature",
     "spelled",
     "united",
+    "unites",
     "wins",
 ];
 
