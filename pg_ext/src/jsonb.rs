@@ -35,6 +35,9 @@ impl<'a> Member<'a> {
 #[derive(Debug)]
 pub(crate) struct Object<'a>(Vec<Member<'a>>);
 
+/// A key or value, with its kind.
+type Part<'a> = (u32, &'a [u8]);
+
 /// One step down to what a patch sets, and whether it removes it.
 pub(crate) type Leaf<'a> = (Vec<&'a str>, bool);
 
@@ -58,8 +61,7 @@ impl<'a> Object<'a> {
         let count = (header & COUNT) as usize;
         let parts = parts(container, 2 * count)?;
         let (keys, values) = parts.split_at(count);
-        let member =
-            |((_, key), (kind, value)): (&(u32, &'a [u8]), &(u32, &'a [u8]))| Member { key, kind: *kind, value };
+        let member = |((_, key), (kind, value)): (&Part<'a>, &Part<'a>)| Member { key, kind: *kind, value };
         Some(Object(keys.iter().zip(values).map(member).collect()))
     }
 
@@ -87,22 +89,20 @@ pub(crate) fn last_of(container: &[u8], cap: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(container.len());
     push(&mut bytes, IS_LIST | last.len() as u32);
     bytes.resize((1 + last.len()) * WORD, 0);
-    let data = bytes.len();
+    let head = Head { start: 0, data: bytes.len() };
     for (place, (kind, value)) in last.iter().enumerate() {
         let from = bytes.len();
         if matches!(*kind, NUMBER | CONTAINER) {
             align(&mut bytes);
         }
         bytes.extend_from_slice(value);
-        let (end, length) = (bytes.len() - data, bytes.len() - from);
-        let entry = kind | if place.is_multiple_of(STRIDE) { IS_END | end as u32 } else { length as u32 };
-        bytes[(1 + place) * WORD..(2 + place) * WORD].copy_from_slice(&entry.to_ne_bytes());
+        head.note(&mut bytes, place, *kind, from)?;
     }
     Some(bytes)
 }
 
 /// So many values of a container, each with its kind.
-fn parts(container: &[u8], count: usize) -> Option<Vec<(u32, &[u8])>> {
+fn parts(container: &[u8], count: usize) -> Option<Vec<Part<'_>>> {
     let data = container.get((1 + count) * WORD..)?;
     let mut parts = Vec::with_capacity(count);
     let mut start = 0;
@@ -148,17 +148,11 @@ fn write<'a>(
     push(&mut merged.bytes, IS_OBJECT | sources.len() as u32);
     merged.bytes.resize(start + (1 + 2 * sources.len()) * WORD, 0);
     let data = merged.bytes.len();
-    let note = |bytes: &mut Vec<u8>, place: usize, kind: u32, from: usize| {
-        let (end, length) = (bytes.len() - data, bytes.len() - from);
-        let entry = kind | if place.is_multiple_of(STRIDE) { IS_END | end as u32 } else { length as u32 };
-        let at = start + (1 + place) * WORD;
-        bytes[at..at + WORD].copy_from_slice(&entry.to_ne_bytes());
-        (end as u32 <= LENGTH).then_some(())
-    };
+    let head = Head { start, data };
     for (place, source) in sources.iter().enumerate() {
         let from = merged.bytes.len();
         merged.bytes.extend_from_slice(source.key());
-        note(&mut merged.bytes, place, 0, from)?;
+        head.note(&mut merged.bytes, place, 0, from)?;
     }
     for (place, source) in (sources.len()..).zip(sources.iter()) {
         let from = merged.bytes.len();
@@ -178,7 +172,7 @@ fn write<'a>(
                 CONTAINER
             }
         };
-        note(&mut merged.bytes, place, kind, from)?;
+        head.note(&mut merged.bytes, place, kind, from)?;
     }
     Some(())
 }
@@ -214,6 +208,23 @@ fn sources<'a>(
         if their.kind != NULL {
             sources.push(Source::Copy(*their));
         }
+    }
+}
+
+/// Where a container that is being written begins, and its data.
+struct Head {
+    start: usize,
+    data: usize,
+}
+
+impl Head {
+    /// Notes the value that was written last, from `from` on; `None` when the container gets too large.
+    fn note(&self, bytes: &mut [u8], place: usize, kind: u32, from: usize) -> Option<()> {
+        let (end, length) = (bytes.len() - self.data, bytes.len() - from);
+        let entry = kind | if place.is_multiple_of(STRIDE) { IS_END | end as u32 } else { length as u32 };
+        let at = self.start + (1 + place) * WORD;
+        bytes[at..at + WORD].copy_from_slice(&entry.to_ne_bytes());
+        (end as u32 <= LENGTH).then_some(())
     }
 }
 

@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod batches;
+pub mod dice;
 pub mod feed;
 pub mod heard;
 pub mod proxy;

@@ -246,8 +246,13 @@ impl Writer<'_> {
             }
             let _ = write!(selected, ", ARRAY[{}] AS \"@stamps\"", own.join(", "));
         }
+        // Postgres reads a document within json once more; within jsonb it is one already.
+        let rows = match self.fields.iter().any(|field| matches!(field.rule, Rule::Json(_))) {
+            true => "jsonb_to_recordset($1::pg_catalog.jsonb)",
+            false => "json_to_recordset($1)",
+        };
         format!(
-            "(SELECT {selected} FROM pg_catalog.json_to_recordset($1) AS r({columns}) ORDER BY {}) AS p",
+            "(SELECT {selected} FROM pg_catalog.{rows} AS r({columns}) ORDER BY {}) AS p",
             key_order(self.layout, "r")
         )
     }

@@ -2,6 +2,7 @@
 
 use cache_sync_core::outcome::Verdict;
 use cache_sync_tests::batches::{Batches, sqlstate};
+use cache_sync_tests::dice::Dice;
 use cache_sync_tests::{Database, connect};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -92,18 +93,6 @@ async fn a_child_waits_for_a_deletion_and_for_a_patch_of_a_unique_field() {
     }
 }
 
-/// Numbers that look random and are the same each time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
-
 const CONNECTIONS: u64 = 8;
 const BATCHES: u64 = 10_000 / CONNECTIONS;
 /// Rows that stay, and beside them rows that come and go.
@@ -169,7 +158,7 @@ fn added(rows: &[Value], verdicts: &[Verdict]) -> i64 {
 
 /// Inserts children of rows that stay, three at a time in any order, until it is over. Returns how often.
 async fn have_children(dsn: String, child: u64, is_over: Arc<AtomicBool>) -> u64 {
-    let (mut dice, client) = (Dice(0xD1B5_4A32_D192_ED03 + child), connect(&dsn).await);
+    let (mut dice, client) = (Dice::new(0xD1B5_4A32_D192_ED03 + child), connect(&dsn).await);
     let mut transactions = 0;
     while !is_over.load(Ordering::Acquire) {
         let insert =
@@ -190,7 +179,7 @@ async fn ten_thousand_random_batches_end_without_error_or_deadlock() {
         .map(|client| {
             let dsn = db.dsn();
             tokio::spawn(async move {
-                let (mut dice, mut sum) = (Dice(0x9E37_79B9_7F4A_7C15 + client), 0);
+                let (mut dice, mut sum) = (Dice::new(0x9E37_79B9_7F4A_7C15 + client), 0);
                 let mut batches = Batches::open_as(&dsn, "parent").await;
                 // Whoever waits for another one that waits for him is to find out soon.
                 batches.client().batch_execute("SET deadlock_timeout = '20ms'").await.unwrap();

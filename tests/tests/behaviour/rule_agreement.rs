@@ -10,21 +10,19 @@ use cache_sync_core::paths::Paths;
 use cache_sync_core::rule::Rule;
 use cache_sync_tests::Database;
 use cache_sync_tests::batches::{Batches, verdict};
+use cache_sync_tests::dice::Dice;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 const ROWS: usize = 2_000;
 const ROUNDS: usize = 10;
 
-/// Numbers that look random and are the same each time.
-struct Dice(u64);
+/// Values that look random and are the same each time.
+struct Values(Dice);
 
-impl Dice {
+impl Values {
     fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
+        self.0.below(end)
     }
 
     fn number(&mut self) -> Value {
@@ -43,7 +41,7 @@ impl Dice {
         (0..self.below(3)).map(|_| json!(["a", "b", "ä\"c", "d d"][self.below(4) as usize])).collect()
     }
 
-    fn change(&mut self, list: fn(&mut Dice) -> Value) -> Value {
+    fn change(&mut self, list: fn(&mut Values) -> Value) -> Value {
         json!({"add": list(self), "remove": list(self)})
     }
 
@@ -67,7 +65,7 @@ impl Dice {
         for name in ["n", "tags", "log", "by"] {
             if self.below(2) == 0 {
                 let value = match name {
-                    "tags" if is_edit => self.change(Dice::list),
+                    "tags" if is_edit => self.change(Values::list),
                     "tags" | "log" => self.list(),
                     _ => self.number(),
                 };
@@ -83,7 +81,7 @@ struct Field {
     name: &'static str,
     ty: &'static str,
     rule: Value,
-    incoming: fn(&mut Dice, bool) -> Value,
+    incoming: fn(&mut Values, bool) -> Value,
 }
 
 fn fields() -> Vec<Field> {
@@ -110,8 +108,8 @@ fn fields() -> Vec<Field> {
         field("capped", "int[]", json!({"rule": "append", "cap": 3}), |dice, _| dice.list()),
         field("jlist", "jsonb", json!("append"), |dice, _| dice.list()),
         field("jcapped", "jsonb", json!({"rule": "append", "cap": 3}), |dice, _| dice.list()),
-        field("set", "text[]", json!("union"), |dice, edit| if edit { dice.change(Dice::words) } else { dice.words() }),
-        field("jset", "jsonb", json!("union"), |dice, edit| if edit { dice.change(Dice::list) } else { dice.list() }),
+        field("set", "text[]", json!("union"), |dice, edit| if edit { dice.change(Values::words) } else { dice.words() }),
+        field("jset", "jsonb", json!("union"), |dice, edit| if edit { dice.change(Values::list) } else { dice.list() }),
         field("doc", "jsonb", json!("json"), |dice, _| {
             let v = dice.document(2);
             dice.or_null(v)
@@ -122,7 +120,7 @@ fn fields() -> Vec<Field> {
             "jsonb",
             json!({"rule": "json", "members": {
             "n": "add", "tags": "union", "log": {"rule": "append", "cap": 2}, "by": "first"}}),
-            Dice::ruled_document,
+            Values::ruled_document,
         ),
         field("fun", "int", json!({"rule": "function", "name": "both_bits(integer,integer)"}), |dice, _| {
             let v = dice.number();
@@ -263,7 +261,7 @@ async fn core_and_compiled_statements_do_the_same() {
         base.push(version);
         model.push(vec![State { value: "null".into(), paths: Paths::all(Stamp(version)) }; fields.len()]);
     }
-    let mut dice = Dice(0x5eed_cafe_f00d_0001);
+    let mut dice = Values(Dice::new(0x5eed_cafe_f00d_0001));
     let (mut cases, mut merges) = (0, Vec::new());
     for round in 0..ROUNDS {
         let subsets: Vec<Vec<usize>> = (0..8)
