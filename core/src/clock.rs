@@ -214,6 +214,9 @@ fn read_paths(mut bytes: &[u8]) -> Option<Vec<PathStamp>> {
         let (head, rest) = bytes.split_at_checked(4)?;
         let (path, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([head[2], head[3]])))?;
         let (stamp, rest) = rest.split_at_checked(8)?;
+        if !Paths::is_path(path) {
+            return None;
+        }
         paths.push((FieldId(be_i16(head)), path.into(), Stamp(be_i64(stamp))));
         bytes = rest;
     }
@@ -286,7 +289,8 @@ mod tests {
 
     #[test]
     fn other_bytes_are_refused() {
-        for bytes in [&[][..], &[1; 8], &[2; 9], &[3; 9], &[1; 12]] {
+        let empty_path = [&[2, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0][..], &[0; 8]].concat();
+        for bytes in [&[][..], &[1; 8], &[2; 9], &[3; 9], &[1; 12], &empty_path] {
             assert_eq!(Clock::decode(Some(bytes), Version(0)), Err(NotAClock));
         }
     }

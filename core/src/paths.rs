@@ -58,6 +58,15 @@ impl Paths {
         Paths { base, own: BTreeMap::new() }
     }
 
+    /// Whether bytes from a stored clock, which anybody may have written, are a path that can have a stamp.
+    pub(crate) fn is_path(bytes: &[u8]) -> bool {
+        match bytes {
+            [PRESENT | OBJECT] => true,
+            [0, inner @ .., OBJECT] | [0, inner @ ..] => std::str::from_utf8(inner).is_ok(),
+            _ => false,
+        }
+    }
+
     /// The same paths, with every stamp changed.
     #[must_use]
     pub fn map(mut self, change: impl Fn(Stamp) -> Stamp) -> Paths {

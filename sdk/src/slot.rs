@@ -199,10 +199,11 @@ impl<K, V> Slot<K, V> {
         self.under_way.is_some()
     }
 
-    /// Whether a load or an outcome has shown that the row exists, and none that it is gone.
+    /// Whether a load or an outcome has shown that the row exists, and none that it is gone. A row that expires may be gone
+    /// by the time that the write arrives, which then must create it.
     pub(crate) fn has_seen_row(&self) -> bool {
         let deleted_here = self.pending().any(|pending| pending.patch.kind == Kind::Delete);
-        !deleted_here && matches!(&self.base, Base::Known { value: Some(_), .. })
+        !deleted_here && matches!(&self.base, Base::Known { value: Some(_), expires: None, .. })
     }
 
     pub(crate) fn base_version(&self) -> Version {

@@ -108,7 +108,12 @@ fn fields() -> Vec<Field> {
         field("capped", "int[]", json!({"rule": "append", "cap": 3}), |dice, _| dice.list()),
         field("jlist", "jsonb", json!("append"), |dice, _| dice.list()),
         field("jcapped", "jsonb", json!({"rule": "append", "cap": 3}), |dice, _| dice.list()),
-        field("set", "text[]", json!("union"), |dice, edit| if edit { dice.change(Values::words) } else { dice.words() }),
+        field(
+            "set",
+            "text[]",
+            json!("union"),
+            |dice, edit| if edit { dice.change(Values::words) } else { dice.words() },
+        ),
         field("jset", "jsonb", json!("union"), |dice, edit| if edit { dice.change(Values::list) } else { dice.list() }),
         field("doc", "jsonb", json!("json"), |dice, _| {
             let v = dice.document(2);
