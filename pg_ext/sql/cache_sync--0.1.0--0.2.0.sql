@@ -445,9 +445,9 @@ BEGIN
         LEFT JOIN pg_collation l ON l.oid = a.attcollation
         WHERE a.attrelid = tbl AND a.attnum > 0 AND NOT a.attisdropped
     LOOP
-        IF col.attname = '#' OR col.attname LIKE '@%' THEN
+        IF col.attname IN ('#', '=') OR col.attname LIKE '@%' THEN
             RAISE EXCEPTION 'the column "%" of % has a name that patches use for something else', col.attname, tbl
-                USING ERRCODE = 'invalid_name', HINT = 'Rename it: no "#", and no "@" at the beginning.';
+                USING ERRCODE = 'invalid_name', HINT = 'Rename it: no "#" or "=", and no "@" at the beginning.';
         ELSIF versioned AND ((col.attname = 'cs_version' AND col.atttypid <> 'int8'::regtype)
                              OR (col.attname = 'cs_clock' AND col.atttypid <> 'bytea'::regtype)) THEN
             RAISE EXCEPTION 'the column % of % is of type %', col.attname, tbl, format_type(col.atttypid, NULL)
@@ -537,7 +537,7 @@ DECLARE
     col pg_attribute;
     wanted jsonb := facts -> 'rule';
 BEGIN
-    SELECT a.* INTO att FROM cache_sync.attached a WHERE a.tbl = write_rule.tbl;
+    SELECT a.* INTO att FROM cache_sync.attached a WHERE a.tbl = write_rule.tbl FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';
     END IF;
@@ -575,7 +575,7 @@ DECLARE
     att cache_sync.attached;
     id smallint;
 BEGIN
-    SELECT a.* INTO att FROM cache_sync.attached a WHERE a.tbl = write_expiry.tbl;
+    SELECT a.* INTO att FROM cache_sync.attached a WHERE a.tbl = write_expiry.tbl FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';
     END IF;
@@ -936,7 +936,7 @@ CREATE FUNCTION cache_sync.prune_statement(tbl regclass) RETURNS text
 $$;
 
 CREATE FUNCTION cache_sync.prune_expired(tbl regclass, max_rows integer) RETURNS bigint
-    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'prune_expired';
+    LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'prune_expired';
 
 CREATE FUNCTION cache_sync.prune_sessions(max_rows integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -47,6 +47,12 @@ sql_functions! {
             let text = "SELECT cache_sync.prune_statement($1)";
             let text = as_owner(|| Spi::get_one_with_args::<String>(text, &[table.into()]))?;
             let Ok(Some(text)) = text else { return Ok(pg_sys::Datum::from(0_i64)) };
+            // Names in an owner's triggers could lead to temporary things of the caller's.
+            let temporary = Spi::get_one::<pg_sys::Oid>("SELECT pg_catalog.pg_my_temp_schema()");
+            if !is_owned(table) && temporary != Ok(Some(pg_sys::InvalidOid)) {
+                return Err(Failure::new(b"55000", "rows of others cannot be pruned in a session with temporary tables")
+                    .hint("Do it in a session of its own."));
+            }
             let pruned = as_owner_of(table, || {
                 Spi::connect_mut(|client| {
                     client.update(&text, None, &[max_rows.into()])?;

@@ -125,10 +125,11 @@ unsafe fn merged(fcinfo: pg_sys::FunctionCallInfo, first: usize) -> Result<Rc<Me
         let result = Merged { field, made_of, ..made };
         let result = Rc::new(result);
         let mut last = LAST.borrow_mut();
-        if last.len() >= KEPT_MAX {
+        last.retain(|last| last.field != field);
+        // A statement asks about all fields of a row, of which no table has more.
+        if last.len() >= pg_sys::MaxHeapAttributeNumber as usize {
             last.clear();
         }
-        last.retain(|last| last.field != field);
         last.push(Rc::clone(&result));
         Ok(result)
     }

@@ -1,6 +1,7 @@
 //! `requeue_dead_letter` and `discard_dead_letter`: what becomes of refused patches.
 
 use super::batch::Part;
+use super::rounds;
 use super::single::{answer as answer_with, apply_alone, row_after};
 use crate::answer;
 use crate::clock::LastContest;
@@ -130,6 +131,7 @@ impl Letter {
         let part = unsafe { Part::new(target, &self.shape, rows, now)? };
         let mut newer = None;
         if !force {
+            rounds::lock(target, std::slice::from_ref(&part), |_| ())?;
             let arguments = [Some(rows), Some(now.into())];
             // SAFETY: the arguments and columns are those of the compiled statement.
             unsafe {
