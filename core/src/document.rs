@@ -18,13 +18,13 @@ mod object;
 mod whole;
 
 pub use change::{coalesce, difference, note_change};
+pub use levels::levels_of;
 
 use crate::json::Json;
 use crate::number::Stamp;
 use crate::paths::{Path, Paths};
 use crate::rule::DocumentRule;
 use crate::value::CannotMerge;
-use levels::levels_of;
 use merger::{Merger, Place};
 use whole::{write_all, write_fresh};
 
@@ -71,7 +71,7 @@ pub fn merge(
     let mut merger = Merger { rule, way, stamp, paths, is_applied: false, is_lost: false, failure: None };
     let is_there = merger.at(&mut Path::default(), place, incoming, &mut text);
     let (is_applied, is_lost, failure) = (merger.is_applied, merger.is_lost, merger.failure);
-    *paths = std::mem::replace(paths, Paths::all(Stamp(0))).bounded();
+    paths.bound();
     match failure {
         Some(failure) => Err(failure),
         None => Ok(Merged { text: is_there.then_some(text), is_applied, is_lost }),

@@ -77,6 +77,9 @@ fn merge_document<'a>(
     Ok(document.unwrap_or("null".into()))
 }
 
+/// A document patch is put together of no more; the next write waits for the next batch.
+const PARTS_MAX: usize = 64;
+
 /// What marks a document patch that was put together of several, written at different times: a list of pairs of stamp
 /// and patch follows. No JSON begins so.
 const DATED: char = '@';
@@ -134,6 +137,9 @@ fn coalesce_documents(rule: &DocumentRule, earlier: (&str, Stamp), later: (&str,
         }
         before.push((stamp, patch));
         parts = before;
+    }
+    if parts.len() > PARTS_MAX {
+        return None;
     }
     match &mut parts[..] {
         [(stamp, only)] if *stamp == later.1 => Some(std::mem::take(only)),

@@ -174,7 +174,12 @@ impl Patch {
         let Some((before, before_stamp)) = before else {
             // A field that puts leave alone has one meaning in a put (its first value) and another in an edit (a
             // change), so the two never become one.
-            return if self.is_put() && is_left { None } else { Some((value.into(), stamp)) };
+            return match self.kind {
+                Kind::Put { .. } if is_left => None,
+                // Its values are the row's, not changes.
+                Kind::Replace => Some((merge::fresh(rule, value), stamp)),
+                _ => Some((value.into(), stamp)),
+            };
         };
         match rule {
             // A replacement's values are the row's: what follows merges into them.

@@ -21,7 +21,7 @@ const PATHS_MAX: usize = 256;
 
 /// A path from a document down to a value.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Path(Vec<u8>);
+pub struct Path(Vec<u8>);
 
 impl Path {
     /// Whether it is the document's own.
@@ -29,18 +29,32 @@ impl Path {
         self.0.is_empty()
     }
 
-    fn push(&mut self, name: &str) {
+    /// Runs `body` one level further down.
+    pub fn within<T>(&mut self, name: &str, body: impl FnOnce(&mut Path) -> T) -> T {
+        let length = self.0.len();
         self.0.push(0);
         self.0.extend_from_slice(name.as_bytes());
-    }
-
-    /// Runs `body` one level further down.
-    pub(crate) fn within<T>(&mut self, name: &str, body: impl FnOnce(&mut Path) -> T) -> T {
-        let length = self.0.len();
-        self.push(name);
         let result = body(self);
         self.0.truncate(length);
         result
+    }
+}
+
+/// What a patch sets in a document: values, or that there is none.
+#[derive(Debug, Default)]
+pub struct Leaves(Vec<(Path, bool)>);
+
+impl Leaves {
+    /// Adds a path; `is_removed` says that nothing is there afterwards.
+    pub fn add(&mut self, path: &Path, is_removed: bool) {
+        self.0.push((path.clone(), is_removed));
+    }
+
+    /// Sorted, to be looked up.
+    fn sorted(&self) -> Vec<&[u8]> {
+        let mut sorted: Vec<_> = self.0.iter().map(|(path, _)| &*path.0).collect();
+        sorted.sort_unstable();
+        sorted
     }
 }
 
@@ -85,47 +99,46 @@ impl Paths {
         self.own.get(&[PRESENT][..]).map_or(self.base, |present| self.base.max(*present))
     }
 
-    /// A patch has written everything that is in the document; `keeps` says of the names down to a path that it says
-    /// nothing about it. What the patch removes is noted after this.
-    pub(crate) fn overwrite_all(&mut self, stamp: Stamp, keeps: impl Fn(&mut dyn Iterator<Item = &str>) -> bool) {
-        self.own.retain(|path, _| match path.last() {
-            Some(&PRESENT) => false,
-            Some(&OBJECT) => true,
-            _ => keeps(&mut names(path)),
-        });
-        self.set(&[PRESENT], stamp);
+    /// Whether one of the leaves lies below a path with a stamp of its own, which it would get instead of that of what is
+    /// there.
+    pub(crate) fn has_above(&self, leaves: &Leaves) -> bool {
+        if self.noted().next().is_none() {
+            return false;
+        }
+        let sorted = leaves.sorted();
+        self.noted().any(|path| {
+            let below = [path, &[0]].concat();
+            let first = sorted.partition_point(|leaf| **leaf < *below);
+            sorted.get(first).is_some_and(|leaf| leaf.starts_with(&below))
+        })
     }
 
-    /// A patch that is newer than all that is there has set these (and removed those of which it is said), in objects that are
-    /// there. With `covers` it has set everything that is there.
-    pub fn overlay(&mut self, stamp: Stamp, covers: bool, leaves: &[(Vec<&str>, bool)]) {
-        let path = |names: &[&str]| {
-            let mut path = Path::default();
-            names.iter().for_each(|name| path.push(name));
-            path
-        };
-        let is_within = |names: &[&str], leaf: &[&str]| leaf.len() > names.len() && leaf.starts_with(names);
-        let covers = covers
-            && !self.names().any(|own| {
-                let own: Vec<_> = own.collect();
-                leaves.iter().any(|(leaf, _)| is_within(&own, leaf))
-            });
+    /// A patch that is newer than all that is there has set these, in objects that are there. With `covers` it has set
+    /// everything that is there.
+    pub fn overlay(&mut self, stamp: Stamp, covers: bool, leaves: &Leaves) {
+        let covers = covers && !self.has_above(leaves);
         if covers {
-            self.overwrite_all(stamp, |names| {
-                let names: Vec<_> = names.collect();
-                !leaves.iter().any(|(leaf, _)| names.starts_with(leaf))
+            let sorted = leaves.sorted();
+            let is_set = |path: &[u8]| {
+                let ends = (1..path.len()).filter(|end| path[*end] == 0).chain([path.len()]);
+                ends.into_iter().any(|end| sorted.binary_search(&&path[..end]).is_ok())
+            };
+            self.own.retain(|path, _| match path.last() {
+                Some(&PRESENT) => false,
+                Some(&OBJECT) => true,
+                _ => !is_set(path),
             });
+            self.set(&[PRESENT], stamp);
         }
-        for (leaf, _) in leaves.iter().filter(|(_, is_removed)| *is_removed || !covers) {
-            self.overwrite(&path(leaf), stamp);
+        for (leaf, _) in leaves.0.iter().filter(|(_, is_removed)| *is_removed || !covers) {
+            self.overwrite(leaf, stamp);
         }
-        *self = std::mem::replace(self, Paths::all(Stamp(0))).bounded();
+        self.bound();
     }
 
-    /// The names down to each path that has a stamp.
-    pub(crate) fn names(&self) -> impl Iterator<Item = impl Iterator<Item = &str>> {
-        let is_path = |path: &&[u8]| !matches!(path.last(), Some(&(OBJECT | PRESENT)));
-        self.own.keys().map(|path| &**path).filter(is_path).map(names)
+    /// The paths that have a stamp, but for what stands for something else.
+    fn noted(&self) -> impl Iterator<Item = &[u8]> {
+        self.own.keys().map(|path| &**path).filter(|path| !matches!(path.last(), Some(&(OBJECT | PRESENT))))
     }
 
     /// The stamp of whatever in the document was written last.
@@ -169,7 +182,7 @@ impl Paths {
 
     /// Gives up the own stamps of paths where there are too many: what they lead to counts as written later than it was,
     /// so that a write which was made before them cannot pass for newer.
-    pub(crate) fn bounded(mut self) -> Paths {
+    pub(crate) fn bound(&mut self) {
         if self.own.len() > PATHS_MAX {
             let mut stamps: Vec<_> = self.own.values().copied().collect();
             stamps.sort_unstable();
@@ -177,7 +190,6 @@ impl Paths {
             let base = self.base;
             self.own.retain(|_, stamp| *stamp > base);
         }
-        self
     }
 
     fn set(&mut self, path: &[u8], stamp: Stamp) {
@@ -195,23 +207,11 @@ impl Paths {
     }
 
     /// What has a stamp below the path, or says that it is an object.
-    fn under(&self, path: &[u8]) -> impl Iterator<Item = (&Box<[u8]>, &Stamp)> {
-        let range = |from: &[u8], to: &[u8]| {
-            let bounds = (Bound::Included([path, from].concat()), Bound::Excluded([path, to].concat()));
-            self.own.range::<[u8], _>((as_slice(&bounds.0), as_slice(&bounds.1))).collect::<Vec<_>>()
+    fn under<'a>(&'a self, path: &[u8]) -> impl Iterator<Item = (&'a Box<[u8]>, &'a Stamp)> + use<'a> {
+        let below = |from: &[u8], to: &[u8]| {
+            let [from, to] = [from, to].map(|end| [path, end].concat());
+            self.own.range::<[u8], _>((Bound::Included(&*from), Bound::Excluded(&*to)))
         };
-        range(&[0], &[1]).into_iter().chain(range(&[PRESENT], &[OBJECT, 0]))
+        below(&[0], &[1]).chain(below(&[PRESENT], &[OBJECT, 0]))
     }
-}
-
-fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
-    match bound {
-        Bound::Included(path) => Bound::Included(path),
-        Bound::Excluded(path) => Bound::Excluded(path),
-        Bound::Unbounded => Bound::Unbounded,
-    }
-}
-
-fn names(path: &[u8]) -> impl Iterator<Item = &str> {
-    path[1..].split(|byte| *byte == 0).map(|name| std::str::from_utf8(name).unwrap_or_default())
 }

@@ -547,7 +547,10 @@ BEGIN
         -- A member of the documents of a table that create_table made.
         SELECT c.* INTO col FROM cache_sync.field_columns(att.tbl) c
         JOIN cache_sync.field f ON f.table_id = att.table_id AND f.attnum = c.attnum AND NOT f.dropped
-        WHERE f.rule ->> 'rule' = 'json' AND c.attname = 'value';
+        WHERE f.rule ->> 'rule' = 'json' AND c.attname = 'value'
+          AND EXISTS (SELECT FROM cache_sync.field_columns(att.tbl) e WHERE e.attname = 'expires_at')
+          AND (SELECT array_agg(k.attname::text) FROM cache_sync.key_columns(att.tbl) o
+               JOIN pg_attribute k ON k.attrelid = att.tbl AND k.attnum = o.attnum) = '{key}';
         IF FOUND THEN
             SELECT jsonb_set(f.rule, '{members}',
                              coalesce(f.rule -> 'members', '{}') || jsonb_build_object(facts ->> 'field', facts -> 'rule'))
@@ -809,6 +812,10 @@ CREATE FUNCTION cache_sync.document_clock(
 
 CREATE FUNCTION cache_sync.document_lost(field smallint) RETURNS boolean
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'document_lost';
+
+CREATE FUNCTION cache_sync.document_clock_fresh(
+    clock bytea, rule text, incoming jsonb, stamp bigint, field smallint) RETURNS bytea
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'document_clock_fresh';
 
 CREATE FUNCTION cache_sync.document_fresh(rule text, incoming jsonb, is_each boolean) RETURNS jsonb
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'document_fresh';
@@ -1197,6 +1204,7 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.document_loses(text, boolean, boolean, jsonb, jsonb, bigint, bytea, bigint, smallint),
     cache_sync.document_clock(bytea, text, boolean, boolean, jsonb, jsonb, bigint, bytea, bigint, smallint),
     cache_sync.document_lost(smallint), cache_sync.document_fresh(text, jsonb, boolean),
+    cache_sync.document_clock_fresh(bytea, text, jsonb, bigint, smallint),
     cache_sync.joined(jsonb, jsonb), cache_sync.last_of(jsonb, integer), cache_sync.last_of(anyarray, integer),
     cache_sync.united(jsonb, jsonb), cache_sync.united(anyarray, jsonb),
     cache_sync.unites(jsonb, jsonb), cache_sync.unites(anyarray, jsonb), cache_sync.not_null(anyelement, text),

@@ -18,7 +18,7 @@ use crate::failure::{Failure, argument, sql_functions};
 use crate::poison::{Refusal, attempt, make_constraints_immediate};
 use crate::session::{Session, Turn};
 use crate::shape::{Shape, Target, target};
-use crate::{answer, epoch, hlc, sqlstate};
+use crate::{answer, epoch, hlc, list, sqlstate};
 use batch::Part;
 use cache_sync_core::key::{HashKey, KeyHasher, KeyPart};
 use cache_sync_core::outcome::{self, Record, Verdict};
@@ -27,6 +27,20 @@ use rounds::{Answers, Locking};
 
 /// How often a batch starts over rather than lock rows in another order than that of their keys.
 const STARTS_OVER_MAX: usize = 3;
+
+/// Keeps what statements of ours remember of the row that they are at, while a user's code in the middle of one calls us
+/// again; restored when dropped.
+struct Kept {
+    _contest: LastContest,
+    _documents: LastDocuments,
+}
+
+impl Kept {
+    fn keep() -> Kept {
+        list::forget();
+        Kept { _contest: LastContest::keep(), _documents: LastDocuments::keep() }
+    }
+}
 
 /// A batch as it came.
 struct Batch {
@@ -41,7 +55,7 @@ sql_functions! {
     /// OUT last_seq bigint, OUT outcomes bytea)`
     fn apply / pg_finfo_apply(fcinfo) {
         sqlstate::preserving(|| {
-            let _kept = (LastContest::keep(), LastDocuments::keep());
+            let _kept = Kept::keep();
             // SAFETY: the install script declares these arguments and results.
             unsafe {
                 let table = argument::<pg_sys::Oid>(fcinfo, 0).ok_or_else(|| answer::null("tbl"))?;

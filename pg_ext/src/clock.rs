@@ -16,14 +16,15 @@ use std::cmp::Ordering;
 /// How a write stamped `incoming` stands to the field's stored stamp.
 fn compare(incoming: Stamp, stored: Option<&[u8]>, version: Version, field: FieldId) -> Ordering {
     match clock::compare(incoming, stored, version, field) {
-        Ordering::Less if !is_believed(stored, version, field) => incoming.cmp(&Stamp(0)),
+        // Not to what is not plausible.
+        Ordering::Less => incoming.cmp(&newest(&read(stored, version), field)),
         ordering => ordering,
     }
 }
 
-#[cold]
-fn is_believed(stored: Option<&[u8]>, version: Version, field: FieldId) -> bool {
-    hlc::plausible(read(stored, version).stamp(field).0)
+/// The stamp of whatever in the field was written last, of those that are plausible.
+fn newest(clock: &Clock, field: FieldId) -> Stamp {
+    clock.paths(field).map(believed).newest()
 }
 
 /// The row's clock; bytes that are none count as null, and stamps that are not plausible as 0.
@@ -138,7 +139,7 @@ impl<'a> Contest<'a> {
                 let stored = stamp(&old, field);
                 let Some(place) = self.fields.iter().position(|own| *own == field) else { return (field, stored) };
                 let incoming = self.stamps.of(place);
-                let newest = believed(old.newest(field));
+                let newest = newest(&old, field);
                 if incoming < newest {
                     return (field, stored);
                 }

@@ -18,10 +18,10 @@ use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// So many levels merge at most; as core's.
-const LEVELS_MAX: u32 = 100;
-/// How many rules and documents are kept.
-const KEPT_MAX: usize = 64;
+/// How many rules are kept.
+const RULES_MAX: usize = 64;
+/// How many patches of different times one may be put together of: the SDK puts fewer together.
+const PARTS_MAX: usize = 10_000;
 
 /// What became of a document.
 struct Merged {
@@ -37,7 +37,7 @@ struct Merged {
 /// A document.
 enum Value {
     Text(String),
-    /// A jsonb, after a word that is not its own.
+    /// A jsonb's container.
     Bytes(Vec<u8>),
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn rule(text: &[u8]) -> Result<Rc<DocumentRule>, Failure> {
     };
     let rule = Rc::new((*rule).clone());
     let mut rules = RULES.borrow_mut();
-    if rules.len() >= KEPT_MAX {
+    if rules.len() >= RULES_MAX {
         rules.clear();
     }
     rules.push((text.to_vec(), Rc::clone(&rule)));
@@ -122,8 +122,7 @@ unsafe fn merged(fcinfo: pg_sys::FunctionCallInfo, first: usize) -> Result<Rc<Me
             Some(made) => made,
             None => by_texts(&rule, values, (way, is_each, stamp), paths)?,
         };
-        let result = Merged { field, made_of, ..made };
-        let result = Rc::new(result);
+        let result = Rc::new(Merged { field, made_of, ..made });
         let mut last = LAST.borrow_mut();
         last.retain(|last| last.field != field);
         // A statement asks about all fields of a row, of which no table has more.
@@ -154,8 +153,7 @@ unsafe fn overlaid(
     let patch = Object::of(unsafe { plain_bytes(incoming?) })?;
     // SAFETY: as above.
     let object = current.map_or(Some(jsonb::EMPTY), |current| Object::of(unsafe { plain_bytes(current) }))?;
-    let levels = rule.depth.map_or(LEVELS_MAX, |depth| depth.min(LEVELS_MAX));
-    let merged = object.merged(&patch, levels)?;
+    let merged = object.merged(&patch, document::levels_of(rule))?;
     let mut paths = paths.clone();
     paths.overlay(stamp, merged.covers, &merged.leaves);
     Some(Merged { value: Some(Value::Bytes(merged.bytes)), paths, is_applied: true, ..Merged::default() })
@@ -169,23 +167,63 @@ unsafe fn by_texts(
     rule: &DocumentRule,
     [current, incoming]: [Option<pg_sys::Datum>; 2],
     (way, is_each, stamp): (Way, bool, Stamp),
-    mut paths: Paths,
+    paths: Paths,
 ) -> Result<Merged, Failure> {
     // SAFETY: the caller vouches for the values.
     let [current, incoming] =
         [current, incoming].map(|datum| unsafe { datum.map(|datum| answer::text_of_jsonb(datum)) });
-    let incoming = incoming.unwrap_or("null");
-    let mut text = current.map(str::to_owned);
-    let mut made = Merged::default();
-    let parts = if is_each { merge::dated_list(incoming) } else { Some(vec![(stamp, incoming)]) };
-    for (of, patch) in parts.ok_or_else(|| Failure::new(b"22023", "a document is no list of stamps and patches"))? {
-        let merged = document::merge(rule, text.as_deref(), patch, way, of.min(stamp), &mut paths)
-            .map_err(|refused| Failure::new(b"22023", refused.to_string()))?;
-        text = merged.text;
-        made.is_applied |= merged.is_applied;
-        made.is_lost |= merged.is_lost;
+    let parts = parts(incoming.unwrap_or("null"), is_each, stamp)?;
+    let made = Merged { value: current.map(|text| Value::Text(text.to_owned())), paths, ..Merged::default() };
+    made.with(rule, &parts, way)
+}
+
+/// The patches that a document's value stands for, each with its stamp; none of them is newer than `stamp`.
+fn parts(incoming: &str, is_each: bool, stamp: Stamp) -> Result<Vec<(Stamp, &str)>, Failure> {
+    if !is_each {
+        return Ok(vec![(stamp, incoming)]);
     }
-    Ok(Merged { value: text.map(Value::Text), paths, ..made })
+    let parts = merge::dated_list(incoming).filter(|parts| !parts.is_empty());
+    let mut parts = parts.ok_or_else(|| Failure::new(b"22023", "a document is no list of stamps and patches"))?;
+    if parts.len() > PARTS_MAX {
+        return Err(Failure::new(b"54000", format!("a document has more than {PARTS_MAX} patches in one")));
+    }
+    parts.iter_mut().for_each(|(of, _)| *of = stamp.min(*of));
+    Ok(parts)
+}
+
+/// The document that patches make where there is none, with its stamps: the first creates it, the others follow.
+fn fresh(rule: &DocumentRule, parts: &[(Stamp, &str)]) -> Result<Merged, Failure> {
+    let [(stamp, first), rest @ ..] = parts else { return Ok(Merged::default()) };
+    let value = document::fresh(rule, first).map(Value::Text);
+    Merged { value, paths: Paths::all(*stamp), ..Merged::default() }.with(rule, rest, Way::Put)
+}
+
+impl Merged {
+    /// The document, which is a text, with patches over it, one after the other.
+    fn with(mut self, rule: &DocumentRule, parts: &[(Stamp, &str)], way: Way) -> Result<Merged, Failure> {
+        for (stamp, patch) in parts {
+            pgrx::check_for_interrupts!();
+            let text = match &self.value {
+                Some(Value::Text(text)) => Some(&**text),
+                _ => None,
+            };
+            let merged = document::merge(rule, text, patch, way, *stamp, &mut self.paths)
+                .map_err(|refused| Failure::new(b"22023", refused.to_string()))?;
+            self.value = merged.text.map(Value::Text);
+            self.is_applied |= merged.is_applied;
+            self.is_lost |= merged.is_lost;
+        }
+        Ok(self)
+    }
+
+    /// The document as a jsonb, in memory of the current context.
+    fn jsonb(&self) -> Result<Option<pg_sys::Datum>, Failure> {
+        match &self.value {
+            Some(Value::Bytes(bytes)) => Ok(Some(answer::bytes(bytes))),
+            Some(Value::Text(text)) => answer::jsonb(text).map(Some),
+            None => Ok(None),
+        }
+    }
 }
 
 /// The parts as one, told apart by their lengths.
@@ -210,13 +248,7 @@ sql_functions! {
     fn document_value / pg_finfo_document_value(fcinfo) {
         // SAFETY: the install script declares these arguments.
         unsafe {
-            let merged = merged(fcinfo, 0)?;
-            let value = match &merged.value {
-                Some(Value::Bytes(bytes)) => Some(answer::bytes(&bytes[size_of::<u32>()..])),
-                Some(Value::Text(text)) => Some(answer::jsonb(text)?),
-                None => None,
-            };
-            Ok(answer::nullable(fcinfo, value))
+            Ok(answer::nullable(fcinfo, merged(fcinfo, 0)?.jsonb()?))
         }
     }
 
@@ -255,21 +287,24 @@ sql_functions! {
         unsafe {
             let rule = rule(bytes(fcinfo, 0).ok_or_else(|| answer::null("rule"))?)?;
             let Some(incoming) = answer::datum(fcinfo, 1) else { return Ok(answer::nullable(fcinfo, None)) };
-            let incoming = answer::text_of_jsonb(incoming);
             let is_each = answer::datum(fcinfo, 2).is_some_and(|flag| flag.value() != 0);
-            let parts = if is_each { merge::dated_list(incoming).unwrap_or_default() } else { vec![(Stamp(0), incoming)] };
-            let mut text = None;
-            for (place, (stamp, patch)) in parts.into_iter().enumerate() {
-                text = if place == 0 {
-                    document::fresh(&rule, patch)
-                } else {
-                    let mut paths = Paths::all(Stamp(0));
-                    document::merge(&rule, text.as_deref(), patch, Way::Put, stamp, &mut paths)
-                        .map_err(|refused| Failure::new(b"22023", refused.to_string()))?
-                        .text
-                };
-            }
-            Ok(answer::nullable(fcinfo, text.as_deref().map(answer::jsonb).transpose()?))
+            let parts = parts(answer::text_of_jsonb(incoming), is_each, Stamp(i64::MAX))?;
+            Ok(answer::nullable(fcinfo, fresh(&rule, &parts)?.jsonb()?))
+        }
+    }
+
+    /// `document_clock_fresh(clock bytea, rule text, incoming jsonb, stamp bigint, field smallint) -> bytea`: a clock with the
+    /// stamps of a document that patches of different times make where there is none; none of them is newer than `stamp`.
+    fn document_clock_fresh / pg_finfo_document_clock_fresh(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        unsafe {
+            let stored = answer::datum(fcinfo, 0).ok_or_else(|| answer::null("clock"))?;
+            let rule = rule(bytes(fcinfo, 1).ok_or_else(|| answer::null("rule"))?)?;
+            let Some(incoming) = answer::datum(fcinfo, 2) else { return Ok(stored) };
+            let parts = parts(answer::text_of_jsonb(incoming), true, Stamp(int8(fcinfo, 3).0))?;
+            let mut clock = clock::read(Some(plain_bytes(stored)), Version::NONE);
+            clock.set_paths(int2(fcinfo, 4), fresh(&rule, &parts)?.paths);
+            Ok(answer::bytes(&clock.encode()))
         }
     }
 }

@@ -5,6 +5,8 @@
 //! of the keys (by length, then by bytes): its kind, and its length or, in every 32nd, where it ends. Then come the bytes, those of
 //! numbers and containers at multiples of 4. Postgres 15 to 18 agree in this; what does not look like it is left to the caller.
 
+use cache_sync_core::paths::{Leaves, Path};
+
 const COUNT: u32 = 0x0fff_ffff;
 const IS_OBJECT: u32 = 0x2000_0000;
 const IS_LIST: u32 = 0x4000_0000;
@@ -38,15 +40,13 @@ pub(crate) struct Object<'a>(Vec<Member<'a>>);
 /// A key or value, with its kind.
 type Part<'a> = (u32, &'a [u8]);
 
-/// One step down to what a patch sets, and whether it removes it.
-pub(crate) type Leaf<'a> = (Vec<&'a str>, bool);
-
 /// What a patch makes of an object.
-pub(crate) struct Merged<'a> {
-    /// The object, with the word before a container that says its size.
+#[derive(Default)]
+pub(crate) struct Merged {
+    /// The container of the object.
     pub(crate) bytes: Vec<u8>,
     /// What the patch sets.
-    pub(crate) leaves: Vec<Leaf<'a>>,
+    pub(crate) leaves: Leaves,
     /// It sets everything that is there.
     pub(crate) covers: bool,
 }
@@ -67,23 +67,25 @@ impl<'a> Object<'a> {
 
     /// This object with a patch over it, down to `levels` levels; `None` where the patch makes an object of something else, or
     /// where it is better to look at both as texts.
-    pub(crate) fn merged(&self, patch: &Object<'a>, levels: u32) -> Option<Merged<'a>> {
+    pub(crate) fn merged(&self, patch: &Object<'a>, levels: u32) -> Option<Merged> {
         if patch.0.is_empty() {
             return None;
         }
-        let mut merged = Merged { bytes: vec![0; WORD], leaves: Vec::new(), covers: true };
-        write(&mut merged, &mut Vec::new(), self, patch, levels)?;
+        let mut merged = Merged { covers: true, ..Merged::default() };
+        write(&mut merged, &mut Path::default(), self, patch, levels)?;
         Some(merged)
     }
 }
 
+/// How many elements a list has; `None` for what is no list.
+pub(crate) fn list_len(container: &[u8]) -> Option<usize> {
+    let header = u32::from_ne_bytes(*container.first_chunk()?);
+    (header & !COUNT == IS_LIST).then_some((header & COUNT) as usize)
+}
+
 /// The last elements of a list, as a container; `None` for what is no list.
 pub(crate) fn last_of(container: &[u8], cap: usize) -> Option<Vec<u8>> {
-    let header = u32::from_ne_bytes(*container.first_chunk()?);
-    let count = (header & COUNT) as usize;
-    if header & !COUNT != IS_LIST {
-        return None;
-    }
+    let count = list_len(container)?;
     let all = parts(container, count)?;
     let last = &all[count.saturating_sub(cap)..];
     let mut bytes = Vec::with_capacity(container.len());
@@ -136,13 +138,7 @@ impl<'a> Source<'a> {
     }
 }
 
-fn write<'a>(
-    merged: &mut Merged<'a>,
-    path: &mut Vec<&'a str>,
-    object: &Object<'a>,
-    patch: &Object<'a>,
-    levels: u32,
-) -> Option<()> {
+fn write(merged: &mut Merged, path: &mut Path, object: &Object<'_>, patch: &Object<'_>, levels: u32) -> Option<()> {
     let sources = sources(merged, path, object, patch, levels)?;
     let start = merged.bytes.len();
     push(&mut merged.bytes, IS_OBJECT | sources.len() as u32);
@@ -166,9 +162,8 @@ fn write<'a>(
             }
             Source::Both(key, object, patch) => {
                 align(&mut merged.bytes);
-                path.push(std::str::from_utf8(key).ok()?);
-                write(merged, path, object, patch, levels - 1)?;
-                path.pop();
+                let name = std::str::from_utf8(key).ok()?;
+                path.within(name, |path| write(merged, path, object, patch, levels - 1))?;
                 CONTAINER
             }
         };
@@ -179,8 +174,8 @@ fn write<'a>(
 
 /// The members of the result, in their order. Notes what the patch sets here.
 fn sources<'a>(
-    merged: &mut Merged<'a>,
-    path: &[&'a str],
+    merged: &mut Merged,
+    path: &mut Path,
     object: &Object<'a>,
     patch: &Object<'a>,
     levels: u32,
@@ -204,7 +199,7 @@ fn sources<'a>(
             continue;
         }
         let name = std::str::from_utf8(their.key).ok()?;
-        merged.leaves.push((path.iter().copied().chain([name]).collect(), their.kind == NULL));
+        path.within(name, |path| merged.leaves.add(path, their.kind == NULL));
         if their.kind != NULL {
             sources.push(Source::Copy(*their));
         }
@@ -232,7 +227,7 @@ fn push(bytes: &mut Vec<u8>, word: u32) {
     bytes.extend_from_slice(&word.to_ne_bytes());
 }
 
-/// The word before the container is not counted, but does not matter: it is one.
+/// A container lies at a multiple of 4 itself.
 fn align(bytes: &mut Vec<u8>) {
     bytes.resize(bytes.len().next_multiple_of(WORD), 0);
 }

@@ -34,10 +34,7 @@ sql_functions! {
         unsafe {
             let lists = [0, 1].map(|place| answer::datum(fcinfo, place));
             for list in lists.into_iter().flatten() {
-                if !is_list(list) {
-                    let message = format!("the rule append needs a list, not {}", answer::text_of_jsonb(list));
-                    return Err(Failure::new(b"22023", message));
-                }
+                jsonb::list_len(plain_bytes(list)).ok_or_else(|| no_list(list))?;
             }
             Ok(match lists {
                 [Some(_), Some(_)] => answer::value(pgrx::direct_function_call_as_datum(pg_sys::jsonb_concat, &lists))?,
@@ -54,13 +51,11 @@ sql_functions! {
             let (Some(list), Some(cap)) = (answer::datum(fcinfo, 0), cap) else {
                 return Ok(answer::nullable(fcinfo, answer::datum(fcinfo, 0)));
             };
-            if is_list(list) && count(list) <= cap as u32 {
+            let (container, cap) = (plain_bytes(list), cap.unsigned_abs() as usize);
+            if jsonb::list_len(container).ok_or_else(|| no_list(list))? <= cap {
                 return Ok(list);
             }
-            match jsonb::last_of(plain_bytes(list), cap.unsigned_abs() as usize) {
-                Some(last) => Ok(answer::bytes(&last)),
-                None => Err(Failure::new(b"22023", format!("the rule append needs a list, not {}", answer::text_of_jsonb(list)))),
-            }
+            jsonb::last_of(container, cap).map(|last| answer::bytes(&last)).ok_or_else(|| no_list(list))
         }
     }
 
@@ -103,6 +98,19 @@ sql_functions! {
             Ok(pg_sys::Datum::from(unite(current, change, |set| text_of_array(set))?.1))
         })
     }
+}
+
+/// # Safety
+/// `datum` must be a jsonb.
+unsafe fn no_list(datum: pg_sys::Datum) -> Failure {
+    // SAFETY: the caller vouches for the value.
+    let text = unsafe { answer::text_of_jsonb(datum) };
+    Failure::new(b"22023", format!("the rule append needs a list, not {text}"))
+}
+
+/// Forgets the set that was made last: what its elements are called may have changed since.
+pub(crate) fn forget() {
+    LAST.replace(None);
 }
 
 /// An array as JSON, in memory that Postgres owns.
@@ -211,27 +219,4 @@ unsafe fn array(element: &mut Element, list: &str) -> Result<pg_sys::Datum, Fail
         )
         .into()
     })
-}
-
-/// The header of a jsonb's outermost container.
-///
-/// # Safety
-/// `datum` must be a jsonb.
-unsafe fn header(datum: pg_sys::Datum) -> u32 {
-    // SAFETY: the caller vouches for the value, whose container begins with four bytes.
-    unsafe { plain_bytes(datum) }.first_chunk().map_or(0, |header| u32::from_ne_bytes(*header))
-}
-
-/// Whether a jsonb is a list.
-unsafe fn is_list(datum: pg_sys::Datum) -> bool {
-    const ARRAY: u32 = 0x4000_0000;
-    const SCALAR: u32 = 0x1000_0000;
-    // SAFETY: the caller vouches for the value.
-    unsafe { header(datum) & (ARRAY | SCALAR) == ARRAY }
-}
-
-/// How many elements a jsonb has.
-unsafe fn count(datum: pg_sys::Datum) -> u32 {
-    // SAFETY: the caller vouches for the value.
-    unsafe { header(datum) & 0x0fff_ffff }
 }

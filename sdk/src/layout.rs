@@ -143,9 +143,11 @@ fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// The column of a table's documents: what `create_table` makes.
+/// The column of a table's documents, if it is as `create_table` makes tables.
 fn documents(table: &TableMeta) -> Option<&FieldMeta> {
-    table.fields.iter().find(|field| field.name == "value" && matches!(field.rule, Rule::Json(_)))
+    let field = |name: &str| table.fields.iter().find(|field| field.name == name);
+    let is_made = matches!(&table.key[..], [key] if key.name == "key") && field("expires_at").is_some();
+    field("value").filter(|field| is_made && matches!(field.rule, Rule::Json(_)))
 }
 
 /// A member of the table's documents.

@@ -13,7 +13,7 @@ pub fn note_change(rule: &DocumentRule, before: Option<&str>, after: Option<&str
     let before = before.map(|text| Json::new(text.as_bytes()));
     let after = after.map(|text| Json::new(text.as_bytes()));
     note_changes(levels_of(rule), before, after, stamp, &mut Path::default(), paths);
-    *paths = std::mem::replace(paths, Paths::all(Stamp(0))).bounded();
+    paths.bound();
 }
 
 /// The patch that makes `after` out of `before`; `None` when nothing changed.

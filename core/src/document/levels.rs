@@ -6,7 +6,7 @@ use crate::rule::DocumentRule;
 const LEVELS_MAX: u32 = 100;
 
 /// How many levels of objects merge under the rule.
-pub(super) fn levels_of(rule: &DocumentRule) -> u32 {
+pub fn levels_of(rule: &DocumentRule) -> u32 {
     rule.depth.map_or(LEVELS_MAX, |depth| depth.min(LEVELS_MAX))
 }
 

@@ -4,7 +4,7 @@ use super::levels::{below, levels_of};
 use super::object::{Members, Object, text};
 use crate::json::{Json, unescaped};
 use crate::number::Stamp;
-use crate::paths::{Path, Paths};
+use crate::paths::{Leaves, Path, Paths};
 use crate::rule::{DocumentRule, Rule};
 use crate::value;
 
@@ -20,43 +20,18 @@ pub(super) fn write_all(
 ) -> bool {
     let levels = levels_of(rule);
     let is_plain = levels > 0 && rule.members.is_empty() && incoming.is_object() && current.is_none_or(Json::is_object);
-    let says = |names: &mut dyn Iterator<Item = &str>| said_of(levels, incoming, names);
-    if !is_plain
-        || stamp <= paths.newest()
-        || !covers(levels, current, incoming)
-        // What is in such an object would count as written with it.
-        || paths.names().any(|mut names| says(&mut names) == Said::Parts)
-    {
+    if !is_plain || stamp <= paths.newest() || !covers(levels, current, incoming) {
         return false;
     }
-    write_fresh(None, levels, incoming, out);
-    paths.overwrite_all(stamp, |names| says(names) == Said::Nothing);
-    note_removals(levels, incoming, stamp, &mut Path::default(), paths);
-    *paths = std::mem::replace(paths, Paths::all(Stamp(0))).bounded();
-    true
-}
-
-/// What a patch says of a path.
-#[derive(PartialEq, Eq)]
-enum Said {
-    Nothing,
-    /// It changes members there.
-    Parts,
-    /// It sets the value.
-    All,
-}
-
-fn said_of(mut levels: u32, incoming: Json<'_>, names: &mut dyn Iterator<Item = &str>) -> Said {
-    let mut node = incoming;
-    for name in names {
-        match node.members().filter(|(key, _)| unescaped(key) == name).last() {
-            Some((_, value)) if levels > 1 && value.is_object() => node = value,
-            Some(_) => return Said::All,
-            None => return Said::Nothing,
-        }
-        levels -= 1;
+    let mut leaves = Leaves::default();
+    add_leaves(levels, incoming, &mut Path::default(), &mut leaves);
+    // A leaf below a path with a stamp of its own needs one, too.
+    if paths.has_above(&leaves) {
+        return false;
     }
-    Said::Parts
+    paths.overlay(stamp, true, &leaves);
+    write_fresh(None, levels, incoming, out);
+    true
 }
 
 /// Whether the patch sets everything that is in the document, and every object in it sets something.
@@ -72,14 +47,15 @@ fn covers(levels: u32, current: Option<Json<'_>>, incoming: Json<'_>) -> bool {
         && members.all.iter().all(|(name, value)| covers(below(levels), known.get(name), *value))
 }
 
-/// Notes what the patch removes.
-fn note_removals(levels: u32, incoming: Json<'_>, stamp: Stamp, path: &mut Path, paths: &mut Paths) {
+fn add_leaves(levels: u32, incoming: Json<'_>, path: &mut Path, leaves: &mut Leaves) {
     for (key, value) in incoming.members() {
-        if value.text() == b"null" {
-            path.within(&unescaped(key), |path| paths.overwrite(path, stamp));
-        } else if levels > 1 && value.is_object() {
-            path.within(&unescaped(key), |path| note_removals(below(levels), value, stamp, path, paths));
-        }
+        path.within(&unescaped(key), |path| {
+            if levels > 1 && value.is_object() {
+                add_leaves(below(levels), value, path, leaves);
+            } else {
+                leaves.add(path, value.text() == b"null");
+            }
+        });
     }
 }
 

@@ -1,11 +1,10 @@
 //! `requeue_dead_letter` and `discard_dead_letter`: what becomes of refused patches.
 
+use super::Kept;
 use super::batch::Part;
 use super::rounds;
 use super::single::{answer as answer_with, apply_alone, row_after};
 use crate::answer;
-use crate::clock::LastContest;
-use crate::document::LastDocuments;
 use crate::failure::{Failure, argument, sql_functions};
 use crate::owner::{self, as_owner, is_selectable};
 use crate::shape::{Shape, Target, target};
@@ -26,7 +25,7 @@ sql_functions! {
     /// `requeue_dead_letter(id bigint, force boolean, OUT outcome text, OUT version bigint, OUT row_after jsonb)`
     fn requeue_dead_letter / pg_finfo_requeue_dead_letter(fcinfo) {
         sqlstate::preserving(|| {
-            let _kept = (LastContest::keep(), LastDocuments::keep());
+            let _kept = Kept::keep();
             // SAFETY: the install script declares these arguments and results. What goes into the result is copied out
             // of memory that ends with SPI.
             unsafe {
@@ -38,7 +37,7 @@ sql_functions! {
                     let target = target(letter.table)?;
                     let (record, rows) = letter.apply(&target, force)?;
                     if !matches!(record.verdict, Verdict::Conflict | Verdict::Swallowed) {
-                        forget(id)?;
+                        letter.forget(id)?;
                     }
                     Ok((record, row_after(&target, rows, outside)?))
                 })?;
@@ -54,12 +53,7 @@ sql_functions! {
             let id: i64 = unsafe { argument(fcinfo, 0) }.ok_or_else(|| answer::null("id"))?;
             let is_there = Spi::connect_mut(|_| {
                 let Some(letter) = Letter::read(id)? else { return Ok(false) };
-                // It may be all that is left of a write.
-                if !owner::may(letter.table, WRITES) {
-                    return Err(Failure::new(b"42501", format!("permission denied for the table of dead letter {id}"))
-                        .hint("Only who may write the table may discard what was written to it."));
-                }
-                forget(id)?;
+                letter.forget(id)?;
                 Ok(true)
             })?;
             Ok(pg_sys::Datum::from(is_there))
@@ -121,6 +115,16 @@ impl Letter {
         Ok(Some(Letter { table, patch, shape, hlc }))
     }
 
+    /// Deletes it, for those who may write its table: it may be all that is left of a write. SPI must be connected.
+    fn forget(&self, id: i64) -> Result<(), Failure> {
+        if !owner::may(self.table, WRITES) {
+            return Err(Failure::new(b"42501", format!("permission denied for the table of dead letter {id}"))
+                .hint("Only who may write the table may discard what was written to it."));
+        }
+        let forgotten = as_owner(|| Spi::run_with_args(FORGET, &[id.into()]))?;
+        forgotten.map_err(|error| Failure::new(b"XX000", error.to_string()))
+    }
+
     /// Applies it, unless its row was written since it was refused; says what became of it, and returns its patch.
     fn apply(&self, target: &Target, force: bool) -> Result<(Record, pg_sys::Datum), Failure> {
         let now = hlc::next();
@@ -146,12 +150,6 @@ impl Letter {
             None => Ok((apply_alone(target, part, now)?, rows)),
         }
     }
-}
-
-/// SPI must be connected.
-fn forget(id: i64) -> Result<(), Failure> {
-    let forgotten = as_owner(|| Spi::run_with_args(FORGET, &[id.into()]))?;
-    forgotten.map_err(|error| Failure::new(b"XX000", error.to_string()))
 }
 
 /// The patch as if it were made now.

@@ -1,9 +1,8 @@
 //! `upsert`, `edit`, `delete` and `compare_and_set` for SQL: one patch, in the caller's transaction, stamped now.
 
+use super::Kept;
 use super::batch::Part;
 use super::rounds::{self, Locking};
-use crate::clock::LastContest;
-use crate::document::LastDocuments;
 use crate::failure::{Failure, argument, sql_functions};
 use crate::shape::{Shape, Target, target};
 use crate::{answer, hlc, sqlstate};
@@ -80,7 +79,7 @@ unsafe fn single(
     expected: Option<i64>,
 ) -> Result<pg_sys::Datum, Failure> {
     sqlstate::preserving(|| {
-        let _kept = (LastContest::keep(), LastDocuments::keep());
+        let _kept = Kept::keep();
         // SAFETY: the caller vouches for arguments and results. What goes into the result is copied out of memory
         // that ends with SPI.
         unsafe {

@@ -139,6 +139,16 @@ impl Writer<'_> {
         )
     }
 
+    /// A clock with the stamps of a document that patches of different times create.
+    pub(super) fn clock_of_parts(&self, clock: &str, field: &FieldColumn) -> String {
+        format!(
+            "cache_sync.document_clock_fresh({clock}, {}, p.{}, $2, {}::pg_catalog.int2)",
+            text::literal(&field.rule_text()),
+            field.column,
+            field.id
+        )
+    }
+
     /// The user's function. One that is strict is not asked about nulls: a value stands against none.
     fn call(&self, field: &FieldColumn) -> String {
         let column = &field.column;

@@ -122,11 +122,13 @@ impl Writer<'_> {
         values.extend(self.fields.iter().map(|field| self.fresh(field)));
         if layout.stamped().next().is_some() && self.uses_stamps() {
             columns.push("cs_clock");
-            values.push(format!(
+            let clock = format!(
                 "cache_sync.clock_new(p.\"@stamps\", {}, {})",
                 numbers(self.stamped()),
                 numbers(layout.stamped())
-            ));
+            );
+            let dated = self.fields.iter().filter(|field| self.is_dated(field));
+            values.push(dated.fold(clock, |clock, field| self.clock_of_parts(&clock, field)));
         }
         let join: Vec<_> = keys.iter().map(|key| format!("i.{key} OPERATOR(pg_catalog.=) p.{key}")).collect();
         let version = if layout.versioned { "cs_version" } else { "0::pg_catalog.int8 AS cs_version" };
@@ -246,13 +248,8 @@ impl Writer<'_> {
             }
             let _ = write!(selected, ", ARRAY[{}] AS \"@stamps\"", own.join(", "));
         }
-        // Postgres reads a document within json once more; within jsonb it is one already.
-        let rows = match self.fields.iter().any(|field| matches!(field.rule, Rule::Json(_))) {
-            true => "jsonb_to_recordset($1::pg_catalog.jsonb)",
-            false => "json_to_recordset($1)",
-        };
         format!(
-            "(SELECT {selected} FROM pg_catalog.{rows} AS r({columns}) ORDER BY {}) AS p",
+            "(SELECT {selected} FROM pg_catalog.json_to_recordset($1) AS r({columns}) ORDER BY {}) AS p",
             key_order(self.layout, "r")
         )
     }

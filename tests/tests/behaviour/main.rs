@@ -16,6 +16,7 @@ mod compare_and_set;
 mod connections;
 mod dead_letters;
 mod deletions;
+mod document_stamps;
 mod documents;
 mod dump_and_restore;
 mod eviction;

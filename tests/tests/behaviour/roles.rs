@@ -28,6 +28,7 @@ const USERS: &[&str] = &[
     "discard_dead_letter(bigint)",
     "document_changes(text,boolean,boolean,jsonb,jsonb,bigint,bytea,bigint,smallint)",
     "document_clock(bytea,text,boolean,boolean,jsonb,jsonb,bigint,bytea,bigint,smallint)",
+    "document_clock_fresh(bytea,text,jsonb,bigint,smallint)",
     "document_fresh(text,jsonb,boolean)",
     "document_loses(text,boolean,boolean,jsonb,jsonb,bigint,bytea,bigint,smallint)",
     "document_lost(smallint)",

@@ -26,6 +26,7 @@ const INTERNAL: &[&str] = &[
     "differs",
     "document_changes",
     "document_clock",
+    "document_clock_fresh",
     "document_fresh",
     "document_loses",
     "document_lost",
