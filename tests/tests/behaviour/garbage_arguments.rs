@@ -2,18 +2,20 @@
 //! break the connection or the server, or change a row.
 
 use cache_sync_tests::Database;
+use cache_sync_tests::dice::Dice;
 use tokio_postgres::Client;
 
 /// What arguments of a type are drawn from, as SQL.
-fn pool(type_name: &str) -> &'static [&'static str] {
-    match type_name {
-        "bigint" => &["NULL", "0", "1", "-1", "9223372036854775807", "'-9223372036854775808'", "1700000000000000"],
-        "integer" => &["NULL", "0", "1", "-1", "2147483647", "'-2147483648'"],
-        "smallint" => &["NULL", "'0'", "'1'", "'3'", "'-1'", "'32767'", "'-32768'"],
-        "boolean" => &["NULL", "true", "false"],
-        "oid" => &["NULL", "'0'", "'23'", "'25'", "'3802'", "'1007'", "'4294967295'", "'t'::regclass::oid"],
-        "regclass" => &["NULL", "'t'", "'docs'", "'bare'", "'pg_class'", "0", "4294967295"],
-        "text" => &[
+const POOLS: &[(&str, &[&str])] = &[
+    ("bigint", &["NULL", "0", "1", "-1", "9223372036854775807", "'-9223372036854775808'", "1700000000000000"]),
+    ("integer", &["NULL", "0", "1", "-1", "2147483647", "'-2147483648'"]),
+    ("smallint", &["NULL", "'0'", "'1'", "'3'", "'-1'", "'32767'", "'-32768'"]),
+    ("boolean", &["NULL", "true", "false"]),
+    ("oid", &["NULL", "'0'", "'23'", "'25'", "'3802'", "'1007'", "'4294967295'", "'t'::regclass::oid"]),
+    ("regclass", &["NULL", "'t'", "'docs'", "'bare'", "'pg_class'", "0", "4294967295"]),
+    (
+        "text",
+        &[
             "NULL",
             "''",
             "'x'",
@@ -23,11 +25,14 @@ fn pool(type_name: &str) -> &'static [&'static str] {
             "repeat('[', 2000)",
             "'f(int,int)'",
         ],
-        "name" => &["NULL", "''", "'v'", "'nope'"],
-        "uuid" => &["NULL", "'11111111-1111-4111-8111-111111111111'"],
-        "numeric" => &["NULL", "'NaN'", "'Infinity'", "0", "-1e100", "1e131071"],
-        "interval" => &["NULL", "'1 day'", "'-1 day'", "'0'"],
-        "bytea" => &[
+    ),
+    ("name", &["NULL", "''", "'v'", "'nope'"]),
+    ("uuid", &["NULL", "'11111111-1111-4111-8111-111111111111'"]),
+    ("numeric", &["NULL", "'NaN'", "'Infinity'", "0", "-1e100", "1e131071"]),
+    ("interval", &["NULL", "'1 day'", "'-1 day'", "'0'"]),
+    (
+        "bytea",
+        &[
             "NULL",
             "''",
             "'\\x00'",
@@ -41,8 +46,11 @@ fn pool(type_name: &str) -> &'static [&'static str] {
             "'\\x02ffffffffffffffffffff'",
             "decode(repeat('02', 70000), 'hex')",
         ],
-        "json" => &["NULL", "'null'", "'[]'", "'[{}]'", "'[{\"#\": 0, \"@\": 1, \"id\": 1, \"v\": 1}]'"],
-        "jsonb" => &[
+    ),
+    ("json", &["NULL", "'null'", "'[]'", "'[{}]'", "'[{\"#\": 0, \"@\": 1, \"id\": 1, \"v\": 1}]'"]),
+    (
+        "jsonb",
+        &[
             "NULL",
             "'null'",
             "'1'",
@@ -67,7 +75,10 @@ fn pool(type_name: &str) -> &'static [&'static str] {
             "'{\"id\": 1}'",
             "'{\"id\": 1, \"v\": 5}'",
         ],
-        "bigint[]" => &[
+    ),
+    (
+        "bigint[]",
+        &[
             "NULL",
             "'{}'",
             "'{1}'",
@@ -77,13 +88,17 @@ fn pool(type_name: &str) -> &'static [&'static str] {
             "'[0:0]={7}'",
             "'{9223372036854775807,-9223372036854775808}'",
         ],
-        "smallint[]" => {
-            &["NULL", "'{}'", "'{1}'", "'{1,2,3}'", "'{3,3,3}'", "'{NULL}'", "'{{1},{2}}'", "'[-5:-4]={1,-32768}'"]
-        }
-        "integer[]" => &["NULL", "'{}'", "'{1,NULL}'", "'{{1},{2}}'"],
-        "name[]" => &["NULL", "'{}'", "'{v}'", "'{NULL}'"],
-        "json[]" => &["NULL", "'{}'", "ARRAY['[]', NULL]::json[]", "ARRAY[['[]']]::json[]"],
-        "anyarray" => &[
+    ),
+    (
+        "smallint[]",
+        &["NULL", "'{}'", "'{1}'", "'{1,2,3}'", "'{3,3,3}'", "'{NULL}'", "'{{1},{2}}'", "'[-5:-4]={1,-32768}'"],
+    ),
+    ("integer[]", &["NULL", "'{}'", "'{1,NULL}'", "'{{1},{2}}'"]),
+    ("name[]", &["NULL", "'{}'", "'{v}'", "'{NULL}'"]),
+    ("json[]", &["NULL", "'{}'", "ARRAY['[]', NULL]::json[]", "ARRAY[['[]']]::json[]"]),
+    (
+        "anyarray",
+        &[
             "NULL::int[]",
             "'{}'::int[]",
             "'{1,NULL,3}'::int[]",
@@ -98,7 +113,10 @@ fn pool(type_name: &str) -> &'static [&'static str] {
             "ARRAY['{}'::jsonb, 'null']",
             "'{2020-01-01,infinity}'::date[]",
         ],
-        "anyelement" => &[
+    ),
+    (
+        "anyelement",
+        &[
             "NULL::int",
             "1",
             "2",
@@ -117,21 +135,15 @@ fn pool(type_name: &str) -> &'static [&'static str] {
             "'11111111-1111-4111-8111-111111111111'::uuid",
             "repeat('x', 100000)",
         ],
-        "oid[]" => &["NULL", "'{}'::oid[]", "'{0,1259,NULL}'::oid[]", "ARRAY['t'::regclass::oid, 23]"],
-        "cache_sync.attached" => &["NULL", "(SELECT a FROM cache_sync.attached a WHERE tbl = 't'::regclass)"],
-        "pg_attribute" => &["NULL", "(SELECT a FROM pg_attribute a WHERE attrelid = 't'::regclass AND attnum = 1)"],
-        other => panic!("no arguments for the type {other}"),
-    }
-}
+    ),
+    ("oid[]", &["NULL", "'{}'::oid[]", "'{0,1259,NULL}'::oid[]", "ARRAY['t'::regclass::oid, 23]"]),
+    ("cache_sync.attached", &["NULL", "(SELECT a FROM cache_sync.attached a WHERE tbl = 't'::regclass)"]),
+    ("pg_attribute", &["NULL", "(SELECT a FROM pg_attribute a WHERE attrelid = 't'::regclass AND attnum = 1)"]),
+];
 
-/// Numbers that look like chance, the same ones each time.
-struct Chance(u64);
-
-impl Chance {
-    fn of<'a>(&mut self, pool: &'a [&'a str]) -> &'a str {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        pool[(self.0 >> 33) as usize % pool.len()]
-    }
+fn pool(type_name: &str) -> &'static [&'static str] {
+    let of_type = POOLS.iter().find(|(name, _)| *name == type_name);
+    of_type.unwrap_or_else(|| panic!("no arguments for the type {type_name}")).1
 }
 
 async fn state(client: &Client) -> String {
@@ -162,19 +174,19 @@ async fn never_break_anything() {
         .unwrap();
     assert!(functions.len() > 70, "{}", functions.len());
     let before = state(&client).await;
-    let (mut chance, mut answered, mut refused) = (Chance(42), 0, 0);
+    let (mut dice, mut answered, mut refused) = (Dice::new(42), 0, 0);
     for function in &functions {
         let (name, types): (String, Vec<String>) = (function.get(0), function.get(1));
         let pools: Vec<_> = types.iter().map(|of| pool(of)).collect();
         for round in 0..(if pools.is_empty() { 1 } else { 60 }) {
             // First all nulls, then each value of the first argument's once, then anything.
-            let argument = |place: usize, pool: &&'static [&'static str], chance: &mut Chance| match round {
+            let argument = |place: usize, pool: &&'static [&'static str], dice: &mut Dice| match round {
                 0 => pool[0],
                 _ if place == 0 && round < pool.len() => pool[round],
-                _ => chance.of(pool),
+                _ => pool[dice.below(pool.len() as u64) as usize],
             };
             let arguments: Vec<_> =
-                pools.iter().enumerate().map(|(place, pool)| argument(place, pool, &mut chance)).collect();
+                pools.iter().enumerate().map(|(place, pool)| argument(place, pool, &mut dice)).collect();
             let sql = format!("SELECT {name}({})", arguments.join(", "));
             client.batch_execute("BEGIN").await.unwrap();
             match client.simple_query(&sql).await {

@@ -1,11 +1,11 @@
 //! What becomes of a client's line of batches when the server forgets it, loses a part of it, or somebody else takes it
 //! over.
 
-use cache_sync::{Client, Patch, Verdict};
+use cache_sync::{Cache, Client, Patch, Verdict};
 use cache_sync_cluster::Options;
 use cache_sync_tests::batches::{Batches, sqlstate};
 use cache_sync_tests::proxy::Proxy;
-use cache_sync_tests::rows::{accounts, client, close, make_accounts, open};
+use cache_sync_tests::rows::{Account, accounts, client, close, make_accounts, open};
 use cache_sync_tests::{Database, SOON, output, start, wait_until};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
@@ -15,6 +15,12 @@ use std::sync::mpsc::{Receiver, channel};
 
 fn balance(db: &Database<'_>, id: i64) -> i64 {
     db.psql(&format!("SELECT balance FROM account WHERE id = {id}")).parse().unwrap()
+}
+
+/// Adds to an account, and waits for what Postgres made of that.
+async fn add(cache: &Cache<i64, Account>, id: i64, step: i64) -> Option<Verdict> {
+    let receipt = cache.patch(&id, Patch::new().add("balance", step)).await.unwrap();
+    receipt.written().await.unwrap().verdict
 }
 
 async fn waits_for_lock(db: &Database<'_>, count: i64) {
@@ -47,14 +53,10 @@ async fn the_client_goes_on_after_its_session_was_pruned() {
     make_accounts(&db, 1);
     let client = client(&db).await;
     let cache = accounts(&client).await;
-    let add = async |step: i64| {
-        let receipt = cache.patch(&1, Patch::new().add("balance", step)).await.unwrap();
-        receipt.written().await.unwrap().verdict
-    };
-    assert_eq!(add(1).await, Some(Verdict::Applied));
+    assert_eq!(add(&cache, 1, 1).await, Some(Verdict::Applied));
     db.psql("DELETE FROM cache_sync.session");
-    assert_eq!(add(10).await, Some(Verdict::Applied));
-    assert_eq!(add(100).await, Some(Verdict::Applied));
+    assert_eq!(add(&cache, 1, 10).await, Some(Verdict::Applied));
+    assert_eq!(add(&cache, 1, 100).await, Some(Verdict::Applied));
     assert_eq!(balance(&db, 1), 111);
     assert_eq!(cache.get(&1).await.unwrap().unwrap().balance, 111);
     close(client).await;
@@ -68,7 +70,7 @@ async fn a_batch_that_was_sent_to_a_pruned_session_is_unknown() {
     let proxy = Proxy::start(db.cluster().port()).await;
     let client = open(Client::builder(&proxy.dsn(&db))).await;
     let cache = accounts(&client).await;
-    cache.patch(&1, Patch::new().add("balance", 1)).await.unwrap().written().await.unwrap();
+    assert_eq!(add(&cache, 1, 1).await, Some(Verdict::Applied));
 
     // The batch waits for the row, the pruning for the batch; so it comes before the batch is sent again.
     let (holder, pruner) = (db.connect().await, db.connect().await);
@@ -88,8 +90,7 @@ async fn a_batch_that_was_sent_to_a_pruned_session_is_unknown() {
     assert_eq!(proxy.faults.answers_cut.load(Ordering::Acquire), 1);
     assert_eq!(balance(&db, 1), 11, "it was not sent once more under another number");
 
-    let receipt = cache.patch(&2, Patch::new().add("balance", 5)).await.unwrap();
-    assert_eq!(receipt.written().await.unwrap().verdict, Some(Verdict::Applied));
+    assert_eq!(add(&cache, 2, 5).await, Some(Verdict::Applied));
     assert_eq!(cache.get(&1).await.unwrap().unwrap().balance, 11);
     close(client).await;
 }
@@ -103,17 +104,13 @@ async fn the_client_goes_on_where_a_restored_server_stands() {
     make_accounts(&db, 1);
     let client = client(&db).await;
     let cache = accounts(&client).await;
-    let add = async |step: i64| {
-        let receipt = cache.patch(&1, Patch::new().add("balance", step)).await.unwrap();
-        receipt.written().await.unwrap().verdict
-    };
-    assert_eq!(add(1).await, Some(Verdict::Applied));
+    assert_eq!(add(&cache, 1, 1).await, Some(Verdict::Applied));
     let backup = cluster.data_dir().with_file_name("backup");
     cluster.stop("fast").unwrap();
     output(Command::new("cp").arg("-a").arg(cluster.data_dir()).arg(&backup));
     cluster.launch().unwrap();
     for step in [10, 100] {
-        assert_eq!(add(step).await, Some(Verdict::Applied));
+        assert_eq!(add(&cache, 1, step).await, Some(Verdict::Applied));
     }
     assert_eq!(cache.get(&1).await.unwrap().unwrap().balance, 111);
 
@@ -123,7 +120,7 @@ async fn the_client_goes_on_where_a_restored_server_stands() {
     cluster.launch().unwrap();
     assert_eq!(balance(&db, 1), 1);
     for (step, expected) in [(1_000, 1_001), (10_000, 11_001)] {
-        assert_eq!(add(step).await, Some(Verdict::Applied));
+        assert_eq!(add(&cache, 1, step).await, Some(Verdict::Applied));
         assert_eq!(balance(&db, 1), expected);
     }
     wait_until(SOON, "the client serves what the server has", async || {
