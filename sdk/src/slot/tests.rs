@@ -1,9 +1,12 @@
 //! The races of one key, each a story told step by step.
 
+use super::write::Receipts;
 use super::*;
 use cache_sync_core::fields::Fields;
-use cache_sync_core::number::{KeyHash, Stamp, TableId};
+use cache_sync_core::number::{KeyHash, Sequence, Stamp, TableId};
+use cache_sync_core::outcome::{Record, Verdict};
 use cache_sync_core::rule::Rule;
+use tokio::sync::oneshot;
 
 /// A row of one number; field 0 sets it, field 1 adds to it.
 struct Numbers;

@@ -87,7 +87,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     pub(crate) fn stale(&self, key: &K, hash: KeyHash) -> Option<(Value<V>, Duration)> {
         let (value, doubt) = match self.shard(hash).get(&hash).filter(|slot| slot.key == *key) {
             Some(slot) => {
-                let (value, confirmed) = slot.last_known(self.generation(), self)?;
+                let (value, confirmed) = slot.last_known(self.generation(), Instant::now(), self)?;
                 (value, self.doubt(confirmed))
             }
             None => {
