@@ -13,6 +13,7 @@ use cache_sync_tests::batches::{Batches, verdict};
 use cache_sync_tests::dice::Dice;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use tokio_postgres::{Client, Row};
 
 const ROWS: usize = 2_000;
 const ROUNDS: usize = 10;
@@ -233,10 +234,7 @@ fn text(value: &str) -> Vec<u8> {
     as_jsonb(&serde_json::from_str(value).unwrap()).into_bytes()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn core_and_compiled_statements_do_the_same() {
-    let db = Database::with_extension();
-    let fields = fields();
+fn make(db: &Database<'_>, fields: &[Field]) {
     let columns: Vec<_> = fields.iter().map(|field| format!("{} {}", field.name, field.ty)).collect();
     let rules: Map<String, Value> = fields.iter().map(|field| (field.name.to_owned(), field.rule.clone())).collect();
     db.psql(&format!(
@@ -249,6 +247,49 @@ async fn core_and_compiled_statements_do_the_same() {
         Value::from(rules).to_string().replace('\'', "''"),
         ROWS - 1
     ));
+}
+
+/// Each field of each row: its value as JSON, and the stamps of its paths.
+async fn stored(client: &Client, fields: &[Field], ids: &BTreeMap<String, i16>) -> Vec<Vec<(String, Paths)>> {
+    let rows = client.query("SELECT to_jsonb(t)::text, cs_clock, cs_version FROM t ORDER BY id", &[]).await.unwrap();
+    let state = |row: &Row| {
+        let values: Value = serde_json::from_str(row.get(0)).unwrap();
+        let clock = Clock::decode(row.get(1), Version(row.get(2))).unwrap();
+        let of_field = |field: &Field| (values[field.name].to_string(), clock.paths(FieldId(ids[field.name])));
+        fields.iter().map(of_field).collect()
+    };
+    rows.iter().map(state).collect()
+}
+
+/// `merge()` does the same with values that were met.
+async fn agrees_too(client: &Client, fields: &[Field], parsed: &[Rule], merges: &[(usize, String, String)]) {
+    let (mut rules, mut currents, mut incomings, mut expected) = (vec![], vec![], vec![], vec![]);
+    for (place, current, incoming) in merges {
+        rules.push(fields[*place].rule.to_string());
+        expected.push(merge::merge(&parsed[*place], Some(current), incoming).unwrap().into_owned());
+        currents.push(current.clone());
+        incomings.push(incoming.clone());
+    }
+    let sql = "SELECT coalesce(cache_sync.merge(r::jsonb, c::jsonb, i::jsonb), 'null')::text
+               FROM unnest($1::text[], $2::text[], $3::text[]) AS m(r, c, i)";
+    let merged = client.query(sql, &[&rules, &currents, &incomings]).await.unwrap();
+    assert!(merged.len() > 5_000);
+    for (place, row) in merged.iter().enumerate() {
+        let found: &str = row.get(0);
+        let (rule, current, incoming) = (&rules[place], &currents[place], &incomings[place]);
+        assert!(
+            same(found, &expected[place]),
+            "{rule}: {current} and {incoming} made {found}, not {}",
+            expected[place]
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn core_and_compiled_statements_do_the_same() {
+    let db = Database::with_extension();
+    let fields = fields();
+    make(&db, &fields);
     let mut batches = Batches::open(&db, "t").await;
     let parsed: Vec<Rule> = fields.iter().map(|field| serde_json::from_value(field.rule.clone()).unwrap()).collect();
     let ids: BTreeMap<String, i16> = batches
@@ -314,47 +355,17 @@ async fn core_and_compiled_statements_do_the_same() {
         for (id, record) in records.iter().enumerate() {
             assert_eq!(verdict(record), expected[id], "round {round}: {}", patches[&(id as u64)]);
         }
-        let stored = batches.client().query("SELECT to_jsonb(t)::text, cs_clock, cs_version FROM t ORDER BY id", &[]);
-        for (id, row) in stored.await.unwrap().iter().enumerate() {
-            let values: Value = serde_json::from_str(row.get(0)).unwrap();
-            let stored = Clock::decode(row.get(1), Version(row.get(2))).unwrap();
+        for (id, row) in stored(batches.client(), &fields, &ids).await.iter().enumerate() {
             for (place, field) in fields.iter().enumerate() {
-                let (state, patch) = (&model[id][place], patches[&(id as u64)]);
-                let now = values[field.name].to_string();
-                assert!(
-                    same(&now, &state.value),
-                    "{} is {now}, not {}; round {round}: {patch}",
-                    field.name,
-                    state.value
-                );
+                let (state, (now, paths), patch) = (&model[id][place], &row[place], patches[&(id as u64)]);
+                let told = || format!("{} in round {round}: {patch}", field.name);
+                assert!(same(now, &state.value), "{now}, not {}: {}", state.value, told());
                 if parsed[place].is_stamped() {
-                    let paths = stored.paths(FieldId(ids[field.name]));
-                    assert_eq!(paths, state.paths, "{} in round {round}: {patch}", field.name);
+                    assert_eq!(*paths, state.paths, "{}", told());
                 }
             }
         }
     }
     assert!(cases >= 20_000);
-
-    // And merge(), on what the last round met.
-    let (mut rules, mut currents, mut incomings, mut expected) = (vec![], vec![], vec![], vec![]);
-    for (place, current, incoming) in &merges {
-        rules.push(fields[*place].rule.to_string());
-        expected.push(merge::merge(&parsed[*place], Some(current), incoming).unwrap().into_owned());
-        currents.push(current.clone());
-        incomings.push(incoming.clone());
-    }
-    let sql = "SELECT coalesce(cache_sync.merge(r::jsonb, c::jsonb, i::jsonb), 'null')::text
-               FROM unnest($1::text[], $2::text[], $3::text[]) AS m(r, c, i)";
-    let merged = batches.client().query(sql, &[&rules, &currents, &incomings]).await.unwrap();
-    assert!(merged.len() > 5_000);
-    for (place, row) in merged.iter().enumerate() {
-        let found: &str = row.get(0);
-        let (rule, current, incoming) = (&rules[place], &currents[place], &incomings[place]);
-        assert!(
-            same(found, &expected[place]),
-            "{rule}: {current} and {incoming} made {found}, not {}",
-            expected[place]
-        );
-    }
+    agrees_too(batches.client(), &fields, &parsed, &merges).await;
 }
