@@ -1,5 +1,7 @@
 //! How a field merges.
 
+mod read_under;
+
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -48,6 +50,18 @@ pub struct DocumentRule {
 }
 
 impl DocumentRule {
+    /// The rule of one of its own members: what lies deeper than the document merges is one value.
+    pub fn member(&self, name: &str) -> Rule {
+        match (self.members.get(name), self.depth) {
+            (Some(rule), _) => rule.clone(),
+            (None, Some(1)) => Rule::Lww,
+            (None, depth) => {
+                let depth = depth.map(|depth| depth - 1);
+                Rule::Json(Arc::new(DocumentRule { depth, ..DocumentRule::default() }))
+            }
+        }
+    }
+
     /// Whether a put leaves some member of an existing document alone.
     pub fn is_left_by_put(&self) -> bool {
         self.members.values().any(Rule::is_left_by_put)

@@ -18,6 +18,7 @@ pub(crate) use statement::{Planning, Row, Statement};
 use crate::backend::OfBackend;
 use crate::failure::Failure;
 use cache_sync_core::patch::Kind;
+use cache_sync_core::rule::Rule;
 use pgrx::{pg_guard, pg_sys};
 use serde::Deserialize;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -34,6 +35,8 @@ pub(crate) struct Shape {
     pub(crate) kind: Kind,
     /// Sorted by name.
     pub(crate) fields: Vec<String>,
+    /// The rules that the writer took the fields to have; the present ones where it does not say.
+    pub(crate) rules: BTreeMap<String, Rule>,
     /// Whether each field has a stamp of its own.
     pub(crate) each: bool,
 }
@@ -47,6 +50,8 @@ struct Travelling {
     seen: bool,
     #[serde(default)]
     fields: Vec<String>,
+    #[serde(default)]
+    rules: BTreeMap<String, Rule>,
     #[serde(default)]
     stamps: Stamps,
 }
@@ -74,7 +79,7 @@ impl Shape {
     /// A shape without own stamps.
     pub(crate) fn new(kind: Kind, mut fields: Vec<String>) -> Shape {
         fields.sort_unstable();
-        Shape { kind, fields, each: false }
+        Shape { kind, fields, rules: BTreeMap::new(), each: false }
     }
 
     /// Reads the shapes of a batch.
@@ -93,6 +98,7 @@ impl Shape {
             "op": self.op(),
             "seen": self.kind == Kind::Put { seen: true },
             "fields": self.fields,
+            "rules": self.rules,
             "stamps": if self.each { "each" } else { "one" },
         })
     }
@@ -105,9 +111,16 @@ impl Shape {
             Op::Delete => Kind::Delete,
             Op::CompareAndSet => Kind::CompareAndSet,
         };
-        let shape = Shape { each: travelling.stamps == Stamps::Each, ..Shape::new(kind, travelling.fields) };
+        let Travelling { rules, stamps, .. } = travelling;
+        let shape = Shape { rules, each: stamps == Stamps::Each, ..Shape::new(kind, travelling.fields) };
         if let Some(twice) = shape.fields.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Failure::new(b"22023", format!("a shape names the field \"{}\" twice", twice[0])));
+        }
+        if let Some(name) = shape.rules.keys().find(|name| !shape.fields.contains(name)) {
+            return Err(Failure::new(
+                b"22023",
+                format!("a shape has a rule for \"{name}\", which is not among its fields"),
+            ));
         }
         match kind {
             Kind::Delete if !shape.fields.is_empty() => Err(Failure::new(b"22023", "a deletion carries no fields")),
@@ -243,7 +256,7 @@ impl Target {
                 let message = format!("the field \"{name}\" of {} is generated", layout.relation);
                 return Err(Failure::new(b"428C9", message));
             }
-            fields.push(field);
+            fields.push(layout.read_under(field, shape)?);
         }
         if shape.kind == Kind::CompareAndSet && !layout.versioned {
             let message = format!("{} is not versioned, so there is no version to compare", layout.relation);

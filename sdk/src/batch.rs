@@ -37,7 +37,7 @@ impl Batch {
             rows.push(if rows.is_empty() { '[' } else { ',' });
             write_row(rows, place, frozen, meta, layout);
         }
-        let shapes: Vec<_> = by_shape.keys().map(|shape| shape_json(shape, layout)).collect();
+        let shapes: Vec<_> = by_shape.keys().map(|shape| shape_json(shape, meta, layout)).collect();
         let rows = by_shape.into_values().map(|rows| rows + "]").collect();
         let keys = frozen.iter().map(|frozen| frozen.hash).collect();
         Batch { sequence, keys, shapes: format!("[{}]", shapes.join(",")), rows }
@@ -51,7 +51,7 @@ fn shape(patch: &Patch, layout: &Layout) -> Shape {
     Shape { kind: patch.kind, fields, each_stamped: patch.is_each_stamped() }
 }
 
-fn shape_json(shape: &Shape, layout: &Layout) -> String {
+fn shape_json(shape: &Shape, meta: &TableMeta, layout: &Layout) -> String {
     let (op, seen) = match shape.kind {
         Kind::Edit => ("edit", false),
         Kind::Put { seen } => ("put", seen),
@@ -62,7 +62,9 @@ fn shape_json(shape: &Shape, layout: &Layout) -> String {
     let columns = shape.fields.iter().map(|field| &layout.columns[usize::from(*field)]);
     let fields: Vec<_> = columns.map(|column| column.document.as_ref().unwrap_or(&column.name).as_str()).collect();
     let stamps = if shape.each_stamped { "each" } else { "one" };
-    serde_json::json!({ "op": op, "seen": seen, "fields": fields, "stamps": stamps }).to_string()
+    // The rules may be others by now; Postgres must not take a change for a value.
+    let rules: BTreeMap<_, _> = fields.iter().filter_map(|name| Some((*name, meta.rule(name)?))).collect();
+    serde_json::json!({ "op": op, "seen": seen, "fields": fields, "rules": rules, "stamps": stamps }).to_string()
 }
 
 /// Whether a document travels as a list of patches with their stamps.

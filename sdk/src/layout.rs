@@ -10,9 +10,8 @@ pub(crate) use table::TableMeta;
 
 use cache_sync_core::fields::FieldIndex;
 use cache_sync_core::number::FieldId;
-use cache_sync_core::rule::{DocumentRule, Rule};
+use cache_sync_core::rule::Rule;
 use postgres_types::Type;
-use std::sync::Arc;
 use table::FieldMeta;
 
 /// The column that holds a row's version.
@@ -153,16 +152,9 @@ fn documents(table: &TableMeta) -> Option<&FieldMeta> {
 /// A member of the table's documents.
 fn member(name: &str, documents: &FieldMeta) -> Option<Column> {
     let Rule::Json(document) = &documents.rule else { return None };
-    let rule = match (document.members.get(name), document.depth) {
-        (Some(rule), _) => rule.clone(),
-        (None, Some(1)) => Rule::Lww,
-        (None, depth) => {
-            Rule::Json(Arc::new(DocumentRule { depth: depth.map(|depth| depth - 1), ..DocumentRule::default() }))
-        }
-    };
     Some(Column {
         document: Some(documents.name.clone()),
-        ..Column::new(name, Type::JSONB.oid(), Role::Field { id: documents.id, rule })
+        ..Column::new(name, Type::JSONB.oid(), Role::Field { id: documents.id, rule: document.member(name) })
     })
 }
 

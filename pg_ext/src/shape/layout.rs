@@ -1,10 +1,16 @@
 //! What the catalogs say of an attached table, as `cache_sync.layout` tells it.
 
+use super::Shape;
 use crate::failure::Failure;
 use crate::owner::as_owner;
+use cache_sync_core::patch::Kind;
 use cache_sync_core::rule::Rule;
 use pgrx::{JsonB, Spi, pg_sys};
 use serde::Deserialize;
+use std::mem::discriminant;
+
+/// Raises when the rule cannot stand on the column.
+const CHECK_RULE: &str = "SELECT cache_sync.check_rule($1, $2, $3, $4::pg_catalog.name)";
 
 /// An attached table. Everything that goes into SQL texts comes quoted and schema-qualified.
 #[derive(Debug, Deserialize)]
@@ -39,12 +45,14 @@ pub(crate) struct KeyColumn {
 }
 
 /// A column that is a field.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct FieldColumn {
     pub(crate) id: i16,
     pub(crate) name: String,
     /// The name, quoted.
     pub(crate) column: String,
+    #[serde(rename = "type")]
+    type_oid: u32,
     /// The type, with its modifier and collation, as a column definition has it.
     pub(crate) declared: String,
     /// The type of a change, under the rules `add` and `union`.
@@ -59,7 +67,7 @@ pub(crate) struct FieldColumn {
 }
 
 /// A function of the user's that merges.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Function {
     /// Its name, quoted and qualified.
     pub(crate) name: String,
@@ -90,6 +98,33 @@ impl Layout {
         };
         serde_json::from_value(layout)
             .map_err(|error| Failure::new(b"CS007", format!("cache_sync.layout() is not of this library: {error}")))
+    }
+
+    /// The field as a patch of this shape means it. Its writer may have known another rule. SPI must be connected.
+    ///
+    /// # Errors
+    /// When a change was made under a rule that cannot stand on what the column is by now.
+    pub(super) fn read_under(&self, field: &FieldColumn, shape: &Shape) -> Result<FieldColumn, Failure> {
+        let mut field = field.clone();
+        let Some(written) = shape.rules.get(&field.name).filter(|rule| **rule != field.rule) else { return Ok(field) };
+        // Whoever wrote the patch foresaw another row.
+        field.exact = false;
+        let rule = field.rule.read_under(written, shape.kind == Kind::Edit);
+        if discriminant(&rule) != discriminant(&field.rule) {
+            let arguments = [
+                JsonB(serde_json::json!(rule)).into(),
+                pg_sys::Oid::from(field.type_oid).into(),
+                self.versioned.into(),
+                (*field.name).into(),
+            ];
+            as_owner(|| Spi::get_one_with_args::<JsonB>(CHECK_RULE, &arguments))?
+                .map_err(|error| Failure::new(b"XX000", error.to_string()))?;
+        }
+        if rule == Rule::Union {
+            field.change = "pg_catalog.jsonb".to_owned();
+        }
+        field.rule = rule;
+        Ok(field)
     }
 
     /// The fields that have stamps and can be written.

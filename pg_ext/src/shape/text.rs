@@ -14,7 +14,7 @@ pub(super) struct Writer<'a> {
     pub(super) layout: &'a Layout,
     pub(super) kind: Kind,
     /// The fields that the shape carries.
-    pub(super) fields: Vec<&'a FieldColumn>,
+    pub(super) fields: Vec<FieldColumn>,
     /// Whether every field comes with a stamp of its own.
     pub(super) each: bool,
 }
@@ -84,7 +84,7 @@ impl Writer<'_> {
         if self.kind == Kind::CompareAndSet {
             // It writes now, also what stands there already: what was buffered before must not undo it. Who came first
             // came first, whatever is written over it.
-            let set = || self.fields.iter().copied().filter(|f| matches!(f.rule, Rule::Lww | Rule::Json(_)));
+            let set = || self.fields.iter().filter(|f| matches!(f.rule, Rule::Lww | Rule::Json(_)));
             set().next()?;
             let (set, stamped) = (numbers(set()), numbers(self.layout.stamped()));
             return Some(format!("cache_sync.clock_after(ARRAY[$2], t.cs_clock, t.cs_version, {set}, {stamped})"));
@@ -183,11 +183,11 @@ impl Writer<'_> {
     }
 
     fn stamped(&self) -> impl Iterator<Item = &FieldColumn> {
-        self.fields.iter().copied().filter(|field| field.rule.is_stamped())
+        self.fields.iter().filter(|field| field.rule.is_stamped())
     }
 
     fn contested(&self) -> impl Iterator<Item = &FieldColumn> {
-        self.fields.iter().copied().filter(|field| self.is_contested(field))
+        self.fields.iter().filter(|field| self.is_contested(field))
     }
 
     /// The fields that come with a stamp of their own; a document has them in its value.
@@ -202,7 +202,7 @@ impl Writer<'_> {
     /// The fields that change in a row that exists.
     fn merged(&self) -> impl Iterator<Item = &FieldColumn> {
         let is_put = matches!(self.kind, Kind::Put { .. });
-        self.fields.iter().copied().filter(move |field| !(is_put && field.rule.is_left_by_put()))
+        self.fields.iter().filter(move |field| !(is_put && field.rule.is_left_by_put()))
     }
 
     /// The patches, sorted by key so that everybody locks rows in the same order, with stamps that are believed.

@@ -32,6 +32,13 @@ pub(crate) struct TableMeta {
     pub(crate) expires: Option<String>,
 }
 
+impl TableMeta {
+    /// The rule of a column.
+    pub(crate) fn rule(&self, column: &str) -> Option<&Rule> {
+        self.fields.iter().find(|field| field.name == column).map(|field| &field.rule)
+    }
+}
+
 /// A column that is not part of the key.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct FieldMeta {

@@ -53,6 +53,7 @@ mod roles;
 mod rule_agreement;
 mod rules;
 mod rules_in_the_sdk;
+mod rules_that_change;
 mod schemas_alter;
 mod schemas_columns;
 mod schemas_keys;

@@ -1,0 +1,170 @@
+//! A rule changes while nodes know the one of before: what they send is read as what it was made as.
+
+use cache_sync::Verdict;
+use cache_sync_tests::batches::Batches;
+use cache_sync_tests::rows::{Account, accounts, client, close, make_accounts, open, shown, stored};
+use cache_sync_tests::{Database, wait_until};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A column, the rule that the writer knew, the rule by now, the row's value, what an edit brings, and what becomes of it.
+type Case = (&'static str, Value, Value, Value, Value, Value);
+
+fn cases() -> Vec<Case> {
+    let n = |written: &str, present: &str, incoming: i32, after: i32| -> Case {
+        ("n", json!(written), json!(present), json!(5), json!(incoming), json!(after))
+    };
+    let doc = |written: Value, present: Value, row: Value, incoming: Value, after: Value| -> Case {
+        ("doc", written, present, row, incoming, after)
+    };
+    let (a, b, change) = (json!(["a"]), json!(["b"]), json!({"add": ["b"], "remove": ["a"]}));
+    vec![
+        n("lww", "add", 7, 7),
+        n("arrival", "add", 7, 7),
+        n("add", "lww", 2, 7),
+        n("add", "arrival", 2, 7),
+        n("add", "first", 2, 7),
+        n("add", "max", -2, 3),
+        n("max", "add", 9, 9),
+        n("max", "add", 3, 5),
+        n("max", "lww", 3, 3),
+        n("lww", "max", 3, 5),
+        n("lww", "first", 3, 5),
+        doc(json!("append"), json!("lww"), a.clone(), b.clone(), json!(["a", "b"])),
+        doc(json!("append"), json!("union"), a.clone(), a.clone(), json!(["a", "a"])),
+        doc(json!("append"), json!({"rule": "append", "cap": 1}), a.clone(), b.clone(), b.clone()),
+        doc(json!("lww"), json!("append"), a.clone(), b.clone(), b.clone()),
+        doc(json!("lww"), json!("union"), a.clone(), b.clone(), b.clone()),
+        doc(json!("union"), json!("append"), a.clone(), change.clone(), b.clone()),
+        doc(json!("union"), json!("lww"), a.clone(), change, b),
+        doc(json!("json"), json!("lww"), json!({"a": 1, "b": 2}), json!({"a": 3}), json!({"a": 3, "b": 2})),
+        doc(json!("json"), json!("arrival"), json!({"a": 1, "b": 2}), json!({"a": null}), json!({"b": 2})),
+        doc(json!("lww"), json!("json"), json!({"a": 1, "b": 2}), json!({"a": 3}), json!({"a": 3})),
+        doc(
+            json!({"rule": "json", "depth": 1}),
+            json!("json"),
+            json!({"a": {"x": 1}}),
+            json!({"a": {"y": 2}}),
+            json!({"a": {"y": 2}}),
+        ),
+        doc(
+            json!({"rule": "json", "members": {"n": "add", "top": "lww"}}),
+            json!({"rule": "json", "members": {"top": "max"}}),
+            json!({"n": 5, "top": 5}),
+            json!({"n": 1, "top": 1}),
+            json!({"n": 6, "top": 5}),
+        ),
+    ]
+}
+
+async fn make(db: &Database<'_>) -> Batches {
+    db.psql(
+        "CREATE TABLE t (id int PRIMARY KEY, n int, doc jsonb, note text);
+         SELECT cache_sync.attach('t', versioned => true)",
+    );
+    Batches::open(db, "t").await
+}
+
+fn set(db: &Database<'_>, field: &str, rule: &Value) {
+    db.psql(&format!("SELECT cache_sync.set_rule('t', '{field}', '{rule}')"));
+}
+
+#[tokio::test]
+async fn a_patch_means_what_its_writer_meant() {
+    let db = Database::with_extension();
+    let mut batches = make(&db).await;
+    for (field, written, present, row, incoming, after) in cases() {
+        for stamps in ["one", "each"] {
+            let case = format!("{field}: {incoming} made under {written} meets {present}, stamps {stamps}");
+            set(&db, field, &written);
+            db.psql(&format!("DELETE FROM t; INSERT INTO t (id, {field}) VALUES (1, '{row}')"));
+            set(&db, field, &present);
+            let stamp = batches.now().await;
+            let shape = json!([{"op": "edit", "fields": [field], "rules": {field: written}, "stamps": stamps}]);
+            let is_dated = stamps == "each" && (written == "json" || written["rule"] == "json");
+            let brought = if is_dated { json!([[stamp, incoming]]) } else { incoming.clone() };
+            let mut patch = json!({"#": 0, "id": 1, "@": stamp, field: brought});
+            if stamps == "each" && !is_dated {
+                let id = db.psql(&format!("SELECT field_id FROM cache_sync.field WHERE name = '{field}'"));
+                patch[format!("@{id}")] = json!(stamp);
+            }
+            let records =
+                batches.send(shape, &[json!([patch])]).await.unwrap_or_else(|error| panic!("{case}: {error}"));
+            let read = db.psql(&format!("SELECT to_jsonb({field}) FROM t"));
+            assert_eq!(serde_json::from_str::<Value>(&read).unwrap(), after, "{case}");
+            assert!(!records[0].exact, "{case}");
+        }
+    }
+    assert_eq!(db.psql("SELECT problem FROM cache_sync.check_tables()"), "");
+}
+
+/// Under the present rule the order of writes still decides, whatever stood in the clock from the rule of before.
+#[tokio::test]
+async fn stamps_of_another_rule_do_not_outlive_it() {
+    let db = Database::with_extension();
+    let mut batches = make(&db).await;
+    let patch = |stamp: i64, doc: Value| [json!([{"#": 0, "id": 1, "@": stamp, "doc": doc}])];
+    let shape = |rule: &str| json!([{"op": "edit", "fields": ["doc"], "rules": {"doc": rule}}]);
+    db.psql("INSERT INTO t (id, doc) VALUES (1, '{\"a\": 1, \"b\": 1}')");
+    // A document patch of an old node over a field that is one value by now, and the other way round.
+    for (written, present) in [("json", "lww"), ("lww", "json")] {
+        set(&db, "doc", &json!(written));
+        let first = batches.now().await;
+        assert_eq!(batches.verdicts(shape(written), &patch(first, json!({"a": 2}))).await, ["applied"]);
+        set(&db, "doc", &json!(present));
+        let second = batches.now().await;
+        assert_eq!(batches.verdicts(shape(written), &patch(second, json!({"a": 3}))).await, ["applied"]);
+        let third = batches.now().await;
+        assert_eq!(batches.verdicts(shape(present), &patch(first, json!({"a": 0}))).await, ["superseded"], "{present}");
+        assert_eq!(batches.verdicts(shape(present), &patch(third, json!({"a": 4}))).await, ["applied"], "{present}");
+        assert_eq!(batches.verdicts(shape(written), &patch(second, json!({"a": 0}))).await, ["superseded"]);
+        assert_eq!(db.psql("SELECT doc ->> 'a' FROM t"), "4");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_the_column_cannot_bear_any_more_is_refused() {
+    let db = Database::with_extension();
+    let mut batches = make(&db).await;
+    db.psql("INSERT INTO t (id, n) VALUES (1, 5); ALTER TABLE t ALTER n TYPE text");
+    let edit = |rule: &str, field: &str| json!([{"op": "edit", "fields": ["n"], "rules": {field: rule}}]);
+    let rows = [json!([{"#": 0, "id": 1, "@": 1, "n": 1}])];
+    assert_eq!(batches.refusal(edit("add", "n"), &rows).await, "42804");
+    assert_eq!(batches.refusal(edit("add", "note"), &rows).await, "22023");
+    assert_eq!(batches.refusal(edit("sum", "n"), &rows).await, "22023");
+    assert_eq!(db.psql("SELECT n FROM t"), "5");
+}
+
+/// Two nodes have the table open while a counter becomes a plain value, and one again.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_go_on_while_a_rule_changes() {
+    let db = Database::with_extension();
+    make_accounts(&db, 1);
+    let patient = cache_sync::Client::builder(&db.dsn()).flush_interval(Duration::from_secs(60));
+    let (a, b) = (open(patient).await, client(&db).await);
+    let (in_a, in_b) = (accounts(&a).await, accounts(&b).await);
+    in_a.get(&1).await.unwrap();
+    let add = |account: &mut Account| account.balance += 10;
+    let receipt = in_a.update(&1, add).await.unwrap();
+    db.psql("SELECT cache_sync.set_rule('account', 'balance', '\"lww\"'); UPDATE account SET balance = 100");
+    a.flush().await.unwrap();
+    assert_eq!(receipt.written().await.unwrap().verdict, Some(Verdict::Applied));
+    assert_eq!(stored(&db, 1), "1|name 1|110|");
+    // One that opens it now sends the value, also when the rule is "add" again by the time it arrives.
+    let later = open(cache_sync::Client::builder(&db.dsn()).flush_interval(Duration::from_secs(60))).await;
+    let in_later = accounts(&later).await;
+    in_later.get(&1).await.unwrap();
+    let _ = in_later.update(&1, |account| account.balance = 7).await.unwrap();
+    db.psql("SELECT cache_sync.set_rule('account', 'balance', '\"add\"')");
+    later.flush().await.unwrap();
+    assert_eq!(stored(&db, 1), "1|name 1|7|");
+    let _ = in_a.update(&1, add).await.unwrap();
+    a.flush().await.unwrap();
+    for cache in [&in_a, &in_b, &in_later] {
+        let is_shown = async || shown(cache.get(&1).await.unwrap().as_deref()) == "1|name 1|17|";
+        wait_until(Duration::from_secs(5), "the node shows the row", is_shown).await;
+    }
+    for client in [a, b, later] {
+        close(client).await;
+    }
+}
