@@ -353,6 +353,7 @@ BEGIN
                        ELSE cache_sync.qualified_type(b.base, -1) END,
         'rule', cache_sync.check_rule(f.rule, a.atttypid, att.versioned OR a.attgenerated <> '', a.attname),
         'is_array', cache_sync.element_type(b.base) IS NOT NULL,
+        'is_plain', cache_sync.element_type(b.base) IS NULL AND b.typtype <> 'c',
         'function', (SELECT jsonb_build_object('name', format('%I.%I', n.nspname, p.proname),
                                                'argument', cache_sync.qualified_type(p.proargtypes[0], -1), 'strict', p.proisstrict)
                      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -417,7 +418,7 @@ CREATE OR REPLACE FUNCTION cache_sync.description(tbl regclass) RETURNS jsonb
         'key', (SELECT jsonb_agg(k - '{column,declared,order}'::text[] ORDER BY ord)
                 FROM jsonb_array_elements(l -> 'key') WITH ORDINALITY AS k (k, ord)),
         'expires', l -> 'expires',
-        'fields', (SELECT coalesce(jsonb_agg(f - '{column,declared,change,exact,is_array,function}'::text[] ORDER BY ord), '[]')
+        'fields', (SELECT coalesce(jsonb_agg(f - '{column,declared,change,exact,is_array,is_plain,function}'::text[] ORDER BY ord), '[]')
                    FROM jsonb_array_elements(l -> 'fields') WITH ORDINALITY AS f (f, ord)))
     FROM cache_sync.layout(description.tbl) l, cache_sync.secret s, pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -821,6 +822,9 @@ CREATE FUNCTION cache_sync.document_fresh(rule text, incoming jsonb, is_each boo
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'document_fresh';
 
 -- Over lists and sets.
+-- The objects of an array as rows, for columns that are neither arrays nor composites.
+CREATE FUNCTION cache_sync.patches(patches json) RETURNS SETOF record
+    LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 100 AS 'MODULE_PATHNAME', 'patches';
 CREATE FUNCTION cache_sync.joined(current jsonb, incoming jsonb) RETURNS jsonb
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'joined';
 
@@ -1205,7 +1209,7 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.document_clock(bytea, text, boolean, boolean, jsonb, jsonb, bigint, bytea, bigint, smallint),
     cache_sync.document_lost(smallint), cache_sync.document_fresh(text, jsonb, boolean),
     cache_sync.document_clock_fresh(bytea, text, jsonb, bigint, smallint),
-    cache_sync.joined(jsonb, jsonb), cache_sync.last_of(jsonb, integer), cache_sync.last_of(anyarray, integer),
+    cache_sync.patches(json), cache_sync.joined(jsonb, jsonb), cache_sync.last_of(jsonb, integer), cache_sync.last_of(anyarray, integer),
     cache_sync.united(jsonb, jsonb), cache_sync.united(anyarray, jsonb),
     cache_sync.unites(jsonb, jsonb), cache_sync.unites(anyarray, jsonb), cache_sync.not_null(anyelement, text),
     cache_sync.compare(bigint, bytea, bigint, smallint), cache_sync.wins(bigint[], bytea, bigint, smallint[]),

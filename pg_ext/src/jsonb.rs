@@ -1,19 +1,31 @@
 //! Objects and lists in `jsonb`'s own form: merged where a patch is newer than all that is there and so no stamps have to be
-//! compared, and cut.
+//! compared, cut, and made of texts.
 //!
+//! ```text
+//! of_text   a JSON text as a container      number   numbers as `numeric` keeps them
+//! ```
 //! A container begins with a word of flags and the number of members; a word for each key and each value follows, in the order
 //! of the keys (by length, then by bytes): its kind, and its length or, in every 32nd, where it ends. Then come the bytes, those of
 //! numbers and containers at multiples of 4. Postgres 15 to 18 agree in this; what does not look like it is left to the caller.
+
+mod number;
+mod of_text;
+
+pub(crate) use of_text::{of_text, string};
 
 use cache_sync_core::paths::{Leaves, Path};
 
 const COUNT: u32 = 0x0fff_ffff;
 const IS_OBJECT: u32 = 0x2000_0000;
 const IS_LIST: u32 = 0x4000_0000;
+/// A list that stands for its only element.
+const IS_SCALAR: u32 = 0x1000_0000;
 const LENGTH: u32 = 0x0fff_ffff;
 const KIND: u32 = 0x7000_0000;
 const IS_END: u32 = 0x8000_0000;
 const NUMBER: u32 = 0x1000_0000;
+const FALSE: u32 = 0x2000_0000;
+const TRUE: u32 = 0x3000_0000;
 const NULL: u32 = 0x4000_0000;
 const CONTAINER: u32 = 0x5000_0000;
 const STRIDE: usize = 32;
@@ -74,6 +86,14 @@ impl<'a> Object<'a> {
         let mut merged = Merged { covers: true, ..Merged::default() };
         write(&mut merged, &mut Path::default(), self, patch, levels)?;
         Some(merged)
+    }
+}
+
+/// The string in the container of a value that is one.
+pub(crate) fn scalar_string(container: &[u8]) -> Option<&[u8]> {
+    match parts(container, 1)?[..] {
+        [(0, string)] => Some(string),
+        _ => None,
     }
 }
 

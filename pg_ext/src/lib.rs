@@ -15,7 +15,7 @@
 //! apply      batches, `upsert`, `edit`, `delete`    poison  isolates patches that Postgres refuses
 //! answer     arguments and results                  sqlstate  keeps the codes that users made up
 //! document   what a patch makes of a JSON document   list     lists and sets
-//! jsonb      merges objects in their own form
+//! jsonb      objects in their own form              patches the rows of a batch
 //! merge      rules as SQL meets them                 differs  whether two values of any type differ
 //! backend    state of this backend
 //! ```
@@ -38,6 +38,7 @@ mod key;
 mod list;
 mod merge;
 mod owner;
+mod patches;
 mod pending;
 mod poison;
 mod ring;

@@ -6,6 +6,8 @@
 
 mod read;
 
+pub(crate) use read::column;
+
 use crate::backend::OfBackend;
 use crate::catalog::{self, Locked, Secret};
 use crate::key::KeyColumn;

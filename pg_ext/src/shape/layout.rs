@@ -62,6 +62,8 @@ pub(crate) struct FieldColumn {
     /// Whether the type's JSON form reads back as it was written.
     pub(crate) exact: bool,
     pub(crate) is_array: bool,
+    /// Whether the type is neither an array nor a composite.
+    pub(crate) is_plain: bool,
     /// The user's function, under the rule `function`.
     pub(crate) function: Option<Function>,
 }

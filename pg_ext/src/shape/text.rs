@@ -213,8 +213,9 @@ impl Writer<'_> {
             let _ = write!(columns, ", {} {}", key.column, key.declared);
             let _ = write!(selected, ", r.{}", key.column);
         }
+        let is_change = |field: &FieldColumn| matches!(field.rule, Rule::Add | Rule::Union) && self.kind == Kind::Edit;
         for field in &self.fields {
-            let is_change = matches!(field.rule, Rule::Add | Rule::Union) && self.kind == Kind::Edit;
+            let is_change = is_change(field);
             let _ = write!(columns, ", {} {}", field.column, if is_change { &field.change } else { &field.declared });
             if is_change && field.change == "numeric" {
                 let _ = write!(selected, ", cache_sync.finite(r.{c}) AS {c}", c = field.column);
@@ -248,10 +249,9 @@ impl Writer<'_> {
             }
             let _ = write!(selected, ", ARRAY[{}] AS \"@stamps\"", own.join(", "));
         }
-        format!(
-            "(SELECT {selected} FROM pg_catalog.json_to_recordset($1) AS r({columns}) ORDER BY {}) AS p",
-            key_order(self.layout, "r")
-        )
+        let is_plain = self.fields.iter().all(|field| is_change(field) || field.is_plain);
+        let read = if is_plain { "cache_sync.patches" } else { "pg_catalog.json_to_recordset" };
+        format!("(SELECT {selected} FROM {read}($1) AS r({columns}) ORDER BY {}) AS p", key_order(self.layout, "r"))
     }
 
     fn key_match(&self) -> String {
@@ -414,7 +414,7 @@ fn keys_of(layout: &Layout, parts: &str) -> String {
         let _ = write!(columns, ", {} {}", key.column, key.declared);
     }
     format!(
-        "(SELECT r.* FROM pg_catalog.unnest({parts}) AS a(part), LATERAL pg_catalog.json_to_recordset(a.part) AS \
+        "(SELECT r.* FROM pg_catalog.unnest({parts}) AS a(part), LATERAL cache_sync.patches(a.part) AS \
          r({columns}) ORDER BY {}) AS p",
         key_order(layout, "r")
     )

@@ -97,7 +97,7 @@ unsafe fn column_type(descriptor: pg_sys::TupleDesc, attnum: i16) -> Option<pg_s
 ///
 /// # Safety
 /// The descriptor must have that many columns.
-unsafe fn column(descriptor: pg_sys::TupleDesc, place: i32) -> *const pg_sys::FormData_pg_attribute {
+pub(crate) unsafe fn column(descriptor: pg_sys::TupleDesc, place: i32) -> *const pg_sys::FormData_pg_attribute {
     // SAFETY: the caller vouches for the place.
     #[cfg(feature = "pg18")]
     return unsafe { pg_sys::TupleDescAttr(descriptor, place) };

@@ -42,6 +42,7 @@ mod odd_input;
 mod outage;
 mod overlapping;
 mod partitions;
+mod patches_as_rows;
 mod poison;
 mod privileges;
 mod psql_tour;

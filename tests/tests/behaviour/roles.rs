@@ -56,6 +56,7 @@ const USERS: &[&str] = &[
     "merged_type(text)",
     "not_null(anyelement,text)",
     "open_session(regclass,uuid)",
+    "patches(json)",
     "qualified_type(oid,integer)",
     "refuse_columns(regclass,boolean)",
     "refuse_table(regclass,boolean,name[])",

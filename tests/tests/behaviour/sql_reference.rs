@@ -54,6 +54,7 @@ const INTERNAL: &[&str] = &[
     "not_null",
     "note_change",
     "note_truncate",
+    "patches",
     "prune_expired",
     "prune_sessions",
     "qualified_type",
