@@ -47,7 +47,7 @@ impl<'c> Ours<'c> {
         client.batch_execute(&format!("SELECT cache_sync.open_session('{table}', '{session}')")).await?;
         let apply = client
             .prepare(&format!(
-                "SELECT outcomes FROM cache_sync.apply('{table}', '{session}', 1, $1, $2::text::jsonb, $3::text[]::json[])"
+                "SELECT outcomes FROM cache_sync.apply('{table}', '{session}', 1, $1, $2::text::jsonb, $3::text[])"
             ))
             .await?;
         let shapes = serde_json::json!([shape]).to_string();

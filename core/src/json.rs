@@ -109,6 +109,11 @@ impl<'a> Json<'a> {
     }
 }
 
+/// Whether a text is JSON. Of a text that is nested deeper than 127 levels it says no.
+pub fn is_plainly_valid(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+}
+
 /// A key as it is, without escapes.
 pub fn unescaped(key: &[u8]) -> Cow<'_, str> {
     if key.contains(&b'\\') {
@@ -163,36 +168,61 @@ impl<'a> Rest<'a> {
     }
 
     fn skip_string(&mut self) {
-        self.at += 1;
-        while let Some(byte) = self.text.get(self.at) {
-            self.at += 1;
-            match byte {
-                b'"' => return,
-                b'\\' => self.at += 1,
-                _ => {}
-            }
-        }
+        self.at = end_of_string(self.text, self.at);
     }
 
     fn skip_nested(&mut self) {
-        let mut depth = 0usize;
-        while let Some(byte) = self.text.get(self.at) {
-            match byte {
-                b'"' => {
-                    self.skip_string();
-                    continue;
+        let (text, mut at, mut depth) = (self.text, self.at, 0usize);
+        while let Some(byte) = text.get(at) {
+            match MARKS[usize::from(*byte)] {
+                Mark::None => at += 1,
+                Mark::Quote => at = end_of_string(text, at),
+                Mark::Open => {
+                    depth += 1;
+                    at += 1;
                 }
-                b'[' | b'{' => depth += 1,
-                b']' | b'}' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            self.at += 1;
-            if depth == 0 {
-                return;
+                Mark::Close => {
+                    depth = depth.saturating_sub(1);
+                    at += 1;
+                    if depth == 0 {
+                        break;
+                    }
+                }
             }
         }
+        self.at = at;
     }
 }
+
+/// Behind the string that begins at `at`.
+fn end_of_string(text: &[u8], at: usize) -> usize {
+    let mut at = at + 1;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    text.len()
+}
+
+/// What a byte outside of strings is to the structure.
+#[derive(Clone, Copy)]
+enum Mark {
+    None,
+    Quote,
+    Open,
+    Close,
+}
+
+static MARKS: [Mark; 256] = {
+    let mut marks = [Mark::None; 256];
+    marks[b'"' as usize] = Mark::Quote;
+    (marks[b'[' as usize], marks[b'{' as usize]) = (Mark::Open, Mark::Open);
+    (marks[b']' as usize], marks[b'}' as usize]) = (Mark::Close, Mark::Close);
+    marks
+};
 
 #[cfg(test)]
 mod tests {

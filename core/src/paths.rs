@@ -21,7 +21,7 @@ const PATHS_MAX: usize = 256;
 
 /// A path from a document down to a value.
 #[derive(Clone, Debug, Default)]
-pub struct Path(Vec<u8>);
+pub struct Path(pub(crate) Vec<u8>);
 
 impl Path {
     /// Whether it is the document's own.
@@ -42,17 +42,30 @@ impl Path {
 
 /// What a patch sets in a document: values, or that there is none.
 #[derive(Debug, Default)]
-pub struct Leaves(Vec<(Path, bool)>);
+pub struct Leaves {
+    /// All paths, one after the other.
+    paths: Vec<u8>,
+    /// Where each ends, and whether nothing is there afterwards.
+    ends: Vec<(usize, bool)>,
+}
 
 impl Leaves {
     /// Adds a path; `is_removed` says that nothing is there afterwards.
     pub fn add(&mut self, path: &Path, is_removed: bool) {
-        self.0.push((path.clone(), is_removed));
+        self.paths.extend_from_slice(&path.0);
+        self.ends.push((self.paths.len(), is_removed));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], bool)> {
+        let mut start = 0;
+        self.ends
+            .iter()
+            .map(move |(end, is_removed)| (&self.paths[std::mem::replace(&mut start, *end)..*end], *is_removed))
     }
 
     /// Sorted, to be looked up.
     fn sorted(&self) -> Vec<&[u8]> {
-        let mut sorted: Vec<_> = self.0.iter().map(|(path, _)| &*path.0).collect();
+        let mut sorted: Vec<_> = self.iter().map(|(path, _)| path).collect();
         sorted.sort_unstable();
         sorted
     }
@@ -118,7 +131,7 @@ impl Paths {
     pub fn overlay(&mut self, stamp: Stamp, covers: bool, leaves: &Leaves) {
         let covers = covers && !self.has_above(leaves);
         if covers {
-            let sorted = leaves.sorted();
+            let sorted = if self.own.is_empty() { Vec::new() } else { leaves.sorted() };
             let is_set = |path: &[u8]| {
                 let ends = (1..path.len()).filter(|end| path[*end] == 0).chain([path.len()]);
                 ends.into_iter().any(|end| sorted.binary_search(&&path[..end]).is_ok())
@@ -130,7 +143,7 @@ impl Paths {
             });
             self.set(&[PRESENT], stamp);
         }
-        for (leaf, _) in leaves.0.iter().filter(|(_, is_removed)| *is_removed || !covers) {
+        for (leaf, _) in leaves.iter().filter(|(_, is_removed)| *is_removed || !covers) {
             self.overwrite(leaf, stamp);
         }
         self.bound();
@@ -157,12 +170,12 @@ impl Paths {
     }
 
     /// A value was written at the path: what was written below it before is gone.
-    pub(crate) fn overwrite(&mut self, path: &Path, stamp: Stamp) {
-        let gone: Vec<_> = self.under(&path.0).filter(|(_, of)| **of < stamp).map(|(own, _)| own.clone()).collect();
+    pub(crate) fn overwrite(&mut self, path: &[u8], stamp: Stamp) {
+        let gone: Vec<_> = self.under(path).filter(|(_, of)| **of < stamp).map(|(own, _)| own.clone()).collect();
         gone.iter().for_each(|own| {
             self.own.remove(own);
         });
-        self.set(&path.0, stamp);
+        self.set(path, stamp);
     }
 
     /// The value at the path counts as written at `stamp`, which may be earlier than it was; nothing is below it.

@@ -11,6 +11,7 @@ ALTER TABLE cache_sync.dead_letter DROP CONSTRAINT dead_letter_table_id_fkey;
 ALTER TABLE cache_sync.dead_letter ADD COLUMN shape jsonb, ADD COLUMN hlc bigint;
 
 DROP FUNCTION cache_sync.check_rule(jsonb, oid, boolean, name);
+DROP FUNCTION cache_sync.apply(regclass, uuid, bigint, bigint, jsonb, json[]);
 DROP VIEW cache_sync.tables;
 DROP VIEW cache_sync.dead_letters;
 
@@ -822,6 +823,12 @@ CREATE FUNCTION cache_sync.document_fresh(rule text, incoming jsonb, is_each boo
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'document_fresh';
 
 -- Over lists and sets.
+-- Applies the next batch of a session; see docs/design.md.
+CREATE FUNCTION cache_sync.apply(
+    tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows text[],
+    OUT epoch bigint, OUT last_seq bigint, OUT outcomes bytea)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apply';
+
 -- The objects of an array as rows, for columns that are neither arrays nor composites.
 CREATE FUNCTION cache_sync.patches(patches json) RETURNS SETOF record
     LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 100 AS 'MODULE_PATHNAME', 'patches';
@@ -1190,7 +1197,7 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.feed_head(), cache_sync.key_hash(regclass, jsonb), cache_sync.changes(bigint, bigint, integer),
     cache_sync.listeners_now(), cache_sync.feed_stats_now(), cache_sync.status(), cache_sync.describe(regclass),
     cache_sync.open_session(regclass, uuid), cache_sync.load_state(uuid, integer),
-    cache_sync.apply(regclass, uuid, bigint, bigint, jsonb, json[]),
+    cache_sync.apply(regclass, uuid, bigint, bigint, jsonb, text[]),
     cache_sync.upsert(regclass, jsonb), cache_sync.edit(regclass, jsonb, jsonb), cache_sync.delete(regclass, jsonb),
     cache_sync.compare_and_set(regclass, jsonb, bigint), cache_sync.merge(jsonb, jsonb, jsonb),
     cache_sync.merge_values(jsonb, jsonb, jsonb), cache_sync.spelled(jsonb), cache_sync.resolved(jsonb),

@@ -1205,7 +1205,7 @@ CREATE FUNCTION cache_sync.load_state(session uuid, table_id integer) RETURNS bi
 
 -- Applies the next batch of a session; see docs/design.md.
 CREATE FUNCTION cache_sync.apply(
-    tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows json[],
+    tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows text[],
     OUT epoch bigint, OUT last_seq bigint, OUT outcomes bytea)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apply';
 
@@ -1545,7 +1545,7 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.feed_head(), cache_sync.key_hash(regclass, jsonb), cache_sync.changes(bigint, bigint, integer),
     cache_sync.listeners_now(), cache_sync.feed_stats_now(), cache_sync.status(), cache_sync.describe(regclass),
     cache_sync.open_session(regclass, uuid), cache_sync.load_state(uuid, integer),
-    cache_sync.apply(regclass, uuid, bigint, bigint, jsonb, json[]),
+    cache_sync.apply(regclass, uuid, bigint, bigint, jsonb, text[]),
     cache_sync.upsert(regclass, jsonb), cache_sync.edit(regclass, jsonb, jsonb), cache_sync.delete(regclass, jsonb),
     cache_sync.compare_and_set(regclass, jsonb, bigint), cache_sync.merge(jsonb, jsonb, jsonb),
     cache_sync.merge_values(jsonb, jsonb, jsonb), cache_sync.spelled(jsonb), cache_sync.resolved(jsonb),

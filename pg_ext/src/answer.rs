@@ -1,7 +1,9 @@
 //! Arguments and results of functions called from SQL.
 
 use crate::failure::Failure;
+use cache_sync_core::json;
 use pgrx::pg_sys;
+use std::ffi::CString;
 
 /// An argument that must not be null.
 pub(crate) fn null(name: &str) -> Failure {
@@ -69,12 +71,27 @@ pub(crate) unsafe fn text_of_jsonb<'a>(datum: pg_sys::Datum) -> &'a str {
 /// # Errors
 /// When the text has a zero byte in it; Postgres' errors are raised.
 pub(crate) fn jsonb(text: &str) -> Result<pg_sys::Datum, Failure> {
-    let Ok(text) = std::ffi::CString::new(text) else {
+    let Ok(text) = CString::new(text) else {
         return Err(Failure::new(b"22021", "a text cannot contain a zero byte"));
     };
     // SAFETY: jsonb_in takes a string that ends in a zero byte and copies what it needs.
     let datum = unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(text.as_ptr().into())]) };
     datum.ok_or_else(|| Failure::new(b"XX000", "jsonb_in returned nothing"))
+}
+
+/// Sees to it that a text is JSON. Postgres takes longer for that, so it is asked only about texts that do not look like it, or
+/// are nested deep, and has the last word.
+///
+/// # Errors
+/// When the text has a zero byte in it; Postgres' errors are raised.
+pub(crate) fn check_json(text: &[u8]) -> Result<(), Failure> {
+    if json::is_plainly_valid(text) {
+        return Ok(());
+    }
+    let text = CString::new(text).map_err(|_| Failure::new(b"22021", "a text cannot contain a zero byte"))?;
+    // SAFETY: json_in takes a string that ends in a zero byte and copies what it needs.
+    unsafe { pgrx::direct_function_call_as_datum(pg_sys::json_in, &[Some(text.as_ptr().into())]) };
+    Ok(())
 }
 
 /// A result that is a row of the function's OUT parameters.

@@ -51,7 +51,7 @@ struct Batch {
 }
 
 sql_functions! {
-    /// `apply(tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows json[], OUT epoch bigint,
+    /// `apply(tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows text[], OUT epoch bigint,
     /// OUT last_seq bigint, OUT outcomes bytea)`
     fn apply / pg_finfo_apply(fcinfo) {
         sqlstate::preserving(|| {
@@ -161,10 +161,13 @@ impl Batch {
     }
 }
 
-/// The elements of `rows`.
+/// The elements of `rows`, as json.
+///
+/// # Errors
+/// When there are nulls among them, or the array has another form; of texts that are no JSON Postgres' error is raised.
 ///
 /// # Safety
-/// `rows` must be an array of json, neither compressed nor stored elsewhere.
+/// `rows` must be an array of text, neither compressed nor stored elsewhere.
 unsafe fn elements(rows: pg_sys::Datum) -> Result<Vec<pg_sys::Datum>, Failure> {
     let array = rows.cast_mut_ptr::<pg_sys::ArrayType>();
     // SAFETY: the caller vouches for the array: its dimensions and lower bounds follow its header, and it is taken
@@ -177,13 +180,17 @@ unsafe fn elements(rows: pg_sys::Datum) -> Result<Vec<pg_sys::Datum>, Failure> {
         }
         let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
         let align = pg_sys::TYPALIGN_INT as std::ffi::c_char;
-        pg_sys::deconstruct_array(array, pg_sys::JSONOID, -1, false, align, &mut values, &mut nulls, &mut count);
+        pg_sys::deconstruct_array(array, pg_sys::TEXTOID, -1, false, align, &mut values, &mut nulls, &mut count);
         if (0..count as usize).any(|place| *nulls.add(place)) {
             return Err(answer::null("an element of rows"));
         }
-        Ok((0..count as usize)
-            .map(|place| pg_sys::pg_detoast_datum((*values.add(place)).cast_mut_ptr()).into())
-            .collect())
+        (0..count as usize)
+            .map(|place| {
+                let text = pg_sys::pg_detoast_datum((*values.add(place)).cast_mut_ptr());
+                answer::check_json(pgrx::varlena::varlena_to_byte_slice(text))?;
+                Ok(text.into())
+            })
+            .collect()
     }
 }
 

@@ -102,17 +102,20 @@ unsafe fn merged(fcinfo: pg_sys::FunctionCallInfo, first: usize) -> Result<Rc<Me
         let [current, incoming] = [3, 4].map(|place| answer::datum(fcinfo, first + place));
         let (stamp, version) = (Stamp(int8(fcinfo, first + 5).0), int8(fcinfo, first + 7));
         let (stored, field) = (bytes(fcinfo, first + 6), int2(fcinfo, first + 8));
-        let made_of = key(&[
+        let (flags, numbers) =
+            ([u8::from(is_edit), u8::from(is_each)], [stamp.0.to_be_bytes(), version.0.to_be_bytes()]);
+        let parts = [
             Some(rule_text),
-            Some(&[u8::from(is_edit), u8::from(is_each)]),
+            Some(&flags),
             current.map(|datum| plain_bytes(datum)),
             incoming.map(|datum| plain_bytes(datum)),
             stored,
-            Some(&[stamp.0.to_be_bytes(), version.0.to_be_bytes()].concat()),
-        ]);
-        if let Some(last) = LAST.borrow().iter().find(|last| last.field == field && last.made_of == made_of) {
+            Some(numbers.as_flattened()),
+        ];
+        if let Some(last) = LAST.borrow().iter().find(|last| last.field == field && is_key(&last.made_of, &parts)) {
             return Ok(Rc::clone(last));
         }
+        let made_of = key(&parts);
         let rule = rule(rule_text)?;
         let clock = clock::read(stored, version);
         let paths = clock.paths(field).map(clock::believed);
@@ -224,6 +227,17 @@ impl Merged {
             None => Ok(None),
         }
     }
+}
+
+/// Whether that is [`key`] of these parts.
+fn is_key(key: &[u8], parts: &[Option<&[u8]>]) -> bool {
+    let mut rest = Some(key);
+    for part in parts {
+        let length = part.map_or(u64::MAX, |part| part.len() as u64).to_be_bytes();
+        let after = rest.and_then(|rest| rest.strip_prefix(&length));
+        rest = after.and_then(|after| after.strip_prefix(part.unwrap_or_default()));
+    }
+    rest == Some(&[])
 }
 
 /// The parts as one, told apart by their lengths.

@@ -313,7 +313,7 @@ pub(crate) async fn apply(
 
 /// The statement for [`apply`].
 pub(crate) const APPLY: &str = "SELECT epoch, last_seq, outcomes FROM cache_sync.apply($1::pg_catalog.oid::pg_catalog.regclass, \
-     $2, $3, $4, $5::pg_catalog.text::pg_catalog.jsonb, $6::pg_catalog.text[]::pg_catalog.json[])";
+     $2, $3, $4, $5::pg_catalog.text::pg_catalog.jsonb, $6::pg_catalog.text[])";
 
 /// The statement that turns a connection into a feed.
 pub(crate) fn stream_statement(tables: &[i32], since: Option<(Epoch, Position)>) -> String {

@@ -81,7 +81,7 @@ impl Batches {
     /// Postgres refuses the batch as a whole.
     pub async fn send_texts(&self, turn: (i64, i64), shapes: &str, rows: &[String]) -> Result<Vec<Record>, Error> {
         let apply = "SELECT last_seq, outcomes FROM cache_sync.apply($1::text::regclass, $2::text::uuid, $3, $4,
-            $5::text::jsonb, $6::text[]::json[])";
+            $5::text::jsonb, $6::text[])";
         let (fence, seq) = turn;
         let row = self.client.query_one(apply, &[&self.table, &self.session, &fence, &seq, &shapes, &rows]).await?;
         assert_eq!(row.get::<_, i64>(0), seq);

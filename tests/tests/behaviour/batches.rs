@@ -183,8 +183,8 @@ async fn what_is_not_of_the_form_is_refused_and_nothing_is_done() {
     for (arguments, expected) in [
         (format!("NULL, '{session}', 1, 1, '[]', '{{}}'"), "22004"),
         (format!("'t', '{session}', 1, 1, NULL, '{{}}'"), "22004"),
-        (format!("'t', '{session}', 1, 1, '[]', ARRAY[NULL]::json[]"), "22004"),
-        (format!("'t', '{session}', 1, 1, '[]', ARRAY[ARRAY['[]']]::json[]"), "2202E"),
+        (format!("'t', '{session}', 1, 1, '[]', ARRAY[NULL]::text[]"), "22004"),
+        (format!("'t', '{session}', 1, 1, '[]', ARRAY[ARRAY['[]']]::text[]"), "2202E"),
         (format!("'t', '{session}', 1, 1, '[]', '[2:2]={{\"[]\"}}'"), "2202E"),
         (format!("'pg_class', '{session}', 1, 1, '[]', '{{}}'"), "CS005"),
     ] {

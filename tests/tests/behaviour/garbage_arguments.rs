@@ -95,7 +95,7 @@ const POOLS: &[(&str, &[&str])] = &[
     ),
     ("integer[]", &["NULL", "'{}'", "'{1,NULL}'", "'{{1},{2}}'"]),
     ("name[]", &["NULL", "'{}'", "'{v}'", "'{NULL}'"]),
-    ("json[]", &["NULL", "'{}'", "ARRAY['[]', NULL]::json[]", "ARRAY[['[]']]::json[]"]),
+    ("text[]", &["NULL", "'{}'", "ARRAY['[]', NULL]::text[]", "ARRAY[['[]']]::text[]"]),
     (
         "anyarray",
         &[

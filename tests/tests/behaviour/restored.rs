@@ -88,7 +88,8 @@ impl<'c> Client<'c> {
     }
 
     async fn send(&self, seq: i64, shapes: Value, rows: Value) -> Vec<String> {
-        let sql = "SELECT outcomes FROM cache_sync.apply('t', $1::text::uuid, $2, $3, $4::text::jsonb, ARRAY[$5::text::json])";
+        let sql =
+            "SELECT outcomes FROM cache_sync.apply('t', $1::text::uuid, $2, $3, $4::text::jsonb, ARRAY[$5::text])";
         let client = self.db.connect().await;
         let answer = client
             .query_one(sql, &[&self.session, &self.fence, &seq, &shapes.to_string(), &rows.to_string()])

@@ -10,7 +10,7 @@ use serde_json::json;
 /// the caller.
 const USERS: &[&str] = &[
     "all_win(bigint[],bigint)",
-    "apply(regclass,uuid,bigint,bigint,jsonb,json[])",
+    "apply(regclass,uuid,bigint,bigint,jsonb,text[])",
     "base_type(oid)",
     "called(text)",
     "changes(bigint,bigint,integer)",

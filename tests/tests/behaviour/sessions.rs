@@ -152,7 +152,7 @@ async fn a_server_that_is_behind_says_where_it_stands() {
     let session = restored.psql("SELECT session FROM cache_sync.session");
     let apply = |seq: i64| {
         restored.try_psql(&format!(
-            "SELECT last_seq FROM cache_sync.apply('account', '{session}', 1, {seq}, '{edit}', ARRAY['{}']::json[])",
+            "SELECT last_seq FROM cache_sync.apply('account', '{session}', 1, {seq}, '{edit}', ARRAY['{}']::text[])",
             rows[0]
         ))
     };
@@ -223,7 +223,7 @@ impl Process {
 fn batch(fence: i64, seq: i64, step: i64) -> String {
     format!(
         "SELECT last_seq FROM cache_sync.apply('account', '{SESSION}', {fence}, {seq}, \
-         '[{{\"op\": \"edit\", \"fields\": [\"balance\"]}}]', ARRAY['[{{\"#\": 0, \"id\": 1, \"balance\": {step}}}]']::json[])"
+         '[{{\"op\": \"edit\", \"fields\": [\"balance\"]}}]', ARRAY['[{{\"#\": 0, \"id\": 1, \"balance\": {step}}}]']::text[])"
     )
 }
 

@@ -176,7 +176,7 @@ const CALLS: &[&str] = &[
         '[{\"op\": \"put\", \"fields\": [\"a\", \"i4\"]}, {\"op\": \"replace\", \"fields\": [\"b\"]}, {\"op\": \"edit\", \"fields\": [\"i4\", \"n\"]}, {\"op\": \"delete\"}]',
         ARRAY['[{\"#\": 0, \"@\": 1, \"id\": 10, \"a\": \"x\", \"i4\": 1}, {\"#\": 1, \"@\": 1, \"id\": 11, \"a\": \"x\", \"i4\": 1}]',
               '[{\"#\": 2, \"@\": 1, \"id\": 12, \"b\": \"x\"}]', '[{\"#\": 3, \"@\": 1, \"id\": 1, \"i4\": 99999999999, \"n\": 1}]',
-              '[{\"#\": 4, \"@\": 9000000000000000000, \"id\": 13}]']::pg_catalog.json[])",
+              '[{\"#\": 4, \"@\": 9000000000000000000, \"id\": 13}]']::pg_catalog.text[])",
     "SELECT cache_sync.requeue_dead_letter((SELECT pg_catalog.max(d.id) FROM cache_sync.dead_letters d), true)",
     "SELECT cache_sync.discard_dead_letter((SELECT pg_catalog.max(d.id) FROM cache_sync.dead_letters d))",
     "SELECT cache_sync.load_state('33333333-3333-4333-8333-333333333333', 1)",

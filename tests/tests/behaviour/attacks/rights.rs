@@ -43,7 +43,7 @@ const REFUSED: &[(&str, &str, bool)] = &[
     ("delete('v.t', '{\"id\": 1}')", "42501", false),
     ("compare_and_set('v.t', '{\"id\": 1, \"a\": \"x\"}', 1)", "42501", false),
     (
-        "apply('v.t', '{session}', 1, 2, '[{\"op\": \"edit\", \"fields\": [\"a\"]}]', ARRAY['[{\"#\": 0, \"@\": 1, \"id\": 1, \"a\": \"x\"}]']::json[])",
+        "apply('v.t', '{session}', 1, 2, '[{\"op\": \"edit\", \"fields\": [\"a\"]}]', ARRAY['[{\"#\": 0, \"@\": 1, \"id\": 1, \"a\": \"x\"}]']::text[])",
         "42501",
         false,
     ),

@@ -45,17 +45,17 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn shapes() -> Vec<Case> {
     vec![
-        apply("'[]'", "ARRAY['[]']::json[]", Error("22023")),
-        apply("'[{\"op\": \"delete\"}]'", "'{}'::json[]", Error("22023")),
-        apply("'[]'", "ARRAY[['[]', '[]']]::json[]", Error("2202E")),
-        apply("'[{\"op\": \"delete\"}]'", "'[0:0]={[]}'::json[]", Error("2202E")),
-        apply("'[{\"op\": \"delete\"}]'", "'[2:2]={[]}'::json[]", Error("2202E")),
-        apply("'{}'", "'{}'::json[]", Error("22023")),
-        apply("'1'", "'{}'::json[]", Error("22023")),
-        apply("'\"edit\"'", "'{}'::json[]", Error("22023")),
-        apply("'1e400'", "'{}'::json[]", Error("22023")),
-        apply("'[1e400]'", "'{}'::json[]", Error("22023")),
-        apply(&format!("'{}{}'", "[".repeat(1000), "]".repeat(1000)), "'{}'::json[]", Error("22023")),
+        apply("'[]'", "ARRAY['[]']::text[]", Error("22023")),
+        apply("'[{\"op\": \"delete\"}]'", "'{}'::text[]", Error("22023")),
+        apply("'[]'", "ARRAY[['[]', '[]']]::text[]", Error("2202E")),
+        apply("'[{\"op\": \"delete\"}]'", "'[0:0]={[]}'::text[]", Error("2202E")),
+        apply("'[{\"op\": \"delete\"}]'", "'[2:2]={[]}'::text[]", Error("2202E")),
+        apply("'{}'", "'{}'::text[]", Error("22023")),
+        apply("'1'", "'{}'::text[]", Error("22023")),
+        apply("'\"edit\"'", "'{}'::text[]", Error("22023")),
+        apply("'1e400'", "'{}'::text[]", Error("22023")),
+        apply("'[1e400]'", "'{}'::text[]", Error("22023")),
+        apply(&format!("'{}{}'", "[".repeat(1000), "]".repeat(1000)), "'{}'::text[]", Error("22023")),
         batch(r#"[{}]"#, &["[]"], Error("22023")),
         batch(r#"[{"op": "merge"}]"#, &["[]"], Error("22023")),
         batch(r#"[{"op": "edit", "fields": "a"}]"#, &["[]"], Error("22023")),
@@ -95,7 +95,16 @@ fn patches() -> Vec<Case> {
     let many: Vec<_> =
         (0..100_001).map(|place| format!("{{\"#\":{place},\"@\":1,\"id\":{place},\"a\":\"x\"}}")).collect();
     cases.push(batch(EDIT, &[&format!("[{}]", many.join(","))], Error("54000")));
-    cases.push(apply("'[]'", "array_fill('[]'::json, ARRAY[1000000])", Error("22023")));
+    // What is no JSON is so also where nothing else would look at it.
+    for rows in
+        ["", "[", "[}", "[{\"#\":0,}]", "[{\"#\":0}] []", "[{\"#\":00}]", "[{\"#\":0,\"a\":\"\t\"}]", "[{'#':0}]"]
+    {
+        let rows = format!("ARRAY['{}']", rows.replace('\'', "''"));
+        cases.push(apply("'[{\"op\": \"delete\"}]'", &rows, Error("22P02")));
+    }
+    cases.push(apply("'[{\"op\": \"delete\"}]'", "ARRAY[repeat('[', 10000) || repeat(']', 10000)]", Error("22023")));
+    cases.push(apply("'[{\"op\": \"delete\"}]'", "ARRAY[repeat('[', 10000)]", Error("22P02")));
+    cases.push(apply("'[]'", "array_fill('[]'::text, ARRAY[1000000])", Error("22023")));
     cases
 }
 

@@ -50,7 +50,7 @@ const CALLS: &[(&str, Expected)] = &[
 pub(super) fn cases() -> Vec<Case> {
     let mut cases: Vec<_> = CALLS.iter().map(|(sql, expected)| call(sql, *expected)).collect();
     cases.push(("CALL cache_sync.stream(ARRAY[1, NULL])".into(), Error("22004")));
-    cases.push(apply("'[]'", "ARRAY[NULL]::json[]", Error("22004")));
+    cases.push(apply("'[]'", "ARRAY[NULL]::text[]", Error("22004")));
     cases.push(batch(r#"[{"op": "edit", "fields": [null]}]"#, &["[]"], Error("22023")));
     cases.push(batch(r#"[null]"#, &["[]"], Error("22023")));
     cases.push(batch(r#"[{"op": "edit", "fields": ["a"]}]"#, &["[null]"], Error("22023")));
