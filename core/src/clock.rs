@@ -92,6 +92,15 @@ impl Clock {
         bytes
     }
 
+    /// The same clock with every stamp changed.
+    #[must_use]
+    pub fn map(mut self, change: impl Fn(Stamp) -> Stamp) -> Clock {
+        self.base = change(self.base);
+        self.exceptions.iter_mut().for_each(|(_, stamp)| *stamp = change(*stamp));
+        self.paths.iter_mut().for_each(|(.., stamp)| *stamp = change(*stamp));
+        self
+    }
+
     /// Whether `apply` wrote this clock, rather than a program that writes whole rows.
     pub fn is_marked(&self) -> bool {
         self.marked
@@ -102,6 +111,13 @@ impl Clock {
     pub fn marked(mut self, marked: bool) -> Clock {
         self.marked = marked;
         self
+    }
+
+    /// The clock to be stored: without the mark, and without what a marked clock says of fields by their negative numbers.
+    #[must_use]
+    pub fn without_notes(mut self) -> Clock {
+        self.exceptions.retain(|(field, _)| field.0 >= 0);
+        self.marked(false)
     }
 
     /// The field's stamp.

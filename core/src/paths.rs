@@ -115,23 +115,23 @@ impl Paths {
     /// Whether one of the leaves lies below a path with a stamp of its own, which it would get instead of that of what is
     /// there.
     pub(crate) fn has_above(&self, leaves: &Leaves) -> bool {
-        if self.noted().next().is_none() {
-            return false;
-        }
-        let sorted = leaves.sorted();
+        self.noted().next().is_some() && self.has_above_any(&leaves.sorted())
+    }
+
+    fn has_above_any(&self, sorted: &[&[u8]]) -> bool {
         self.noted().any(|path| {
-            let below = [path, &[0]].concat();
-            let first = sorted.partition_point(|leaf| **leaf < *below);
-            sorted.get(first).is_some_and(|leaf| leaf.starts_with(&below))
+            // What begins with the path follows it at once, and of that what lies below it comes first.
+            let first = sorted.partition_point(|leaf| *leaf <= path);
+            sorted.get(first).is_some_and(|leaf| leaf.strip_prefix(path).is_some_and(|rest| rest.first() == Some(&0)))
         })
     }
 
     /// A patch that is newer than all that is there has set these, in objects that are there. With `covers` it has set
     /// everything that is there.
     pub fn overlay(&mut self, stamp: Stamp, covers: bool, leaves: &Leaves) {
-        let covers = covers && !self.has_above(leaves);
+        let sorted = if covers && !self.own.is_empty() { leaves.sorted() } else { Vec::new() };
+        let covers = covers && !self.has_above_any(&sorted);
         if covers {
-            let sorted = if self.own.is_empty() { Vec::new() } else { leaves.sorted() };
             let is_set = |path: &[u8]| {
                 let ends = (1..path.len()).filter(|end| path[*end] == 0).chain([path.len()]);
                 ends.into_iter().any(|end| sorted.binary_search(&&path[..end]).is_ok())
@@ -171,7 +171,12 @@ impl Paths {
 
     /// A value was written at the path: what was written below it before is gone.
     pub(crate) fn overwrite(&mut self, path: &[u8], stamp: Stamp) {
-        let gone: Vec<_> = self.under(path).filter(|(_, of)| **of < stamp).map(|(own, _)| own.clone()).collect();
+        // So it mostly is, and then nothing needs to be looked for.
+        let is_elsewhere = |own: &[u8]| own == path || (own == [PRESENT] && !path.is_empty());
+        let gone: Vec<_> = match self.own.len() <= 2 && self.own.keys().all(|own| is_elsewhere(own)) {
+            true => Vec::new(),
+            false => self.under(path).filter(|(_, of)| **of < stamp).map(|(own, _)| own.clone()).collect(),
+        };
         gone.iter().for_each(|own| {
             self.own.remove(own);
         });

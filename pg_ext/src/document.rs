@@ -281,13 +281,16 @@ sql_functions! {
         Ok(pg_sys::Datum::from(is_lost))
     }
 
-    /// `document_clock(marked bytea, ...) -> bytea`: a marked clock with the document's stamps after the patch.
+    /// `document_clock(marked bytea, ...) -> bytea`: a marked clock with the document's stamps after the patch; without one,
+    /// the row's own clock is marked.
     fn document_clock / pg_finfo_document_clock(fcinfo) {
         // SAFETY: the install script declares these arguments.
         unsafe {
-            let marked = bytes(fcinfo, 0).ok_or_else(|| answer::null("marked"))?;
+            let mut clock = match bytes(fcinfo, 0) {
+                Some(marked) => clock::read(Some(marked), Version::NONE),
+                None => clock::read(bytes(fcinfo, 7), int8(fcinfo, 8)).map(clock::believed).marked(true),
+            };
             let merged = merged(fcinfo, 1)?;
-            let mut clock = clock::read(Some(marked), Version::NONE);
             clock.set_paths(merged.field, merged.paths.clone());
             clock.set(note_of(merged.field), DECIDED);
             Ok(answer::bytes(&clock.encode()))

@@ -72,9 +72,15 @@ impl<'a> Object<'a> {
         }
         let count = (header & COUNT) as usize;
         let parts = parts(container, 2 * count)?;
-        let (keys, values) = parts.split_at(count);
-        let member = |((_, key), (kind, value)): (&Part<'a>, &Part<'a>)| Member { key, kind: *kind, value };
-        Some(Object(keys.iter().zip(values).map(member).collect()))
+        let mut members: Vec<Member<'a>> = Vec::with_capacity(count);
+        for (place, part) in parts.enumerate() {
+            let (kind, bytes) = part?;
+            match members.get_mut(place.wrapping_sub(count)) {
+                None => members.push(Member { key: bytes, kind: 0, value: &[] }),
+                Some(member) => (member.kind, member.value) = (kind, bytes),
+            }
+        }
+        Some(Object(members))
     }
 
     /// This object with a patch over it, down to `levels` levels; `None` where the patch makes an object of something else, or
@@ -91,8 +97,8 @@ impl<'a> Object<'a> {
 
 /// The string in the container of a value that is one.
 pub(crate) fn scalar_string(container: &[u8]) -> Option<&[u8]> {
-    match parts(container, 1)?[..] {
-        [(0, string)] => Some(string),
+    match parts(container, 1)?.next()?? {
+        (0, string) => Some(string),
         _ => None,
     }
 }
@@ -106,8 +112,7 @@ pub(crate) fn list_len(container: &[u8]) -> Option<usize> {
 /// The last elements of a list, as a container; `None` for what is no list.
 pub(crate) fn last_of(container: &[u8], cap: usize) -> Option<Vec<u8>> {
     let count = list_len(container)?;
-    let all = parts(container, count)?;
-    let last = &all[count.saturating_sub(cap)..];
+    let last: Vec<_> = parts(container, count)?.skip(count.saturating_sub(cap)).collect::<Option<_>>()?;
     let mut bytes = Vec::with_capacity(container.len());
     push(&mut bytes, IS_LIST | last.len() as u32);
     bytes.resize((1 + last.len()) * WORD, 0);
@@ -123,21 +128,19 @@ pub(crate) fn last_of(container: &[u8], cap: usize) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// So many values of a container, each with its kind.
-fn parts(container: &[u8], count: usize) -> Option<Vec<Part<'_>>> {
-    let data = container.get((1 + count) * WORD..)?;
-    let mut parts = Vec::with_capacity(count);
+/// So many values of a container, each with its kind; `None` for what does not look like one.
+fn parts(container: &[u8], count: usize) -> Option<impl Iterator<Item = Option<Part<'_>>>> {
+    let (heads, data) = container.get(WORD..)?.split_at_checked(count * WORD)?;
     let mut start = 0;
-    for place in 0..count {
-        let entry = u32::from_ne_bytes(*container.get((1 + place) * WORD..)?.first_chunk()?);
+    Some(heads.as_chunks::<WORD>().0.iter().map(move |entry| {
+        let entry = u32::from_ne_bytes(*entry);
         let length = (entry & LENGTH) as usize;
         let end = if entry & IS_END == 0 { start + length } else { length };
         let kind = entry & KIND;
         let from = if matches!(kind, NUMBER | CONTAINER) { start.next_multiple_of(WORD) } else { start };
-        parts.push((kind, data.get(from..end)?));
         start = end;
-    }
-    Some(parts)
+        Some((kind, data.get(from..end)?))
+    }))
 }
 
 /// An object without members.

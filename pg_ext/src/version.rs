@@ -131,6 +131,9 @@ impl Rows<'_> {
             // The patch set every field.
             return (after.0 != version.0).then(|| Clock::all(after));
         }
+        if let Some(patched) = patched.as_ref().filter(|patched| self.is_decided(patched)) {
+            return Some(patched.clone().without_notes());
+        }
         let mut documents = Vec::new();
         let stamp = |field: &Stamped| {
             let before = clock::stamp(&old, field.id);
@@ -169,6 +172,12 @@ impl Rows<'_> {
         let mut clock = clock::compact(&stamps, &old);
         documents.into_iter().for_each(|(field, paths)| clock.set_paths(field, paths));
         (clock.uniform() != Some(Stamp(version.0))).then_some(clock)
+    }
+
+    /// Whether the table's only field with stamps is a document that the patch has decided.
+    fn is_decided(&self, patched: &Clock) -> bool {
+        let [field] = &self.table.stamped[..] else { return false };
+        matches!(field.rule, Rule::Json(_)) && patched.stamp(clock::note_of(field.id)) == clock::DECIDED
     }
 
     /// # Safety

@@ -92,11 +92,17 @@ impl Writer<'_> {
         if self.contested().next().is_none() && !merged().any(|field| field.rule.is_stamped()) {
             return None;
         }
-        let mut clock = format!(
-            "cache_sync.clock_after(p.\"@stamps\", t.cs_clock, t.cs_version, {}, {})",
-            numbers(self.contested()),
-            numbers(self.layout.stamped())
-        );
+        // A document that is alone needs no more than its own stamps.
+        let is_alone =
+            self.contested().next().is_none() && matches!(self.fields[..], [FieldColumn { rule: Rule::Json(_), .. }]);
+        let mut clock = match is_alone {
+            true => "NULL::pg_catalog.bytea".to_owned(),
+            false => format!(
+                "cache_sync.clock_after(p.\"@stamps\", t.cs_clock, t.cs_version, {}, {})",
+                numbers(self.contested()),
+                numbers(self.layout.stamped())
+            ),
+        };
         for field in merged() {
             match field.rule {
                 Rule::First => {
