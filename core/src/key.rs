@@ -4,6 +4,9 @@
 //! every width as 8 bytes big-endian, so that an application's type need not have the column's width; text (also enum
 //! labels), and byte strings with their length (4 bytes) ahead; uuid as 16 bytes; bool as one; date as the days,
 //! timestamps as the microseconds since 2000-01-01 that Postgres sends, as 8 bytes.
+//!
+//! The value of a tag is hashed alike, behind the tag's place in the table's list (an integer, from 1): it may also be null,
+//! which is a tag byte alone, or a composite, which is the number of its parts (4 bytes) and then these.
 
 use crate::number::KeyHash;
 use serde::{Deserialize, Serialize};
@@ -39,7 +42,7 @@ pub enum KeyPart<'a> {
     Timestamp(i64),
 }
 
-/// Hashes a key, part by part.
+/// Hashes a key, or the value of a tag, part by part.
 pub struct KeyHasher(SipHasher13);
 
 impl KeyHasher {
@@ -60,6 +63,23 @@ impl KeyHasher {
             KeyPart::Date(days) => self.fixed(6, &days.to_be_bytes()),
             KeyPart::Timestamp(micros) => self.fixed(7, &micros.to_be_bytes()),
         }
+    }
+
+    /// Starts with the place of a tag in its table's list, from 1.
+    pub fn of_tag(key: &HashKey, place: usize) -> KeyHasher {
+        let mut hasher = KeyHasher::new(key);
+        hasher.part(KeyPart::Int(place as i64));
+        hasher
+    }
+
+    /// Takes a null, which is the value of a tag or part of one.
+    pub fn null(&mut self) {
+        self.fixed(8, &[]);
+    }
+
+    /// Takes a composite of so many parts, which follow.
+    pub fn row(&mut self, parts: usize) {
+        self.fixed(9, &(parts as u32).to_be_bytes());
     }
 
     /// The hash of all parts taken.
@@ -102,6 +122,31 @@ mod tests {
     fn parts_do_not_run_into_each_other() {
         assert_ne!(hash(&[KeyPart::Text("a"), KeyPart::Text("bc")]), hash(&[KeyPart::Text("ab"), KeyPart::Text("c")]));
         assert_ne!(hash(&[KeyPart::Text("a")]), hash(&[KeyPart::Bytes(b"a")]));
+    }
+
+    #[test]
+    fn tags_are_told_apart() {
+        let hash = |place, take: fn(&mut KeyHasher)| {
+            let mut hasher = KeyHasher::of_tag(&HashKey([7; 16]), place);
+            take(&mut hasher);
+            hasher.finish()
+        };
+        let one = |hasher: &mut KeyHasher| hasher.part(KeyPart::Int(1));
+        let values: [fn(&mut KeyHasher); 4] = [
+            one,
+            KeyHasher::null,
+            |hasher| {
+                hasher.row(1);
+                hasher.null();
+            },
+            |hasher| {
+                hasher.row(2);
+                hasher.null();
+            },
+        ];
+        let hashes: std::collections::BTreeSet<_> =
+            [1, 2].into_iter().flat_map(|place| values.map(|value| hash(place, value))).collect();
+        assert_eq!(hashes.len(), 8);
     }
 
     #[test]

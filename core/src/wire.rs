@@ -7,7 +7,7 @@
 //! 1  PROTOCOL      1  kind: S start, C changes, H heartbeat, G gap
 //! 8  epoch         8  position: everything up to it has been told       8  hlc
 //! S: 1  whether the feed resumed where the client asked (1) or must be taken for a gap (0)
-//! C: per change    4 table   8 key hash   8 version   1 kind (0 versioned, 1 unversioned, 2 flush table)
+//! C: per change    4 table   8 key hash   8 version   1 kind (0 versioned, 1 unversioned, 2 flush table, 3 tag)
 //! ```
 
 use crate::PROTOCOL;
@@ -31,6 +31,9 @@ pub enum ChangeKind {
     Unversioned = 1,
     /// Too much to list: everything of this table is to be taken for changed.
     FlushTable = 2,
+    /// A row with this value in one of the table's tags was there before or is there now: the hash is not that of a key but of
+    /// the tag and its value.
+    Tag = 3,
 }
 
 /// One change of one key (or of a whole table).
@@ -38,7 +41,7 @@ pub enum ChangeKind {
 pub struct Change {
     /// The table that changed.
     pub table: TableId,
-    /// The key's hash; 0 when the whole table is meant.
+    /// The hash of the key, or of the tag; 0 when the whole table is meant.
     pub key: KeyHash,
     /// The row's version after the change, or 0.
     pub version: Version,
@@ -156,6 +159,7 @@ fn read_changes(bytes: &[u8]) -> Result<Vec<Change>, WireError> {
                 0 => ChangeKind::Versioned,
                 1 => ChangeKind::Unversioned,
                 2 => ChangeKind::FlushTable,
+                3 => ChangeKind::Tag,
                 _ => return Err(WireError::Malformed),
             };
             let table = TableId(i32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]));
@@ -186,6 +190,10 @@ mod tests {
             Body::Start { resumed: true },
             Body::Start { resumed: false },
             Body::Changes(vec![change, Change { kind: ChangeKind::FlushTable, ..change }]),
+            Body::Changes(vec![
+                Change { kind: ChangeKind::Tag, ..change },
+                Change { kind: ChangeKind::Versioned, ..change },
+            ]),
             Body::Changes(vec![]),
             Body::Heartbeat,
             Body::Gap,

@@ -4,7 +4,8 @@
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 ALTER TABLE cache_sync.attached
-    ADD COLUMN expires smallint, ADD COLUMN key text[], ADD COLUMN rekeyed boolean NOT NULL DEFAULT false;
+    ADD COLUMN expires smallint, ADD COLUMN key text[], ADD COLUMN rekeyed boolean NOT NULL DEFAULT false,
+    ADD COLUMN tag_attnums smallint[] NOT NULL DEFAULT '{}';
 ALTER TABLE cache_sync.field DROP CONSTRAINT field_table_id_fkey;
 ALTER TABLE cache_sync.session DROP CONSTRAINT session_table_id_fkey;
 ALTER TABLE cache_sync.dead_letter DROP CONSTRAINT dead_letter_table_id_fkey;
@@ -173,6 +174,18 @@ CREATE FUNCTION cache_sync.element_type(type oid) RETURNS oid
       AND t.oid NOT IN ('oidvector'::regtype, 'int2vector'::regtype)
 $$;
 
+-- The columns of the tags: by number in the same table, in a restored one by name. A column that is gone leaves its name to
+-- one that is added later.
+CREATE FUNCTION cache_sync.tags_now(att cache_sync.attached, OUT tags name[], OUT attnums smallint[])
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(array_agg(coalesce(c.attname, t.name) ORDER BY t.ord), '{}'),
+           coalesce(array_agg(coalesce(c.attnum, n.attnum, 0) ORDER BY t.ord), '{}')
+    FROM unnest(att.tags, att.tag_attnums) WITH ORDINALITY AS t (name, attnum, ord)
+    LEFT JOIN pg_attribute c ON c.attrelid = att.tbl AND c.attnum = t.attnum AND c.attnum > 0 AND NOT c.attisdropped
+                            AND att.rel_oid = att.tbl::oid
+    LEFT JOIN pg_attribute n ON n.attrelid = att.tbl AND n.attname = t.name AND n.attnum > 0 AND NOT n.attisdropped
+$$;
+
 -- Brings the fields up to date with the table's columns. A dropped field keeps its number, which is never used again; a
 -- column that takes its name has its rule: programs go on saying "+1" when they mean that name.
 CREATE OR REPLACE FUNCTION cache_sync.sync_fields(table_id integer) RETURNS void
@@ -182,10 +195,14 @@ DECLARE
     drift record;
 BEGIN
     SELECT a.* INTO att FROM cache_sync.attached a WHERE a.table_id = sync_fields.table_id;
-    IF NOT FOUND OR (att.rel_oid = att.tbl::oid AND NOT EXISTS (SELECT FROM cache_sync.field_drift(att.table_id))) THEN
+    IF NOT FOUND OR (att.rel_oid = att.tbl::oid AND NOT EXISTS (SELECT FROM cache_sync.field_drift(att.table_id))
+                     AND NOT EXISTS (SELECT FROM cache_sync.tags_now(att) n
+                                     WHERE (n.tags, n.attnums) IS DISTINCT FROM (att.tags, att.tag_attnums))) THEN
         RETURN;
     END IF;
     SELECT a.* INTO att FROM cache_sync.attached a WHERE a.table_id = att.table_id FOR NO KEY UPDATE;
+    UPDATE cache_sync.attached a SET tags = n.tags, tag_attnums = n.attnums FROM cache_sync.tags_now(att) n
+    WHERE a.table_id = att.table_id AND (n.tags, n.attnums) IS DISTINCT FROM (a.tags, a.tag_attnums);
     FOR drift IN SELECT d.* FROM cache_sync.field_drift(att.table_id) d ORDER BY d.attnum LOOP
         IF drift.field_id IS NULL THEN
             INSERT INTO cache_sync.field (table_id, field_id, attnum, name, rule)
@@ -214,6 +231,7 @@ BEGIN
     NEW.rel_oid := 0;
     NEW.key := NULL;
     NEW.rekeyed := false;
+    NEW.tag_attnums := '{}';
     RETURN NEW;
 END
 $$;
@@ -391,6 +409,9 @@ BEGIN
                 OR EXISTS (SELECT FROM pg_trigger t JOIN cache_sync.relations(att.tbl) r ON r.relid = t.tgrelid
                            WHERE t.tgtype & 3 = 3 AND t.tgtype & 20 <> 0 AND t.tgenabled <> 'D'
                              AND t.tgfoid <> 'cache_sync.set_version'::regproc),
+        'tags', (SELECT jsonb_agg(jsonb_build_object('name', t.name, 'kind', cache_sync.tag_kind(a.atttypid, a.attcollation)) ORDER BY t.ord)
+                 FROM unnest(att.tags) WITH ORDINALITY AS t (name, ord)
+                 JOIN pg_attribute a ON a.attrelid = att.tbl AND a.attname = t.name AND a.attnum > 0 AND NOT a.attisdropped),
         'expires', (SELECT quote_ident(a.attname) FROM cache_sync.field f
                     JOIN pg_attribute a ON a.attrelid = att.tbl AND a.attnum = f.attnum
                     WHERE f.table_id = att.table_id AND f.field_id = att.expires AND NOT f.dropped),
@@ -418,7 +439,7 @@ CREATE OR REPLACE FUNCTION cache_sync.description(tbl regclass) RETURNS jsonb
         'hash_key', encode(s.hash_key, 'hex'), 'epoch', cache_sync.epoch(), 'preloaded', cache_sync.is_preloaded(),
         'key', (SELECT jsonb_agg(k - '{column,declared,order}'::text[] ORDER BY ord)
                 FROM jsonb_array_elements(l -> 'key') WITH ORDINALITY AS k (k, ord)),
-        'expires', l -> 'expires',
+        'expires', l -> 'expires', 'tags', l -> 'tags',
         'fields', (SELECT coalesce(jsonb_agg(f - '{column,declared,change,exact,is_array,is_plain,function}'::text[] ORDER BY ord), '[]')
                    FROM jsonb_array_elements(l -> 'fields') WITH ORDINALITY AS f (f, ord)))
     FROM cache_sync.layout(description.tbl) l, cache_sync.secret s, pg_class c
@@ -477,13 +498,69 @@ BEGIN
 END
 $$;
 
+-- How the values of a tag are hashed: the word for a key's column, or the list of those of a composite's parts; null for types
+-- whose equal values may differ in their bytes.
+CREATE FUNCTION cache_sync.tag_kind(type oid, colloid oid) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    base pg_type;
+    part record;
+    kinds jsonb := '[]';
+BEGIN
+    IF NOT coalesce((SELECT c.collisdeterministic FROM pg_collation c WHERE c.oid = colloid), true) THEN
+        RETURN NULL;
+    ELSIF cache_sync.key_kind(type) IS NOT NULL THEN
+        RETURN to_jsonb(cache_sync.key_kind(type));
+    END IF;
+    SELECT t.* INTO base FROM pg_type t WHERE t.oid = cache_sync.base_type(type);
+    IF base.typtype <> 'c' THEN
+        RETURN NULL;
+    END IF;
+    FOR part IN SELECT cache_sync.tag_kind(a.atttypid, a.attcollation) AS kind FROM pg_attribute a
+                WHERE a.attrelid = base.typrelid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+    LOOP
+        IF part.kind IS NULL THEN
+            RETURN NULL;
+        END IF;
+        kinds := kinds || jsonb_build_array(part.kind);
+    END LOOP;
+    RETURN kinds;
+END
+$$;
+
+-- Raises when one of the columns cannot be a tag.
+CREATE FUNCTION cache_sync.refuse_tags(tbl regclass, tags name[]) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    tag name;
+    col pg_attribute;
+BEGIN
+    IF cardinality(tags) > 32 THEN
+        RAISE EXCEPTION '% has % tags, of 32 at most', tbl, cardinality(tags) USING ERRCODE = 'program_limit_exceeded';
+    ELSIF (SELECT count(DISTINCT t) < count(t) FROM unnest(tags) t) THEN
+        RAISE EXCEPTION 'a tag of % is named twice', tbl USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOREACH tag IN ARRAY tags LOOP
+        SELECT a.* INTO col FROM pg_attribute a
+        WHERE a.attrelid = tbl AND a.attname = tag AND a.attnum > 0 AND NOT a.attisdropped;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION '% has no column "%" for a tag', tbl, tag USING ERRCODE = 'undefined_column';
+        ELSIF cache_sync.tag_kind(col.atttypid, col.attcollation) IS NULL THEN
+            RAISE EXCEPTION 'the column "%" of % is of type %, which cannot be a tag', tag, tbl, format_type(col.atttypid, NULL)
+                USING ERRCODE = 'feature_not_supported',
+                      DETAIL = 'Values of this type, or in its collation, may be equal without being the same to the byte.',
+                      HINT = 'Tags may be of the types that keys may be of, and of composites of these.';
+        END IF;
+    END LOOP;
+END
+$$;
+
 -- Raises when the table is not such that it can be attached.
 CREATE OR REPLACE FUNCTION cache_sync.refuse_table(tbl regclass, versioned boolean, tags name[]) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     rel pg_class;
     part regclass;
-    missing name;
 BEGIN
     SELECT c.* INTO rel FROM pg_class c WHERE c.oid = tbl;
     IF NOT FOUND THEN
@@ -520,17 +597,14 @@ BEGIN
                   HINT = format('SELECT cache_sync.detach(%L) first: partitions are attached with their whole table.', part);
     END IF;
     PERFORM cache_sync.refuse_columns(tbl, versioned);
-    SELECT t INTO missing FROM unnest(tags) t
-    WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = tbl AND a.attname = t AND a.attnum > 0
-                      AND NOT a.attisdropped) OR t IS NULL LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION '% has no column "%" for a tag', tbl, missing USING ERRCODE = 'undefined_column';
-    END IF;
+    PERFORM cache_sync.refuse_tags(tbl, tags);
 END
 $$;
 
 CREATE FUNCTION cache_sync.record_expiry(tbl regclass, facts jsonb) RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'record_expiry';
+CREATE FUNCTION cache_sync.record_tags(tbl regclass, facts jsonb) RETURNS jsonb
+    LANGUAGE c AS 'MODULE_PATHNAME', 'record_tags';
 
 CREATE OR REPLACE FUNCTION cache_sync.write_rule(tbl regclass, facts jsonb) RETURNS jsonb
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -571,6 +645,19 @@ BEGIN
     UPDATE cache_sync.field f SET rule = wanted
     WHERE f.table_id = att.table_id AND f.attnum = col.attnum AND NOT f.dropped;
     RETURN wanted;
+END
+$$;
+
+CREATE FUNCTION cache_sync.write_tags(tbl regclass, facts jsonb) RETURNS jsonb
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    id integer;
+BEGIN
+    UPDATE cache_sync.attached a SET tags = ARRAY(SELECT t::name FROM jsonb_array_elements_text(facts) t), tag_attnums = '{}'
+    WHERE a.tbl = write_tags.tbl RETURNING a.table_id INTO id;
+    PERFORM cache_sync.sync_fields(id);
+    PERFORM cache_sync.note_table(id);
+    RETURN to_jsonb(id);
 END
 $$;
 
@@ -764,6 +851,26 @@ BEGIN
 END
 $$;
 
+-- Names the columns on which queries can depend.
+CREATE FUNCTION cache_sync.set_tags(tbl regclass, tags name[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    lock_timeout text;
+BEGIN
+    IF num_nulls(tbl, tags) > 0 THEN
+        RAISE EXCEPTION 'no argument of set_tags may be null' USING ERRCODE = 'null_value_not_allowed';
+    ELSIF NOT EXISTS (SELECT FROM cache_sync.attached a WHERE a.tbl = set_tags.tbl) THEN
+        RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';
+    END IF;
+    PERFORM cache_sync.refuse_tags(tbl, tags);
+    -- A writer that has noted the tags of before must have told them before queries rely on others.
+    lock_timeout := cache_sync.bound_lock_wait();
+    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', tbl);
+    PERFORM cache_sync.record_tags(tbl, to_jsonb(tags));
+    PERFORM set_config('lock_timeout', lock_timeout, true);
+END
+$$;
+
 -- How a field merges from now on, as '"add"', '{"rule": "append", "cap": 100}' or '{"rule": "function", "name": "f(int,int)"}'.
 -- In a table that create_table made, a member of its documents is a field, too.
 CREATE OR REPLACE FUNCTION cache_sync.set_rule(tbl regclass, field name, rule jsonb) RETURNS void
@@ -822,16 +929,19 @@ CREATE FUNCTION cache_sync.document_clock_fresh(
 CREATE FUNCTION cache_sync.document_fresh(rule text, incoming jsonb, is_each boolean) RETURNS jsonb
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'document_fresh';
 
--- Over lists and sets.
 -- Applies the next batch of a session; see docs/design.md.
 CREATE FUNCTION cache_sync.apply(
     tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows text[],
     OUT epoch bigint, OUT last_seq bigint, OUT outcomes bytea)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apply';
 
+-- The hash that the feed tells of a tag's value, which comes as its type's text, or null.
+CREATE FUNCTION cache_sync.tag_hash(tbl regclass, tag name, value text) RETURNS bigint
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tag_hash';
 -- The objects of an array as rows, for columns that are neither arrays nor composites.
 CREATE FUNCTION cache_sync.patches(patches json) RETURNS SETOF record
     LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 100 AS 'MODULE_PATHNAME', 'patches';
+-- Over lists and sets.
 CREATE FUNCTION cache_sync.joined(current jsonb, incoming jsonb) RETURNS jsonb
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'joined';
 
@@ -1194,7 +1304,8 @@ GRANT SELECT ON cache_sync.attached, cache_sync.field, cache_sync.tables, cache_
     cache_sync.listeners, cache_sync.feed_stats TO cache_sync_user;
 GRANT EXECUTE ON FUNCTION
     cache_sync.versions(), cache_sync.library(), cache_sync.epoch(), cache_sync.is_preloaded(),
-    cache_sync.feed_head(), cache_sync.key_hash(regclass, jsonb), cache_sync.changes(bigint, bigint, integer),
+    cache_sync.feed_head(), cache_sync.key_hash(regclass, jsonb), cache_sync.tag_hash(regclass, name, text),
+    cache_sync.changes(bigint, bigint, integer),
     cache_sync.listeners_now(), cache_sync.feed_stats_now(), cache_sync.status(), cache_sync.describe(regclass),
     cache_sync.open_session(regclass, uuid), cache_sync.load_state(uuid, integer),
     cache_sync.apply(regclass, uuid, bigint, bigint, jsonb, text[]),
@@ -1208,7 +1319,7 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.relations(regclass), cache_sync.key_columns(regclass), cache_sync.key_kind(oid), cache_sync.base_type(oid),
     cache_sync.requeue_dead_letter(bigint, boolean), cache_sync.discard_dead_letter(bigint), cache_sync.check_tables(),
     cache_sync.has_own_columns(regclass), cache_sync.has_version_default(regclass), cache_sync.key_now(regclass),
-    cache_sync.refuse_key(cache_sync.attached),
+    cache_sync.refuse_key(cache_sync.attached), cache_sync.refuse_tags(regclass, name[]), cache_sync.tag_kind(oid, oid),
     cache_sync.clock_first(bytea, boolean, smallint, bigint),
     cache_sync.document_changes(text, boolean, boolean, jsonb, jsonb, bigint, bytea, bigint, smallint),
     cache_sync.document_value(text, boolean, boolean, jsonb, jsonb, bigint, bytea, bigint, smallint),
@@ -1232,7 +1343,8 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.attach(regclass, boolean, jsonb, name[], boolean), cache_sync.detach(regclass, boolean),
     cache_sync.attach_table(regclass, boolean, jsonb, name[], boolean, interval),
     cache_sync.detach_all(boolean), cache_sync.create_table(text, interval),
-    cache_sync.set_rule(regclass, name, jsonb), cache_sync.set_expiry(regclass, name), cache_sync.resolved_all(jsonb),
+    cache_sync.set_rule(regclass, name, jsonb), cache_sync.set_expiry(regclass, name), cache_sync.set_tags(regclass, name[]),
+    cache_sync.resolved_all(jsonb), cache_sync.record_tags(regclass, jsonb),
     cache_sync.record_expiry(regclass, jsonb), cache_sync.repair(regclass), cache_sync.drop_triggers(regclass),
     cache_sync.run_maintenance(integer), cache_sync.prune_sessions(integer), cache_sync.prune_expired(regclass, integer),
     cache_sync.invalidate_table(regclass),

@@ -32,6 +32,12 @@ sql_functions! {
         unsafe { record(fcinfo, "SELECT cache_sync.write_expiry($1, $2)") }
     }
 
+    /// `record_tags(tbl regclass, facts jsonb) -> jsonb`
+    fn record_tags / pg_finfo_record_tags(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        unsafe { record(fcinfo, "SELECT cache_sync.write_tags($1, $2)") }
+    }
+
     /// `prune_expired(tbl regclass, max_rows integer) -> bigint`: deletes rows that have expired, as the table's owner, for
     /// those who may delete them.
     fn prune_expired / pg_finfo_prune_expired(fcinfo) {

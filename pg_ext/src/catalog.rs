@@ -5,7 +5,7 @@ use cache_sync_core::key::HashKey;
 use cache_sync_core::number::{FieldId, TableId};
 use cache_sync_core::rule::Rule;
 use pgrx::{FromDatum, JsonB, pg_sys, varlena};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 /// The schema of the extension; its control file fixes it.
 const SCHEMA: &CStr = c"cache_sync";
@@ -45,6 +45,15 @@ pub(crate) struct Attached {
     pub(crate) rekeyed: bool,
 }
 
+/// A tag of an attached table.
+#[derive(Clone, Debug)]
+pub(crate) struct TagRow {
+    /// Its column in the attached table, as long as that keeps its oid; 0 where it has yet to be matched.
+    pub(crate) attnum: i16,
+    /// The column's name when last matched.
+    pub(crate) name: CString,
+}
+
 /// A row of `field`.
 #[derive(Clone, Debug)]
 pub(crate) struct FieldRow {
@@ -81,6 +90,19 @@ pub(crate) fn attached(id: Option<TableId>, locked: Locked) -> Option<Vec<Attach
             let rekeyed = row.get(9).unwrap_or(false);
             all.push(Attached { id: TableId(id), relid, matched_relid, versioned, rekeyed });
         }
+    });
+    Some(all)
+}
+
+/// The tags of a table, in their order; `None` when the extension is not there or its tables are locked.
+pub(crate) fn tags(id: TableId, locked: Locked) -> Option<Vec<TagRow>> {
+    let table = Table::open(c"attached", locked)?;
+    let mut all = Vec::new();
+    table.scan(Some(id), |row| {
+        let attnums: Vec<Option<i16>> = row.get(10).unwrap_or_default();
+        let attnum = |place: usize| attnums.get(place).copied().flatten().unwrap_or(0);
+        let names = row.names(5).into_iter().enumerate();
+        all.extend(names.map(|(place, name)| TagRow { attnum: attnum(place), name }));
     });
     Some(all)
 }
@@ -208,6 +230,33 @@ impl Row {
         let datum = self.datum(column)?;
         // SAFETY: a bytea column; the detoasted copy, or the row itself, outlives the use of the row.
         unsafe { Some(varlena::varlena_to_byte_slice(pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr()))) }
+    }
+
+    /// The elements of an array of names.
+    fn names(&self, column: usize) -> Vec<CString> {
+        let Some(datum) = self.datum(column) else { return Vec::new() };
+        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        // SAFETY: a column of type name[]: its elements are zero-terminated strings of fixed size, as long as the detoasted
+        // array lives.
+        unsafe {
+            let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast();
+            let align = pg_sys::TYPALIGN_CHAR as std::ffi::c_char;
+            let length = pg_sys::NAMEDATALEN as i32;
+            pg_sys::deconstruct_array(
+                array,
+                pg_sys::NAMEOID,
+                length,
+                false,
+                align,
+                &mut values,
+                &mut nulls,
+                &mut count,
+            );
+            (0..count as usize)
+                .filter(|place| !*nulls.add(*place))
+                .map(|place| CStr::from_ptr((*values.add(place)).cast_mut_ptr()).to_owned())
+                .collect()
+        }
     }
 
     fn name(&self, column: usize) -> Option<String> {

@@ -7,12 +7,14 @@ use crate::owner::name_of;
 use crate::ring::{Entry, READ_MAX, Read, listeners};
 use crate::rows::{Rows, bigint};
 use crate::subscription::Subscription;
-use crate::{answer, catalog, epoch, hlc, ring, sqlstate, table};
+use crate::table::{self, Table};
+use crate::{answer, catalog, epoch, hlc, ring, sqlstate};
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::wire::{Change, ChangeKind};
 use pgrx::{IntoDatum, PgRelation, pg_sys};
 use std::borrow::Cow;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::rc::Rc;
 
 sql_functions! {
     /// `changes(since_epoch bigint, since_position bigint, max_rows integer)`
@@ -33,6 +35,19 @@ sql_functions! {
             // SAFETY: as above: the key is a jsonb.
             (Some(relid), Some(key)) => hash(relid, Json::new(unsafe { answer::text_of_jsonb(key) }.as_bytes())),
             _ => Err(Failure::new(b"22004", "table and key must not be null")),
+        })
+    }
+
+    /// `tag_hash(tbl regclass, tag name, value text) -> bigint`
+    fn tag_hash / pg_finfo_tag_hash(fcinfo) {
+        sqlstate::preserving(|| {
+            // SAFETY: the install script declares these arguments; a name is a zero-terminated string.
+            unsafe {
+                let relid = argument(fcinfo, 0).ok_or_else(|| answer::null("tbl"))?;
+                let tag = answer::datum(fcinfo, 1).ok_or_else(|| answer::null("tag"))?;
+                let tag = CStr::from_ptr(tag.cast_mut_ptr()).to_string_lossy();
+                hash_of_tag(relid, &tag, argument(fcinfo, 2))
+            }
         })
     }
 
@@ -141,6 +156,7 @@ fn push_change(rows: &mut Rows, epoch: i64, position: u64, tbl: Option<pg_sys::O
         ChangeKind::Versioned => (bigint(change.key.0), "versioned"),
         ChangeKind::Unversioned => (bigint(change.key.0), "unversioned"),
         ChangeKind::FlushTable => (None, "flush_table"),
+        ChangeKind::Tag => (bigint(change.key.0), "tag"),
     };
     let version = (change.version.0 > 0).then_some(change.version.0);
     rows.push([
@@ -153,19 +169,43 @@ fn push_change(rows: &mut Rows, epoch: i64, position: u64, tbl: Option<pg_sys::O
     ]);
 }
 
-/// The hash of a key given as JSON object of the key's columns.
-fn hash(relid: pg_sys::Oid, key: Json<'_>) -> Result<pg_sys::Datum, Failure> {
+/// An attached table that the caller may read. It is kept locked while it is used.
+///
+/// # Errors
+/// When it is not, or the caller may not: whoever knows how keys are hashed could tell from the feed which ones others change.
+fn readable(relid: pg_sys::Oid) -> Result<(PgRelation, Rc<Table>), Failure> {
     let attached = catalog::attached(None, Locked::Wait).unwrap_or_default();
     let attached = attached
         .iter()
         .find(|table| table.relid == relid)
         .ok_or_else(|| Failure::new(b"CS005", format!("{} is not attached", name_of(relid))))?;
-    // Whoever knows how keys are hashed could tell from the feed which ones others change.
     Subscription::new(Some(vec![attached.id]))?;
-    // SAFETY: the table is there, as the check above found; it is kept locked while it is used.
+    // SAFETY: the table is there, as the check above found.
     let relation = unsafe { PgRelation::with_lock(relid, pg_sys::AccessShareLock as i32) };
     // SAFETY: just opened.
     let table = unsafe { table::of(relation.as_ptr(), attached.id) };
+    Ok((relation, table))
+}
+
+/// The hash of a tag's value, given as its type's text.
+fn hash_of_tag(relid: pg_sys::Oid, tag: &str, value: Option<String>) -> Result<pg_sys::Datum, Failure> {
+    let (relation, table) = readable(relid)?;
+    let descriptor = relation.tuple_desc();
+    let name = |attnum: i16| descriptor.get(attnum as usize - 1).map(|attribute| attribute.name());
+    let place = table.tags.iter().position(|column| name(column.attnum) == Some(tag));
+    let place = place.ok_or_else(|| {
+        Failure::new(b"42703", format!("\"{tag}\" is no tag of {}", name_of(relid)))
+            .hint("SELECT cache_sync.set_tags(...) with the columns on which queries depend.")
+    })?;
+    let value = value.map(|value| read(&relation, table.tags[place].attnum, &value)).transpose()?;
+    // SAFETY: the value was read by its column's type.
+    let hash = unsafe { table.tag_hash(place, value) };
+    Ok(pg_sys::Datum::from(hash.0 as i64))
+}
+
+/// The hash of a key given as JSON object of the key's columns.
+fn hash(relid: pg_sys::Oid, key: Json<'_>) -> Result<pg_sys::Datum, Failure> {
+    let (relation, table) = readable(relid)?;
     if !key.is_object() {
         return Err(Failure::new(b"22023", "the key must be a JSON object of its columns"));
     }
@@ -198,6 +238,15 @@ fn value_of(relation: &PgRelation, column: KeyColumn, members: &[Member<'_>]) ->
         Some(value @ [b'-' | b'0'..=b'9' | b't' | b'f', ..]) => String::from_utf8_lossy(value).into_owned(),
         _ => return Err(Failure::new(b"22023", format!("the key lacks a value for its column \"{name}\""))),
     };
+    read(relation, column.attnum, &text)
+}
+
+/// What a column's type makes of a text.
+fn read(relation: &PgRelation, attnum: i16, text: &str) -> Result<pg_sys::Datum, Failure> {
+    let descriptor = relation.tuple_desc();
+    let attribute = descriptor
+        .get(attnum as usize - 1)
+        .ok_or_else(|| Failure::new(b"XX000", "the table's columns have changed"))?;
     let text = CString::new(text).map_err(|_| Failure::new(b"22P05", "a key cannot contain a zero byte"))?;
     let (mut input, mut parameter, mut modifier) = (pg_sys::InvalidOid, pg_sys::InvalidOid, attribute.atttypmod);
     // SAFETY: the type is that of a column; its input function reads a zero-terminated string or raises an error.

@@ -43,6 +43,12 @@ pub(crate) fn note(table: TableId, key: KeyHash, version: Option<i64>, kind: Cha
     with(|keys| keys.note(table, key, version, kind));
 }
 
+/// Notes that a row that changed had or has this value of a tag.
+#[inline]
+pub(crate) fn note_tag(table: TableId, tag: KeyHash) {
+    with(|keys| keys.note(table, tag, Version::NONE, ChangeKind::Tag));
+}
+
 /// Notes that the whole table changed.
 pub(crate) fn flush(table: TableId) {
     with(|keys| keys.flush(table));

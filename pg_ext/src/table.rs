@@ -3,10 +3,16 @@
 //! A relcache callback counts a generation up whenever a relation changes that something known was read from: the
 //! table itself, `attached`, `field` or `secret` (whose own triggers announce changes of their rows). The callback
 //! may come in the middle of anything, so it neither allocates nor touches what is kept.
+//!
+//! ```text
+//! read   reads it      tag   columns on which queries can depend
+//! ```
 
 mod read;
+mod tag;
 
 pub(crate) use read::column;
+pub(crate) use tag::Tag;
 
 use crate::backend::OfBackend;
 use crate::catalog::{self, Locked, Secret};
@@ -51,7 +57,9 @@ pub(crate) struct Table {
     pub(crate) versioned: bool,
     /// The fields of this relation that have stamps and can be written.
     pub(crate) stamped: Vec<Stamped>,
-    /// The last column that a key or version is in.
+    /// The columns on which queries can depend.
+    pub(crate) tags: Vec<Tag>,
+    /// The last column that a key, a tag or the version is in.
     pub(crate) last_noted_attnum: i16,
     hash_key: HashKey,
 }
@@ -68,6 +76,19 @@ impl Table {
             // SAFETY: the caller vouches for the datum, and a key's columns are never null.
             unsafe { column.kind.hash(&mut hasher, value(place, *column)) };
         }
+        hasher.finish()
+    }
+}
+
+impl Table {
+    /// The hash of a value of its tag in this place of the list, from 0.
+    ///
+    /// # Safety
+    /// The value must be of the tag's type.
+    pub(crate) unsafe fn tag_hash(&self, place: usize, value: Option<pg_sys::Datum>) -> KeyHash {
+        let mut hasher = KeyHasher::of_tag(&self.hash_key, place + 1);
+        // SAFETY: the caller vouches for the value.
+        unsafe { self.tags[place].kind.hash(&mut hasher, value) };
         hasher.finish()
     }
 }

@@ -94,6 +94,7 @@ unsafe fn note(data: *const pg_sys::TriggerData, id: TableId) {
             return pending::flush(id);
         }
         let row = Row::new((*data).tg_trigslot, &table);
+        row.note_tags(id);
         // A row that is gone has no number: an entry of the version that was deleted is no echo of the deletion.
         match (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
             pg_sys::TRIGGER_EVENT_UPDATE => {}
@@ -103,6 +104,7 @@ unsafe fn note(data: *const pg_sys::TriggerData, id: TableId) {
             _ => return pending::note(id, row.key(), None, ChangeKind::Unversioned),
         }
         let new = Row::new((*data).tg_newslot, &table);
+        new.note_tags(id);
         let key = new.key();
         if row.has_same_key(&new) {
             return pending::note(id, key, new.version(), ChangeKind::Versioned);
@@ -136,6 +138,14 @@ impl<'a> Row<'a> {
     fn key(&self) -> KeyHash {
         // SAFETY: columns of a primary key hold values of their type and no nulls.
         unsafe { self.table.hash(|_, column| self.columns.value(column.attnum)) }
+    }
+
+    #[inline]
+    fn note_tags(&self, id: TableId) {
+        for (place, tag) in self.table.tags.iter().enumerate() {
+            // SAFETY: the tags' columns are among those that are noted, and hold values of their types.
+            pending::note_tag(id, unsafe { self.table.tag_hash(place, self.columns.get(tag.attnum)) });
+        }
     }
 
     /// Whether the keys are the same as far as that can be seen without hashing them.

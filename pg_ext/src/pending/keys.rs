@@ -57,7 +57,7 @@ impl Keys {
         if self.everything || self.flushed_last == Some(table) {
             return true;
         }
-        if self.flushed == 0 || self.find(table, KeyHash(0), true).is_err() {
+        if self.flushed == 0 || self.find(table, KeyHash(0), ChangeKind::FlushTable).is_err() {
             return false;
         }
         self.flushed_last = Some(table);
@@ -70,7 +70,7 @@ impl Keys {
         if self.is_flushed(table) {
             return;
         }
-        match self.find(table, key, false) {
+        match self.find(table, key, kind) {
             Ok(found) => {
                 let entry = &mut self.entries[found];
                 entry.version = entry.version.max(version);
@@ -99,7 +99,7 @@ impl Keys {
             self.everything = true;
             return;
         }
-        if let Err(place) = self.find(table, KeyHash(0), true) {
+        if let Err(place) = self.find(table, KeyHash(0), ChangeKind::FlushTable) {
             self.push(place, table, KeyHash(0), Version::NONE, ChangeKind::FlushTable);
             self.flushed += 1;
         }
@@ -172,10 +172,8 @@ impl Keys {
 
     /// The number of the entry, or the place where it would go.
     #[inline]
-    fn find(&self, table: TableId, key: KeyHash, is_flush: bool) -> Result<usize, usize> {
-        let is_it = |entry: &Entry| {
-            entry.key == key && entry.table == table && (entry.kind == ChangeKind::FlushTable) == is_flush
-        };
+    fn find(&self, table: TableId, key: KeyHash, kind: ChangeKind) -> Result<usize, usize> {
+        let is_it = |entry: &Entry| entry.key == key && entry.table == table && names_of(entry.kind) == names_of(kind);
         let count = usize::from(self.count);
         if count <= SCANNED_MAX {
             return self.entries[..count].iter().position(is_it).ok_or(0);
@@ -188,6 +186,15 @@ impl Keys {
             }
             place = (place + 1) % PLACES;
         }
+    }
+}
+
+/// What a change names: a key, a table or a tag.
+fn names_of(kind: ChangeKind) -> u8 {
+    match kind {
+        ChangeKind::Versioned | ChangeKind::Unversioned => 0,
+        ChangeKind::FlushTable => 1,
+        ChangeKind::Tag => 2,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reads what there is to know of an attached table.
 
+use super::tag::{Tag, TagKind};
 use super::{Stamped, Table};
 use crate::catalog::{self, Attached, Locked, Secret};
 use crate::key::{KeyColumn, KeyKind};
@@ -21,7 +22,8 @@ pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Opti
     let (relid, key) = unsafe { ((*relation).rd_id, primary_key(relation)) };
     let row = catalog::attached(Some(id), Locked::GiveUp).map(|rows| rows.first().copied());
     let fields = catalog::fields(id, Locked::GiveUp);
-    let is_certain = secret.is_some() && row.is_some() && fields.is_some();
+    let tag_rows = catalog::tags(id, Locked::GiveUp);
+    let is_certain = secret.is_some() && row.is_some() && fields.is_some() && tag_rows.is_some();
     let attached = row.flatten();
     // A plain table may have a column of that name, which then means nothing to us.
     let own_column = |name, type_oid| match &attached {
@@ -32,8 +34,16 @@ pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Opti
     let version_attnum = own_column(c"cs_version", pg_sys::INT8OID);
     let clock_attnum = own_column(c"cs_clock", pg_sys::BYTEAOID);
     let is_known = secret.is_some() && attached.is_some_and(|attached| !attached.rekeyed);
-    let key = if is_known { key } else { Vec::new() };
-    let last_noted_attnum = key.iter().map(|column| column.attnum).max().unwrap_or(0).max(version_attnum);
+    let tags = match (&attached, tag_rows) {
+        // SAFETY: as above.
+        (Some(attached), Some(rows)) => rows.iter().map(|row| unsafe { tag(relation, attached, row) }).collect(),
+        _ => None,
+    };
+    // Where a tag's values cannot be told, whoever depends on them must take the whole table for changed.
+    let tags: Option<Vec<Tag>> = tags.filter(|_| is_known);
+    let (key, tags) = tags.map_or_else(Default::default, |tags| (key, tags));
+    let noted = key.iter().map(|column| column.attnum).chain(tags.iter().map(|tag| tag.attnum));
+    let last_noted_attnum = noted.max().unwrap_or(0).max(version_attnum);
     let stamped = match (&attached, fields) {
         // SAFETY: as above.
         (Some(attached), Some(rows)) => unsafe { stamped(relation, attached, &rows) },
@@ -47,6 +57,7 @@ pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Opti
         clock_attnum,
         versioned: attached.is_some_and(|attached| attached.versioned),
         stamped,
+        tags,
         last_noted_attnum,
         hash_key: secret.map_or(HashKey([0; 16]), |secret| secret.key),
     };
@@ -133,6 +144,43 @@ unsafe fn attnum(relation: pg_sys::Relation, name: &CStr) -> i16 {
     }
 }
 
+/// A tag in the relation; `None` when its column is gone or of a type that cannot be one.
+///
+/// # Safety
+/// The relation must be open.
+unsafe fn tag(relation: pg_sys::Relation, attached: &Attached, row: &catalog::TagRow) -> Option<Tag> {
+    // SAFETY: the caller vouches for the relation, whose column this is.
+    unsafe {
+        let name = match name_of(attached, row.attnum) {
+            Matched::No => row.name.clone(),
+            Matched::Gone => return None,
+            Matched::As(name) => name,
+        };
+        let attnum = attnum(relation, &name);
+        Some(Tag { attnum, kind: TagKind::of(column_type((*relation).rd_att, attnum)?)? })
+    }
+}
+
+/// What became of a column that was matched by number.
+enum Matched {
+    /// It has yet to be matched, by its name.
+    No,
+    Gone,
+    /// It is called so now.
+    As(CString),
+}
+
+fn name_of(attached: &Attached, attnum: i16) -> Matched {
+    if attached.relid != attached.matched_relid || attnum == 0 {
+        return Matched::No;
+    }
+    // SAFETY: get_attname looks the column up and returns null for one that is not there, else a new string.
+    unsafe {
+        let name = pg_sys::get_attname(attached.relid, attnum, true);
+        if name.is_null() { Matched::Gone } else { Matched::As(CStr::from_ptr(name).to_owned()) }
+    }
+}
+
 /// The fields of the relation that have stamps, without generated columns, which are computed after all triggers. Their
 /// columns are known by number in the attached table, or by name after it was restored and so has another oid; a
 /// partition has them by name.
@@ -140,17 +188,13 @@ unsafe fn attnum(relation: pg_sys::Relation, name: &CStr) -> i16 {
 /// # Safety
 /// The relation must be open.
 unsafe fn stamped(relation: pg_sys::Relation, attached: &Attached, rows: &[catalog::FieldRow]) -> Vec<Stamped> {
-    let is_matched = attached.relid == attached.matched_relid;
     rows.iter()
         .filter(|row| row.rule.is_stamped())
         .filter_map(|row| {
-            // SAFETY: get_attname looks the column up and returns null for one that is not there, else a new string.
-            let name = unsafe {
-                match is_matched.then(|| pg_sys::get_attname(attached.relid, row.attnum, true)) {
-                    Some(name) if name.is_null() => return None,
-                    Some(name) => CStr::from_ptr(name).to_owned(),
-                    None => CString::new(row.name.as_str()).ok()?,
-                }
+            let name = match name_of(attached, row.attnum) {
+                Matched::No => CString::new(row.name.as_str()).ok()?,
+                Matched::Gone => return None,
+                Matched::As(name) => name,
             };
             // SAFETY: the caller vouches for the relation, whose column this is.
             unsafe {

@@ -13,8 +13,11 @@ use std::time::Instant;
 impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V> {
     pub(crate) fn change(&self, change: &Change) {
         self.counters.changes.add(1);
-        if change.kind == ChangeKind::FlushTable {
-            return self.raise_generation();
+        match change.kind {
+            ChangeKind::FlushTable => return self.raise_generation(),
+            // What depends on it are queries.
+            ChangeKind::Tag => return,
+            ChangeKind::Versioned | ChangeKind::Unversioned => {}
         }
         let mut shard = self.shard(change.key);
         match shard.get_mut(&change.key) {

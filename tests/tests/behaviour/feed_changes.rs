@@ -15,6 +15,7 @@ async fn told(feed: &mut Feed, db: &Database<'_>, names: &[(u64, &str)]) -> Vec<
                 ChangeKind::Versioned => "versioned",
                 ChangeKind::Unversioned => "unversioned",
                 ChangeKind::FlushTable => return format!("{} all", change.table),
+                ChangeKind::Tag => "tag",
             };
             let name = names.iter().find(|(hash, _)| *hash == change.key.0).map_or("?", |(_, name)| name);
             format!("{} {name} {kind}{}", change.table, if change.version.0 > 0 { "+" } else { "" })

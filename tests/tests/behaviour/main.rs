@@ -66,6 +66,7 @@ mod sql_arguments;
 mod sql_reference;
 mod stamps;
 mod subscription;
+mod tags;
 mod test_faults;
 mod two_servers;
 mod uninstall;
