@@ -5,6 +5,7 @@ mod key_check;
 use crate::config::{CacheConfig, Durability};
 use crate::edit::Patch;
 use crate::error::{Error, Kind};
+use crate::feed::Part;
 use crate::fields;
 use crate::flusher::Flusher;
 use crate::key::{self, Key};
@@ -123,7 +124,7 @@ where
         let table = Arc::new(Table::new(meta, layout, config, shared.common.clone()));
         shared.add_table(id, table.clone())?;
         let opening = Opening { shared: &shared, id };
-        let registration = shared.feed.register(id, table.clone());
+        let registration = shared.feed.register(id, Part::Rows, table.clone());
         within("subscribing to the table's changes", shared.config.query_timeout, async {
             shared.feed.served(registration).await;
             Ok(())

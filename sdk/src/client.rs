@@ -9,6 +9,7 @@ use crate::flusher::FlushConnection;
 use crate::freshness::Freshness;
 use crate::key::Key;
 use crate::lock::lock;
+use crate::query::{Query, Results};
 use crate::receipt::Receipt;
 use crate::room::Room;
 use crate::shared::{Shared, Unwritten};
@@ -110,6 +111,11 @@ impl ClientBuilder {
         self.set(|config| config.batch_entries_max = entries)
     }
 
+    /// How many results of queries are held at most. Default 1,000.
+    pub fn query_results_max(self, results: u64) -> ClientBuilder {
+        self.set(|config| config.query_results_max = results)
+    }
+
     /// Connects, and checks that extension and SDK fit together.
     ///
     /// # Errors
@@ -132,6 +138,7 @@ impl ClientBuilder {
                 batch_entries_max: config.batch_entries_max,
             }),
             feed: Arc::new(Feed::new()),
+            results: Results::new(config.query_results_max),
             flush_connection: Arc::new(FlushConnection::new(store.clone())),
             tables: Mutex::default(),
             tasks: Mutex::default(),
@@ -166,6 +173,25 @@ impl Client {
         V: Serialize + DeserializeOwned + Send + Sync + 'static,
     {
         CacheBuilder::new(self.shared.clone(), table)
+    }
+
+    /// A query whose result is cached until a row on which it depends changes: `T` is a struct whose members are columns of
+    /// the result. `sql` is one SELECT.
+    ///
+    /// ```no_run
+    /// # #[derive(serde::Deserialize)] struct Post { id: i64, body: String }
+    /// # async fn example(client: cache_sync::Client) -> Result<(), cache_sync::Error> {
+    /// let newest = client
+    ///     .query::<Post>("SELECT id, body FROM post WHERE author = $1 ORDER BY id DESC LIMIT 20")
+    ///     .bind(7_i64)
+    ///     .depends_on("post", "author", 7_i64)
+    ///     .fetch()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn query<T: DeserializeOwned + Send + Sync + 'static>(&self, sql: &str) -> Query<T> {
+        Query::new(self.shared.clone(), sql)
     }
 
     /// Waits until everything that was committed before this call has been seen by all caches of this client.

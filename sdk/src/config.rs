@@ -41,6 +41,7 @@ pub(crate) struct ClientConfig {
     pub(crate) when_full: WhenFull,
     pub(crate) flush_interval: Duration,
     pub(crate) batch_entries_max: usize,
+    pub(crate) query_results_max: u64,
 }
 
 impl ClientConfig {
@@ -71,6 +72,7 @@ impl ClientConfig {
             when_full: WhenFull::Wait,
             flush_interval: Duration::from_millis(5),
             batch_entries_max: 1000,
+            query_results_max: 1000,
         })
     }
 

@@ -34,6 +34,15 @@ pub(crate) trait Subscriber: Send + Sync {
     fn check_again<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<bool, Error>>;
 }
 
+/// What of a table a subscriber is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Part {
+    /// A cache of its rows.
+    Rows,
+    /// The queries that depend on it.
+    Queries,
+}
+
 /// How far the feed has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
@@ -44,7 +53,7 @@ pub(crate) struct Progress {
 }
 
 pub(crate) struct Feed {
-    subscribers: Mutex<HashMap<TableId, Arc<dyn Subscriber>>>,
+    subscribers: Mutex<HashMap<(TableId, Part), Arc<dyn Subscriber>>>,
     registration: AtomicU64,
     resubscribe: Notify,
     progress: watch::Sender<Progress>,
@@ -75,15 +84,15 @@ impl Feed {
     }
 
     /// Subscribes a table; its memory may be filled once [`Feed::served`] has come back for the number returned.
-    pub(crate) fn register(&self, table: TableId, subscriber: Arc<dyn Subscriber>) -> u64 {
-        lock(&self.subscribers).insert(table, subscriber);
+    pub(crate) fn register(&self, table: TableId, part: Part, subscriber: Arc<dyn Subscriber>) -> u64 {
+        lock(&self.subscribers).insert((table, part), subscriber);
         let registration = self.registration.fetch_add(1, Ordering::AcqRel) + 1;
         self.resubscribe.notify_one();
         registration
     }
 
-    pub(crate) fn unregister(&self, table: TableId) {
-        lock(&self.subscribers).remove(&table);
+    pub(crate) fn unregister(&self, table: TableId, part: Part) {
+        lock(&self.subscribers).remove(&(table, part));
     }
 
     /// Whether nobody wants to hear anything, so that the feed does not even connect.
@@ -134,7 +143,9 @@ impl Feed {
     /// One subscription. Ends with an error, or without one when tables were added and it must be made anew.
     async fn listen(&self, store: &Store, common: &crate::common::Common) -> Result<(), Error> {
         let registration = self.registration.load(Ordering::Acquire);
-        let tables: Vec<i32> = lock(&self.subscribers).keys().map(|table| table.0).collect();
+        let mut tables: Vec<i32> = lock(&self.subscribers).keys().map(|(table, _)| table.0).collect();
+        tables.sort_unstable();
+        tables.dedup();
         let progress = self.progress();
         let since = (progress.epoch != Epoch(0)).then_some((progress.epoch, progress.position));
         let (client, mut messages) = store.connect("feed", FEED_OPTIONS).await?;
@@ -210,9 +221,9 @@ impl Feed {
     /// Lets go of tables that are no longer those that were opened.
     async fn check_tables(&self, store: &Store) -> Result<(), Error> {
         let subscribers: Vec<_> = lock(&self.subscribers).iter().map(|(table, of)| (*table, of.clone())).collect();
-        for (table, subscriber) in subscribers {
+        for ((table, part), subscriber) in subscribers {
             if !subscriber.check_again(store).await? {
-                self.unregister(table);
+                self.unregister(table, part);
             }
         }
         Ok(())
@@ -230,8 +241,10 @@ impl Feed {
         }
         let subscribers = lock(&self.subscribers);
         for change in changes {
-            if let Some(subscriber) = subscribers.get(&change.table) {
-                subscriber.change(change);
+            for part in [Part::Rows, Part::Queries] {
+                if let Some(subscriber) = subscribers.get(&(change.table, part)) {
+                    subscriber.change(change);
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ mod table;
 
 pub(crate) use kind::Kind;
 pub(crate) use members::members_of;
-pub(crate) use table::TableMeta;
+pub(crate) use table::{TableMeta, TagKind};
 
 use cache_sync_core::fields::FieldIndex;
 use cache_sync_core::number::FieldId;
@@ -72,6 +72,22 @@ impl Layout {
             return Err(LayoutError::TooManyColumns { table: display_name(table) });
         }
         Ok(Layout { columns })
+    }
+
+    /// The columns of a statement of the user's.
+    pub(crate) fn of_statement(columns: &[tokio_postgres::Column]) -> Layout {
+        let column = |shown: &tokio_postgres::Column| Column {
+            name: shown.name().to_owned(),
+            document: None,
+            ty: shown.type_().clone(),
+            role: Role::ReadOnly,
+        };
+        Layout { columns: columns.iter().map(column).collect() }
+    }
+
+    /// Whether all columns have a binary form that is read here.
+    pub(crate) fn is_binary(&self) -> bool {
+        self.columns.iter().all(|column| Kind::of(&column.ty).is_binary())
     }
 
     /// Takes over the types that a statement prepared from [`Layout::probe_list`] shows from its column `first_column`

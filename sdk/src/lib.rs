@@ -9,6 +9,7 @@
 //! flusher  frozen batches, sent until their outcome is known
 //! feed     hears what was committed                         freshness whether entries may be served
 //! store    pool, connections, every SQL text                batch    a frozen batch as it is sent
+//! query    cached results, and the tags on which they depend
 //! layout, row, fields, key    types matched to columns, rows read, values written, keys hashed
 //! ```
 //!
@@ -93,6 +94,7 @@ mod line;
 mod loader;
 mod lock;
 mod memory;
+mod query;
 mod receipt;
 mod room;
 mod row;
@@ -111,6 +113,7 @@ pub use config::{Durability, WhenFull};
 pub use edit::Patch;
 pub use error::Error;
 pub use key::{Key, KeyPart, KeyVisitor};
+pub use query::{Query, QueryRead, TagValue};
 pub use receipt::{Outcome, Receipt, Written};
 pub use shared::Unwritten;
 pub use status::{CacheStatus, Status};

@@ -3,9 +3,10 @@
 use crate::common::Common;
 use crate::config::ClientConfig;
 use crate::error::{Error, Kind};
-use crate::feed::Feed;
+use crate::feed::{Feed, Part};
 use crate::flusher::FlushConnection;
 use crate::lock::lock;
+use crate::query::Results;
 use crate::receipt::Receipt;
 use crate::status::CacheStatus;
 use crate::store::Store;
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) common: Arc<Common>,
     pub(crate) store: Arc<Store>,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) results: Results,
     pub(crate) flush_connection: Arc<FlushConnection>,
     /// Those that have retired too: what they have not written may still be.
     pub(crate) tables: Mutex<Vec<(TableId, Arc<dyn CacheTable>)>>,
@@ -73,7 +75,7 @@ impl Shared {
 
     pub(crate) fn remove_table(&self, id: TableId) {
         lock(&self.tables).retain(|(of, table)| *of != id || table.is_retired());
-        self.feed.unregister(id);
+        self.feed.unregister(id, Part::Rows);
     }
 }
 

@@ -260,6 +260,41 @@ impl Store {
         }
     }
 
+    /// Runs a query of the user's in one autocommitted statement. The epoch is that of the server that ran it: it is asked over
+    /// the same connection, ahead of the query and without waiting for the answer.
+    pub(crate) async fn select(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<(u64, Layout, Vec<Row>), Error> {
+        const STEP: Step = "running a query";
+        within(STEP, self.query_timeout, async {
+            let failed = |error| Error::query(STEP, error);
+            let client = self.pool.get().await.map_err(|error| pool_error(STEP, error))?;
+            let epoch = client.prepare_cached("SELECT cache_sync.epoch()").await.map_err(failed)?;
+            for last_try in [false, true] {
+                let mut statement = client.prepare_cached(sql).await.map_err(failed)?;
+                let layout = Layout::of_statement(statement.columns());
+                if !layout.is_binary() {
+                    let text = format!("SELECT {} FROM ({sql}) AS q", layout.select_list("q"));
+                    statement = client.prepare_cached(&text).await.map_err(failed)?;
+                }
+                let (epoch, rows) = tokio::join!(client.query_one(&epoch, &[]), client.query(&statement, params));
+                match rows {
+                    Err(error) if !last_try && error.code().is_some_and(|code| code.code() == CACHED_PLAN_CHANGED) => {
+                        client.statement_cache.clear();
+                    }
+                    rows => {
+                        let epoch: i64 = epoch.map_err(failed)?.get(0);
+                        return Ok((epoch as u64, layout, rows.map_err(failed)?));
+                    }
+                }
+            }
+            Err(Error::new(Kind::Unavailable, "running a query: its tables change too often"))
+        })
+        .await
+    }
+
     async fn query(&self, step: Step, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
         within(step, self.query_timeout, async {
             let client = self.pool.get().await.map_err(|error| pool_error(step, error))?;

@@ -30,6 +30,28 @@ pub(crate) struct TableMeta {
     /// The column that says when a row expires, quoted.
     #[serde(default)]
     pub(crate) expires: Option<String>,
+    /// The columns on which queries can depend, in the order in which the database numbers them.
+    #[serde(default, deserialize_with = "tags")]
+    pub(crate) tags: Vec<TagMeta>,
+}
+
+/// A column on which queries can depend.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct TagMeta {
+    /// Its name, not quoted.
+    pub(crate) name: String,
+    /// How its values are hashed.
+    pub(crate) kind: TagKind,
+}
+
+/// How the values of a tag are hashed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum TagKind {
+    /// By the word that says what a key's column holds.
+    Plain(String),
+    /// A composite, part by part.
+    Row(Vec<TagKind>),
 }
 
 impl TableMeta {
@@ -53,6 +75,11 @@ pub(crate) struct FieldMeta {
     pub(crate) rule: Rule,
     /// Whether Postgres computes it.
     pub(crate) generated: bool,
+}
+
+/// A table without tags has null.
+fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TagMeta>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 fn hash_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashKey, D::Error> {

@@ -1,0 +1,143 @@
+//! Cached queries: results that are dropped when a row on which they depend changes.
+//!
+//! ```text
+//! results   what a client holds, and the loads under way     depends   counters that changes raise
+//! bind      parameters                                       tag       values of the columns that results depend on
+//! ```
+
+mod bind;
+mod depends;
+mod results;
+mod tag;
+
+pub(crate) use results::Results;
+pub use tag::TagValue;
+
+use crate::error::{Error, Kind};
+use crate::row;
+use crate::shared::Shared;
+use results::{Answer, Question};
+use serde::de::DeserializeOwned;
+use std::any::{Any, TypeId};
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_postgres::types::ToSql;
+
+/// A query whose result is cached. Made with [`Client::query`](crate::Client::query).
+///
+/// It may read any number of tables, but it is dropped from memory only by changes of those that it is said to depend on.
+/// It shows what is committed: writes of this client that Postgres does not have yet are not in it.
+#[must_use]
+pub struct Query<T> {
+    shared: Arc<Shared>,
+    question: Question,
+    rows: PhantomData<fn() -> T>,
+}
+
+/// A query's rows with what is known about them.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct QueryRead<T> {
+    /// The rows, in the order in which the query gives them.
+    pub rows: Arc<Vec<T>>,
+    /// `None` while the feed is heard. Else the rows could not be confirmed, and have been in doubt for so long.
+    pub stale_for: Option<Duration>,
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
+    pub(crate) fn new(shared: Arc<Shared>, sql: &str) -> Query<T> {
+        let rows = TypeId::of::<T>();
+        let question = Question { sql: sql.to_owned(), parameters: Vec::new(), depends_on: Vec::new(), rows };
+        Query { shared, question, rows: PhantomData }
+    }
+
+    /// The value of the next parameter (`$1`, `$2`, ...).
+    pub fn bind(mut self, value: impl ToSql + Hash + Eq + Send + Sync + Debug + 'static) -> Query<T> {
+        self.question.parameters.push(Box::new(value));
+        self
+    }
+
+    /// The result is dropped when a row of the table changes that has this value in the column, or had it before. The column
+    /// must be one of the table's tags (`attach(..., tags => ...)`, `set_tags`).
+    pub fn depends_on(mut self, table: &str, column: &str, value: impl Into<TagValue>) -> Query<T> {
+        self.question.depends_on.push((table.to_owned(), Some((column.to_owned(), value.into()))));
+        self
+    }
+
+    /// The result is dropped when any row of the table changes.
+    pub fn depends_on_table(mut self, table: &str) -> Query<T> {
+        self.question.depends_on.push((table.to_owned(), None));
+        self
+    }
+
+    /// The rows, from memory if they are held, else loaded; of several callers at a time one asks Postgres.
+    ///
+    /// # Errors
+    /// [`Error::is_unavailable`] when they must be loaded and Postgres cannot be reached. Else the message says what is wrong
+    /// with the query, its types, or a tag; without anything that it depends on a query is refused.
+    pub async fn fetch(self) -> Result<Arc<Vec<T>>, Error> {
+        self.read().await.map(|read| read.rows)
+    }
+
+    /// As [`Query::fetch`], and says whether the rows could be confirmed.
+    ///
+    /// # Errors
+    /// As [`Query::fetch`].
+    pub async fn read(self) -> Result<QueryRead<T>, Error> {
+        let Query { shared, question, .. } = self;
+        if question.depends_on.is_empty() {
+            let message = "a query must be said to depend on something: depends_on, or depends_on_table";
+            return Err(Error::new(Kind::Config, message));
+        }
+        if shared.common.closed.load(std::sync::atomic::Ordering::Acquire) {
+            return Err(Error::closed());
+        }
+        shared.common.check_alive()?;
+        let (results, freshness) = (&shared.results, &shared.common.freshness);
+        if let Some(answer) = results.hit(&question, freshness) {
+            return fresh(answer);
+        }
+        match load::<T>(&shared, &Arc::new(question)).await {
+            Ok(answer) => fresh(answer),
+            Err((question, error)) if error.is_unavailable() => {
+                let bound = shared.common.stale_while_unavailable;
+                let (answer, doubt) = results.stale(&question, freshness, bound).ok_or(error)?;
+                Ok(QueryRead { stale_for: Some(doubt), ..fresh(answer)? })
+            }
+            Err((_, error)) => Err(error),
+        }
+    }
+}
+
+async fn load<T: DeserializeOwned + Send + Sync + 'static>(
+    shared: &Shared,
+    question: &Arc<Question>,
+) -> Result<Answer, (Arc<Question>, Error)> {
+    let (store, feed) = (&*shared.store, &*shared.feed);
+    let mut seen = Vec::with_capacity(question.depends_on.len());
+    let loaded = async {
+        for (table, tag) in &question.depends_on {
+            let source = shared.results.source(table, (store, feed, shared.config.query_timeout)).await?;
+            seen.push(source.look(tag.as_ref(), store).await?);
+        }
+        let rows = async || {
+            let parameters: Vec<_> = question.parameters.iter().map(|parameter| parameter.as_sql()).collect();
+            let (epoch, layout, rows) = store.select(&question.sql, &parameters).await?;
+            let rows: Result<Vec<T>, _> = rows.iter().map(|row| row::decode(&layout, row, 0)).collect();
+            let rows =
+                rows.map_err(|error| Error::caused(Kind::Value, "a row of a query does not fit its type", error))?;
+            Ok((epoch, Arc::new(rows) as Arc<dyn Any + Send + Sync>))
+        };
+        shared.results.load(question, seen, &shared.common.freshness, rows).await
+    };
+    loaded.await.map_err(|error| (question.clone(), error))
+}
+
+fn fresh<T: Send + Sync + 'static>(answer: Answer) -> Result<QueryRead<T>, Error> {
+    let rows = answer.rows.downcast::<Vec<T>>();
+    let rows = rows.map_err(|_| Error::new(Kind::Value, "a result is of another type than was asked for"))?;
+    Ok(QueryRead { rows, stale_for: None })
+}

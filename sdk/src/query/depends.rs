@@ -1,0 +1,181 @@
+//! What a result depends on: counters that changes raise. A result knows what they said before it was loaded, and may be
+//! served as long as they say the same; so a change during the load needs no case of its own.
+
+use super::tag::TagValue;
+use crate::error::{Error, Kind};
+use crate::feed::Subscriber;
+use crate::layout::{TableMeta, quote};
+use crate::lock::lock;
+use crate::store::Store;
+use cache_sync_core::number::{KeyHash, TableId};
+use cache_sync_core::wire::{Change, ChangeKind};
+use futures_util::future::BoxFuture;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+/// So many tags are looked after before those that no result depends on any more are let go.
+const SWEEP_MIN: usize = 1024;
+
+/// A table on which results depend.
+pub(crate) struct Source {
+    /// As it was described last; the tags may be others since.
+    meta: Mutex<(u64, Arc<TableMeta>)>,
+    pub(super) id: TableId,
+    /// Every change.
+    changes: AtomicU64,
+    /// Those of the whole table, and the moments after which nothing is trusted unseen.
+    flushes: AtomicU64,
+    tags: Mutex<Tags>,
+    defunct: AtomicBool,
+}
+
+/// Counters of the tags on which results depend.
+#[derive(Default)]
+struct Tags {
+    counters: HashMap<KeyHash, Weak<AtomicU64>>,
+    sweep_at: usize,
+}
+
+impl Source {
+    pub(super) fn new(meta: TableMeta) -> Source {
+        Source {
+            id: meta.table_id,
+            meta: Mutex::new((0, Arc::new(meta))),
+            changes: AtomicU64::new(0),
+            flushes: AtomicU64::new(0),
+            tags: Mutex::default(),
+            defunct: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn is_defunct(&self) -> bool {
+        self.defunct.load(Ordering::Acquire)
+    }
+
+    /// The name by which SQL finds it.
+    fn name(&self) -> String {
+        let (_, meta) = &*lock(&self.meta);
+        format!("{}.{}", quote(&meta.schema), quote(&meta.name))
+    }
+
+    /// What the whole table, or a tag, says now.
+    ///
+    /// # Errors
+    /// When the table has no such tag, or it cannot hold the value.
+    pub(super) async fn look(
+        self: &Arc<Source>,
+        tag: Option<&(String, TagValue)>,
+        store: &Store,
+    ) -> Result<Seen, Error> {
+        let flushes = self.flushes.load(Ordering::Acquire);
+        let Some((name, value)) = tag else {
+            let on = On::Table(self.changes.load(Ordering::Acquire));
+            return Ok(Seen { source: self.clone(), flushes, on });
+        };
+        let meta = self.described_after(flushes, store).await?;
+        let mismatch = |message: String| Error::new(Kind::Mismatch, message);
+        let place = meta.tags.iter().position(|tag| tag.name == *name).ok_or_else(|| {
+            let tags: Vec<_> = meta.tags.iter().map(|tag| &*tag.name).collect();
+            mismatch(format!(
+                "\"{name}\" is no tag of the table {}, which has: {}; name it in attach or set_tags",
+                meta.name,
+                if tags.is_empty() { "none".to_owned() } else { tags.join(", ") }
+            ))
+        })?;
+        if !value.is_of(&meta.tags[place].kind) {
+            return Err(mismatch(format!("the tag \"{name}\" of the table {} cannot hold {value:?}", meta.name)));
+        }
+        let counter = self.counter(value.hash(&meta.hash_key, place));
+        let seen = counter.load(Ordering::Acquire);
+        Ok(Seen { source: self.clone(), flushes, on: On::Tag(counter, seen) })
+    }
+
+    /// The table as it was described after so many flushes: other tags count as one.
+    async fn described_after(&self, flushes: u64, store: &Store) -> Result<Arc<TableMeta>, Error> {
+        let (described, meta) = lock(&self.meta).clone();
+        if described == flushes {
+            return Ok(meta);
+        }
+        let (_, meta) = store.describe(&self.name()).await?;
+        if meta.table_id != self.id {
+            return Err(Error::new(Kind::Mismatch, "a table on which a query depends was attached anew"));
+        }
+        let meta = Arc::new(meta);
+        *lock(&self.meta) = (flushes, meta.clone());
+        Ok(meta)
+    }
+
+    fn counter(&self, hash: KeyHash) -> Arc<AtomicU64> {
+        let mut tags = lock(&self.tags);
+        if let Some(counter) = tags.counters.get(&hash).and_then(Weak::upgrade) {
+            return counter;
+        }
+        if tags.counters.len() >= tags.sweep_at.max(SWEEP_MIN) {
+            tags.counters.retain(|_, counter| counter.strong_count() > 0);
+            tags.sweep_at = 2 * tags.counters.len();
+        }
+        let counter = Arc::default();
+        tags.counters.insert(hash, Arc::downgrade(&counter));
+        counter
+    }
+}
+
+/// What one thing that a result depends on said before the result was loaded.
+#[derive(Clone)]
+pub(super) struct Seen {
+    source: Arc<Source>,
+    flushes: u64,
+    on: On,
+}
+
+#[derive(Clone)]
+enum On {
+    Table(u64),
+    Tag(Arc<AtomicU64>, u64),
+}
+
+impl Seen {
+    /// Whether it still says the same.
+    pub(super) fn is_current(&self) -> bool {
+        let flushes = self.source.flushes.load(Ordering::Acquire);
+        let is_unchanged = match &self.on {
+            On::Table(seen) => self.source.changes.load(Ordering::Acquire) == *seen,
+            On::Tag(counter, seen) => counter.load(Ordering::Acquire) == *seen,
+        };
+        is_unchanged && flushes == self.flushes && !self.source.is_defunct()
+    }
+}
+
+impl Subscriber for Source {
+    fn change(&self, change: &Change) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        match change.kind {
+            ChangeKind::FlushTable => self.raise_generation(),
+            ChangeKind::Tag => {
+                if let Some(counter) = lock(&self.tags).counters.get(&change.key).and_then(Weak::upgrade) {
+                    counter.fetch_add(1, Ordering::AcqRel);
+                }
+            }
+            ChangeKind::Versioned | ChangeKind::Unversioned => {}
+        }
+    }
+
+    fn raise_generation(&self) {
+        self.flushes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn check_again<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            let hash_key = lock(&self.meta).1.hash_key;
+            match store.describe(&self.name()).await {
+                Ok((_, meta)) if meta.hash_key == hash_key && meta.table_id == self.id => Ok(true),
+                Err(error) if error.is_unavailable() => Err(error),
+                Ok(_) | Err(_) => {
+                    self.defunct.store(true, Ordering::Release);
+                    Ok(false)
+                }
+            }
+        })
+    }
+}
