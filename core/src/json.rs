@@ -109,9 +109,30 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Whether a text is JSON. Of a text that is nested deeper than 127 levels it says no.
+/// Whether a text is JSON. Of a text that is nested deeper than 100 levels it says no.
 pub fn is_plainly_valid(text: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok() && depth(text) <= DEPTH_MAX as usize
+}
+
+/// How many levels of arrays and objects there are in a valid text.
+fn depth(text: &[u8]) -> usize {
+    let (mut at, mut depth, mut deepest) = (0, 0usize, 0);
+    while let Some(byte) = text.get(at) {
+        match MARKS[usize::from(*byte)] {
+            Mark::Quote => {
+                at = end_of_string(text, at);
+                continue;
+            }
+            Mark::Open => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            Mark::Close => depth = depth.saturating_sub(1),
+            Mark::None => {}
+        }
+        at += 1;
+    }
+    deepest
 }
 
 /// A key as it is, without escapes.
@@ -310,6 +331,16 @@ mod tests {
         assert!(!same("[1,2]", "[2,1]") && !same("1", "\"1\"") && !same("{}", "[]") && !same("[[1],2]", "[[1,2]]"));
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         assert!(same(&deep, &format!(" {deep}")));
+    }
+
+    #[test]
+    fn what_is_plainly_valid() {
+        for text in ["1", " [] ", r#"{"a":["]",{"b":"\\\"["}]}"#, &("[".repeat(100) + &"]".repeat(100))] {
+            assert!(is_plainly_valid(text.as_bytes()), "{text}");
+        }
+        for text in ["", "[", "[1,]", "[1] 2", "01", "\"\n\"", "'a'", &("[".repeat(101) + &"]".repeat(101))] {
+            assert!(!is_plainly_valid(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

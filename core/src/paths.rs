@@ -21,9 +21,14 @@ const PATHS_MAX: usize = 256;
 
 /// A path from a document down to a value.
 #[derive(Clone, Debug, Default)]
-pub struct Path(pub(crate) Vec<u8>);
+pub struct Path(Vec<u8>);
 
 impl Path {
+    /// The bytes under which it is noted.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Whether it is the document's own.
     pub(crate) fn is_root(&self) -> bool {
         self.0.is_empty()

@@ -345,6 +345,15 @@ CREATE FUNCTION cache_sync.tables_made_of(objects oid[]) RETURNS oid[]
            OR EXISTS (SELECT FROM pg_attribute a JOIN made m ON m.oid = a.atttypid WHERE a.attrelid = c.oid))
 $$;
 
+-- What the library needs to know of a function that merges; null when it is not there.
+CREATE FUNCTION cache_sync.function_facts(name text) RETURNS jsonb
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object('name', format('%I.%I', n.nspname, p.proname),
+                              'argument', cache_sync.qualified_type(p.proargtypes[0], -1), 'strict', p.proisstrict)
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE p.oid = to_regprocedure(function_facts.name)
+$$;
+
 -- What the library compiles statements from. Names and types that go into SQL texts come quoted and qualified.
 CREATE OR REPLACE FUNCTION cache_sync.layout(tbl regclass) RETURNS jsonb
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -372,11 +381,9 @@ BEGIN
                        ELSE cache_sync.qualified_type(b.base, -1) END,
         'rule', cache_sync.check_rule(f.rule, a.atttypid, att.versioned OR a.attgenerated <> '', a.attname),
         'is_array', cache_sync.element_type(b.base) IS NOT NULL,
-        'is_plain', cache_sync.element_type(b.base) IS NULL AND b.typtype <> 'c',
-        'function', (SELECT jsonb_build_object('name', format('%I.%I', n.nspname, p.proname),
-                                               'argument', cache_sync.qualified_type(p.proargtypes[0], -1), 'strict', p.proisstrict)
-                     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-                     WHERE b.word = 'function' AND p.oid = to_regprocedure(f.rule ->> 'name')),
+        'is_plain', cache_sync.element_type(b.base) IS NULL AND b.typtype <> 'c'
+            AND b.base NOT IN ('oidvector'::regtype, 'int2vector'::regtype),
+        'function', CASE WHEN b.word = 'function' THEN cache_sync.function_facts(f.rule ->> 'name') END,
         'generated', a.attgenerated <> '' OR a.attidentity = 'a',
         'not_null', a.attnotnull,
         'exact', CASE WHEN b.base IN ('text'::regtype, 'varchar'::regtype) THEN b.typmod = -1 AND b.word IN ('lww', 'arrival')
@@ -535,7 +542,9 @@ DECLARE
     tag name;
     col pg_attribute;
 BEGIN
-    IF cardinality(tags) > 32 THEN
+    IF array_ndims(tags) > 1 THEN
+        RAISE EXCEPTION 'tags must be an array of one dimension' USING ERRCODE = 'array_subscript_error';
+    ELSIF cardinality(tags) > 32 THEN
         RAISE EXCEPTION '% has % tags, of 32 at most', tbl, cardinality(tags) USING ERRCODE = 'program_limit_exceeded';
     ELSIF (SELECT count(DISTINCT t) < count(t) FROM unnest(tags) t) THEN
         RAISE EXCEPTION 'a tag of % is named twice', tbl USING ERRCODE = 'invalid_parameter_value';
@@ -938,9 +947,11 @@ CREATE FUNCTION cache_sync.apply(
 -- The hash that the feed tells of a tag's value, which comes as its type's text, or null.
 CREATE FUNCTION cache_sync.tag_hash(tbl regclass, tag name, value text) RETURNS bigint
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tag_hash';
+
 -- The objects of an array as rows, for columns that are neither arrays nor composites.
 CREATE FUNCTION cache_sync.patches(patches json) RETURNS SETOF record
     LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 100 AS 'MODULE_PATHNAME', 'patches';
+
 -- Over lists and sets.
 CREATE FUNCTION cache_sync.joined(current jsonb, incoming jsonb) RETURNS jsonb
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'joined';

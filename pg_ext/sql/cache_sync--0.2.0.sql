@@ -565,6 +565,15 @@ CREATE FUNCTION cache_sync.forget_dropped() RETURNS void
     DELETE FROM cache_sync.attached a WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = a.tbl)
 $$;
 
+-- What the library needs to know of a function that merges; null when it is not there.
+CREATE FUNCTION cache_sync.function_facts(name text) RETURNS jsonb
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object('name', format('%I.%I', n.nspname, p.proname),
+                              'argument', cache_sync.qualified_type(p.proargtypes[0], -1), 'strict', p.proisstrict)
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE p.oid = to_regprocedure(function_facts.name)
+$$;
+
 -- What the library compiles statements from. Names and types that go into SQL texts come quoted and qualified.
 CREATE FUNCTION cache_sync.layout(tbl regclass) RETURNS jsonb
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -592,11 +601,9 @@ BEGIN
                        ELSE cache_sync.qualified_type(b.base, -1) END,
         'rule', cache_sync.check_rule(f.rule, a.atttypid, att.versioned OR a.attgenerated <> '', a.attname),
         'is_array', cache_sync.element_type(b.base) IS NOT NULL,
-        'is_plain', cache_sync.element_type(b.base) IS NULL AND b.typtype <> 'c',
-        'function', (SELECT jsonb_build_object('name', format('%I.%I', n.nspname, p.proname),
-                                               'argument', cache_sync.qualified_type(p.proargtypes[0], -1), 'strict', p.proisstrict)
-                     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-                     WHERE b.word = 'function' AND p.oid = to_regprocedure(f.rule ->> 'name')),
+        'is_plain', cache_sync.element_type(b.base) IS NULL AND b.typtype <> 'c'
+            AND b.base NOT IN ('oidvector'::regtype, 'int2vector'::regtype),
+        'function', CASE WHEN b.word = 'function' THEN cache_sync.function_facts(f.rule ->> 'name') END,
         'generated', a.attgenerated <> '' OR a.attidentity = 'a',
         'not_null', a.attnotnull,
         'exact', CASE WHEN b.base IN ('text'::regtype, 'varchar'::regtype) THEN b.typmod = -1 AND b.word IN ('lww', 'arrival')
@@ -765,7 +772,9 @@ DECLARE
     tag name;
     col pg_attribute;
 BEGIN
-    IF cardinality(tags) > 32 THEN
+    IF array_ndims(tags) > 1 THEN
+        RAISE EXCEPTION 'tags must be an array of one dimension' USING ERRCODE = 'array_subscript_error';
+    ELSIF cardinality(tags) > 32 THEN
         RAISE EXCEPTION '% has % tags, of 32 at most', tbl, cardinality(tags) USING ERRCODE = 'program_limit_exceeded';
     ELSIF (SELECT count(DISTINCT t) < count(t) FROM unnest(tags) t) THEN
         RAISE EXCEPTION 'a tag of % is named twice', tbl USING ERRCODE = 'invalid_parameter_value';

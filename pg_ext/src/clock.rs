@@ -126,8 +126,9 @@ impl<'a> Contest<'a> {
 
     /// The row's clock after the patch, for `stamped`, all stamped fields of the table.
     fn merged(&self, stamped: &[i16]) -> Clock {
-        // The patch's fields are some of these, each once.
-        if self.uniform() == Some(Ordering::Greater) && self.fields.len() == stamped.len() {
+        // A field that had another rule when the patch was made need not be one of these.
+        let is_all = self.fields.len() == stamped.len() && self.fields.iter().all(|field| stamped.contains(&field.0));
+        if is_all && self.uniform() == Some(Ordering::Greater) {
             return Clock::all(self.stamps.of(0)).marked(true);
         }
         let old = read(self.stored, self.version);

@@ -4,8 +4,11 @@
 //! that Postgres defines. Functions that answer with SQLSTATEs of our own therefore return a [`Failure`], which is
 //! raised when no Rust frame with anything to drop is left.
 
+use crate::backend::OfBackend;
 use pgrx::{PgLogLevel, pg_sys};
-use std::ffi::{CString, c_char, c_int};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString, c_char, c_int};
 
 /// An error with any SQLSTATE.
 #[derive(Debug)]
@@ -14,12 +17,40 @@ pub(crate) struct Failure {
     message: String,
     detail: Option<String>,
     hint: Option<String>,
+    origin: Option<Origin>,
+}
+
+/// Where in Postgres an error arose: some errors can be told from others only by that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    file: &'static CStr,
+    line: u32,
+    function: Option<&'static CStr>,
+}
+
+impl Origin {
+    pub(crate) fn new(file: &str, line: u32, function: Option<&str>) -> Origin {
+        Origin { file: kept(file), line, function: function.map(kept) }
+    }
+}
+
+/// Postgres keeps pointers to these names, which it takes for constants. There are as many as places that raise errors.
+fn kept(name: &str) -> &'static CStr {
+    static NAMES: OfBackend<RefCell<BTreeSet<&'static CStr>>> = OfBackend::new(RefCell::new(BTreeSet::new()));
+    let name = CString::new(name.replace('\0', "")).unwrap_or_default();
+    let mut names = NAMES.borrow_mut();
+    if let Some(known) = names.get(&*name) {
+        return known;
+    }
+    let name = Box::leak(name.into_boxed_c_str());
+    names.insert(name);
+    name
 }
 
 impl Failure {
     /// A failure that says `message`.
     pub(crate) fn new(sqlstate: &[u8; 5], message: impl Into<String>) -> Failure {
-        Failure { sqlstate: *sqlstate, message: message.into(), detail: None, hint: None }
+        Failure { sqlstate: *sqlstate, message: message.into(), detail: None, hint: None, origin: None }
     }
 
     /// Adds what to do about it.
@@ -33,6 +64,13 @@ impl Failure {
     #[must_use]
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Failure {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// Says where it arose.
+    #[must_use]
+    pub(crate) fn from(mut self, origin: Origin) -> Failure {
+        self.origin = Some(origin);
         self
     }
 
@@ -54,6 +92,11 @@ impl Failure {
             (*data).message = in_postgres_memory(Some(self.message));
             (*data).detail = in_postgres_memory(self.detail);
             (*data).hint = in_postgres_memory(self.hint);
+            if let Some(origin) = self.origin {
+                (*data).filename = origin.file.as_ptr();
+                (*data).lineno = origin.line as c_int;
+                (*data).funcname = origin.function.map_or(std::ptr::null(), CStr::as_ptr);
+            }
             data
         }
     }

@@ -11,7 +11,7 @@
 mod number;
 mod of_text;
 
-pub(crate) use of_text::{of_text, string};
+pub(crate) use of_text::{has_bad_escapes, of_text, string};
 
 use cache_sync_core::paths::{Leaves, Path};
 

@@ -1,5 +1,8 @@
-//! `patches(json)`: the objects of an array as rows. It does what `json_to_recordset` does, for columns of types that are
-//! neither arrays nor composites, and looks at the text once.
+//! `patches(json)`: the objects of an array as rows, as `json_to_recordset` makes them, for columns of types that are neither
+//! arrays nor composites; it looks at the text once.
+//!
+//! What it does not look at it does not refuse: escapes in values of members that are no columns, and in texts that a column
+//! gets as they are (an object in a text column). A string in a json column keeps its escapes.
 
 mod column;
 
@@ -9,6 +12,7 @@ use crate::{answer, sqlstate};
 use cache_sync_core::json::{Json, unescaped};
 use column::Column;
 use pgrx::pg_sys;
+use std::collections::HashMap;
 
 sql_functions! {
     /// `patches(patches json) -> SETOF record`: each object is a row, its members are the columns of their names. What an
@@ -30,11 +34,17 @@ sql_functions! {
 struct Set {
     info: *mut pg_sys::ReturnSetInfo,
     columns: Vec<Column>,
+    places: HashMap<String, usize>,
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
     /// For what values are made in; emptied after each row.
     row: pg_sys::MemoryContext,
 }
+
+/// So many members are read before Postgres may cancel.
+const MEMBERS_PER_CHECK: usize = 4096;
+/// So many keys are remembered; more than a table has columns.
+const FORM_MAX: usize = 2048;
 
 /// The keys of an object as they stand there, with their columns' places.
 type Form<'a> = Vec<(&'a [u8], Option<usize>)>;
@@ -59,7 +69,8 @@ impl Set {
                 pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
             );
             let (values, nulls) = (vec![pg_sys::Datum::from(0); columns.len()], vec![true; columns.len()]);
-            Ok(Set { info, columns, values, nulls, row })
+            let places = columns.iter().enumerate().map(|(place, column)| (column.name.clone(), place)).collect();
+            Ok(Set { info, columns, places, values, nulls, row })
         }
     }
 
@@ -70,12 +81,13 @@ impl Set {
             if !object.is_object() {
                 return Err(Failure::new(b"22023", "a patch is no JSON object"));
             }
-            // SAFETY: the context is ours; errors that pass through restore the one of before.
+            // SAFETY: the context is ours. Whoever catches an error of Postgres restores the one of before.
             let before = unsafe { pg_sys::MemoryContextSwitchTo(self.row) };
-            self.read(&mut form, object)?;
+            let read = self.read(&mut form, object);
             // SAFETY: as above. The tuplestore was made for this descriptor, and takes copies of the values.
             unsafe {
                 pg_sys::MemoryContextSwitchTo(before);
+                read?;
                 let (store, descriptor) = ((*self.info).setResult, (*self.info).setDesc);
                 pg_sys::tuplestore_putvalues(store, descriptor, self.values.as_mut_ptr(), self.nulls.as_mut_ptr());
                 pg_sys::MemoryContextReset(self.row);
@@ -90,12 +102,21 @@ impl Set {
     fn read<'a>(&mut self, form: &mut Form<'a>, object: Json<'a>) -> Result<(), Failure> {
         self.nulls.fill(true);
         for (place, (key, value)) in object.members().enumerate() {
-            if form.get(place).is_none_or(|(known, _)| *known != key) {
-                form.truncate(place);
-                let name = unescaped(key);
-                form.push((key, self.columns.iter().position(|column| column.name == name)));
+            if place.is_multiple_of(MEMBERS_PER_CHECK) {
+                pgrx::check_for_interrupts!();
             }
-            if let (_, Some(column)) = form[place] {
+            let column = match form.get(place) {
+                Some((known, column)) if *known == key => *column,
+                _ => {
+                    let column = self.places.get(&*unescaped(key)).copied();
+                    form.truncate(place);
+                    if place < FORM_MAX {
+                        form.push((key, column));
+                    }
+                    column
+                }
+            };
+            if let Some(column) = column {
                 let value = self.columns[column].value(value)?;
                 self.nulls[column] = value.is_none();
                 self.values[column] = value.unwrap_or(pg_sys::Datum::from(0));

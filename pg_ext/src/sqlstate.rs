@@ -2,7 +2,7 @@
 //! asks the error context callbacks before an error leaves the place where it arose, and they may ask for its code.
 
 use crate::backend::OfBackend;
-use crate::failure::Failure;
+use crate::failure::{Failure, Origin};
 use pgrx::PgTryBuilder;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
 use pgrx::{pg_guard, pg_sys};
@@ -74,7 +74,8 @@ pub(crate) fn preserving<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result
             }
             let code = of(&caught);
             let report = report(&caught);
-            let mut failure = Failure::new(&code, report.message());
+            let origin = Origin::new(report.file(), report.line_number(), report.function_name());
+            let mut failure = Failure::new(&code, report.message()).from(origin);
             if let Some(detail) = report.detail() {
                 failure = failure.detail(detail);
             }

@@ -83,8 +83,12 @@ unsafe fn on_update(data: &pg_sys::TriggerData, table: &Table) -> pg_sys::HeapTu
         hlc::observe(replaced.0);
         let version = Version(hlc::next());
         let mut tied = false;
-        if !table.stamped.is_empty() && table.clock_attnum != 0 {
-            let stored = rows.clock(version, &mut tied).map(|clock| answer::bytes(&clock.encode()));
+        if table.clock_attnum != 0 {
+            // Where no field has stamps any more, the clock is none of the patch's business either.
+            let stored = match table.stamped.is_empty() {
+                true => rows.old.get(table.clock_attnum),
+                false => rows.clock(version, &mut tied).map(|clock| answer::bytes(&clock.encode())),
+            };
             rows.new.set(table.clock_attnum, stored);
         }
         rows.new.set(table.version_attnum, Some(version.0.into()));

@@ -98,7 +98,7 @@ fn note_changes(
                 path.within(&unescaped(key), |path| note_changes(below(levels), Some(value), None, stamp, path, paths));
             }
         }
-        _ => paths.overwrite(&path.0, stamp),
+        _ => paths.overwrite(path.as_bytes(), stamp),
     }
 }
 

@@ -119,7 +119,7 @@ impl Merger<'_> {
         self.is_applied = true;
         let (mut later, mut kept) = (String::new(), Vec::new());
         let is_later = object.is_some_and(|object| self.write_later(path, place, object, &mut kept, &mut later));
-        self.paths.overwrite(&path.0, self.stamp);
+        self.paths.overwrite(path.as_bytes(), self.stamp);
         // What has the stamp of a patch that set everything would get that of this path, which now has one.
         if !path.is_root() {
             kept.into_iter().for_each(|kept| self.paths.restamp(&kept, place.present));

@@ -10,7 +10,9 @@ impl Rule {
     /// change stays what it was made as: `+1` must not become the value 1, nor the value 5 an addition.
     pub fn read_under(&self, written_under: &Rule, brings_changes: bool) -> Rule {
         match (written_under, self) {
-            (Rule::Json(written), Rule::Json(present)) => Rule::Json(Arc::new(document(present, written))),
+            (Rule::Json(written), Rule::Json(present)) => {
+                Rule::Json(Arc::new(document(present, written, brings_changes)))
+            }
             _ if is_same_form(written_under, self, brings_changes) => self.clone(),
             _ => written_under.clone(),
         }
@@ -18,9 +20,16 @@ impl Rule {
 }
 
 /// How deep a patch reaches is its writer's to say: below, it brings values.
-fn document(present: &DocumentRule, written: &DocumentRule) -> DocumentRule {
+fn document(present: &DocumentRule, written: &DocumentRule, brings_changes: bool) -> DocumentRule {
     let names = written.members.keys().chain(present.members.keys());
-    let members = names.map(|name| (name.clone(), present.member(name).read_under(&written.member(name), true)));
+    let members = names.map(|name| {
+        let rule = match (written.member(name), present.member(name)) {
+            // Whoever took it for any member brought what can be compared: it is a value.
+            (Rule::Json(_), rule @ (Rule::Max | Rule::Min)) => rule,
+            (written, present) => present.read_under(&written, brings_changes),
+        };
+        (name.clone(), rule)
+    });
     let is_own = |name: &String, rule: &Rule| written.members.contains_key(name) || *rule != written.member(name);
     DocumentRule { depth: written.depth, members: members.filter(|(name, rule)| is_own(name, rule)).collect() }
 }
@@ -77,5 +86,15 @@ mod tests {
         assert_eq!(present.read_under(&written, true), rule(read));
         assert_eq!(written.read_under(&written, true), written);
         assert_eq!(present.read_under(&present, true), present);
+        // Most members are not declared.
+        let plain = rule(r#""json""#);
+        let top = rule(r#"{"rule": "json", "members": {"top": "max"}}"#);
+        assert_eq!(top.read_under(&plain, true), top);
+        assert_eq!(present.read_under(&plain, true), top);
+        // A put brings values, also of members that count.
+        let counts = rule(r#"{"rule": "json", "depth": 1, "members": {"n": "add"}}"#);
+        let flat = rule(r#"{"rule": "json", "depth": 1}"#);
+        assert_eq!(counts.read_under(&flat, false), counts);
+        assert_eq!(counts.read_under(&flat, true), flat);
     }
 }

@@ -8,9 +8,15 @@ use std::borrow::Cow;
 
 /// So deep it goes; each level is looked at once more.
 const DEPTH_MAX: u32 = 16;
+/// Of longer texts Postgres knows whether they are too large.
+const LENGTH_MAX: usize = 16 << 20;
 
-/// The container; `None` for texts with `\u`, numbers that are long or have exponents, and what is deeper than 16 levels.
+/// The container; `None` for long texts, those with `\u`, with a key twice, with numbers that are long or have exponents, and
+/// those that are deeper than 16 levels.
 pub(crate) fn of_text(text: Json<'_>) -> Option<Vec<u8>> {
+    if text.text().len() > LENGTH_MAX {
+        return None;
+    }
     let mut bytes = Vec::with_capacity(2 * text.text().len() + 2 * WORD);
     if text.is_array() || text.is_object() {
         push_value(&mut bytes, text, DEPTH_MAX)?;
@@ -47,6 +53,31 @@ pub(crate) fn string(quoted: &[u8]) -> Option<Cow<'_, [u8]>> {
         });
     }
     Some(Cow::Owned(out))
+}
+
+/// Whether a JSON text has an escape that stands for no character that a text may have: U+0000, or half of a surrogate pair.
+pub(crate) fn has_bad_escapes(text: &[u8]) -> bool {
+    let unit = |text: &[u8]| -> Option<u16> {
+        let digits = text.strip_prefix(b"\\u")?.get(..4)?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut at = 0;
+    while let Some(found) = text[at..].iter().position(|byte| *byte == b'\\') {
+        at += found;
+        at += match unit(&text[at..]) {
+            None => 2,
+            Some(0 | 0xdc00..=0xdfff) => return true,
+            Some(0xd800..=0xdbff) => match text.get(at + 6..).and_then(unit) {
+                Some(0xdc00..=0xdfff) => 12,
+                _ => return true,
+            },
+            Some(_) => 6,
+        };
+        if at >= text.len() {
+            return false;
+        }
+    }
+    false
 }
 
 /// Writes a value and says its kind.
@@ -101,10 +132,10 @@ fn push_object(bytes: &mut Vec<u8>, object: Json<'_>, depth: u32) -> Option<()> 
         };
         members.push((key, value));
     }
-    // Of equal keys the last one counts.
-    members.reverse();
     members.sort_by(|(one, _), (other, _)| one.len().cmp(&other.len()).then_with(|| one.cmp(other)));
-    members.dedup_by(|(later, _), (earlier, _)| later == earlier);
+    if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        return None;
+    }
     let start = bytes.len();
     push(bytes, IS_OBJECT | count(members.len())?);
     bytes.resize(start + (1 + 2 * members.len()) * WORD, 0);

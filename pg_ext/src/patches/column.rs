@@ -14,6 +14,8 @@ pub(super) struct Column {
     pub(super) name: String,
     /// A null must be shown to its checks.
     pub(super) is_domain: bool,
+    /// The value's own text is read, also of strings.
+    is_of_json: bool,
     kind: Kind,
     input: pg_sys::FmgrInfo,
     parameter: pg_sys::Oid,
@@ -63,7 +65,8 @@ impl Column {
             let mut input = pg_sys::FmgrInfo::default();
             pg_sys::getTypeInputInfo(oid, &mut function, &mut parameter);
             pg_sys::fmgr_info_cxt(function, &mut input, pg_sys::CurrentMemoryContext);
-            Ok(Column { name, is_domain: base != oid, kind, input, parameter, modifier })
+            let is_of_json = base == pg_sys::JSONOID || base == pg_sys::JSONBOID;
+            Ok(Column { name, is_domain: base != oid, is_of_json, kind, input, parameter, modifier })
         }
     }
 
@@ -85,7 +88,13 @@ impl Column {
                 _ => None,
             },
             Kind::Text => Some(answer::bytes(&unquoted(text)?)),
-            Kind::Json => Some(answer::bytes(text)),
+            Kind::Json => {
+                if jsonb::has_bad_escapes(text) {
+                    // Postgres says what is wrong with it: nobody could read the row.
+                    answer::jsonb(&String::from_utf8_lossy(text))?;
+                }
+                Some(answer::bytes(text))
+            }
             Kind::Jsonb => Some(match jsonb::of_text(value) {
                 Some(container) => answer::bytes(&container),
                 None => answer::jsonb(&String::from_utf8_lossy(text))?,
@@ -94,15 +103,9 @@ impl Column {
         };
         match quick {
             Some(datum) => Ok(Some(datum)),
-            // Of a type over json the value's own text is read, also of strings.
-            None if self.is_of_json() => self.input(Some(text)),
+            None if self.is_of_json => self.input(Some(text)),
             None => self.input(Some(&unquoted(text)?)),
         }
-    }
-
-    fn is_of_json(&self) -> bool {
-        // SAFETY: looked up in the catalogs.
-        self.is_domain && matches!(unsafe { pg_sys::getBaseType(self.parameter) }, pg_sys::JSONOID | pg_sys::JSONBOID)
     }
 
     /// What the type's input function makes of a text.

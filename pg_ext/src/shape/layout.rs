@@ -5,12 +5,15 @@ use crate::failure::Failure;
 use crate::owner::as_owner;
 use cache_sync_core::patch::Kind;
 use cache_sync_core::rule::Rule;
+use pgrx::datum::DatumWithOid;
 use pgrx::{JsonB, Spi, pg_sys};
 use serde::Deserialize;
 use std::mem::discriminant;
 
 /// Raises when the rule cannot stand on the column.
 const CHECK_RULE: &str = "SELECT cache_sync.check_rule($1, $2, $3, $4::pg_catalog.name)";
+/// What there is to know of a function that merges.
+const FUNCTION_FACTS: &str = "SELECT cache_sync.function_facts($1)";
 
 /// An attached table. Everything that goes into SQL texts comes quoted and schema-qualified.
 #[derive(Debug, Deserialize)]
@@ -78,6 +81,15 @@ pub(crate) struct Function {
     pub(crate) strict: bool,
 }
 
+/// What one of the extension's own functions answers; SPI must be connected.
+fn ask<T: pgrx::FromDatum + pgrx::IntoDatum>(
+    query: &str,
+    arguments: &[DatumWithOid<'_>],
+) -> Result<Option<T>, Failure> {
+    as_owner(|| Spi::get_one_with_args::<T>(query, arguments))?
+        .map_err(|error| Failure::new(b"XX000", error.to_string()))
+}
+
 impl FieldColumn {
     /// The rule as JSON.
     pub(super) fn rule_text(&self) -> String {
@@ -111,7 +123,11 @@ impl Layout {
         let Some(written) = shape.rules.get(&field.name).filter(|rule| **rule != field.rule) else { return Ok(field) };
         // Whoever wrote the patch foresaw another row.
         field.exact = false;
-        let rule = field.rule.read_under(written, shape.kind == Kind::Edit);
+        let mut rule = field.rule.read_under(written, shape.kind == Kind::Edit);
+        if rule == Rule::Lww && !field.rule.is_stamped() {
+            // Nothing keeps when the field was written.
+            rule = Rule::Arrival;
+        }
         if discriminant(&rule) != discriminant(&field.rule) {
             let arguments = [
                 JsonB(serde_json::json!(rule)).into(),
@@ -119,8 +135,13 @@ impl Layout {
                 self.versioned.into(),
                 (*field.name).into(),
             ];
-            as_owner(|| Spi::get_one_with_args::<JsonB>(CHECK_RULE, &arguments))?
-                .map_err(|error| Failure::new(b"XX000", error.to_string()))?;
+            ask::<JsonB>(CHECK_RULE, &arguments)?;
+        }
+        if let Rule::Function(name) = &rule
+            && rule != field.rule
+        {
+            let facts = ask::<JsonB>(FUNCTION_FACTS, &[(**name).into()])?.map(|JsonB(facts)| facts);
+            field.function = facts.and_then(|facts| serde_json::from_value(facts).ok());
         }
         if rule == Rule::Union {
             field.change = "pg_catalog.jsonb".to_owned();

@@ -180,7 +180,8 @@ impl Writer<'_> {
 
     /// Whether the statements ask for stamps: an edit of other fields leaves them alone.
     fn uses_stamps(&self) -> bool {
-        let is_any = self.layout.stamped().next().is_some();
+        // A patch may have been made under a rule with stamps that the field has no more.
+        let is_any = self.layout.stamped().next().is_some() || self.stamped().next().is_some();
         match self.kind {
             Kind::CompareAndSet => false,
             Kind::Edit => is_any && self.stamped().next().is_some(),

@@ -97,7 +97,7 @@ fn call(call: &str, expected: Expected) -> Case {
 
 /// The next batch of the session with `t`: shapes and the rows, as they stand.
 fn batch(shapes: &str, rows: &[&str], expected: Expected) -> Case {
-    let rows: Vec<_> = rows.iter().map(|rows| format!("'{}'::json", rows.replace('\'', "''"))).collect();
+    let rows: Vec<_> = rows.iter().map(|rows| format!("'{}'", rows.replace('\'', "''"))).collect();
     apply(&format!("'{}'", shapes.replace('\'', "''")), &format!("ARRAY[{}]::text[]", rows.join(", ")), expected)
 }
 

@@ -1,4 +1,4 @@
-//! `patches` reads what `json_to_recordset` reads, to the byte, and refuses what it refuses.
+//! `patches` reads what `json_to_recordset` reads, to the byte, and refuses what that refuses of what it looks at.
 
 use cache_sync_tests::Database;
 use cache_sync_tests::dice::Dice;
@@ -238,6 +238,16 @@ fn other_columns_and_texts_are_refused() {
     }
     assert!(error("{}", "v int").contains("patches is no array of objects"));
     assert!(error("[1]", "v int").contains("a patch is no JSON object"));
+    // What nobody could read afterwards.
+    for bad in [r#""\u0000""#, r#"{"a":"\ud800"}"#, r#"["\ud800\u0041"]"#, r#""\udc00""#] {
+        assert!(error(&format!("[{{\"v\":{bad}}}]"), "v json").contains("22P"), "{bad}");
+    }
+    let escaped = r#"SELECT * FROM cache_sync.patches('[{"v":{"a\\u0000":"\ud83d\ude00"}}]') AS r(v json)"#;
+    assert_eq!(db.psql(escaped), r#"{"a\\u0000":"\ud83d\ude00"}"#);
+    // Of a key that comes twice both values must be readable, and the last one counts.
+    assert!(error(r#"[{"v":{"a":1e200000,"a":1}}]"#, "v jsonb").contains("22003"));
+    let twice = r#"SELECT * FROM cache_sync.patches('[{"v":{"b":1,"a":2,"b":3}}]') AS r(v jsonb)"#;
+    assert_eq!(db.psql(twice), r#"{"a": 2, "b": 3}"#);
     // A backend that was refused something goes on.
     let all = "SELECT * FROM cache_sync.patches('[{\"v\":1},{\"w\":2},{\"v\":null,\"w\":3}]') AS r(v int, w int)";
     assert_eq!(db.psql(all), "1|\n|2\n|3");

@@ -171,3 +171,22 @@ async fn a_value_that_cannot_be_unescaped_is_the_fault_of_its_patch() {
         assert_eq!(db.psql("SELECT count(*) FROM t"), "0");
     }
 }
+
+/// A domain's check may call what raises an error of whatever code: it is the row's fault all the same.
+#[tokio::test]
+async fn a_domain_that_raises_refuses_its_patch_only() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE FUNCTION small(int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
+           $$ BEGIN IF $1 > 5 THEN RAISE EXCEPTION 'too large' USING ERRCODE = '42501'; END IF; RETURN true; END $$;
+         CREATE DOMAIN little AS int CHECK (small(value)); CREATE TABLE t (id int PRIMARY KEY, d little, v int2vector);
+         SELECT cache_sync.attach('t'); INSERT INTO t VALUES (1, 1), (2, 1)",
+    );
+    let mut batches = Batches::open(&db, "t").await;
+    let rows = [json!([{"#": 0, "id": 1, "d": 9}, {"#": 1, "id": 2, "d": 4}])];
+    let shape = json!([{"op": "edit", "fields": ["d"]}]);
+    assert_eq!(batches.verdicts(shape, &rows).await, ["rejected 42501", "applied"]);
+    let shape = json!([{"op": "edit", "fields": ["v"]}]);
+    assert_eq!(batches.verdicts(shape, &[json!([{"#": 0, "id": 1, "v": "1 2"}])]).await, ["applied"]);
+    assert_eq!(db.psql("SELECT * FROM t ORDER BY id"), "1|1|1 2\n2|4|");
+}

@@ -125,6 +125,7 @@ const NOBODYS: &[&str] = &[
     "layout(regclass)",
     "note_setup()",
     "prune_statement(regclass)",
+    "function_facts(text)",
     "sync_fields(integer)",
     "tags_now(attached)",
     "type_name(oid)",

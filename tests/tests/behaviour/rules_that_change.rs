@@ -58,10 +58,14 @@ fn cases() -> Vec<Case> {
 }
 
 async fn make(db: &Database<'_>) -> Batches {
-    db.psql(
-        "CREATE TABLE t (id int PRIMARY KEY, n int, doc jsonb, note text);
-         SELECT cache_sync.attach('t', versioned => true)",
-    );
+    make_of(db, "n int, doc jsonb, note text").await
+}
+
+async fn make_of(db: &Database<'_>, columns: &str) -> Batches {
+    db.psql(&format!(
+        "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, {columns});
+         SELECT cache_sync.attach('t', versioned => true)"
+    ));
     Batches::open(db, "t").await
 }
 
@@ -69,15 +73,17 @@ fn set(db: &Database<'_>, field: &str, rule: &Value) {
     db.psql(&format!("SELECT cache_sync.set_rule('t', '{field}', '{rule}')"));
 }
 
+/// Beside others with stamps, and alone, so that the table has no field with stamps any more.
 #[tokio::test]
 async fn a_patch_means_what_its_writer_meant() {
     let db = Database::with_extension();
-    let mut batches = make(&db).await;
     for (field, written, present, row, incoming, after) in cases() {
-        for stamps in ["one", "each"] {
-            let case = format!("{field}: {incoming} made under {written} meets {present}, stamps {stamps}");
+        for (stamps, beside) in [("one", ", note text"), ("each", ", note text"), ("one", ""), ("each", "")] {
+            let case = format!("{field}{beside}: {incoming} made under {written} meets {present}, stamps {stamps}");
+            let ty = if field == "n" { "int" } else { "jsonb" };
+            let mut batches = make_of(&db, &format!("{field} {ty}{beside}")).await;
             set(&db, field, &written);
-            db.psql(&format!("DELETE FROM t; INSERT INTO t (id, {field}) VALUES (1, '{row}')"));
+            db.psql(&format!("INSERT INTO t (id, {field}) VALUES (1, '{row}')"));
             set(&db, field, &present);
             let stamp = batches.now().await;
             let shape = json!([{"op": "edit", "fields": [field], "rules": {field: written}, "stamps": stamps}]);
@@ -85,17 +91,73 @@ async fn a_patch_means_what_its_writer_meant() {
             let brought = if is_dated { json!([[stamp, incoming]]) } else { incoming.clone() };
             let mut patch = json!({"#": 0, "id": 1, "@": stamp, field: brought});
             if stamps == "each" && !is_dated {
-                let id = db.psql(&format!("SELECT field_id FROM cache_sync.field WHERE name = '{field}'"));
-                patch[format!("@{id}")] = json!(stamp);
+                patch["@1"] = json!(stamp);
             }
             let records =
                 batches.send(shape, &[json!([patch])]).await.unwrap_or_else(|error| panic!("{case}: {error}"));
             let read = db.psql(&format!("SELECT to_jsonb({field}) FROM t"));
             assert_eq!(serde_json::from_str::<Value>(&read).unwrap(), after, "{case}");
             assert!(!records[0].exact, "{case}");
+            // What is marked in a clock is for the trigger only.
+            assert_eq!(db.psql("SELECT cs_clock FROM t WHERE get_byte(cs_clock, 0) >= 128"), "", "{case}");
         }
     }
     assert_eq!(db.psql("SELECT problem FROM cache_sync.check_tables()"), "");
+}
+
+/// A value of an old node sets a counter; it says nothing of the other fields.
+#[tokio::test]
+async fn what_a_patch_does_not_carry_keeps_its_stamp() {
+    let db = Database::with_extension();
+    let mut batches = make_of(&db, "n int, note text").await;
+    set(&db, "n", &json!("add"));
+    db.psql("INSERT INTO t (id, n, note) VALUES (1, 5, 'x')");
+    let (first, second) = (batches.now().await, batches.now().await);
+    let value = |stamp: i64, n: i32| [json!([{"#": 0, "id": 1, "@": stamp, "n": n}])];
+    let old = json!([{"op": "edit", "fields": ["n"], "rules": {"n": "lww"}}]);
+    assert_eq!(batches.verdicts(old.clone(), &value(second, 20)).await, ["applied"]);
+    let note = json!([{"op": "edit", "fields": ["note"]}]);
+    let rows = [json!([{"#": 0, "id": 1, "@": first, "note": "y"}])];
+    assert_eq!(batches.verdicts(note, &rows).await, ["applied"]);
+    // Nobody keeps when a counter was written: the last one to arrive counts.
+    assert_eq!(batches.verdicts(old, &value(first, 10)).await, ["applied"]);
+    assert_eq!(db.psql("SELECT n, note FROM t"), "10|y");
+}
+
+/// A put brings values, and leaves alone what counts by now, in columns as in documents.
+#[tokio::test]
+async fn a_put_of_an_old_node_leaves_counters_alone() {
+    let db = Database::with_extension();
+    let mut batches = make_of(&db, "n int, doc jsonb").await;
+    db.psql("INSERT INTO t (id, n, doc) VALUES (1, 5, '{\"n\": 5, \"t\": 1}')");
+    set(&db, "n", &json!("add"));
+    set(&db, "doc", &json!({"rule": "json", "members": {"n": "add"}}));
+    let stamp = batches.now().await;
+    let put = json!([{"op": "put", "seen": true, "fields": ["doc", "n"],
+        "rules": {"n": "lww", "doc": {"rule": "json", "members": {"n": "lww"}}}}]);
+    let rows = [json!([{"#": 0, "id": 1, "@": stamp, "n": 1, "doc": {"n": 1, "t": 3}}])];
+    batches.verdicts(put, &rows).await;
+    assert_eq!(db.psql("SELECT n, doc FROM t"), "5|{\"n\": 5, \"t\": 3}");
+}
+
+/// The function that the writer knew merges its value, also into a field that adds by now.
+#[tokio::test]
+async fn a_function_of_before_is_still_asked() {
+    let db = Database::with_extension();
+    let mut batches = make(&db).await;
+    db.psql(
+        "CREATE FUNCTION merged(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 100 + $2';
+         INSERT INTO t (id, n) VALUES (1, 5)",
+    );
+    set(&db, "n", &json!("add"));
+    let stamp = batches.now().await;
+    let written = json!({"rule": "function", "name": "public.merged(integer,integer)"});
+    let shape = json!([{"op": "edit", "fields": ["n"], "rules": {"n": written}}]);
+    let rows = [json!([{"#": 0, "id": 1, "@": stamp, "n": 7}])];
+    assert_eq!(batches.verdicts(shape.clone(), &rows).await, ["applied"]);
+    assert_eq!(db.psql("SELECT n FROM t"), "507");
+    db.psql("DROP FUNCTION merged");
+    assert_eq!(batches.refusal(shape, &rows).await, "42883");
 }
 
 /// Under the present rule the order of writes still decides, whatever stood in the clock from the rule of before.

@@ -68,7 +68,7 @@ const CALLS: &[(&str, &str)] = &[
     ("attach('bare', rules => 'null')", "22023"),
     ("attach('bare', rules => '\"add\"')", "22023"),
     ("attach('bare', tags => '{nope}')", "42703"),
-    ("attach('bare', tags => '{{v,nope},{v,t}}')", "42703"),
+    ("attach('bare', tags => '{{v,nope},{v,t}}')", "2202E"),
     ("attach('bare', tags => '{NULL}')", "42703"),
     ("attach('bare', tags => '{cs_version}')", "42703"),
     ("set_rule('t', 'made', '\"add\"')", "42809"),
