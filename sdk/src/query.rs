@@ -19,7 +19,6 @@ use crate::shared::Shared;
 use results::{Answer, Question};
 use serde::de::DeserializeOwned;
 use std::any::{Any, TypeId};
-use std::fmt::Debug;
 use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -55,7 +54,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
     }
 
     /// The value of the next parameter (`$1`, `$2`, ...).
-    pub fn bind(mut self, value: impl ToSql + Hash + Eq + Send + Sync + Debug + 'static) -> Query<T> {
+    pub fn bind(mut self, value: impl ToSql + Hash + Eq + Send + Sync + 'static) -> Query<T> {
         self.question.parameters.push(Box::new(value));
         self
     }

@@ -275,6 +275,11 @@ impl Store {
             for last_try in [false, true] {
                 let mut statement = client.prepare_cached(sql).await.map_err(failed)?;
                 let layout = Layout::of_statement(statement.columns());
+                if statement.params().len() != params.len() {
+                    let (takes, bound) = (statement.params().len(), params.len());
+                    let message = format!("the query takes {takes} parameters, but {bound} are bound");
+                    return Err(Error::new(Kind::Config, message));
+                }
                 if !layout.is_binary() {
                     let text = format!("SELECT {} FROM ({sql}) AS q", layout.select_list("q"));
                     statement = client.prepare_cached(&text).await.map_err(failed)?;
@@ -286,7 +291,13 @@ impl Store {
                     }
                     rows => {
                         let epoch: i64 = epoch.map_err(failed)?.get(0);
-                        return Ok((epoch as u64, layout, rows.map_err(failed)?));
+                        let rows = rows.map_err(|error| match is_parameter(&error) {
+                            true => {
+                                Error::caused(Kind::Value, "a parameter is not of the type that the query takes", error)
+                            }
+                            false => failed(error),
+                        });
+                        return Ok((epoch as u64, layout, rows?));
                     }
                 }
             }
@@ -366,6 +377,12 @@ pub(crate) const SESSION_OPTIONS: &str = "-c default_transaction_isolation=read\
 
 /// Start-up options of the feed's connection: the timeouts count over the whole CALL, which is meant to last.
 pub(crate) const FEED_OPTIONS: &str = "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0";
+
+/// Whether it is a parameter that could not be sent: neither the server nor the connection failed.
+fn is_parameter(error: &tokio_postgres::Error) -> bool {
+    let source = std::error::Error::source(error);
+    error.as_db_error().is_none() && !error.is_closed() && source.is_some_and(|source| !source.is::<std::io::Error>())
+}
 
 pub(crate) async fn within<T>(
     step: Step,

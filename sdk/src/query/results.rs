@@ -28,12 +28,11 @@ pub(super) struct Question {
 
 impl PartialEq for Question {
     fn eq(&self, other: &Question) -> bool {
-        let is_same = |(one, other): (&Box<dyn Bound>, &Box<dyn Bound>)| one.is_same(&**other);
         self.rows == other.rows
             && self.sql == other.sql
             && self.depends_on == other.depends_on
             && self.parameters.len() == other.parameters.len()
-            && self.parameters.iter().zip(&other.parameters).all(is_same)
+            && self.parameters.iter().zip(&other.parameters).all(|(one, other)| one.is_same(&**other))
     }
 }
 

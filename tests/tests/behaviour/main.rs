@@ -46,6 +46,7 @@ mod patches_as_rows;
 mod poison;
 mod privileges;
 mod psql_tour;
+mod queries;
 mod reads;
 mod recheck;
 mod restart;

@@ -1,0 +1,241 @@
+//! Cached queries: dropped exactly when a row changes on which they depend.
+
+use cache_sync::{Client, TagValue};
+use cache_sync_tests::rows::{client, open};
+use cache_sync_tests::{Database, wait_until};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(5);
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct Post {
+    id: i32,
+    body: String,
+}
+
+fn posts(db: &Database<'_>) {
+    db.psql(
+        "CREATE TABLE post (id int PRIMARY KEY, author int, body text NOT NULL, score int NOT NULL DEFAULT 0);
+         SELECT cache_sync.attach('post', tags => '{author}');
+         INSERT INTO post SELECT n, n % 3, 'post ' || n FROM generate_series(1, 30) n",
+    );
+}
+
+async fn newest(client: &Client, author: i32) -> Arc<Vec<Post>> {
+    client
+        .query::<Post>("SELECT id, body FROM post WHERE author = $1 ORDER BY id DESC LIMIT 2")
+        .bind(author)
+        .depends_on("post", "author", author)
+        .fetch()
+        .await
+        .unwrap()
+}
+
+fn ids(posts: &[Post]) -> Vec<i32> {
+    posts.iter().map(|post| post.id).collect()
+}
+
+#[tokio::test]
+async fn are_dropped_exactly_when_a_row_with_their_tag_changes() {
+    let db = Database::with_extension();
+    posts(&db);
+    let client = client(&db).await;
+    let (one, two) = (newest(&client, 1).await, newest(&client, 2).await);
+    assert_eq!(ids(&one), [28, 25]);
+    assert_eq!(ids(&two), [29, 26]);
+    for (statement, of_one, of_two, is_one_dropped, is_two_dropped) in [
+        ("INSERT INTO post VALUES (31, 1, 'new')", [31, 28], [29, 26], true, false),
+        ("UPDATE post SET author = 2 WHERE id = 31", [28, 25], [31, 29], true, true),
+        ("DELETE FROM post WHERE id = 31", [28, 25], [29, 26], false, true),
+        ("UPDATE post SET body = 'x' WHERE author = 0", [28, 25], [29, 26], false, false),
+        ("UPDATE post SET id = 101 WHERE id = 1", [101, 28], [29, 26], true, false),
+        ("INSERT INTO post SELECT n, 7, '' FROM generate_series(1000, 1010) n", [101, 28], [29, 26], false, false),
+    ] {
+        let before = (newest(&client, 1).await, newest(&client, 2).await);
+        db.psql(statement);
+        client.catch_up().await.unwrap();
+        let after = (newest(&client, 1).await, newest(&client, 2).await);
+        assert_eq!((ids(&after.0), ids(&after.1)), (of_one.to_vec(), of_two.to_vec()), "{statement}");
+        assert_eq!(Arc::ptr_eq(&before.0, &after.0), !is_one_dropped, "{statement}: author 1");
+        assert_eq!(Arc::ptr_eq(&before.1, &after.1), !is_two_dropped, "{statement}: author 2");
+    }
+    // What concerns the whole table concerns them all.
+    let before = newest(&client, 1).await;
+    db.psql("INSERT INTO post SELECT n, 7, '' FROM generate_series(10000, 15000) n");
+    client.catch_up().await.unwrap();
+    assert!(!Arc::ptr_eq(&before, &newest(&client, 1).await));
+    db.psql("TRUNCATE post");
+    client.catch_up().await.unwrap();
+    assert!(newest(&client, 1).await.is_empty());
+    client.close(SOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_a_whole_table_and_of_several() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Best {
+        name: String,
+        score: i64,
+    }
+    let db = Database::with_extension();
+    posts(&db);
+    db.psql(
+        "CREATE TABLE player (id int PRIMARY KEY, name text NOT NULL); SELECT cache_sync.attach('player');
+         INSERT INTO player SELECT n, 'player ' || n FROM generate_series(0, 2) n;
+         UPDATE post SET score = id",
+    );
+    let client = client(&db).await;
+    let sql = "SELECT name, sum(score)::bigint AS score FROM post JOIN player ON player.id = author GROUP BY name
+               ORDER BY score DESC LIMIT 1";
+    let best = async || {
+        let query = client.query::<Best>(sql).depends_on_table("post").depends_on_table("public.player");
+        query.fetch().await.unwrap()
+    };
+    let first = best().await;
+    assert_eq!(first[0], Best { name: "player 0".into(), score: 165 });
+    assert!(Arc::ptr_eq(&first, &best().await));
+    db.psql("UPDATE post SET score = 1000 WHERE id = 1");
+    client.catch_up().await.unwrap();
+    assert_eq!(best().await[0], Best { name: "player 1".into(), score: 1144 });
+    db.psql("UPDATE player SET name = 'Ann' WHERE id = 1");
+    client.catch_up().await.unwrap();
+    assert_eq!(best().await[0].name, "Ann");
+    client.close(SOON).await.unwrap();
+}
+
+/// The change comes while the query runs: what it read may be from before, so nobody who asks later gets it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_during_the_load_is_not_missed() {
+    let db = Database::with_extension();
+    posts(&db);
+    let client = client(&db).await;
+    newest(&client, 1).await;
+    let slow = "SELECT id, body FROM post, pg_sleep(1.5) WHERE id = 1 AND author = $1";
+    let read = async |client: &Client| {
+        client.query::<Post>(slow).bind(1).depends_on("post", "author", 1).fetch().await.unwrap()
+    };
+    let early = tokio::spawn({
+        let client = client.clone();
+        async move { read(&client).await }
+    });
+    let is_running =
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1.5)%' AND wait_event = 'PgSleep'";
+    wait_until(SOON, "the query runs", async || db.psql(is_running) == "1").await;
+    db.psql("UPDATE post SET body = 'changed' WHERE id = 1");
+    client.catch_up().await.unwrap();
+    let late = read(&client).await;
+    assert_eq!(late[0].body, "changed");
+    assert_eq!(early.await.unwrap()[0].body, "post 1");
+    assert!(Arc::ptr_eq(&late, &read(&client).await));
+    client.close(SOON).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_ask_at_a_time_send_one_query() {
+    let db = Database::with_extension();
+    posts(&db);
+    db.psql("CREATE SEQUENCE runs");
+    let client = open(Client::builder(&db.dsn()).pool_size(2)).await;
+    newest(&client, 1).await;
+    let sql = "SELECT id, body FROM post, pg_sleep(0.3) WHERE nextval('runs') > 0 AND id = $1";
+    let ask =
+        async |client: Client| client.query::<Post>(sql).bind(1).depends_on("post", "author", 1).fetch().await.unwrap();
+    let asked: Vec<_> = (0..50).map(|_| tokio::spawn(ask(client.clone()))).collect();
+    for one in asked {
+        assert_eq!(ids(&one.await.unwrap()), [1]);
+    }
+    assert_eq!(db.psql("SELECT last_value FROM runs"), "1");
+    // Who gives up does not take the others along.
+    db.psql("UPDATE post SET body = 'y' WHERE id = 1");
+    client.catch_up().await.unwrap();
+    let first = tokio::spawn(ask(client.clone()));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let second = tokio::spawn(ask(client.clone()));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    first.abort();
+    assert_eq!(second.await.unwrap()[0].body, "y");
+    client.close(SOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn go_on_with_other_tags() {
+    let db = Database::with_extension();
+    posts(&db);
+    let client = client(&db).await;
+    assert_eq!(ids(&newest(&client, 1).await), [28, 25]);
+    // The tag has another place in the list now, so its values have other hashes.
+    db.psql("SELECT cache_sync.set_tags('post', '{score,author}')");
+    client.catch_up().await.unwrap();
+    assert_eq!(ids(&newest(&client, 1).await), [28, 25]);
+    db.psql("INSERT INTO post VALUES (31, 1, 'new')");
+    client.catch_up().await.unwrap();
+    assert_eq!(ids(&newest(&client, 1).await), [31, 28]);
+    // By null, too.
+    let orphans = async || {
+        let query = client.query::<Post>("SELECT id, body FROM post WHERE author IS NULL");
+        query.depends_on("post", "author", None::<i32>).fetch().await.unwrap()
+    };
+    assert!(orphans().await.is_empty());
+    db.psql("UPDATE post SET author = NULL WHERE id = 31");
+    client.catch_up().await.unwrap();
+    assert_eq!(ids(&orphans().await), [31]);
+    client.close(SOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn are_loaded_again_after_a_gap_and_not_served_in_silence() {
+    let cluster = cache_sync_tests::start(Default::default());
+    let db = Database::with_extension_in(&cluster);
+    posts(&db);
+    let client = open(Client::builder(&db.dsn()).stale_while_unavailable(Duration::from_secs(60))).await;
+    let before = newest(&client, 1).await;
+    cluster.stop("fast").unwrap();
+    let read = async || {
+        let query = client.query::<Post>("SELECT id, body FROM post WHERE author = $1 ORDER BY id DESC LIMIT 2");
+        query.bind(1).depends_on("post", "author", 1).read().await
+    };
+    let is_stale = async || {
+        let read = read().await.unwrap();
+        assert!(Arc::ptr_eq(&read.rows, &before));
+        read.stale_for.is_some()
+    };
+    wait_until(Duration::from_secs(20), "the rows are marked as doubtful", is_stale).await;
+    cluster.launch().unwrap();
+    let is_back = async || read().await.is_ok_and(|read| read.stale_for.is_none() && !Arc::ptr_eq(&read.rows, &before));
+    wait_until(Duration::from_secs(20), "it is loaded again", is_back).await;
+    client.close(SOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn mistakes_are_told() {
+    let db = Database::with_extension();
+    posts(&db);
+    db.psql("CREATE TABLE bare (id int PRIMARY KEY)");
+    let client = client(&db).await;
+    let query = || client.query::<Post>("SELECT id, body FROM post");
+    let tagged = |tag: &str, value: TagValue| query().depends_on("post", tag, value);
+    for (query, message) in [
+        (query(), "a query must be said to depend on something"),
+        (query().depends_on_table("bare"), "bare is not attached"),
+        (query().depends_on_table("nowhere"), "\"nowhere\" does not exist"),
+        (tagged("score", 1.into()), "\"score\" is no tag of the table post, which has: author"),
+        (tagged("author", "ann".into()), "the tag \"author\" of the table post cannot hold Text(\"ann\")"),
+        (client.query("SELECT id FROM post").depends_on_table("post"), "a row of a query does not fit its type"),
+        (client.query("SELECT nope").depends_on_table("post"), "column \"nope\" does not exist"),
+        (query().bind(1).depends_on_table("post"), "the query takes 0 parameters, but 1 are bound"),
+        (
+            client.query("SELECT id, body FROM post WHERE id = $1").bind("x").depends_on_table("post"),
+            "a parameter is not of the type that the query takes",
+        ),
+    ] {
+        let error = query.fetch().await.unwrap_err();
+        let told = format!("{error} {error:?}");
+        assert!(told.contains(message), "{message}: {told}");
+    }
+    // It goes on.
+    assert_eq!(newest(&client, 1).await.len(), 2);
+    client.close(SOON).await.unwrap();
+    assert!(client.query::<Post>("SELECT 1").depends_on_table("post").fetch().await.unwrap_err().is_closed());
+}
