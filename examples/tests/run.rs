@@ -25,3 +25,15 @@ fn high_scores() {
     let shown = run(env!("CARGO_BIN_EXE_high_scores"));
     assert!(shown.contains("best score 120, best time 60 s"), "{shown}");
 }
+
+#[test]
+fn newest_posts() {
+    let shown = run(env!("CARGO_BIN_EXE_newest_posts"));
+    assert!(shown.contains("Ann's newest now: Post { id: 2001, body: \"hello\" }"), "{shown}");
+}
+
+#[test]
+fn leaderboard() {
+    let shown = run(env!("CARGO_BIN_EXE_leaderboard"));
+    assert_eq!(shown.matches("after:  player 13, player 20, player 27").count(), 2, "{shown}");
+}

@@ -661,9 +661,13 @@ CREATE FUNCTION cache_sync.write_tags(tbl regclass, facts jsonb) RETURNS jsonb
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     id integer;
+    wanted name[] := ARRAY(SELECT t::name FROM jsonb_array_elements_text(facts) t);
 BEGIN
-    UPDATE cache_sync.attached a SET tags = ARRAY(SELECT t::name FROM jsonb_array_elements_text(facts) t), tag_attnums = '{}'
-    WHERE a.tbl = write_tags.tbl RETURNING a.table_id INTO id;
+    PERFORM cache_sync.refuse_tags(tbl, wanted);
+    UPDATE cache_sync.attached a SET tags = wanted, tag_attnums = '{}' WHERE a.tbl = write_tags.tbl RETURNING a.table_id INTO id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '% is not attached', tbl USING ERRCODE = 'CS005';
+    END IF;
     PERFORM cache_sync.sync_fields(id);
     PERFORM cache_sync.note_table(id);
     RETURN to_jsonb(id);

@@ -63,6 +63,7 @@ mod schemas_others;
 mod schemas_partitions;
 mod sessions;
 mod silence;
+mod sources_of_change;
 mod sql_arguments;
 mod sql_reference;
 mod stamps;

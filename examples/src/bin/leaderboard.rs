@@ -1,0 +1,58 @@
+//! A leaderboard: counters that many nodes raise by buffered patches, and a cached query over all of them.
+
+use cache_sync::{Cache, Client, Patch};
+use cache_sync_examples::{Result, database_url, plain_sql};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Player {
+    name: String,
+    points: i64,
+}
+
+async fn leaders(client: &Client) -> Result<Arc<Vec<Player>>> {
+    let query = client.query("SELECT name, points FROM contestant ORDER BY points DESC, name LIMIT 3");
+    Ok(query.depends_on_table("contestant").fetch().await?)
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let dsn = database_url()?;
+    plain_sql(&dsn)
+        .await?
+        .batch_execute(
+            r#"DROP TABLE IF EXISTS contestant;
+               CREATE TABLE contestant (id int PRIMARY KEY, name text NOT NULL, points bigint NOT NULL DEFAULT 0);
+               INSERT INTO contestant SELECT n, 'player ' || n FROM generate_series(1, 100) n;
+               SELECT cache_sync.attach('contestant', versioned => true, rules => '{"points": "add"}')"#,
+        )
+        .await?;
+
+    // Two nodes score at once; Postgres adds.
+    let (one, two) = (Client::connect(&dsn).await?, Client::connect(&dsn).await?);
+    let players: [Cache<i32, Player>; 2] =
+        [one.cache("contestant").open().await?, two.cache("contestant").open().await?];
+    println!("before: {:?}", leaders(&one).await?[0]);
+    for id in 1..=100 {
+        for node in &players {
+            // The receipt can be awaited; here flush() waits for all of them.
+            let _ = node.patch(&id, Patch::new().add("points", id % 7)).await?;
+        }
+    }
+    one.flush().await?;
+    two.flush().await?;
+
+    // A query shows what is committed; catch_up waits until both nodes have heard of it.
+    for client in [&one, &two] {
+        client.catch_up().await?;
+        let leaders = leaders(client).await?;
+        println!("after:  {}", leaders.iter().map(|player| &*player.name).collect::<Vec<_>>().join(", "));
+        assert_eq!((leaders[0].name.as_str(), leaders[0].points), ("player 13", 12));
+    }
+    for client in [one, two] {
+        client.close(Duration::from_secs(5)).await?;
+    }
+    Ok(())
+}
