@@ -1,8 +1,5 @@
-//! The ring: the last changes of the whole server, in shared memory.
-//!
-//! One LWLock protects the entries: a committer copies its changes in under the exclusive lock, a reader copies at most
-//! [`READ_MAX`] out under the shared one, so nobody ever sees half a change or one that is being overwritten. `head`
-//! counts all changes ever written; the change at position `p` lies in entry `p % size`.
+//! The ring: the last changes of the whole server, in shared memory. Its protocol is that of `cache_sync_ring`, on one LWLock
+//! and the backends' latches; a reader copies at most [`READ_MAX`] entries while it holds the lock.
 //!
 //! Nothing here is written to disk. Postgres makes shared memory anew after every crash, and with it the epoch, so a
 //! lost change always shows as a new epoch.
@@ -12,12 +9,14 @@ pub(crate) mod listeners;
 use crate::settings;
 use cache_sync_core::number::{KeyHash, TableId, Version};
 use cache_sync_core::wire::{Change, ChangeKind};
+pub(crate) use cache_sync_ring::Read;
+use cache_sync_ring::{Memory, publish as publish_in, publish_gap as publish_gap_in, read as read_from};
 use listeners::Listeners;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::CStr;
 use std::mem::size_of;
 use std::ptr::null_mut;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, fence};
 
 /// Most changes that a reader copies while it holds the lock.
@@ -76,14 +75,6 @@ struct Shared {
     listeners: OwnCacheLine<Listeners>,
 }
 
-/// What a read found.
-pub(crate) enum Read {
-    /// So many changes were copied; 0 when there is nothing new.
-    Copied(usize),
-    /// The changes asked for were overwritten, or are of a position that never was.
-    Lapped,
-}
-
 /// The process-local pointers into shared memory, set before the first backend is forked.
 static SHARED: AtomicPtr<Shared> = AtomicPtr::new(null_mut());
 static LOCK: AtomicPtr<pg_sys::LWLock> = AtomicPtr::new(null_mut());
@@ -137,61 +128,79 @@ fn shared() -> Option<&'static Shared> {
 
 /// Publishes changes and wakes one listener. Called from the commit callback: it neither allocates nor fails.
 pub(crate) fn publish(entries: &[Entry]) {
-    let Some(shared) = shared() else { return };
-    write(shared, |head| {
-        let mut position = head;
-        for run in entries.chunks(shared.size as usize) {
-            shared.copy_in(position, run);
-            position += run.len() as u64;
-        }
-        position
-    });
+    if let Some(shared) = shared() {
+        publish_in(shared, entries);
+    }
 }
 
 /// Makes every reader find itself overrun: for a commit that changed more tables than can be told.
 pub(crate) fn publish_gap() {
-    let Some(shared) = shared() else { return };
-    write(shared, |head| {
-        // What the entries hold stays readable as changes, but a position from before is further back than they go.
-        head + shared.size + 1
-    });
-}
-
-fn write(shared: &'static Shared, fill: impl FnOnce(u64) -> u64) {
-    let lock = LOCK.load(Relaxed);
-    // SAFETY: `lock` is our tranche's lock, set together with SHARED. LWLockAcquire fails only when the backend holds
-    // 200 locks; between acquire and release nothing here can fail.
-    unsafe {
-        LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
-        let head = shared.head.0.load(Relaxed);
-        shared.head.0.store(fill(head), Release);
-        LWLockRelease(lock);
+    if let Some(shared) = shared() {
+        publish_gap_in(shared);
     }
-    // Pairs with the fence in `Listener::arm`: either we see its bit, or it sees the new head.
-    fence(SeqCst);
-    shared.listeners.0.wake(1);
 }
 
 /// Copies the changes from `position` on into `into`, at most [`READ_MAX`].
 pub(crate) fn read(position: u64, into: &mut [Entry; READ_MAX]) -> Read {
-    let Some(shared) = shared() else { return Read::Lapped };
-    if shared.head.0.load(Acquire) == position {
-        return Read::Copied(0);
+    shared().map_or(Read::Lapped, |shared| read_from(shared, position, into))
+}
+
+impl Memory for Shared {
+    type Word = AtomicU64;
+    type Entry = Entry;
+
+    fn head(&self) -> &AtomicU64 {
+        &self.head.0
     }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn armed(&self) -> &[AtomicU64] {
+        self.listeners.0.armed()
+    }
+
+    fn positions(&self, listener: usize) -> &AtomicU64 {
+        self.listeners.0.position(listener)
+    }
+
+    fn exclusive<T>(&self, body: impl FnOnce() -> T) -> T {
+        locked(pg_sys::LWLockMode::LW_EXCLUSIVE, body)
+    }
+
+    fn shared<T>(&self, body: impl FnOnce() -> T) -> T {
+        locked(pg_sys::LWLockMode::LW_SHARED, body)
+    }
+
+    fn copy_in(&self, place: usize, entries: &[Entry]) {
+        // SAFETY: they lie within the ring's `size` entries, and the lock makes us their only user.
+        unsafe { self.entries().add(place).copy_from_nonoverlapping(entries.as_ptr(), entries.len()) };
+    }
+
+    fn copy_out(&self, place: usize, into: &mut [Entry]) {
+        // SAFETY: they lie within the ring's `size` entries, which nobody writes while we hold the lock.
+        unsafe { self.entries().add(place).copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) };
+    }
+
+    fn fence(&self) {
+        fence(SeqCst);
+    }
+
+    fn set_latch(&self, listener: usize) {
+        self.listeners.0.set_latch(listener);
+    }
+}
+
+fn locked<T>(mode: pg_sys::LWLockMode::Type, body: impl FnOnce() -> T) -> T {
     let lock = LOCK.load(Relaxed);
-    // SAFETY: as in `write`; the lock keeps committers out while entries are copied.
+    // SAFETY: `lock` is our tranche's lock, set together with SHARED. LWLockAcquire fails only when the backend holds
+    // 200 locks; between acquire and release nothing can fail, for the bodies copy memory.
     unsafe {
-        LWLockAcquire(lock, pg_sys::LWLockMode::LW_SHARED);
-        let head = shared.head.0.load(Relaxed);
-        let found = if position > head || head - position > shared.size {
-            Read::Lapped
-        } else {
-            let count = ((head - position) as usize).min(READ_MAX);
-            shared.copy_out(position, &mut into[..count]);
-            Read::Copied(count)
-        };
+        LWLockAcquire(lock, mode);
+        let result = body();
         LWLockRelease(lock);
-        found
+        result
     }
 }
 
@@ -199,32 +208,6 @@ impl Shared {
     fn entries(&self) -> *mut Entry {
         // SAFETY: `request_memory` asked for `size` entries after the header.
         unsafe { (&raw const *self).add(1).cast::<Entry>().cast_mut() }
-    }
-
-    /// The entries as two runs: how many fit from `position` to the end of the memory.
-    fn split(&self, position: u64, count: usize) -> (usize, usize) {
-        let place = (position % self.size) as usize;
-        (place, count.min(self.size as usize - place))
-    }
-
-    /// To be called under the exclusive lock, with at most `size` entries.
-    fn copy_in(&self, position: u64, entries: &[Entry]) {
-        let (place, first) = self.split(position, entries.len());
-        // SAFETY: both runs lie within the ring's `size` entries, and the lock makes us their only user.
-        unsafe {
-            self.entries().add(place).copy_from_nonoverlapping(entries.as_ptr(), first);
-            self.entries().copy_from_nonoverlapping(entries[first..].as_ptr(), entries.len() - first);
-        }
-    }
-
-    /// To be called under the lock, with at most `size` entries.
-    fn copy_out(&self, position: u64, into: &mut [Entry]) {
-        let (place, first) = self.split(position, into.len());
-        // SAFETY: both runs lie within the ring's `size` entries, which nobody writes while we hold the lock.
-        unsafe {
-            self.entries().add(place).copy_to_nonoverlapping(into.as_mut_ptr(), first);
-            self.entries().copy_to_nonoverlapping(into[first..].as_mut_ptr(), into.len() - first);
-        }
     }
 }
 

@@ -1,24 +1,14 @@
-//! Those who wait for changes, and how they are woken.
-//!
-//! A committer wakes at most one listener, so what a commit costs does not depend on how many there are. A listener
-//! *arms* itself (a bit in shared memory), and whoever clears the bit hands it a wake-up. A listener that was handed one
-//! first hands two on, before it reads or sends anything; so every armed listener is reached, in a number of steps that
-//! grows with the logarithm of their number. Three things keep a wake-up from getting lost:
-//!
-//! - a listener that leaves, for whatever reason, hands on as if it had been woken (`Drop`, and `before_shmem_exit` for
-//!   backends that end inside of Postgres);
-//! - a listener is armed only while it waits: not while it sends, sleeps or checks privileges;
-//! - after arming it looks at the head again, and a change that it then finds is its own business.
+//! Those who wait for changes: their places in shared memory, and their latches. How they are woken says `cache_sync_ring`; a
+//! backend that ends inside of Postgres leaves by `before_shmem_exit`.
 
-use super::{Shared, head, listeners, shared};
+use super::{Shared, listeners, shared};
 use crate::settings::LISTENERS_MAX;
+use cache_sync_ring as bell;
 use pgrx::{pg_guard, pg_sys};
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, fence};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
 
 const WORDS: usize = LISTENERS_MAX as usize / u64::BITS as usize;
-/// How many a woken listener wakes.
-const HANDED_ON: usize = 2;
 
 /// One listener's place; free while `pid` is 0.
 #[repr(C, align(64))]
@@ -56,48 +46,34 @@ impl Listeners {
         self.max = max.min(LISTENERS_MAX as u32);
     }
 
-    /// Wakes up to `count` armed listeners.
-    pub(super) fn wake(&self, count: usize) {
+    /// A bit for each that waits to be woken.
+    pub(super) fn armed(&self) -> &[AtomicU64] {
+        &self.armed[..(self.max as usize).div_ceil(u64::BITS as usize)]
+    }
+
+    /// Up to where a listener has read.
+    pub(super) fn position(&self, listener: usize) -> &AtomicU64 {
+        &self.slots[listener].position
+    }
+
+    /// Ends a listener's wait.
+    pub(super) fn set_latch(&self, listener: usize) {
         unsafe extern "C-unwind" {
             // Without pgrx's guard: it only sets a flag and sends a signal.
             fn SetLatch(latch: *mut pg_sys::Latch);
         }
-        for _ in 0..count {
-            let Some(slot) = self.disarm_one() else { return };
-            // SAFETY: a slot's latch is that of a PGPROC, which lies in shared memory as long as the server runs;
-            // if its backend is gone, at worst its successor wakes up for nothing.
-            unsafe { SetLatch(slot.latch.load(Acquire)) };
-        }
+        // SAFETY: a slot's latch is that of a PGPROC, which lies in shared memory as long as the server runs;
+        // if its backend is gone, at worst its successor wakes up for nothing.
+        unsafe { SetLatch(self.slots[listener].latch.load(Acquire)) };
     }
+}
 
-    fn disarm_one(&self) -> Option<&Slot> {
-        for (index, word) in self.armed[..(self.max as usize).div_ceil(u64::BITS as usize)].iter().enumerate() {
-            loop {
-                let bits = word.load(Relaxed);
-                if bits == 0 {
-                    break;
-                }
-                let bit = bits & bits.wrapping_neg();
-                if word.fetch_and(!bit, SeqCst) & bit != 0 {
-                    return Some(&self.slots[index * u64::BITS as usize + bit.trailing_zeros() as usize]);
-                }
-            }
-        }
-        None
-    }
-
-    fn armed_bit(&self, index: usize) -> (&AtomicU64, u64) {
-        (&self.armed[index / u64::BITS as usize], 1 << (index % u64::BITS as usize))
-    }
-
-    /// Frees the place and hands on the wake-up that it may have been given.
-    fn leave(&self, index: usize) {
-        let (word, bit) = self.armed_bit(index);
-        word.fetch_and(!bit, SeqCst);
-        self.slots[index].pid.store(0, Release);
-        self.count.fetch_sub(1, Relaxed);
-        self.wake(HANDED_ON);
-    }
+/// Hands on the wake-up that the listener may have been given, and frees its place: whoever takes it may arm at once.
+fn leave(shared: &Shared, index: usize) {
+    bell::leave(shared, index);
+    let listeners = &shared.listeners.0;
+    listeners.slots[index].pid.store(0, Release);
+    listeners.count.fetch_sub(1, Relaxed);
 }
 
 /// How many listeners there are.
@@ -107,17 +83,17 @@ pub(crate) fn count() -> u32 {
 
 /// What one can see of all listeners.
 pub(crate) fn all() -> Vec<Seen> {
-    let Some(listeners) = listeners() else { return Vec::new() };
+    let Some(shared) = shared() else { return Vec::new() };
+    let listeners = &shared.listeners.0;
     let slots = listeners.slots[..listeners.max as usize].iter().enumerate();
     slots
         .filter_map(|(index, slot)| {
             let pid = slot.pid.load(Acquire);
-            let (word, bit) = listeners.armed_bit(index);
             (pid != 0).then(|| Seen {
                 pid,
                 database: pg_sys::Oid::from(slot.database.load(Relaxed)),
                 position: slot.position.load(Relaxed),
-                armed: word.load(Relaxed) & bit != 0,
+                armed: bell::is_armed(shared, index),
             })
         })
         .collect()
@@ -165,38 +141,26 @@ impl Listener {
     ///
     /// The caller resets its latch before, waits for it after, and then calls [`Listener::woken`] before all else.
     pub(crate) fn arm(&self, position: u64) -> bool {
-        let (word, bit) = self.shared.listeners.0.armed_bit(self.index);
-        word.fetch_or(bit, SeqCst);
-        // Pairs with the fence in `ring::write`.
-        fence(SeqCst);
-        if head() == position {
-            return true;
-        }
-        self.woken();
-        false
+        bell::arm(self.shared, self.index, position)
     }
 
     /// Ends the wait: if somebody handed this listener a wake-up, hands it on.
     pub(crate) fn woken(&self) {
-        let listeners = &self.shared.listeners.0;
-        let (word, bit) = listeners.armed_bit(self.index);
-        if word.fetch_and(!bit, SeqCst) & bit == 0 {
-            listeners.wake(HANDED_ON);
-        }
+        bell::woken(self.shared, self.index);
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
         if MINE.swap(-1, Relaxed) >= 0 {
-            self.shared.listeners.0.leave(self.index);
+            leave(self.shared, self.index);
         }
     }
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn leave_at_exit(_code: i32, _arg: pg_sys::Datum) {
-    if let (Ok(index), Some(listeners)) = (usize::try_from(MINE.swap(-1, Relaxed)), listeners()) {
-        listeners.leave(index);
+    if let (Ok(index), Some(shared)) = (usize::try_from(MINE.swap(-1, Relaxed)), shared()) {
+        leave(shared, index);
     }
 }
