@@ -467,6 +467,17 @@ BEGIN
 END
 $$;
 
+-- Waits until nobody writes the table; 5 s at most, unless lock_timeout says otherwise.
+CREATE FUNCTION cache_sync.wait_for_writers(tbl regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    lock_timeout text := cache_sync.bound_lock_wait();
+BEGIN
+    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', tbl);
+    PERFORM set_config('lock_timeout', lock_timeout, true);
+END
+$$;
+
 -- DDL changes what rows look like, moves them in and out with partitions, or takes them away: then the table as a whole
 -- has changed. Fields are matched with columns at once, so that nobody sees two renames at a time, be it in a dump; those
 -- of a restored table, which are known by name, before anything is renamed. It fires with every command in this database, so
@@ -476,6 +487,7 @@ CREATE FUNCTION cache_sync.note_ddl() RETURNS event_trigger
 DECLARE
     altered oid[];
     made_of oid[];
+    retyped oid[];
     att record;
 BEGIN
     IF tg_event = 'ddl_command_start' THEN
@@ -498,18 +510,27 @@ BEGIN
         RETURN;
     END IF;
     SELECT array_agg(d.objid) FILTER (WHERE d.command_tag = 'ALTER TABLE' AND d.classid = 'pg_class'::regclass),
-           array_agg(d.objid) FILTER (WHERE d.command_tag IN ('ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA'))
-      INTO altered, made_of FROM pg_event_trigger_ddl_commands() d;
+           array_agg(d.objid) FILTER (WHERE d.command_tag IN ('ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA')),
+           array_agg(d.objid) FILTER (WHERE d.command_tag = 'ALTER TYPE')
+      INTO altered, made_of, retyped FROM pg_event_trigger_ddl_commands() d;
     IF made_of IS NOT NULL THEN
         altered := altered || cache_sync.tables_made_of(made_of);
     END IF;
     IF altered IS NULL THEN
         RETURN;
     END IF;
+    -- Other values of a type have other hashes: a writer that has noted those of before must have told them before anybody
+    -- relies on the new ones. Altering a type waits for nobody by itself.
+    IF retyped IS NOT NULL THEN
+        retyped := cache_sync.tables_made_of(retyped);
+    END IF;
     FOR att IN
         SELECT a.* FROM cache_sync.attached a
         WHERE EXISTS (SELECT FROM cache_sync.relations(a.tbl) r WHERE r.relid = ANY (altered))
     LOOP
+        IF att.tbl = ANY (retyped) THEN
+            PERFORM cache_sync.wait_for_writers(att.tbl);
+        END IF;
         PERFORM cache_sync.note_known(att.table_id);
         -- Names of schemas and types are in compiled statements.
         PERFORM cache_sync.invalidate_table(att.tbl);
@@ -784,6 +805,9 @@ BEGIN
         WHERE a.attrelid = tbl AND a.attname = tag AND a.attnum > 0 AND NOT a.attisdropped;
         IF NOT FOUND THEN
             RAISE EXCEPTION '% has no column "%" for a tag', tbl, tag USING ERRCODE = 'undefined_column';
+        ELSIF col.attgenerated = 'v' THEN
+            RAISE EXCEPTION 'the column "%" of % is virtual and cannot be a tag', tag, tbl
+                USING ERRCODE = 'feature_not_supported', HINT = 'Make it STORED: triggers do not see its values.';
         ELSIF cache_sync.tag_kind(col.atttypid, col.attcollation) IS NULL THEN
             RAISE EXCEPTION 'the column "%" of % is of type %, which cannot be a tag', tag, tbl, format_type(col.atttypid, NULL)
                 USING ERRCODE = 'feature_not_supported',
@@ -1187,8 +1211,6 @@ $$;
 -- Names the columns on which queries can depend.
 CREATE FUNCTION cache_sync.set_tags(tbl regclass, tags name[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    lock_timeout text;
 BEGIN
     IF num_nulls(tbl, tags) > 0 THEN
         RAISE EXCEPTION 'no argument of set_tags may be null' USING ERRCODE = 'null_value_not_allowed';
@@ -1197,10 +1219,8 @@ BEGIN
     END IF;
     PERFORM cache_sync.refuse_tags(tbl, tags);
     -- A writer that has noted the tags of before must have told them before queries rely on others.
-    lock_timeout := cache_sync.bound_lock_wait();
-    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', tbl);
+    PERFORM cache_sync.wait_for_writers(tbl);
     PERFORM cache_sync.record_tags(tbl, to_jsonb(tags));
-    PERFORM set_config('lock_timeout', lock_timeout, true);
 END
 $$;
 
@@ -1707,7 +1727,7 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.attach(regclass, boolean, jsonb, name[], boolean), cache_sync.detach(regclass, boolean),
     cache_sync.attach_table(regclass, boolean, jsonb, name[], boolean, interval),
     cache_sync.detach_all(boolean), cache_sync.create_table(text, interval),
-    cache_sync.set_rule(regclass, name, jsonb), cache_sync.set_expiry(regclass, name), cache_sync.set_tags(regclass, name[]),
+    cache_sync.set_rule(regclass, name, jsonb), cache_sync.set_expiry(regclass, name), cache_sync.set_tags(regclass, name[]), cache_sync.wait_for_writers(regclass),
     cache_sync.resolved_all(jsonb), cache_sync.record_tags(regclass, jsonb),
     cache_sync.record_expiry(regclass, jsonb), cache_sync.repair(regclass), cache_sync.drop_triggers(regclass),
     cache_sync.run_maintenance(integer), cache_sync.prune_sessions(integer), cache_sync.prune_expired(regclass, integer),

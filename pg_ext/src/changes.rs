@@ -200,6 +200,7 @@ fn hash_of_tag(relid: pg_sys::Oid, tag: &str, value: Option<String>) -> Result<p
     let value = value.map(|value| read(&relation, table.tags[place].attnum, &value)).transpose()?;
     // SAFETY: the value was read by its column's type.
     let hash = unsafe { table.tag_hash(place, value) };
+    let hash = hash.ok_or_else(|| Failure::new(b"55006", format!("the type of the tag \"{tag}\" is being altered")))?;
     Ok(pg_sys::Datum::from(hash.0 as i64))
 }
 

@@ -81,15 +81,15 @@ impl Table {
 }
 
 impl Table {
-    /// The hash of a value of its tag in this place of the list, from 0.
+    /// The hash of a value of its tag in this place of the list, from 0; `None` where the tag's type was altered meanwhile.
     ///
     /// # Safety
     /// The value must be of the tag's type.
-    pub(crate) unsafe fn tag_hash(&self, place: usize, value: Option<pg_sys::Datum>) -> KeyHash {
+    pub(crate) unsafe fn tag_hash(&self, place: usize, value: Option<pg_sys::Datum>) -> Option<KeyHash> {
         let mut hasher = KeyHasher::of_tag(&self.hash_key, place + 1);
         // SAFETY: the caller vouches for the value.
-        unsafe { self.tags[place].kind.hash(&mut hasher, value) };
-        hasher.finish()
+        let is_told = unsafe { self.tags[place].kind.hash(&mut hasher, value) };
+        is_told.then(|| hasher.finish())
     }
 }
 

@@ -144,7 +144,10 @@ impl<'a> Row<'a> {
     fn note_tags(&self, id: TableId) {
         for (place, tag) in self.table.tags.iter().enumerate() {
             // SAFETY: the tags' columns are among those that are noted, and hold values of their types.
-            pending::note_tag(id, unsafe { self.table.tag_hash(place, self.columns.get(tag.attnum)) });
+            match unsafe { self.table.tag_hash(place, self.columns.get(tag.attnum)) } {
+                Some(hash) => pending::note_tag(id, hash),
+                None => pending::flush(id),
+            }
         }
     }
 

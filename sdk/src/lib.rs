@@ -9,7 +9,7 @@
 //! flusher  frozen batches, sent until their outcome is known
 //! feed     hears what was committed                         freshness whether entries may be served
 //! store    pool, connections, every SQL text                batch    a frozen batch as it is sent
-//! query    cached results, and the tags on which they depend
+//! query    what users hold of cached queries                results  what a client holds of them
 //! layout, row, fields, key    types matched to columns, rows read, values written, keys hashed
 //! ```
 //!
@@ -96,6 +96,7 @@ mod lock;
 mod memory;
 mod query;
 mod receipt;
+mod results;
 mod room;
 mod row;
 mod shared;
@@ -113,7 +114,8 @@ pub use config::{Durability, WhenFull};
 pub use edit::Patch;
 pub use error::Error;
 pub use key::{Key, KeyPart, KeyVisitor};
-pub use query::{Query, QueryRead, TagValue};
+pub use query::{Query, QueryRead};
 pub use receipt::{Outcome, Receipt, Written};
+pub use results::TagValue;
 pub use shared::Unwritten;
 pub use status::{CacheStatus, Status};

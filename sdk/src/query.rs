@@ -1,22 +1,10 @@
-//! Cached queries: results that are dropped when a row on which they depend changes.
-//!
-//! ```text
-//! results   what a client holds, and the loads under way     depends   counters that changes raise
-//! bind      parameters                                       tag       values of the columns that results depend on
-//! ```
-
-mod bind;
-mod depends;
-mod results;
-mod tag;
-
-pub(crate) use results::Results;
-pub use tag::TagValue;
+//! Cached queries: what users hold. Results are dropped when a row on which they depend changes.
 
 use crate::error::{Error, Kind};
+use crate::results::{Answer, Question, TagValue};
 use crate::row;
 use crate::shared::Shared;
-use results::{Answer, Question};
+
 use serde::de::DeserializeOwned;
 use std::any::{Any, TypeId};
 use std::hash::Hash;
@@ -53,7 +41,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
         Query { shared, question, rows: PhantomData }
     }
 
-    /// The value of the next parameter (`$1`, `$2`, ...).
+    /// The value of the next parameter (`$1`, `$2`, ...). Values that are equal must be equal to Postgres, too: they get the
+    /// same result.
     pub fn bind(mut self, value: impl ToSql + Hash + Eq + Send + Sync + 'static) -> Query<T> {
         self.question.parameters.push(Box::new(value));
         self
@@ -116,12 +105,7 @@ async fn load<T: DeserializeOwned + Send + Sync + 'static>(
     question: &Arc<Question>,
 ) -> Result<Answer, (Arc<Question>, Error)> {
     let (store, feed) = (&*shared.store, &*shared.feed);
-    let mut seen = Vec::with_capacity(question.depends_on.len());
     let loaded = async {
-        for (table, tag) in &question.depends_on {
-            let source = shared.results.source(table, (store, feed, shared.config.query_timeout)).await?;
-            seen.push(source.look(tag.as_ref(), store).await?);
-        }
         let rows = async || {
             let parameters: Vec<_> = question.parameters.iter().map(|parameter| parameter.as_sql()).collect();
             let (epoch, layout, rows) = store.select(&question.sql, &parameters).await?;
@@ -130,7 +114,8 @@ async fn load<T: DeserializeOwned + Send + Sync + 'static>(
                 rows.map_err(|error| Error::caused(Kind::Value, "a row of a query does not fit its type", error))?;
             Ok((epoch, Arc::new(rows) as Arc<dyn Any + Send + Sync>))
         };
-        shared.results.load(question, seen, &shared.common.freshness, rows).await
+        let connections = (store, feed, shared.config.query_timeout);
+        shared.results.load(question, connections, &shared.common.freshness, rows).await
     };
     loaded.await.map_err(|error| (question.clone(), error))
 }

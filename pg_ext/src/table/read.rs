@@ -8,7 +8,7 @@ use cache_sync_core::key::HashKey;
 use cache_sync_core::number::TableId;
 use cache_sync_core::rule::Rule;
 use pgrx::pg_sys;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char};
 
 /// Reads table `id`, whose triggers `relation` carries, and says whether the result may be kept.
 ///
@@ -157,7 +157,9 @@ unsafe fn tag(relation: pg_sys::Relation, attached: &Attached, row: &catalog::Ta
             Matched::As(name) => name,
         };
         let attnum = attnum(relation, &name);
-        Some(Tag { attnum, kind: TagKind::of(column_type((*relation).rd_att, attnum)?)? })
+        let kind = TagKind::of(column_type((*relation).rd_att, attnum)?)?;
+        let is_virtual = (*column((*relation).rd_att, i32::from(attnum) - 1)).attgenerated == b'v' as c_char;
+        (!is_virtual).then_some(Tag { attnum, kind })
     }
 }
 

@@ -18,8 +18,8 @@ pub(crate) struct Tag {
 pub(crate) enum TagKind {
     /// As those of a key's column.
     Plain(KeyKind),
-    /// A composite, part by part.
-    Row(Vec<TagKind>),
+    /// A composite, part by part, each with its type.
+    Row(Vec<(pg_sys::Oid, TagKind)>),
 }
 
 impl TagKind {
@@ -36,27 +36,35 @@ impl TagKind {
             }
             let descriptor = pg_sys::lookup_rowtype_tupdesc_copy(base, -1);
             let parts = (0..(*descriptor).natts).map(|place| &*super::column(descriptor, place));
-            let kinds: Option<Vec<_>> =
-                parts.filter(|part| !part.attisdropped).map(|part| TagKind::of(part.atttypid)).collect();
+            let kind = |part: &pg_sys::FormData_pg_attribute| Some((part.atttypid, TagKind::of(part.atttypid)?));
+            let kinds: Option<Vec<_>> = parts.filter(|part| !part.attisdropped).map(kind).collect();
             pg_sys::FreeTupleDesc(descriptor);
             kinds.map(TagKind::Row)
         }
     }
 
-    /// Gives a value of this kind to the hasher.
+    /// Gives a value of this kind to the hasher. `false`: the value is a composite whose type has other parts than it had, and
+    /// cannot be told.
     ///
     /// # Safety
-    /// `value` must be of a type of this kind.
-    pub(crate) unsafe fn hash(&self, hasher: &mut KeyHasher, value: Option<pg_sys::Datum>) {
-        let Some(value) = value else { return hasher.null() };
+    /// `value` must be of the type that this is the kind of, whatever was done to its parts since.
+    #[must_use]
+    pub(crate) unsafe fn hash(&self, hasher: &mut KeyHasher, value: Option<pg_sys::Datum>) -> bool {
+        let Some(value) = value else {
+            hasher.null();
+            return true;
+        };
         let parts = match self {
-            // SAFETY: the caller vouches for the value.
-            TagKind::Plain(kind) => return unsafe { kind.hash(hasher, value) },
+            TagKind::Plain(kind) => {
+                // SAFETY: the caller vouches for the value.
+                unsafe { kind.hash(hasher, value) };
+                return true;
+            }
             TagKind::Row(parts) => parts,
         };
         hasher.row(parts.len());
-        // SAFETY: a composite is a tuple behind a header that names its type; it is taken apart by that type's descriptor,
-        // which has a column for each of the kinds, in their order, beside those that were dropped.
+        // SAFETY: a composite is a tuple behind a header that names its type; it is taken apart by that type's descriptor as it
+        // is now. Nobody who alters the type waits for us, so its parts are compared with those that are known.
         unsafe {
             let header = pg_sys::pg_detoast_datum(value.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
             let type_oid = (*header).t_choice.t_datum.datum_typeid;
@@ -69,11 +77,14 @@ impl TagKind {
                 ..pg_sys::HeapTupleData::default()
             };
             pg_sys::heap_deform_tuple(&mut tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
-            let live = (0..columns).filter(|place| !(*super::column(descriptor, *place as i32)).attisdropped);
-            for (kind, place) in parts.iter().zip(live) {
-                kind.hash(hasher, (!nulls[place]).then_some(values[place]));
+            let column = |place: usize| &*super::column(descriptor, place as i32);
+            let live = || (0..columns).filter(|place| !column(*place).attisdropped);
+            let mut is_told = live().map(|place| column(place).atttypid).eq(parts.iter().map(|(oid, _)| *oid));
+            for ((_, kind), place) in parts.iter().zip(live()) {
+                is_told = is_told && kind.hash(hasher, (!nulls[place]).then_some(values[place]));
             }
             pg_sys::FreeTupleDesc(descriptor);
+            is_told
         }
     }
 }

@@ -40,8 +40,8 @@ pub(crate) struct TableMeta {
 pub(crate) struct TagMeta {
     /// Its name, not quoted.
     pub(crate) name: String,
-    /// How its values are hashed.
-    pub(crate) kind: TagKind,
+    /// How its values are hashed; `None` when its column became one that cannot be a tag.
+    pub(crate) kind: Option<TagKind>,
 }
 
 /// How the values of a tag are hashed.

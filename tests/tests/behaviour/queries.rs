@@ -184,6 +184,59 @@ async fn go_on_with_other_tags() {
     client.close(SOON).await.unwrap();
 }
 
+/// Names are those of the caller: what stands under one now is what a result depends on.
+#[tokio::test]
+async fn follow_the_name_when_tables_change_theirs() {
+    let db = Database::with_extension();
+    posts(&db);
+    db.psql(
+        "CREATE TABLE next (LIKE post INCLUDING ALL); SELECT cache_sync.attach('next', tags => '{author}');
+         INSERT INTO next VALUES (100, 1, 'next')",
+    );
+    let client = client(&db).await;
+    let count = async || {
+        let query = client.query::<Post>("SELECT id, body FROM post WHERE author = 1").depends_on_table("post");
+        query.fetch().await.unwrap().len()
+    };
+    assert_eq!((count().await, ids(&newest(&client, 1).await)), (10, vec![28, 25]));
+    db.psql("BEGIN; ALTER TABLE post RENAME TO old; ALTER TABLE next RENAME TO post; COMMIT");
+    client.catch_up().await.unwrap();
+    assert_eq!((count().await, ids(&newest(&client, 1).await)), (1, vec![100]));
+    db.psql("INSERT INTO post VALUES (101, 1, 'more')");
+    client.catch_up().await.unwrap();
+    assert_eq!((count().await, ids(&newest(&client, 1).await)), (2, vec![101, 100]));
+    // One that was renamed goes on under its new name.
+    let old = client.query::<Post>("SELECT id, body FROM old WHERE author = 1").depends_on("old", "author", 1);
+    assert_eq!(old.fetch().await.unwrap().len(), 10);
+    client.close(SOON).await.unwrap();
+}
+
+/// Altering a type gives its values other hashes, so it waits for who has noted the old ones.
+#[tokio::test]
+async fn a_type_is_altered_under_writers() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TYPE state AS ENUM ('open', 'shut'); CREATE TABLE t (id int PRIMARY KEY, state state, body text NOT NULL);
+         SELECT cache_sync.attach('t', tags => '{state}')",
+    );
+    let client = client(&db).await;
+    let writer = db.connect().await;
+    writer.batch_execute("BEGIN; INSERT INTO t VALUES (1, 'open', 'x')").await.unwrap();
+    let error = db.psql_error("SET lock_timeout = '200ms'; ALTER TYPE state RENAME VALUE 'open' TO 'active'");
+    assert!(error.contains("55P03"), "{error}");
+    writer.batch_execute("COMMIT").await.unwrap();
+    db.psql("ALTER TYPE state RENAME VALUE 'open' TO 'active'");
+    let active = async || {
+        let query = client.query::<Post>("SELECT id, body FROM t WHERE state = 'active' ORDER BY id");
+        ids(&query.depends_on("t", "state", "active").fetch().await.unwrap())
+    };
+    assert_eq!(active().await, [1]);
+    db.psql("INSERT INTO t VALUES (2, 'active', 'y')");
+    client.catch_up().await.unwrap();
+    assert_eq!(active().await, [1, 2]);
+    client.close(SOON).await.unwrap();
+}
+
 #[tokio::test]
 async fn are_loaded_again_after_a_gap_and_not_served_in_silence() {
     let cluster = cache_sync_tests::start(Default::default());

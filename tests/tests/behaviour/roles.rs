@@ -112,6 +112,7 @@ const ADMINS: &[&str] = &[
     "set_expiry(regclass,name)",
     "set_rule(regclass,name,jsonb)",
     "set_tags(regclass,name[])",
+    "wait_for_writers(regclass)",
     "set_version()",
 ];
 

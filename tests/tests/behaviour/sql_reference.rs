@@ -78,6 +78,7 @@ const INTERNAL: &[&str] = &[
     "spelled",
     "united",
     "unites",
+    "wait_for_writers",
     "wins",
 ];
 

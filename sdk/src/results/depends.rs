@@ -12,16 +12,18 @@ use cache_sync_core::wire::{Change, ChangeKind};
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// So many tags are looked after before those that no result depends on any more are let go.
 const SWEEP_MIN: usize = 1024;
 
 /// A table on which results depend.
 pub(crate) struct Source {
-    /// As it was described last; the tags may be others since.
-    meta: Mutex<(u64, Arc<TableMeta>)>,
+    /// As it was described last.
+    meta: Mutex<Arc<TableMeta>>,
     pub(super) id: TableId,
+    /// That with the feed, set once: results may be held when it is served.
+    pub(super) registration: OnceLock<u64>,
     /// Every change.
     changes: AtomicU64,
     /// Those of the whole table, and the moments after which nothing is trusted unseen.
@@ -41,7 +43,8 @@ impl Source {
     pub(super) fn new(meta: TableMeta) -> Source {
         Source {
             id: meta.table_id,
-            meta: Mutex::new((0, Arc::new(meta))),
+            meta: Mutex::new(Arc::new(meta)),
+            registration: OnceLock::new(),
             changes: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
             tags: Mutex::default(),
@@ -53,27 +56,26 @@ impl Source {
         self.defunct.load(Ordering::Acquire)
     }
 
-    /// The name by which SQL finds it.
-    fn name(&self) -> String {
-        let (_, meta) = &*lock(&self.meta);
-        format!("{}.{}", quote(&meta.schema), quote(&meta.name))
+    /// How often the table as a whole changed, with its name and its tags perhaps.
+    pub(super) fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Acquire)
     }
 
-    /// What the whole table, or a tag, says now.
+    /// Takes over what the table looks like now.
+    pub(super) fn describe_as(&self, meta: TableMeta) {
+        *lock(&self.meta) = Arc::new(meta);
+    }
+
+    /// What the whole table, or a tag, says now. `flushes` is what it said before the table was described last.
     ///
     /// # Errors
     /// When the table has no such tag, or it cannot hold the value.
-    pub(super) async fn look(
-        self: &Arc<Source>,
-        tag: Option<&(String, TagValue)>,
-        store: &Store,
-    ) -> Result<Seen, Error> {
-        let flushes = self.flushes.load(Ordering::Acquire);
+    pub(super) fn look(self: &Arc<Source>, flushes: u64, tag: Option<&(String, TagValue)>) -> Result<Seen, Error> {
         let Some((name, value)) = tag else {
             let on = On::Table(self.changes.load(Ordering::Acquire));
             return Ok(Seen { source: self.clone(), flushes, on });
         };
-        let meta = self.described_after(flushes, store).await?;
+        let meta = lock(&self.meta).clone();
         let mismatch = |message: String| Error::new(Kind::Mismatch, message);
         let place = meta.tags.iter().position(|tag| tag.name == *name).ok_or_else(|| {
             let tags: Vec<_> = meta.tags.iter().map(|tag| &*tag.name).collect();
@@ -83,27 +85,12 @@ impl Source {
                 if tags.is_empty() { "none".to_owned() } else { tags.join(", ") }
             ))
         })?;
-        if !value.is_of(&meta.tags[place].kind) {
+        if !meta.tags[place].kind.as_ref().is_some_and(|kind| value.is_of(kind)) {
             return Err(mismatch(format!("the tag \"{name}\" of the table {} cannot hold {value:?}", meta.name)));
         }
         let counter = self.counter(value.hash(&meta.hash_key, place));
         let seen = counter.load(Ordering::Acquire);
         Ok(Seen { source: self.clone(), flushes, on: On::Tag(counter, seen) })
-    }
-
-    /// The table as it was described after so many flushes: other tags count as one.
-    async fn described_after(&self, flushes: u64, store: &Store) -> Result<Arc<TableMeta>, Error> {
-        let (described, meta) = lock(&self.meta).clone();
-        if described == flushes {
-            return Ok(meta);
-        }
-        let (_, meta) = store.describe(&self.name()).await?;
-        if meta.table_id != self.id {
-            return Err(Error::new(Kind::Mismatch, "a table on which a query depends was attached anew"));
-        }
-        let meta = Arc::new(meta);
-        *lock(&self.meta) = (flushes, meta.clone());
-        Ok(meta)
     }
 
     fn counter(&self, hash: KeyHash) -> Arc<AtomicU64> {
@@ -167,8 +154,11 @@ impl Subscriber for Source {
 
     fn check_again<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
-            let hash_key = lock(&self.meta).1.hash_key;
-            match store.describe(&self.name()).await {
+            let (hash_key, name) = {
+                let meta = lock(&self.meta);
+                (meta.hash_key, format!("{}.{}", quote(&meta.schema), quote(&meta.name)))
+            };
+            match store.describe(&name).await {
                 Ok((_, meta)) if meta.hash_key == hash_key && meta.table_id == self.id => Ok(true),
                 Err(error) if error.is_unavailable() => Err(error),
                 Ok(_) | Err(_) => {

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use tokio_postgres::types::ToSql;
 
 /// A parameter of whatever type.
-pub(super) trait Bound: ToSql + Send + Sync + Debug {
+pub(crate) trait Bound: ToSql + Send + Sync + Debug {
     fn is_same(&self, other: &dyn Bound) -> bool;
     fn hashed(&self) -> u64;
     fn as_any(&self) -> &dyn Any;

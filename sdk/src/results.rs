@@ -1,0 +1,261 @@
+//! The results of queries that a client holds, and the loads under way.
+//!
+//! ```text
+//! depends   counters that changes raise      bind   parameters      tag   values of the columns that results depend on
+//! ```
+
+mod bind;
+mod depends;
+mod tag;
+
+pub(crate) use bind::Bound;
+pub use tag::TagValue;
+
+use crate::error::{Error, Kind};
+use crate::feed::{Feed, Part};
+use crate::freshness::Freshness;
+use crate::layout::TableMeta;
+use crate::lock::lock;
+use crate::store::{Store, within};
+use depends::{Seen, Source};
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+
+/// Which result it is.
+pub(crate) struct Question {
+    pub(crate) sql: String,
+    pub(crate) parameters: Vec<Box<dyn Bound>>,
+    /// Table, and a tag's name and value; without one, the whole table.
+    pub(crate) depends_on: Vec<(String, Option<(String, TagValue)>)>,
+    /// Of what type the rows are.
+    pub(crate) rows: TypeId,
+}
+
+impl PartialEq for Question {
+    fn eq(&self, other: &Question) -> bool {
+        self.rows == other.rows
+            && self.sql == other.sql
+            && self.depends_on == other.depends_on
+            && self.parameters.len() == other.parameters.len()
+            && self.parameters.iter().zip(&other.parameters).all(|(one, other)| one.is_same(&**other))
+    }
+}
+
+impl Eq for Question {}
+
+impl Hash for Question {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.sql.hash(state);
+        self.parameters.iter().for_each(|parameter| parameter.hashed().hash(state));
+        self.depends_on.hash(state);
+    }
+}
+
+/// A result with what it depends on.
+#[derive(Clone)]
+pub(crate) struct Answer {
+    /// A `Vec` of the rows' type.
+    pub(crate) rows: Arc<dyn Any + Send + Sync>,
+    seen: Arc<[Seen]>,
+    /// Whether it came from the server whose changes are heard, while they were heard.
+    trusted: bool,
+}
+
+impl Answer {
+    fn is_current(&self) -> bool {
+        self.trusted && self.seen.iter().all(Seen::is_current)
+    }
+}
+
+/// A load that several may wait for.
+#[derive(Clone)]
+struct Flight {
+    answer: Arc<OnceCell<Result<Answer, Error>>>,
+    /// What the tables said when it began, once it has: who comes after a change must not get what was read before.
+    began: Arc<OnceLock<Arc<[Seen]>>>,
+    /// One load of a question at a time: while one runs, all who come after a change wait for the next one.
+    turn: Arc<AsyncMutex<()>>,
+}
+
+impl Flight {
+    fn new(turn: Arc<AsyncMutex<()>>) -> Flight {
+        Flight { answer: Arc::default(), began: Arc::default(), turn }
+    }
+
+    fn may_be_joined(&self) -> bool {
+        self.began.get().is_none_or(|began| began.iter().all(Seen::is_current))
+    }
+}
+
+/// Takes a flight off the list when it has arrived, or nobody waits for it any more.
+struct Waiting<'a> {
+    results: &'a Results,
+    question: Arc<Question>,
+    flight: Flight,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        /// The list's, and that of whoever waits last.
+        const HELD_BY_LAST: usize = 2;
+        let mut flights = lock(&self.results.flights);
+        let is_ours = |flight: &Flight| Arc::ptr_eq(&flight.answer, &self.flight.answer);
+        let is_over = self.flight.answer.initialized() || Arc::strong_count(&self.flight.answer) <= HELD_BY_LAST;
+        if is_over && flights.get(&self.question).is_some_and(is_ours) {
+            flights.remove(&self.question);
+        }
+    }
+}
+
+/// What a caller's name for a table means.
+#[derive(Clone)]
+struct Named {
+    source: Arc<Source>,
+    /// How often the table had changed as a whole when the name was looked up and the table described.
+    described: Option<u64>,
+}
+
+/// The results of a client.
+pub(crate) struct Results {
+    held: moka::sync::Cache<Arc<Question>, Answer>,
+    flights: Mutex<HashMap<Arc<Question>, Flight>>,
+    names: Mutex<HashMap<String, Named>>,
+    /// Tables are described by one caller at a time, for all.
+    describing: AsyncMutex<()>,
+}
+
+impl Results {
+    pub(crate) fn new(max_capacity: u64) -> Results {
+        let held = moka::sync::Cache::new(max_capacity);
+        Results { held, flights: Mutex::default(), names: Mutex::default(), describing: AsyncMutex::default() }
+    }
+
+    /// What is held and may be served.
+    pub(crate) fn hit(&self, question: &Question, freshness: &Freshness) -> Option<Answer> {
+        let answer = self.held.get(question)?;
+        (freshness.is_live() && answer.is_current()).then_some(answer)
+    }
+
+    /// What is held and was good when Postgres was heard last, not longer than `bound` ago.
+    pub(crate) fn stale(
+        &self,
+        question: &Question,
+        freshness: &Freshness,
+        bound: Duration,
+    ) -> Option<(Answer, Duration)> {
+        let answer = self.held.get(question).filter(Answer::is_current)?;
+        let doubt = freshness.doubt();
+        (doubt <= bound).then_some((answer, doubt))
+    }
+
+    /// Loads, or waits for a load that began after everything that this caller may know of.
+    pub(crate) async fn load<L>(
+        &self,
+        question: &Arc<Question>,
+        (store, feed, timeout): (&Store, &Feed, Duration),
+        freshness: &Freshness,
+        load: impl FnOnce() -> L,
+    ) -> Result<Answer, Error>
+    where
+        L: Future<Output = Result<(u64, Arc<dyn Any + Send + Sync>), Error>>,
+    {
+        let waiting = Waiting { results: self, question: question.clone(), flight: self.flight(question) };
+        let flight = &waiting.flight;
+        let answer = flight.answer.get_or_init(async || {
+            let _turn = flight.turn.lock().await;
+            let mut seen = Vec::with_capacity(question.depends_on.len());
+            for (table, tag) in &question.depends_on {
+                let (source, flushes) = self.source(table, (store, feed, timeout)).await?;
+                seen.push(source.look(flushes, tag.as_ref())?);
+            }
+            // Whoever takes over from a caller that gave up goes by what was seen first, which is older.
+            let began = flight.began.get_or_init(|| seen.into());
+            let live = freshness.is_live();
+            let (epoch, rows) = load().await?;
+            Ok(Answer { rows, seen: began.clone(), trusted: live && epoch == freshness.epoch() })
+        });
+        let answer = answer.await.clone()?;
+        if answer.is_current() {
+            self.held.insert(question.clone(), answer.clone());
+        }
+        Ok(answer)
+    }
+
+    fn flight(&self, question: &Arc<Question>) -> Flight {
+        match lock(&self.flights).entry(question.clone()) {
+            Entry::Occupied(flight) if flight.get().may_be_joined() => flight.get().clone(),
+            Entry::Occupied(mut flight) => {
+                let next = Flight::new(flight.get().turn.clone());
+                flight.insert(next);
+                flight.get().clone()
+            }
+            Entry::Vacant(vacant) => vacant.insert(Flight::new(Arc::default())).clone(),
+        }
+    }
+
+    /// The table of this name, subscribed to and described, and how often it had changed as a whole before that: another
+    /// table may have taken its name, or other tags their places.
+    ///
+    /// # Errors
+    /// When it is not attached, or the feed does not answer.
+    async fn source(
+        &self,
+        name: &str,
+        (store, feed, timeout): (&Store, &Feed, Duration),
+    ) -> Result<(Arc<Source>, u64), Error> {
+        loop {
+            let named = lock(&self.names).get(name).filter(|named| !named.source.is_defunct()).cloned();
+            if let Some(Named { source, described: Some(described) }) = &named
+                && *described == source.flushes()
+            {
+                return Ok((source.clone(), *described));
+            }
+            let _one = self.describing.lock().await;
+            // Somebody may have done it meanwhile.
+            let known = lock(&self.names).get(name).filter(|named| !named.source.is_defunct()).cloned();
+            let is_other =
+                |now: &Named, then: &Named| now.described != then.described || !Arc::ptr_eq(&now.source, &then.source);
+            if known.as_ref().is_some_and(|known| named.as_ref().is_none_or(|named| is_other(known, named))) {
+                continue;
+            }
+            if let Some(registration) = known.as_ref().and_then(|known| known.source.registration.get()) {
+                within("subscribing to the table's changes", timeout, async {
+                    feed.served(*registration).await;
+                    Ok(())
+                })
+                .await?;
+            }
+            let before = known.as_ref().map(|known| known.source.flushes());
+            let (_, meta) = store.describe(name).await?;
+            if !meta.preloaded {
+                let message = "the server has not loaded cache_sync at start, so there is no feed";
+                return Err(Error::new(Kind::Mismatch, message));
+            }
+            let named = match known {
+                Some(Named { source, .. }) if source.id == meta.table_id => {
+                    source.describe_as(meta);
+                    Named { source, described: before }
+                }
+                // What it looks like is asked again once it is subscribed to: what changed before is not told.
+                _ => Named { source: self.subscribed(meta, feed), described: None },
+            };
+            lock(&self.names).insert(name.to_owned(), named);
+        }
+    }
+
+    /// The table, which may be known by another name.
+    fn subscribed(&self, meta: TableMeta, feed: &Feed) -> Arc<Source> {
+        let is_it = |source: &&Arc<Source>| source.id == meta.table_id && !source.is_defunct();
+        if let Some(source) = lock(&self.names).values().map(|named| &named.source).find(is_it) {
+            return source.clone();
+        }
+        let source = Arc::new(Source::new(meta));
+        source.registration.get_or_init(|| feed.register(source.id, Part::Queries, source.clone()));
+        source
+    }
+}
