@@ -3,6 +3,7 @@
 //! ```text
 //! memory   hits, buffered writes        loads    misses        flush    batches against a plain upsert
 //! merge    every rule against a plain upsert                   batches  the two sides of both
+//! poison   batches with patches that Postgres refuses
 //! writers  plain SQL writers, with listeners, against an untouched table and a pg_notify trigger
 //! latency  commit seen by another process                      bulk     a million rows
 //! measure  alternating rounds, medians  report   the table, the JSON     load   clients that write and listen
@@ -18,6 +19,7 @@ mod loads;
 mod measure;
 mod memory;
 mod merge;
+mod poison;
 mod report;
 mod writers;
 
@@ -30,9 +32,9 @@ use std::process::ExitCode;
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const USAGE: &str = "usage: cargo xtask bench [NAME ...] [--rounds N] [--seconds N] [--json FILE]
-  NAME: memory loads flush merge writers latency bulk (default: all)";
+  NAME: memory loads flush merge poison writers latency bulk (default: all)";
 
-const ALL: [&str; 7] = ["memory", "loads", "flush", "merge", "writers", "latency", "bulk"];
+const ALL: [&str; 8] = ["memory", "loads", "flush", "merge", "poison", "writers", "latency", "bulk"];
 
 struct Arguments {
     names: Vec<String>,
@@ -107,6 +109,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             "loads" => runtime.block_on(loads::run(&cluster.dsn(&database), rounds, &mut report))?,
             "flush" => runtime.block_on(flush::run(&cluster.dsn(&database), rounds, &mut report))?,
             "merge" => runtime.block_on(merge::run(&cluster.dsn(&database), rounds, &mut report))?,
+            "poison" => runtime.block_on(poison::run(&cluster.dsn(&database), rounds, &mut report))?,
             "writers" => runtime.block_on(writers::run(&cluster, &database, rounds, &mut report))?,
             "latency" => runtime.block_on(latency::run(&cluster.dsn(&database), &mut report))?,
             _ => runtime.block_on(bulk::run(&cluster.dsn(&database), rounds, &mut report))?,

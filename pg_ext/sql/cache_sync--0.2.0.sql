@@ -481,7 +481,8 @@ $$;
 -- DDL changes what rows look like, moves them in and out with partitions, or takes them away: then the table as a whole
 -- has changed. Fields are matched with columns at once, so that nobody sees two renames at a time, be it in a dump; those
 -- of a restored table, which are known by name, before anything is renamed. It fires with every command in this database, so
--- it finishes quickly with those that alter neither tables nor types, and it must not fail.
+-- it finishes quickly with those that alter neither tables nor types, and it must not fail, but for a lock on a table whose
+-- type is altered.
 CREATE FUNCTION cache_sync.note_ddl() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

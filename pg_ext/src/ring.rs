@@ -161,7 +161,7 @@ impl Memory for Shared {
         self.listeners.0.armed()
     }
 
-    fn positions(&self, listener: usize) -> &AtomicU64 {
+    fn position(&self, listener: usize) -> &AtomicU64 {
         self.listeners.0.position(listener)
     }
 

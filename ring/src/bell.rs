@@ -17,7 +17,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 const HANDED_ON: usize = 2;
 
 /// Wakes up to `count` armed listeners that have not read everything.
-pub fn wake<M: Memory>(memory: &M, count: usize) {
+pub(crate) fn wake<M: Memory>(memory: &M, count: usize) {
     let head = memory.head().load(Acquire);
     for _ in 0..count {
         let Some(listener) = disarm_one(memory, head) else { return };
@@ -30,7 +30,7 @@ pub fn wake<M: Memory>(memory: &M, count: usize) {
 /// The caller resets its latch before, waits for it after, and then calls [`woken`] before all else.
 pub fn arm<M: Memory>(memory: &M, listener: usize, position: u64) -> bool {
     let (word, bit) = armed(memory, listener);
-    memory.positions(listener).store(position, Release);
+    memory.position(listener).store(position, Release);
     word.fetch_or(bit, SeqCst);
     // Pairs with the fence after a change was published.
     memory.fence();
@@ -68,7 +68,7 @@ fn disarm_one<M: Memory>(memory: &M, head: u64) -> Option<usize> {
         while bits != 0 {
             let bit = bits & bits.wrapping_neg();
             let listener = index * u64::BITS as usize + bit.trailing_zeros() as usize;
-            let is_behind = memory.positions(listener).load(Acquire) != head;
+            let is_behind = memory.position(listener).load(Acquire) != head;
             if is_behind && word.fetch_and(!bit, SeqCst) & bit != 0 {
                 return Some(listener);
             }

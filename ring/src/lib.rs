@@ -13,6 +13,6 @@ mod bell;
 mod memory;
 mod ring;
 
-pub use bell::{arm, is_armed, leave, wake, woken};
+pub use bell::{arm, is_armed, leave, woken};
 pub use memory::{Memory, Word};
 pub use ring::{Read, publish, publish_gap, read};

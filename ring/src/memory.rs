@@ -49,8 +49,8 @@ pub trait Memory {
     fn size(&self) -> u64;
     /// A bit for each listener that waits to be woken.
     fn armed(&self) -> &[Self::Word];
-    /// Up to where each listener had read when it armed itself.
-    fn positions(&self, listener: usize) -> &Self::Word;
+    /// Up to where a listener has read, as of when it last said so: at least when it arms itself.
+    fn position(&self, listener: usize) -> &Self::Word;
     /// Runs `body` while nobody else is in [`Memory::exclusive`] or [`Memory::shared`].
     fn exclusive<T>(&self, body: impl FnOnce() -> T) -> T;
     /// Runs `body` while nobody is in [`Memory::exclusive`].

@@ -1,7 +1,7 @@
 //! Publishing and reading.
 
+use crate::bell::wake;
 use crate::memory::{Memory, Word};
-use crate::wake;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// What a read found.

@@ -59,7 +59,7 @@ impl Memory for LoomMemory {
         &self.armed
     }
 
-    fn positions(&self, listener: usize) -> &LoomWord {
+    fn position(&self, listener: usize) -> &LoomWord {
         &self.positions[listener]
     }
 
@@ -131,31 +131,39 @@ fn listen(ring: &LoomMemory, listener: usize, end: u64) {
     leave(ring, listener);
 }
 
-fn model(bound: usize, body: impl Fn() + Sync + Send + 'static) {
+fn model(body: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(bound);
+    builder.preemption_bound = Some(PREEMPTIONS);
     builder.check(body);
+}
+
+/// Runs two listeners while `publish` publishes, until both have heard enough.
+fn with_listeners(listen: fn(&LoomMemory, usize), publish: impl FnOnce(&LoomMemory)) {
+    let ring = ring(4, 2);
+    let listeners = [0, 1].map(|listener| {
+        let ring = ring.clone();
+        thread::spawn(move || listen(&ring, listener))
+    });
+    publish(&ring);
+    listeners.into_iter().for_each(|listener| listener.join().unwrap());
 }
 
 #[test]
 fn every_listener_hears_every_change() {
-    model(PREEMPTIONS, || {
-        let ring = ring(4, 2);
-        let listeners: Vec<_> = (0..2)
-            .map(|listener| {
-                let ring = ring.clone();
-                thread::spawn(move || listen(&ring, listener, 2))
-            })
-            .collect();
-        publish(&*ring, &[0]);
-        publish(&*ring, &[1]);
-        listeners.into_iter().for_each(|listener| listener.join().unwrap());
+    model(|| {
+        with_listeners(
+            |ring, listener| listen(ring, listener, 2),
+            |ring| {
+                publish(ring, &[0]);
+                publish(ring, &[1]);
+            },
+        );
     });
 }
 
 #[test]
 fn a_listener_that_dies_takes_no_wake_up_along() {
-    model(PREEMPTIONS, || {
+    model(|| {
         let ring = ring(4, 2);
         let survivor = {
             let ring = ring.clone();
@@ -176,7 +184,7 @@ fn a_listener_that_dies_takes_no_wake_up_along() {
 
 #[test]
 fn what_is_read_is_whole_or_lapped() {
-    model(PREEMPTIONS, || {
+    model(|| {
         let ring = ring(2, 0);
         let reader = {
             let ring = ring.clone();
@@ -196,7 +204,7 @@ fn what_is_read_is_whole_or_lapped() {
 
 #[test]
 fn two_writers_share_the_positions() {
-    model(PREEMPTIONS, || {
+    model(|| {
         let ring = ring(4, 0);
         let other = {
             let ring = ring.clone();
@@ -232,21 +240,12 @@ fn a_wake_up_that_is_not_handed_on_is_noticed() {
 }
 
 fn keep_the_wake_up() {
-    model(PREEMPTIONS, || {
-        let ring = ring(4, 2);
-        let listeners: Vec<_> = (0..2)
-            .map(|listener| {
-                let ring = ring.clone();
-                thread::spawn(move || {
-                    while ring.head.load(Ordering::Acquire) == 0 {
-                        if arm(&*ring, listener, 0) {
-                            ring.latches[listener].wait();
-                        }
-                    }
-                })
-            })
-            .collect();
-        publish(&*ring, &[0]);
-        listeners.into_iter().for_each(|listener| listener.join().unwrap());
-    });
+    let keep = |ring: &LoomMemory, listener: usize| {
+        while ring.head.load(Ordering::Acquire) == 0 {
+            if arm(ring, listener, 0) {
+                ring.latches[listener].wait();
+            }
+        }
+    };
+    model(move || with_listeners(keep, |ring| publish(ring, &[0])));
 }

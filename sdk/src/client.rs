@@ -127,26 +127,27 @@ impl ClientBuilder {
         config.check()?;
         let store = Arc::new(Store::new(&config, self.connector)?);
         store.check_versions().await?;
+        let feed = Arc::new(Feed::new());
+        let common = Arc::new(Common {
+            freshness: Freshness::new(config.feed_timeout),
+            room: Room::new(config.buffer_entries_max, config.buffer_bytes_max, config.when_full),
+            clock: Mutex::new(ClientClock::default()),
+            started: Instant::now(),
+            closed: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            stale_while_unavailable: config.stale_while_unavailable,
+            batch_entries_max: config.batch_entries_max,
+        });
         let shared = Arc::new(Shared {
-            common: Arc::new(Common {
-                freshness: Freshness::new(config.feed_timeout),
-                room: Room::new(config.buffer_entries_max, config.buffer_bytes_max, config.when_full),
-                clock: Mutex::new(ClientClock::default()),
-                started: Instant::now(),
-                closed: AtomicBool::new(false),
-                broken: AtomicBool::new(false),
-                stale_while_unavailable: config.stale_while_unavailable,
-                batch_entries_max: config.batch_entries_max,
-            }),
-            feed: Arc::new(Feed::new()),
-            results: Results::new(config.query_results_max),
+            results: Results::new(&config, common.clone(), store.clone(), feed.clone()),
             flush_connection: Arc::new(FlushConnection::new(store.clone())),
             tables: Mutex::default(),
             tasks: Mutex::default(),
-            store,
+            common: common.clone(),
+            feed: feed.clone(),
+            store: store.clone(),
             config,
         });
-        let (feed, store, common) = (shared.feed.clone(), shared.store.clone(), shared.common.clone());
         shared.spawn(None, async move { feed.run(&store, &common).await });
         Ok(Client { shared })
     }
@@ -266,6 +267,9 @@ impl Client {
             gaps: shared.feed.gaps.load(Ordering::Relaxed),
             buffered: shared.common.room.entries(),
             buffered_bytes: shared.common.room.bytes(),
+            query_results: shared.results.count(),
+            query_hits: shared.results.hits.get(),
+            query_loads: shared.results.loads.get(),
             caches: lock(&shared.tables).iter().map(|(_, table)| table.status()).collect(),
         }
     }

@@ -22,6 +22,14 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    /// Whether the client is open and all its tasks work.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::closed());
+        }
+        self.check_alive()
+    }
+
     /// Whether all tasks of the client work.
     pub(crate) fn check_alive(&self) -> Result<(), Error> {
         if self.broken.load(Ordering::Acquire) {

@@ -4,7 +4,6 @@ use crate::error::{Error, Kind};
 use crate::results::{Answer, Question, TagValue};
 use crate::row;
 use crate::shared::Shared;
-
 use serde::de::DeserializeOwned;
 use std::any::{Any, TypeId};
 use std::hash::Hash;
@@ -80,22 +79,18 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
             let message = "a query must be said to depend on something: depends_on, or depends_on_table";
             return Err(Error::new(Kind::Config, message));
         }
-        if shared.common.closed.load(std::sync::atomic::Ordering::Acquire) {
-            return Err(Error::closed());
-        }
-        shared.common.check_alive()?;
-        let (results, freshness) = (&shared.results, &shared.common.freshness);
-        if let Some(answer) = results.hit(&question, freshness) {
+        shared.common.check_open()?;
+        if let Some(answer) = shared.results.hit(&question) {
             return fresh(answer);
         }
-        match load::<T>(&shared, &Arc::new(question)).await {
+        let question = Arc::new(question);
+        match load::<T>(&shared, &question).await {
             Ok(answer) => fresh(answer),
-            Err((question, error)) if error.is_unavailable() => {
-                let bound = shared.common.stale_while_unavailable;
-                let (answer, doubt) = results.stale(&question, freshness, bound).ok_or(error)?;
+            Err(error) if error.is_unavailable() => {
+                let (answer, doubt) = shared.results.stale(&question).ok_or(error)?;
                 Ok(QueryRead { stale_for: Some(doubt), ..fresh(answer)? })
             }
-            Err((_, error)) => Err(error),
+            Err(error) => Err(error),
         }
     }
 }
@@ -103,21 +98,15 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
 async fn load<T: DeserializeOwned + Send + Sync + 'static>(
     shared: &Shared,
     question: &Arc<Question>,
-) -> Result<Answer, (Arc<Question>, Error)> {
-    let (store, feed) = (&*shared.store, &*shared.feed);
-    let loaded = async {
-        let rows = async || {
-            let parameters: Vec<_> = question.parameters.iter().map(|parameter| parameter.as_sql()).collect();
-            let (epoch, layout, rows) = store.select(&question.sql, &parameters).await?;
-            let rows: Result<Vec<T>, _> = rows.iter().map(|row| row::decode(&layout, row, 0)).collect();
-            let rows =
-                rows.map_err(|error| Error::caused(Kind::Value, "a row of a query does not fit its type", error))?;
-            Ok((epoch, Arc::new(rows) as Arc<dyn Any + Send + Sync>))
-        };
-        let connections = (store, feed, shared.config.query_timeout);
-        shared.results.load(question, connections, &shared.common.freshness, rows).await
+) -> Result<Answer, Error> {
+    let select = async || {
+        let parameters: Vec<_> = question.parameters.iter().map(|parameter| parameter.as_sql()).collect();
+        let (epoch, layout, rows) = shared.store.select(&question.sql, &parameters).await?;
+        let rows: Result<Vec<T>, _> = rows.iter().map(|row| row::decode(&layout, row, 0)).collect();
+        let rows = rows.map_err(|error| Error::caused(Kind::Value, "a row of a query does not fit its type", error))?;
+        Ok((epoch, Arc::new(rows) as Arc<dyn Any + Send + Sync>))
     };
-    loaded.await.map_err(|error| (question.clone(), error))
+    shared.results.load(question, select).await
 }
 
 fn fresh<T: Send + Sync + 'static>(answer: Answer) -> Result<QueryRead<T>, Error> {

@@ -11,9 +11,11 @@ mod tag;
 pub(crate) use bind::Bound;
 pub use tag::TagValue;
 
+use crate::common::Common;
+use crate::config::ClientConfig;
+use crate::counters::Counter;
 use crate::error::{Error, Kind};
 use crate::feed::{Feed, Part};
-use crate::freshness::Freshness;
 use crate::layout::TableMeta;
 use crate::lock::lock;
 use crate::store::{Store, within};
@@ -51,7 +53,7 @@ impl Eq for Question {}
 impl Hash for Question {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.sql.hash(state);
-        self.parameters.iter().for_each(|parameter| parameter.hashed().hash(state));
+        self.parameters.iter().for_each(|parameter| parameter.hash_to(state));
         self.depends_on.hash(state);
     }
 }
@@ -122,6 +124,12 @@ struct Named {
 
 /// The results of a client.
 pub(crate) struct Results {
+    common: Arc<Common>,
+    store: Arc<Store>,
+    feed: Arc<Feed>,
+    timeout: Duration,
+    pub(crate) hits: Counter,
+    pub(crate) loads: Counter,
     held: moka::sync::Cache<Arc<Question>, Answer>,
     flights: Mutex<HashMap<Arc<Question>, Flight>>,
     names: Mutex<HashMap<String, Named>>,
@@ -130,37 +138,45 @@ pub(crate) struct Results {
 }
 
 impl Results {
-    pub(crate) fn new(max_capacity: u64) -> Results {
-        let held = moka::sync::Cache::new(max_capacity);
-        Results { held, flights: Mutex::default(), names: Mutex::default(), describing: AsyncMutex::default() }
+    pub(crate) fn new(config: &ClientConfig, common: Arc<Common>, store: Arc<Store>, feed: Arc<Feed>) -> Results {
+        Results {
+            common,
+            store,
+            feed,
+            timeout: config.query_timeout,
+            hits: Counter::default(),
+            loads: Counter::default(),
+            held: moka::sync::Cache::new(config.query_results_max),
+            flights: Mutex::default(),
+            names: Mutex::default(),
+            describing: AsyncMutex::default(),
+        }
+    }
+
+    /// How many are held.
+    pub(crate) fn count(&self) -> u64 {
+        self.held.run_pending_tasks();
+        self.held.entry_count()
     }
 
     /// What is held and may be served.
-    pub(crate) fn hit(&self, question: &Question, freshness: &Freshness) -> Option<Answer> {
+    pub(crate) fn hit(&self, question: &Question) -> Option<Answer> {
         let answer = self.held.get(question)?;
-        (freshness.is_live() && answer.is_current()).then_some(answer)
+        (self.common.freshness.is_live() && answer.is_current()).then(|| {
+            self.hits.add(1);
+            answer
+        })
     }
 
-    /// What is held and was good when Postgres was heard last, not longer than `bound` ago.
-    pub(crate) fn stale(
-        &self,
-        question: &Question,
-        freshness: &Freshness,
-        bound: Duration,
-    ) -> Option<(Answer, Duration)> {
+    /// What is held and was good when Postgres was heard last, if the caller allows it and that is not too long ago.
+    pub(crate) fn stale(&self, question: &Question) -> Option<(Answer, Duration)> {
         let answer = self.held.get(question).filter(Answer::is_current)?;
-        let doubt = freshness.doubt();
-        (doubt <= bound).then_some((answer, doubt))
+        let doubt = self.common.freshness.doubt();
+        (doubt <= self.common.stale_while_unavailable).then_some((answer, doubt))
     }
 
     /// Loads, or waits for a load that began after everything that this caller may know of.
-    pub(crate) async fn load<L>(
-        &self,
-        question: &Arc<Question>,
-        (store, feed, timeout): (&Store, &Feed, Duration),
-        freshness: &Freshness,
-        load: impl FnOnce() -> L,
-    ) -> Result<Answer, Error>
+    pub(crate) async fn load<L>(&self, question: &Arc<Question>, load: impl FnOnce() -> L) -> Result<Answer, Error>
     where
         L: Future<Output = Result<(u64, Arc<dyn Any + Send + Sync>), Error>>,
     {
@@ -170,14 +186,15 @@ impl Results {
             let _turn = flight.turn.lock().await;
             let mut seen = Vec::with_capacity(question.depends_on.len());
             for (table, tag) in &question.depends_on {
-                let (source, flushes) = self.source(table, (store, feed, timeout)).await?;
+                let (source, flushes) = self.source(table).await?;
                 seen.push(source.look(flushes, tag.as_ref())?);
             }
             // Whoever takes over from a caller that gave up goes by what was seen first, which is older.
             let began = flight.began.get_or_init(|| seen.into());
-            let live = freshness.is_live();
+            let live = self.common.freshness.is_live();
+            self.loads.add(1);
             let (epoch, rows) = load().await?;
-            Ok(Answer { rows, seen: began.clone(), trusted: live && epoch == freshness.epoch() })
+            Ok(Answer { rows, seen: began.clone(), trusted: live && epoch == self.common.freshness.epoch() })
         });
         let answer = answer.await.clone()?;
         if answer.is_current() {
@@ -203,11 +220,7 @@ impl Results {
     ///
     /// # Errors
     /// When it is not attached, or the feed does not answer.
-    async fn source(
-        &self,
-        name: &str,
-        (store, feed, timeout): (&Store, &Feed, Duration),
-    ) -> Result<(Arc<Source>, u64), Error> {
+    async fn source(&self, name: &str) -> Result<(Arc<Source>, u64), Error> {
         loop {
             let named = lock(&self.names).get(name).filter(|named| !named.source.is_defunct()).cloned();
             if let Some(Named { source, described: Some(described) }) = &named
@@ -224,14 +237,14 @@ impl Results {
                 continue;
             }
             if let Some(registration) = known.as_ref().and_then(|known| known.source.registration.get()) {
-                within("subscribing to the table's changes", timeout, async {
-                    feed.served(*registration).await;
+                within("subscribing to the table's changes", self.timeout, async {
+                    self.feed.served(*registration).await;
                     Ok(())
                 })
                 .await?;
             }
             let before = known.as_ref().map(|known| known.source.flushes());
-            let (_, meta) = store.describe(name).await?;
+            let (_, meta) = self.store.describe(name).await?;
             if !meta.preloaded {
                 let message = "the server has not loaded cache_sync at start, so there is no feed";
                 return Err(Error::new(Kind::Mismatch, message));
@@ -242,20 +255,20 @@ impl Results {
                     Named { source, described: before }
                 }
                 // What it looks like is asked again once it is subscribed to: what changed before is not told.
-                _ => Named { source: self.subscribed(meta, feed), described: None },
+                _ => Named { source: self.subscribed(meta), described: None },
             };
             lock(&self.names).insert(name.to_owned(), named);
         }
     }
 
     /// The table, which may be known by another name.
-    fn subscribed(&self, meta: TableMeta, feed: &Feed) -> Arc<Source> {
+    fn subscribed(&self, meta: TableMeta) -> Arc<Source> {
         let is_it = |source: &&Arc<Source>| source.id == meta.table_id && !source.is_defunct();
         if let Some(source) = lock(&self.names).values().map(|named| &named.source).find(is_it) {
             return source.clone();
         }
         let source = Arc::new(Source::new(meta));
-        source.registration.get_or_init(|| feed.register(source.id, Part::Queries, source.clone()));
+        source.registration.get_or_init(|| self.feed.register(source.id, Part::Queries, source.clone()));
         source
     }
 }

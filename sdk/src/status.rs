@@ -18,6 +18,12 @@ pub struct Status {
     pub buffered: usize,
     /// Their size in bytes.
     pub buffered_bytes: usize,
+    /// Results of queries that are held.
+    pub query_results: u64,
+    /// Queries answered from memory.
+    pub query_hits: u64,
+    /// Queries sent to Postgres.
+    pub query_loads: u64,
     /// The caches, by table.
     pub caches: Vec<CacheStatus>,
 }

@@ -37,7 +37,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -130,10 +130,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
     }
 
     pub(crate) fn check_usable(&self) -> Result<(), Error> {
-        if self.common.closed.load(Ordering::Acquire) {
-            return Err(Error::closed());
-        }
-        self.common.check_alive()?;
+        self.common.check_open()?;
         if self.is_retired() {
             let name = &self.meta.name;
             let message = format!("the table {name} is no longer attached as it was when it was opened; open it again");

@@ -2,13 +2,13 @@
 
 use std::any::Any;
 use std::fmt::Debug;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use tokio_postgres::types::ToSql;
 
 /// A parameter of whatever type.
 pub(crate) trait Bound: ToSql + Send + Sync + Debug {
     fn is_same(&self, other: &dyn Bound) -> bool;
-    fn hashed(&self) -> u64;
+    fn hash_to(&self, state: &mut dyn Hasher);
     fn as_any(&self) -> &dyn Any;
     fn as_sql(&self) -> &(dyn ToSql + Sync);
 }
@@ -18,10 +18,8 @@ impl<T: ToSql + Hash + Eq + Send + Sync + Debug + 'static> Bound for T {
         other.as_any().downcast_ref::<T>() == Some(self)
     }
 
-    fn hashed(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        hasher.finish()
+    fn hash_to(&self, mut state: &mut dyn Hasher) {
+        self.hash(&mut state);
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -105,6 +105,35 @@ async fn of_a_whole_table_and_of_several() {
     client.close(SOON).await.unwrap();
 }
 
+/// A query that waits until the test lets it go on: it has begun, and sees what was there then.
+const GATED: &str = "SELECT id, body FROM post, pg_advisory_xact_lock_shared(1) WHERE id = 1 AND author = $1";
+
+struct Gate<'d> {
+    db: &'d Database<'d>,
+    keeper: tokio_postgres::Client,
+}
+
+impl<'d> Gate<'d> {
+    async fn close(db: &'d Database<'_>) -> Gate<'d> {
+        let keeper = db.connect().await;
+        keeper.batch_execute("SELECT pg_advisory_lock(1)").await.unwrap();
+        Gate { db, keeper }
+    }
+
+    async fn is_reached(&self) {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        wait_until(SOON, "the query has begun", async || self.db.psql(waiting) == "1").await;
+    }
+
+    async fn open(self) {
+        self.keeper.batch_execute("SELECT pg_advisory_unlock(1)").await.unwrap();
+    }
+}
+
+async fn gated(client: &Client) -> Arc<Vec<Post>> {
+    client.query(GATED).bind(1).depends_on("post", "author", 1).fetch().await.unwrap()
+}
+
 /// The change comes while the query runs: what it read may be from before, so nobody who asks later gets it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_during_the_load_is_not_missed() {
@@ -112,50 +141,71 @@ async fn a_change_during_the_load_is_not_missed() {
     posts(&db);
     let client = client(&db).await;
     newest(&client, 1).await;
-    let slow = "SELECT id, body FROM post, pg_sleep(1.5) WHERE id = 1 AND author = $1";
-    let read = async |client: &Client| {
-        client.query::<Post>(slow).bind(1).depends_on("post", "author", 1).fetch().await.unwrap()
-    };
+    let gate = Gate::close(&db).await;
     let early = tokio::spawn({
         let client = client.clone();
-        async move { read(&client).await }
+        async move { gated(&client).await }
     });
-    let is_running =
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1.5)%' AND wait_event = 'PgSleep'";
-    wait_until(SOON, "the query runs", async || db.psql(is_running) == "1").await;
+    gate.is_reached().await;
     db.psql("UPDATE post SET body = 'changed' WHERE id = 1");
     client.catch_up().await.unwrap();
-    let late = read(&client).await;
+    let (late, ()) = tokio::join!(gated(&client), gate.open());
     assert_eq!(late[0].body, "changed");
     assert_eq!(early.await.unwrap()[0].body, "post 1");
-    assert!(Arc::ptr_eq(&late, &read(&client).await));
+    assert!(Arc::ptr_eq(&late, &gated(&client).await));
     client.close(SOON).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn many_who_ask_at_a_time_send_one_query() {
     let db = Database::with_extension();
     posts(&db);
-    db.psql("CREATE SEQUENCE runs");
-    let client = open(Client::builder(&db.dsn()).pool_size(2)).await;
+    let client = client(&db).await;
     newest(&client, 1).await;
-    let sql = "SELECT id, body FROM post, pg_sleep(0.3) WHERE nextval('runs') > 0 AND id = $1";
-    let ask =
-        async |client: Client| client.query::<Post>(sql).bind(1).depends_on("post", "author", 1).fetch().await.unwrap();
-    let asked: Vec<_> = (0..50).map(|_| tokio::spawn(ask(client.clone()))).collect();
-    for one in asked {
-        assert_eq!(ids(&one.await.unwrap()), [1]);
+    let before = client.status().query_loads;
+    let gate = Gate::close(&db).await;
+    let asking = futures_util::future::join_all((0..50).map(|_| gated(&client)));
+    // All of them ask before the first one is answered.
+    let open = async {
+        gate.is_reached().await;
+        gate.open().await;
+    };
+    let (answers, ()) = tokio::join!(asking, open);
+    assert!(answers.iter().all(|answer| Arc::ptr_eq(answer, &answers[0])));
+    assert_eq!(client.status().query_loads, before + 1);
+    assert!(client.status().query_results >= 2);
+    gated(&client).await;
+    assert_eq!((client.status().query_loads, client.status().query_hits), (before + 1, 1));
+    client.close(SOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_gives_up_does_not_take_the_others_along() {
+    let db = Database::with_extension();
+    posts(&db);
+    let client = client(&db).await;
+    newest(&client, 1).await;
+    let gate = Gate::close(&db).await;
+    let (mut first, mut second) = (Box::pin(gated(&client)), Box::pin(gated(&client)));
+    tokio::select! {
+        biased;
+        _ = &mut first => panic!("the gate is closed"),
+        _ = &mut second => panic!("the gate is closed"),
+        () = gate.is_reached() => {}
     }
-    assert_eq!(db.psql("SELECT last_value FROM runs"), "1");
-    // Who gives up does not take the others along.
+    drop(first);
+    let (answer, ()) = tokio::join!(second, gate.open());
+    assert_eq!(ids(&answer), [1]);
+    // Nor does one leave anything behind that others would wait for.
     db.psql("UPDATE post SET body = 'y' WHERE id = 1");
     client.catch_up().await.unwrap();
-    let first = tokio::spawn(ask(client.clone()));
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let second = tokio::spawn(ask(client.clone()));
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    first.abort();
-    assert_eq!(second.await.unwrap()[0].body, "y");
+    let gate = Gate::close(&db).await;
+    tokio::select! {
+        _ = gated(&client) => panic!("the gate is closed"),
+        () = gate.is_reached() => {}
+    }
+    gate.open().await;
+    assert_eq!(gated(&client).await[0].body, "y");
     client.close(SOON).await.unwrap();
 }
 

@@ -285,87 +285,114 @@ async fn agrees_too(client: &Client, fields: &[Field], parsed: &[Rule], merges: 
     }
 }
 
+/// The rows as core has them, and what was thrown at them.
+struct Model<'f> {
+    fields: &'f [Field],
+    rules: Vec<Rule>,
+    ids: BTreeMap<String, i16>,
+    /// The version that each row had at first.
+    base: Vec<i64>,
+    rows: Vec<Vec<State>>,
+}
+
+/// A batch, with what must become of each patch.
+struct Thrown {
+    subsets: Vec<Vec<usize>>,
+    shapes: BTreeMap<(usize, &'static str), Vec<Value>>,
+    expected: Vec<&'static str>,
+}
+
+impl<'f> Model<'f> {
+    async fn of(client: &Client, fields: &'f [Field]) -> Model<'f> {
+        let names = client.query("SELECT name::text, field_id FROM cache_sync.field", &[]).await.unwrap();
+        let versions = client.query("SELECT cs_version FROM t ORDER BY id", &[]).await.unwrap();
+        let base: Vec<i64> = versions.iter().map(|row| row.get(0)).collect();
+        let fresh = |version: &i64| State { value: "null".into(), paths: Paths::all(Stamp(*version)) };
+        Model {
+            fields,
+            rules: fields.iter().map(|field| serde_json::from_value(field.rule.clone()).unwrap()).collect(),
+            ids: names.iter().map(|row| (row.get(0), row.get(1))).collect(),
+            rows: base.iter().map(|version| vec![fresh(version); fields.len()]).collect(),
+            base,
+        }
+    }
+
+    /// Throws a patch at every row. Edits are added to `merges`, if it is there, as they were before.
+    fn throw(&mut self, dice: &mut Values, mut merges: Option<&mut Vec<(usize, String, String)>>) -> Thrown {
+        let subsets: Vec<Vec<usize>> = (0..8)
+            .map(|_| (0..self.fields.len()).filter(|_| dice.below(3) > 0).collect::<Vec<_>>())
+            .filter(|subset: &Vec<usize>| !subset.is_empty())
+            .collect();
+        let mut thrown = Thrown { subsets, shapes: BTreeMap::new(), expected: Vec::new() };
+        for id in 0..ROWS {
+            let subset = dice.below(thrown.subsets.len() as u64) as usize;
+            let op = ["edit", "edit", "edit", "put", "replace"][dice.below(5) as usize];
+            let stamp = self.base[id] + dice.below(60) as i64 - 20;
+            let mut patch = json!({"#": id, "@": stamp, "id": id});
+            let (mut applied, mut lost) = (false, false);
+            for place in &thrown.subsets[subset] {
+                let (field, rule) = (&self.fields[*place], &self.rules[*place]);
+                let incoming = (field.incoming)(dice, op == "edit");
+                let text = as_jsonb(&incoming);
+                let state = &mut self.rows[id][*place];
+                if let Some(merges) = merges.as_mut().filter(|_| op == "edit" && !matches!(rule, Rule::Function(_))) {
+                    merges.push((*place, state.value.clone(), text.clone()));
+                }
+                let fate = state.take(rule, op, &text, stamp);
+                applied |= fate.applied;
+                lost |= fate.lost;
+                patch[field.name] = incoming;
+            }
+            thrown.expected.push(match (applied, lost) {
+                (true, false) => "applied",
+                (true, true) => "merged",
+                (false, true) => "superseded",
+                (false, false) => "unchanged",
+            });
+            thrown.shapes.entry((subset, op)).or_default().push(patch);
+        }
+        thrown
+    }
+
+    /// Sends what was thrown, and compares verdicts, values and stamps.
+    async fn compare(&self, batches: &mut Batches, thrown: &Thrown) {
+        let shape = |(subset, op): &(usize, &str)| {
+            let names: Vec<_> = thrown.subsets[*subset].iter().map(|place| self.fields[*place].name).collect();
+            json!({"op": op, "seen": true, "fields": names})
+        };
+        let rows: Vec<_> = thrown.shapes.values().map(|rows| Value::from(rows.clone())).collect();
+        let patches: BTreeMap<u64, &Value> =
+            thrown.shapes.values().flatten().map(|patch| (patch["#"].as_u64().unwrap(), patch)).collect();
+        let records = batches.send(thrown.shapes.keys().map(shape).collect(), &rows).await.unwrap();
+        for (id, record) in records.iter().enumerate() {
+            assert_eq!(verdict(record), thrown.expected[id], "{}", patches[&(id as u64)]);
+        }
+        for (id, row) in stored(batches.client(), self.fields, &self.ids).await.iter().enumerate() {
+            for (place, field) in self.fields.iter().enumerate() {
+                let (state, (now, paths), patch) = (&self.rows[id][place], &row[place], patches[&(id as u64)]);
+                assert!(same(now, &state.value), "{now}, not {}: {} of {patch}", state.value, field.name);
+                if self.rules[place].is_stamped() {
+                    assert_eq!(*paths, state.paths, "{} of {patch}", field.name);
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn core_and_compiled_statements_do_the_same() {
     let db = Database::with_extension();
     let fields = fields();
     make(&db, &fields);
     let mut batches = Batches::open(&db, "t").await;
-    let parsed: Vec<Rule> = fields.iter().map(|field| serde_json::from_value(field.rule.clone()).unwrap()).collect();
-    let ids: BTreeMap<String, i16> = batches
-        .client()
-        .query("SELECT name::text, field_id FROM cache_sync.field", &[])
-        .await
-        .unwrap()
-        .iter()
-        .map(|row| (row.get(0), row.get(1)))
-        .collect();
-    let mut model: Vec<Vec<State>> = Vec::new();
-    let mut base = Vec::new();
-    for row in batches.client().query("SELECT cs_version FROM t ORDER BY id", &[]).await.unwrap() {
-        let version: i64 = row.get(0);
-        base.push(version);
-        model.push(vec![State { value: "null".into(), paths: Paths::all(Stamp(version)) }; fields.len()]);
-    }
+    let mut model = Model::of(batches.client(), &fields).await;
     let mut dice = Values(Dice::new(0x5eed_cafe_f00d_0001));
     let (mut cases, mut merges) = (0, Vec::new());
     for round in 0..ROUNDS {
-        let subsets: Vec<Vec<usize>> = (0..8)
-            .map(|_| (0..fields.len()).filter(|_| dice.below(3) > 0).collect::<Vec<_>>())
-            .filter(|subset: &Vec<usize>| !subset.is_empty())
-            .collect();
-        let mut shapes: BTreeMap<(usize, &str), Vec<Value>> = BTreeMap::new();
-        let mut expected = Vec::new();
-        for id in 0..ROWS {
-            let subset = dice.below(subsets.len() as u64) as usize;
-            let op = ["edit", "edit", "edit", "put", "replace"][dice.below(5) as usize];
-            let stamp = base[id] + dice.below(60) as i64 - 20;
-            let mut patch = json!({"#": id, "@": stamp, "id": id});
-            let (mut applied, mut lost) = (false, false);
-            for place in &subsets[subset] {
-                let field = &fields[*place];
-                let incoming = (field.incoming)(&mut dice, op == "edit");
-                let text = as_jsonb(&incoming);
-                let state = &mut model[id][*place];
-                if op == "edit" && round == ROUNDS - 1 && !matches!(parsed[*place], Rule::Function(_)) {
-                    merges.push((*place, state.value.clone(), text.clone()));
-                }
-                let fate = state.take(&parsed[*place], op, &text, stamp);
-                applied |= fate.applied;
-                lost |= fate.lost;
-                patch[field.name] = incoming;
-            }
-            expected.push(match (applied, lost) {
-                (true, false) => "applied",
-                (true, true) => "merged",
-                (false, true) => "superseded",
-                (false, false) => "unchanged",
-            });
-            shapes.entry((subset, op)).or_default().push(patch);
-            cases += 1;
-        }
-        let shape = |(subset, op): &(usize, &str)| {
-            let names: Vec<_> = subsets[*subset].iter().map(|place| fields[*place].name).collect();
-            json!({"op": op, "seen": true, "fields": names})
-        };
-        let rows: Vec<_> = shapes.values().map(|rows| Value::from(rows.clone())).collect();
-        let patches: BTreeMap<u64, &Value> =
-            shapes.values().flatten().map(|patch| (patch["#"].as_u64().unwrap(), patch)).collect();
-        let records = batches.send(shapes.keys().map(shape).collect(), &rows).await.unwrap();
-        for (id, record) in records.iter().enumerate() {
-            assert_eq!(verdict(record), expected[id], "round {round}: {}", patches[&(id as u64)]);
-        }
-        for (id, row) in stored(batches.client(), &fields, &ids).await.iter().enumerate() {
-            for (place, field) in fields.iter().enumerate() {
-                let (state, (now, paths), patch) = (&model[id][place], &row[place], patches[&(id as u64)]);
-                let told = || format!("{} in round {round}: {patch}", field.name);
-                assert!(same(now, &state.value), "{now}, not {}: {}", state.value, told());
-                if parsed[place].is_stamped() {
-                    assert_eq!(*paths, state.paths, "{}", told());
-                }
-            }
-        }
+        let thrown = model.throw(&mut dice, (round == ROUNDS - 1).then_some(&mut merges));
+        model.compare(&mut batches, &thrown).await;
+        cases += thrown.expected.len();
     }
     assert!(cases >= 20_000);
-    agrees_too(batches.client(), &fields, &parsed, &merges).await;
+    agrees_too(batches.client(), &fields, &model.rules, &merges).await;
 }

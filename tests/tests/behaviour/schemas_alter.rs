@@ -1,7 +1,7 @@
 //! ALTER TABLE while sessions and caches are open: what can go on goes on, what cannot says so, and nothing held is served
 //! that the row no longer is.
 
-use cache_sync::{Patch, Verdict};
+use cache_sync::{Cache, Client, Patch, Verdict};
 use cache_sync_tests::batches::Batches;
 use cache_sync_tests::heard::Heard;
 use cache_sync_tests::rows::{Account, accounts, client, make_accounts};
@@ -250,35 +250,38 @@ fn what_ddl_does_to_rows_is_heard() {
     }
 }
 
-/// Each DDL with what the cache then answers for a row that it held: the row as it is, or an error. Of what it held before,
-/// nothing.
+const BACK_TO_FRONT: &str = "ALTER TABLE account RENAME name TO x; ALTER TABLE account RENAME note TO name;
+                             ALTER TABLE account RENAME x TO note";
+
+/// Each DDL with what the cache then answers for a row that it held (the row as it is, or an error), and whether patches go on.
+const ALTERATIONS: &[(&str, &str, bool)] = &[
+    ("ALTER TABLE account ADD extra int DEFAULT 5", "name 2|0|n2", true),
+    ("ALTER TABLE account DROP note; ALTER TABLE account ADD note text DEFAULT 'new'", "name 2|0|new", true),
+    (
+        "ALTER TABLE account DROP balance, ADD balance_ int; ALTER TABLE account RENAME balance_ TO other",
+        "42703",
+        false,
+    ),
+    ("ALTER TABLE account DROP balance; ALTER TABLE account ADD balance int DEFAULT 7", "name 2|7|n2", true),
+    (BACK_TO_FRONT, "n2|0|name 2", true),
+    ("ALTER TABLE account ALTER balance TYPE int, ALTER note TYPE varchar(2)", "name 2|0|n2", true),
+    ("ALTER TABLE account ALTER balance TYPE int USING 3", "name 2|3|n2", true),
+    ("ALTER TABLE account ALTER note TYPE int USING 5", "name 2|0|5", true),
+    ("ALTER TABLE account ALTER id TYPE int", "name 2|0|n2", true),
+    ("ALTER TABLE account DROP CONSTRAINT account_pkey, ADD PRIMARY KEY (id)", "name 2|0|n2", true),
+    ("ALTER TABLE account DROP note", "42703", true),
+    ("ALTER TABLE account RENAME note TO remark", "42703", true),
+    ("ALTER TABLE account RENAME TO accounts", "42P01", true),
+    ("CREATE SCHEMA s; ALTER TABLE account SET SCHEMA s", "42P01", true),
+    ("ALTER TABLE account ALTER id TYPE text", "42883", false),
+    ("ALTER TABLE account DROP CONSTRAINT account_pkey", "name 2|0|n2", false),
+    ("ALTER TABLE account DROP CONSTRAINT account_pkey, ADD PRIMARY KEY (name)", "name 2|0|n2", false),
+];
+
+/// Of what the cache held before, nothing is served.
 #[tokio::test]
 async fn no_entry_of_a_cache_outlives_ddl() {
-    let back_to_front = "ALTER TABLE account RENAME name TO x; ALTER TABLE account RENAME note TO name;
-                         ALTER TABLE account RENAME x TO note";
-    for (ddl, expected, written) in [
-        ("ALTER TABLE account ADD extra int DEFAULT 5", "name 2|0|n2", true),
-        ("ALTER TABLE account DROP note; ALTER TABLE account ADD note text DEFAULT 'new'", "name 2|0|new", true),
-        (
-            "ALTER TABLE account DROP balance, ADD balance_ int; ALTER TABLE account RENAME balance_ TO other",
-            "42703",
-            false,
-        ),
-        ("ALTER TABLE account DROP balance; ALTER TABLE account ADD balance int DEFAULT 7", "name 2|7|n2", true),
-        (back_to_front, "n2|0|name 2", true),
-        ("ALTER TABLE account ALTER balance TYPE int, ALTER note TYPE varchar(2)", "name 2|0|n2", true),
-        ("ALTER TABLE account ALTER balance TYPE int USING 3", "name 2|3|n2", true),
-        ("ALTER TABLE account ALTER note TYPE int USING 5", "name 2|0|5", true),
-        ("ALTER TABLE account ALTER id TYPE int", "name 2|0|n2", true),
-        ("ALTER TABLE account DROP CONSTRAINT account_pkey, ADD PRIMARY KEY (id)", "name 2|0|n2", true),
-        ("ALTER TABLE account DROP note", "42703", true),
-        ("ALTER TABLE account RENAME note TO remark", "42703", true),
-        ("ALTER TABLE account RENAME TO accounts", "42P01", true),
-        ("CREATE SCHEMA s; ALTER TABLE account SET SCHEMA s", "42P01", true),
-        ("ALTER TABLE account ALTER id TYPE text", "42883", false),
-        ("ALTER TABLE account DROP CONSTRAINT account_pkey", "name 2|0|n2", false),
-        ("ALTER TABLE account DROP CONSTRAINT account_pkey, ADD PRIMARY KEY (name)", "name 2|0|n2", false),
-    ] {
+    for (ddl, expected, written) in ALTERATIONS {
         let db = Database::with_extension();
         make_accounts(&db, 2);
         db.psql("UPDATE account SET note = 'n' || id");
@@ -293,40 +296,47 @@ async fn no_entry_of_a_cache_outlives_ddl() {
             Ok(row) => row.as_deref().map(shown).unwrap_or_default(),
             Err(error) => error.sqlstate().unwrap_or_default().to_owned(),
         };
-        assert_eq!(got, expected, "{ddl}");
-        if written {
+        assert_eq!(got, *expected, "{ddl}");
+        if *written {
             assert_eq!(add().await.unwrap().verdict, Some(Verdict::Applied), "{ddl}");
-            let balance = "SELECT to_jsonb(a)->'balance' FROM";
-            let stored = ["account", "accounts", "s.account"]
-                .iter()
-                .find_map(|table| db.try_psql(&format!("{balance} {table} a WHERE id = 1")).ok());
-            let before: i64 = if ddl.contains("DEFAULT 7") {
-                7
-            } else if ddl.contains("USING 3") {
-                3
-            } else {
-                1
-            };
-            assert_eq!(stored.unwrap(), (before + 1).to_string(), "{ddl}");
+            assert_eq!(balance(&db), balance_before(ddl) + 1, "{ddl}");
             client.close(Duration::from_secs(20)).await.unwrap();
-            continue;
+        } else {
+            waits_to_be_mended(&db, &client, &cache, ddl).await;
+            client.close(Duration::from_secs(1)).await.unwrap();
         }
-        // Others' changes are not missed meanwhile, and the patch waits for the table to be mended.
-        db.psql("UPDATE account SET note = 'changed' WHERE id::text = '2'");
-        client.catch_up().await.unwrap();
-        if let Ok(row) = cache.get(&2).await {
-            assert_eq!(shown(row.as_deref().unwrap()), "name 2|0|changed", "{ddl}");
-        }
-        if ddl.contains("_pkey") || ddl.contains("id TYPE") {
-            let receipt = cache.patch(&1, Patch::new().add("balance", 1)).await.unwrap();
-            db.psql(
-                "ALTER TABLE account DROP CONSTRAINT IF EXISTS account_pkey, ALTER id TYPE bigint USING id::bigint,
-                 ADD PRIMARY KEY (id)",
-            );
-            assert_eq!(receipt.written().await.unwrap().verdict, Some(Verdict::Applied), "{ddl}");
-            assert_eq!(db.psql("SELECT balance FROM account WHERE id = 1"), "2", "{ddl}");
-        }
-        client.close(Duration::from_secs(1)).await.unwrap();
+    }
+}
+
+/// What the row has, wherever the table is by now.
+fn balance(db: &Database<'_>) -> i64 {
+    let of = |table: &&str| db.try_psql(&format!("SELECT to_jsonb(a)->'balance' FROM {table} a WHERE id = 1")).ok();
+    ["account", "accounts", "s.account"].iter().find_map(of).unwrap().parse().unwrap()
+}
+
+fn balance_before(ddl: &str) -> i64 {
+    match ddl {
+        ddl if ddl.contains("DEFAULT 7") => 7,
+        ddl if ddl.contains("USING 3") => 3,
+        _ => 1,
+    }
+}
+
+/// Others' changes are not missed meanwhile, and the patch waits for the table to be mended.
+async fn waits_to_be_mended(db: &Database<'_>, client: &Client, cache: &Cache<i64, Account>, ddl: &str) {
+    db.psql("UPDATE account SET note = 'changed' WHERE id::text = '2'");
+    client.catch_up().await.unwrap();
+    if let Ok(row) = cache.get(&2).await {
+        assert_eq!(shown(row.as_deref().unwrap()), "name 2|0|changed", "{ddl}");
+    }
+    if ddl.contains("_pkey") || ddl.contains("id TYPE") {
+        let receipt = cache.patch(&1, Patch::new().add("balance", 1)).await.unwrap();
+        db.psql(
+            "ALTER TABLE account DROP CONSTRAINT IF EXISTS account_pkey, ALTER id TYPE bigint USING id::bigint,
+             ADD PRIMARY KEY (id)",
+        );
+        assert_eq!(receipt.written().await.unwrap().verdict, Some(Verdict::Applied), "{ddl}");
+        assert_eq!(db.psql("SELECT balance FROM account WHERE id = 1"), "2", "{ddl}");
     }
 }
 
