@@ -228,7 +228,7 @@ fn name(file: &Path) -> String {
 mod tests {
     use super::*;
 
-    const RULES: u32 = 14;
+    const RULES: u32 = 15;
 
     #[test]
     fn reads_a_header() {
