@@ -49,6 +49,15 @@ pub struct Change {
     pub kind: ChangeKind,
 }
 
+impl Change {
+    /// The same change without a version that could be believed.
+    #[must_use]
+    pub fn unversioned(self) -> Change {
+        let kind = if self.kind == ChangeKind::Versioned { ChangeKind::Unversioned } else { self.kind };
+        Change { version: Version::NONE, kind, ..self }
+    }
+}
+
 /// What a message says beside where the feed stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {

@@ -805,7 +805,7 @@ BEGIN
     PERFORM cache_sync.create_triggers(tbl, id, versioned);
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF NOT cache_sync.is_preloaded() THEN
-        RAISE WARNING 'cache_sync is not preloaded: caches will not hear of changes'
+        RAISE WARNING 'cache_sync is not preloaded: changes are told by NOTIFY, which slows writers down'
             USING HINT = 'Add cache_sync to shared_preload_libraries and restart the server.';
     END IF;
 END
@@ -972,6 +972,11 @@ CREATE FUNCTION cache_sync.apply(
 -- The hash that the feed tells of a tag's value, which comes as its type's text, or null.
 CREATE FUNCTION cache_sync.tag_hash(tbl regclass, tag name, value text) RETURNS bigint
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tag_hash';
+
+-- What a client asks now and then that hears by NOTIFY, for want of a preloaded library: the answer comes behind all
+-- notifications of what was committed before, and only if the caller may read the tables.
+CREATE FUNCTION cache_sync.listen_state(table_ids integer[]) RETURNS TABLE (epoch bigint, hlc bigint)
+    LANGUAGE c VOLATILE ROWS 1 AS 'MODULE_PATHNAME', 'listen_state';
 
 -- The objects of an array as rows, for columns that are neither arrays nor composites.
 CREATE FUNCTION cache_sync.patches(patches json) RETURNS SETOF record
@@ -1234,7 +1239,7 @@ BEGIN
     END LOOP;
     IF NOT cache_sync.is_preloaded() THEN
         tbl := NULL;
-        problem := 'cache_sync is not preloaded: caches will not hear of changes';
+        problem := 'cache_sync is not preloaded: changes are told by NOTIFY, which slows writers down';
         hint := 'Add cache_sync to shared_preload_libraries and restart the server.';
         RETURN NEXT;
     END IF;
@@ -1340,7 +1345,7 @@ GRANT SELECT ON cache_sync.attached, cache_sync.field, cache_sync.tables, cache_
     cache_sync.listeners, cache_sync.feed_stats TO cache_sync_user;
 GRANT EXECUTE ON FUNCTION
     cache_sync.versions(), cache_sync.library(), cache_sync.epoch(), cache_sync.is_preloaded(),
-    cache_sync.feed_head(), cache_sync.key_hash(regclass, jsonb), cache_sync.tag_hash(regclass, name, text),
+    cache_sync.feed_head(), cache_sync.key_hash(regclass, jsonb), cache_sync.tag_hash(regclass, name, text), cache_sync.listen_state(integer[]),
     cache_sync.changes(bigint, bigint, integer),
     cache_sync.listeners_now(), cache_sync.feed_stats_now(), cache_sync.status(), cache_sync.describe(regclass),
     cache_sync.open_session(regclass, uuid), cache_sync.load_state(uuid, integer),

@@ -8,7 +8,8 @@
 mod keys;
 
 use crate::backend::OfBackend;
-use crate::{hlc, ring};
+use crate::ring::Entry;
+use crate::{hlc, notify, ring};
 use cache_sync_core::number::{KeyHash, TableId, Version};
 use cache_sync_core::wire::ChangeKind;
 use keys::Keys;
@@ -80,9 +81,17 @@ unsafe extern "C-unwind" fn transaction_event(event: pg_sys::XactEvent::Type, _a
         }
         pg_sys::XactEvent::XACT_EVENT_ABORT => with(Keys::clear),
         // SAFETY: Postgres lets this event raise errors, and this frame holds nothing to drop.
+        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT if !ring::is_preloaded() => unsafe { put_notifications() },
+        // SAFETY: Postgres lets this event raise errors, and this frame holds nothing to drop.
         pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => unsafe { refuse_to_prepare() },
         _ => {}
     }
+}
+
+/// Without a ring there is nothing to do once the transaction is committed; NOTIFY wants to know before.
+#[pg_guard]
+unsafe extern "C-unwind" fn put_notifications() {
+    notify::put(with(|keys| keys.changes().map(<[Entry]>::to_vec)));
 }
 
 /// A prepared transaction is committed by another backend, which knows nothing of its keys.

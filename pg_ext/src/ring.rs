@@ -26,7 +26,7 @@ const NAME: &CStr = c"cache_sync";
 /// Told apart from memory laid out by another build of the library; rises when the layout changes.
 const ABI: u64 = 0x6361_6368_6573_0001;
 /// The epoch travels through JSON, which carries 53 bits exactly.
-const EPOCH_BITS: u32 = 53;
+pub(crate) const EPOCH_BITS: u32 = 53;
 
 /// One change, as the ring holds it.
 #[derive(Clone, Copy)]

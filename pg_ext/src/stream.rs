@@ -9,7 +9,7 @@ use crate::catalog::Locked;
 use crate::failure::{Failure, argument, sql_functions};
 use crate::ring::listeners::{self, Listener};
 use crate::ring::{Entry, READ_MAX, Read};
-use crate::subscription::{Subscription, whole};
+use crate::subscription::{self, Subscription, whole};
 use crate::{epoch, hlc, ring, settings, sqlstate, table};
 use cache_sync_core::number::{Epoch, Position, Stamp, TableId};
 use cache_sync_core::wire::{Body, Change, Message};
@@ -31,7 +31,7 @@ sql_functions! {
             // SAFETY: Postgres calls this function with a call it has filled in, and with these arguments.
             let (tables, since) = unsafe {
                 refuse_in_transaction(fcinfo)?;
-                (table_ids(argument(fcinfo, 0))?, argument::<i64>(fcinfo, 1).zip(argument::<i64>(fcinfo, 2)))
+                (subscription::table_ids(argument(fcinfo, 0))?, argument::<i64>(fcinfo, 1).zip(argument::<i64>(fcinfo, 2)))
             };
             let mut feed = Feed::open(tables, since)?;
             loop {
@@ -249,14 +249,6 @@ unsafe fn refuse_in_transaction(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), 
         "cache_sync.stream() cannot run inside a transaction block, a function or a subtransaction",
     )
     .hint("Send CALL cache_sync.stream() by itself, on a connection that is used for nothing else."))
-}
-
-fn table_ids(ids: Option<Vec<Option<i32>>>) -> Result<Option<Vec<TableId>>, Failure> {
-    let Some(ids) = ids else { return Ok(None) };
-    ids.into_iter()
-        .map(|id| id.map(TableId).ok_or_else(|| Failure::new(b"22004", "table_ids must not contain nulls")))
-        .collect::<Result<Vec<_>, _>>()
-        .map(Some)
 }
 
 /// Ends the transaction and starts another one, as COMMIT in a procedure does. Neither snapshot nor catalog snapshot

@@ -77,6 +77,18 @@ pub(crate) fn whole(table: TableId) -> Change {
     Change { table, key: KeyHash(0), version: Version::NONE, kind: ChangeKind::FlushTable }
 }
 
+/// The numbers of tables that a caller asks for, none of them null.
+///
+/// # Errors
+/// 22004 for a null.
+pub(crate) fn table_ids(ids: Option<Vec<Option<i32>>>) -> Result<Option<Vec<TableId>>, Failure> {
+    let Some(ids) = ids else { return Ok(None) };
+    ids.into_iter()
+        .map(|id| id.map(TableId).ok_or_else(|| Failure::new(b"22004", "table_ids must not contain nulls")))
+        .collect::<Result<Vec<_>, _>>()
+        .map(Some)
+}
+
 /// The tables asked for, or all that the caller may read; sorted by number.
 fn readable(asked_for: Option<&[TableId]>) -> Result<Vec<Readable>, Failure> {
     let mut attached = catalog::attached(None, Locked::Wait).unwrap_or_default();

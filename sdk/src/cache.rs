@@ -109,11 +109,6 @@ where
         let CacheBuilder { shared, name, config, .. } = self;
         let (oid, meta) = shared.store.describe(&name).await?;
         let misfit = |error: &dyn std::fmt::Display| Error::new(Kind::Mismatch, error.to_string());
-        if !meta.preloaded {
-            let message = "the server has not loaded cache_sync at start, so there is no feed; add cache_sync to \
-                           shared_preload_libraries and restart Postgres";
-            return Err(Error::new(Kind::Mismatch, message));
-        }
         key::check::<K>(&meta.key).map_err(|error| misfit(&error))?;
         let declared: Option<Vec<&str>> =
             config.members.as_ref().map(|members| members.iter().map(String::as_str).collect());

@@ -15,7 +15,7 @@ use crate::results::Results;
 use crate::room::Room;
 use crate::shared::{Shared, Unwritten};
 use crate::status::Status;
-use crate::store::{Connector, Store, within};
+use crate::store::{Connector, NOT_PRELOADED, Store, within};
 use cache_sync_core::hlc::ClientClock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -206,8 +206,17 @@ impl Client {
             return Ok(());
         }
         within("catching up with the feed", shared.config.query_timeout, async {
-            let (epoch, position) = shared.store.feed_head().await?;
-            shared.feed.reached(epoch, position).await;
+            while !shared.feed.probed().await {
+                match shared.store.feed_head().await {
+                    Ok((epoch, position)) => {
+                        shared.feed.reached(epoch, position).await;
+                        break;
+                    }
+                    // The server was started without the library; the feed will notice.
+                    Err(error) if error.sqlstate() == Some(NOT_PRELOADED) => shared.feed.is_heard_by_notify().await,
+                    Err(error) => return Err(error),
+                }
+            }
             Ok(())
         })
         .await
@@ -260,6 +269,7 @@ impl Client {
         let shared = &self.shared;
         let progress = shared.feed.progress();
         Status {
+            feed_kind: shared.feed.kind(),
             feed_live: shared.common.freshness.is_live(),
             epoch: progress.epoch.0,
             feed_position: progress.position.0,

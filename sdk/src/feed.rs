@@ -3,13 +3,19 @@
 //! One task, one connection. The subscription resumes where the last one stopped; where it cannot (the ring was overrun,
 //! Postgres was restarted), every table's generation rises: nothing that is held is served before it has been loaded
 //! again. Silence needs no event: reads compare the time of the last message with the clock themselves.
+//!
+//! `stream` hears the feed of a server that has preloaded the extension's library, `notify` what others tell.
 
+mod notify;
+mod stream;
+
+use crate::common::Common;
 use crate::error::{Error, Kind, Step};
 use crate::freshness::Freshness;
 use crate::lock::lock;
-use crate::store::{FEED_OPTIONS, Messages, Store, stream_statement};
+use crate::store::{FEED_OPTIONS, Messages, NOT_PRELOADED, Store};
 use cache_sync_core::number::{Epoch, Position, TableId};
-use cache_sync_core::wire::{Body, CHANNEL, Change, Message};
+use cache_sync_core::wire::Change;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
@@ -17,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio_postgres::AsyncMessage;
+use tokio_postgres::{AsyncMessage, Notification};
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -43,6 +49,16 @@ pub(crate) enum Part {
     Queries,
 }
 
+/// How a client hears of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedKind {
+    /// From shared memory, by `CALL cache_sync.stream`.
+    Stream,
+    /// By NOTIFY, because the server has not preloaded the extension's library: writers are slower, every new connection means
+    /// that all that is held must be loaded again, and so does one's own write.
+    Notify,
+}
+
 /// How far the feed has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
@@ -57,16 +73,19 @@ pub(crate) struct Feed {
     registration: AtomicU64,
     resubscribe: Notify,
     progress: watch::Sender<Progress>,
+    probes: notify::Probes,
+    kind: watch::Sender<Option<FeedKind>>,
     pub(crate) gaps: AtomicU64,
     pub(crate) connects: AtomicU64,
     #[cfg(feature = "test-faults")]
     pub(crate) muted: std::sync::atomic::AtomicBool,
 }
 
-/// One subscription, from its CALL to its end.
-struct Subscription {
-    registration: u64,
-    caught_up: bool,
+/// What comes over one connection of the feed, and who is concerned.
+struct Link<'a> {
+    messages: Messages,
+    store: &'a Store,
+    common: &'a Common,
 }
 
 impl Feed {
@@ -76,6 +95,8 @@ impl Feed {
             registration: AtomicU64::new(0),
             resubscribe: Notify::new(),
             progress: watch::Sender::default(),
+            probes: notify::Probes::default(),
+            kind: watch::Sender::default(),
             gaps: AtomicU64::new(0),
             connects: AtomicU64::new(0),
             #[cfg(feature = "test-faults")]
@@ -116,14 +137,34 @@ impl Feed {
         *self.progress.borrow()
     }
 
+    /// How the feed is heard, or was last.
+    pub(crate) fn kind(&self) -> Option<FeedKind> {
+        *self.kind.borrow()
+    }
+
+    /// Waits until the feed is heard by NOTIFY.
+    pub(crate) async fn is_heard_by_notify(&self) {
+        drop(self.kind.subscribe().wait_for(|kind| *kind == Some(FeedKind::Notify)).await);
+    }
+
+    /// Notes how the feed is heard.
+    fn is_of(&self, kind: FeedKind) {
+        let before = self.kind.send_replace(Some(kind));
+        if kind == FeedKind::Notify && before != Some(kind) {
+            tracing::warn!(
+                "the server has not preloaded cache_sync: changes are heard by NOTIFY, which slows writers down"
+            );
+        }
+    }
+
     /// Listens until its task is ended.
-    pub(crate) async fn run(&self, store: &Store, common: &crate::common::Common) {
+    pub(crate) async fn run(&self, store: &Store, common: &Common) {
         let mut pause = PAUSE_MIN;
         loop {
             while self.is_idle() {
                 self.resubscribe.notified().await;
             }
-            let before = self.progress();
+            let before = (self.progress(), self.probes.last());
             let Err(error) = self.listen(store, common).await else { continue };
             tracing::warn!(%error, "the feed was lost; connecting again");
             // A table that is not attached any more would keep all others from being heard.
@@ -132,7 +173,7 @@ impl Feed {
             {
                 tracing::warn!(%error, "the tables could not be checked");
             }
-            if self.progress() != before {
+            if (self.progress(), self.probes.last()) != before {
                 pause = PAUSE_MIN;
             }
             tokio::time::sleep(pause).await;
@@ -140,70 +181,23 @@ impl Feed {
         }
     }
 
-    /// One subscription. Ends with an error, or without one when tables were added and it must be made anew.
-    async fn listen(&self, store: &Store, common: &crate::common::Common) -> Result<(), Error> {
-        let registration = self.registration.load(Ordering::Acquire);
-        let mut tables: Vec<i32> = lock(&self.subscribers).keys().map(|(table, _)| table.0).collect();
-        tables.sort_unstable();
-        tables.dedup();
-        let progress = self.progress();
-        let since = (progress.epoch != Epoch(0)).then_some((progress.epoch, progress.position));
-        let (client, mut messages) = store.connect("feed", FEED_OPTIONS).await?;
+    /// One connection. Ends with an error, or without one when tables were added and it must be made anew.
+    async fn listen(&self, store: &Store, common: &Common) -> Result<(), Error> {
+        let (client, messages) = store.connect("feed", FEED_OPTIONS).await?;
         self.connects.fetch_add(1, Ordering::Relaxed);
-        let statement = stream_statement(&tables, since);
-        let call = client.batch_execute(&statement);
-        tokio::pin!(call);
-        let mut subscription = Subscription { registration, caught_up: false };
-        loop {
-            tokio::select! {
-                biased;
-                message = next(&mut messages, common.freshness.timeout()) => {
-                    if let Some(message) = message? {
-                        self.take(&message, &mut subscription, store, common).await?;
-                    }
-                }
-                ended = &mut call => {
-                    ended.map_err(|error| Error::query(LISTENING, error))?;
-                    return Err(Error::new(Kind::Unavailable, "the server ended the feed"));
-                }
-                () = self.resubscribe.notified() => {
-                    if self.registration.load(Ordering::Acquire) != registration {
-                        return Ok(());
-                    }
-                }
-            }
+        let mut link = Link { messages, store, common };
+        match self.stream(&client, &mut link).await {
+            Err(error) if error.sqlstate() == Some(NOT_PRELOADED) => self.listen_to_notify(&client, &mut link).await,
+            ended => ended,
         }
     }
 
-    async fn take(
-        &self,
-        message: &Message,
-        subscription: &mut Subscription,
-        store: &Store,
-        common: &crate::common::Common,
-    ) -> Result<(), Error> {
-        if subscription.caught_up && !common.freshness.is_live() {
-            // This process was stopped, or too busy to listen: what it finds now was sent then, and says nothing of now.
-            return Err(Error::timeout(LISTENING, common.freshness.timeout()));
-        }
-        lock(&common.clock).hear(message.hlc, common.monotonic_micros());
-        match &message.body {
-            Body::Start { resumed } => {
-                self.begin(message.epoch, *resumed, store, &common.freshness).await?;
-                subscription.caught_up = false;
-            }
-            Body::Gap => self.doubt_everything(),
-            Body::Changes(changes) => self.tell(changes),
-            Body::Heartbeat => subscription.caught_up = true,
-        }
-        // Until everything that was missed meanwhile has been told, entries may be as old as the interruption was long.
-        if subscription.caught_up {
-            common.freshness.heard();
-        }
-        let registration =
-            if subscription.caught_up { subscription.registration } else { self.progress().registration };
-        self.progress.send_replace(Progress { epoch: message.epoch, position: message.position, registration });
-        Ok(())
+    /// The tables that somebody wants to hear of, by number.
+    fn tables(&self) -> Vec<i32> {
+        let mut tables: Vec<i32> = lock(&self.subscribers).keys().map(|(table, _)| table.0).collect();
+        tables.sort_unstable();
+        tables.dedup();
+        tables
     }
 
     async fn begin(&self, epoch: Epoch, resumed: bool, store: &Store, freshness: &Freshness) -> Result<(), Error> {
@@ -250,17 +244,14 @@ impl Feed {
     }
 }
 
-/// The next message of the feed; `None` for what is not one. Silence for longer than `timeout` is an error.
-async fn next(messages: &mut Messages, timeout: Duration) -> Result<Option<Message>, Error> {
-    let message =
-        tokio::time::timeout(timeout, messages.next()).await.map_err(|_| Error::timeout(LISTENING, timeout))?;
-    match message {
-        Some(Ok(AsyncMessage::Notification(notification))) if notification.channel() == CHANNEL => {
-            let message = Message::decode(notification.payload());
-            message.map(Some).map_err(|error| Error::caused(Kind::Mismatch, "the feed cannot be understood", error))
+impl Link<'_> {
+    /// The next notification; `None` for what is none.
+    async fn notification(&mut self) -> Result<Option<Notification>, Error> {
+        match self.messages.next().await {
+            Some(Ok(AsyncMessage::Notification(notification))) => Ok(Some(notification)),
+            Some(Ok(_)) => Ok(None),
+            Some(Err(error)) => Err(Error::query(LISTENING, error)),
+            None => Err(Error::new(Kind::Unavailable, "the feed's connection was closed")),
         }
-        Some(Ok(_)) => Ok(None),
-        Some(Err(error)) => Err(Error::query(LISTENING, error)),
-        None => Err(Error::new(Kind::Unavailable, "the feed's connection was closed")),
     }
 }

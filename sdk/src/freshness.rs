@@ -42,6 +42,11 @@ impl Freshness {
         self.heard_at(self.nanos());
     }
 
+    /// An answer has come to what was asked at `asked`, behind everything that had been committed before.
+    pub(crate) fn heard_by(&self, asked: Instant) {
+        self.heard_at(self.nanos_at(asked));
+    }
+
     fn heard_at(&self, now: u64) {
         self.in_step_at.store(now, Ordering::Release);
         self.live_until.store(now + self.timeout.as_nanos() as u64, Ordering::Release);

@@ -113,6 +113,7 @@ pub use client::{Client, ClientBuilder};
 pub use config::{Durability, WhenFull};
 pub use edit::Patch;
 pub use error::Error;
+pub use feed::FeedKind;
 pub use key::{Key, KeyPart, KeyVisitor};
 pub use query::{Query, QueryRead};
 pub use receipt::{Outcome, Receipt, Written};

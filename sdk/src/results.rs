@@ -14,7 +14,7 @@ pub use tag::TagValue;
 use crate::common::Common;
 use crate::config::ClientConfig;
 use crate::counters::Counter;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::feed::{Feed, Part};
 use crate::layout::TableMeta;
 use crate::lock::lock;
@@ -245,10 +245,6 @@ impl Results {
             }
             let before = known.as_ref().map(|known| known.source.flushes());
             let (_, meta) = self.store.describe(name).await?;
-            if !meta.preloaded {
-                let message = "the server has not loaded cache_sync at start, so there is no feed";
-                return Err(Error::new(Kind::Mismatch, message));
-            }
             let named = match known {
                 Some(Named { source, .. }) if source.id == meta.table_id => {
                     source.describe_as(meta);

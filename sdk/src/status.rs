@@ -1,14 +1,18 @@
 //! What a client is doing, for people and their metrics.
 
+use crate::feed::FeedKind;
+
 /// The state of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
+    /// How the feed is heard, or was last; `None` before the first message.
+    pub feed_kind: Option<FeedKind>,
     /// The feed is heard: entries are served from memory.
     pub feed_live: bool,
     /// The epoch of the feed; 0 before the first message.
     pub epoch: u64,
-    /// How many changes of the whole server the feed has passed.
+    /// How many changes of the whole server the feed has passed; 0 with [`FeedKind::Notify`].
     pub feed_position: u64,
     /// How often the feed connected.
     pub feed_connects: u64,

@@ -19,6 +19,9 @@ use uuid::Uuid;
 /// The SQLSTATE of a prepared statement whose table has changed its columns.
 const CACHED_PLAN_CHANGED: &str = "0A000";
 
+/// The SQLSTATE of a server that has not preloaded the extension's library.
+pub(crate) const NOT_PRELOADED: &str = "CS006";
+
 /// The messages of a connection of one's own; polling them is what drives it.
 pub(crate) type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Error>>;
 
@@ -370,6 +373,12 @@ pub(crate) fn stream_statement(tables: &[i32], since: Option<(Epoch, Position)>)
     };
     format!("CALL cache_sync.stream('{{{}}}'::int[], {epoch}, {position})", tables.join(","))
 }
+
+/// Turns a connection into a listener of a server that has not preloaded the library.
+pub(crate) const LISTEN: &str = "LISTEN cache_sync";
+
+/// Whether the tables may be read, and the server's epoch and clock. The answer comes behind what was notified before.
+pub(crate) const LISTEN_STATE: &str = "SELECT epoch, hlc FROM cache_sync.listen_state($1)";
 
 /// Start-up options of the pool's connections and the flusher's. A load must see everything that was committed before it
 /// was sent, and a batch looks at rows again in new snapshots, whatever the role's default isolation is.

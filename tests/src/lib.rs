@@ -34,6 +34,12 @@ pub fn cluster() -> &'static Cluster {
     PLAIN.get_or_init(|| start(Options::default().fsync(false)))
 }
 
+/// The cluster that the tests of this process share, whose server has not preloaded the library: writers NOTIFY.
+pub fn cluster_without_preloading() -> &'static Cluster {
+    static BARE: OnceLock<Cluster> = OnceLock::new();
+    BARE.get_or_init(|| start(Options::default().fsync(false).preload(false)))
+}
+
 /// The cluster that the tests of this process share, with settings that make backends kill themselves.
 pub fn cluster_with_faults() -> &'static Cluster {
     static FAULTS: OnceLock<Cluster> = OnceLock::new();

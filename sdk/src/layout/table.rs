@@ -21,8 +21,6 @@ pub(crate) struct TableMeta {
     /// The secret with which its keys are hashed.
     #[serde(deserialize_with = "hash_key")]
     pub(crate) hash_key: HashKey,
-    /// Whether the library was loaded when the server started, so that there is a feed.
-    pub(crate) preloaded: bool,
     /// The columns of its primary key, in their order there.
     pub(crate) key: Vec<KeyColumn>,
     /// Every other column.

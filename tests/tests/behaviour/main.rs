@@ -75,4 +75,5 @@ mod uninstall;
 mod upgrade;
 mod values;
 mod waiting_insert;
+mod without_preloading;
 mod writes;

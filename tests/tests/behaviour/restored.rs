@@ -245,7 +245,7 @@ async fn without_the_library_preloaded_all_goes_on() {
     restore(&restored, &file, &[]);
     assert_eq!(
         restored.psql("SELECT tbl, problem FROM cache_sync.check_tables()"),
-        "|cache_sync is not preloaded: caches will not hear of changes"
+        "|cache_sync is not preloaded: changes are told by NOTIFY, which slows writers down"
     );
     goes_on(&db, &restored).await;
 }

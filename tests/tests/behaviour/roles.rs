@@ -41,6 +41,7 @@ const USERS: &[&str] = &[
     "finite(numeric)",
     "is_larger(anyelement,anyelement)",
     "is_preloaded()",
+    "listen_state(integer[])",
     "joined(jsonb,jsonb)",
     "key_columns(regclass)",
     "key_hash(regclass,jsonb)",

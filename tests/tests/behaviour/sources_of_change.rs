@@ -3,7 +3,7 @@
 use cache_sync::{Cache, Client};
 use cache_sync_cluster::Options;
 use cache_sync_tests::rows::client;
-use cache_sync_tests::{Database, output, start};
+use cache_sync_tests::{Database, cluster_without_preloading, output, start};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -83,18 +83,24 @@ const PARTITIONED: &str = "CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION
     CREATE TABLE top PARTITION OF high FOR VALUES FROM (8) TO (20);
     SELECT cache_sync.attach('t', versioned => true); INSERT INTO t SELECT n, 'v' || n FROM generate_series(1, 9) n";
 
+/// One whose changes are told from shared memory, and one where writers NOTIFY.
+fn databases() -> [Database<'static>; 2] {
+    [Database::with_extension(), Database::with_extension_in(cluster_without_preloading())]
+}
+
 /// Each statement in turn is followed.
 async fn follow(setup: &str, statements: &[&str]) {
-    let db = Database::with_extension();
-    db.psql(setup);
-    let node = Node::of(&db).await;
-    for statement in statements {
-        let before = node.stored();
-        db.psql(statement);
-        assert_ne!(node.stored(), before, "{statement} changes nothing");
-        node.follows(statement).await;
+    for db in databases() {
+        db.psql(setup);
+        let node = Node::of(&db).await;
+        for statement in statements {
+            let before = node.stored();
+            db.psql(statement);
+            assert_ne!(node.stored(), before, "{statement} changes nothing");
+            node.follows(statement).await;
+        }
+        node.close().await;
     }
-    node.close().await;
 }
 
 macro_rules! sources {
@@ -168,14 +174,13 @@ sources! {
 /// Each of its commits is one of its own, and what it rolls back in between is not told.
 #[tokio::test]
 async fn a_procedure_with_several_commits() {
-    for setup in [PLAIN, VERSIONED] {
-        let db = Database::with_extension();
+    for (db, setup) in databases().iter().zip([PLAIN, VERSIONED]) {
         db.psql(setup);
         db.psql(
             "CREATE PROCEDURE steps() LANGUAGE plpgsql AS $$ BEGIN FOR n IN 1..6 LOOP UPDATE t SET v = 'step' WHERE id = n;
              IF n % 3 = 0 THEN ROLLBACK; ELSE COMMIT; END IF; END LOOP; END $$",
         );
-        let node = Node::of(&db).await;
+        let node = Node::of(db).await;
         db.psql("CALL steps()");
         assert_eq!(db.psql("SELECT string_agg(id::text, ' ' ORDER BY id) FROM t WHERE v = 'step'"), "1 2 4 5");
         node.follows("steps").await;
@@ -186,30 +191,33 @@ async fn a_procedure_with_several_commits() {
 /// What rewrites a table without changing its rows drops nothing.
 #[tokio::test]
 async fn rewriting_a_table_is_no_change() {
-    let db = Database::with_extension();
-    db.psql(PLAIN);
-    let node = Node::of(&db).await;
-    for statement in ["VACUUM FULL t", "CLUSTER t USING t_pkey", "REINDEX TABLE t", "VACUUM (FREEZE) t", "ANALYZE t"] {
-        db.psql(statement);
-        node.client.catch_up().await.unwrap();
-        assert!(node.holds_all(), "{statement}");
-        node.follows(statement).await;
+    for db in databases() {
+        db.psql(PLAIN);
+        let node = Node::of(&db).await;
+        for statement in
+            ["VACUUM FULL t", "CLUSTER t USING t_pkey", "REINDEX TABLE t", "VACUUM (FREEZE) t", "ANALYZE t"]
+        {
+            db.psql(statement);
+            node.client.catch_up().await.unwrap();
+            assert!(node.holds_all(), "{statement}");
+            node.follows(statement).await;
+        }
+        db.psql("UPDATE t SET v = 'x' WHERE id = 3");
+        node.follows("an update of the table that was rewritten").await;
+        node.close().await;
     }
-    db.psql("UPDATE t SET v = 'x' WHERE id = 3");
-    node.follows("an update of the table that was rewritten").await;
-    node.close().await;
 }
 
 /// A table of the same name, or an extension of another creation, is another one: nothing held is served.
 #[tokio::test]
 async fn what_is_made_anew_must_be_opened_anew() {
-    for change in [
+    const CHANGES: [&str; 4] = [
         "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'other')",
         "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'other'); SELECT cache_sync.attach('t')",
         "DROP EXTENSION cache_sync CASCADE; CREATE EXTENSION cache_sync; UPDATE t SET v = 'other'",
         "DROP EXTENSION cache_sync CASCADE; CREATE EXTENSION cache_sync; UPDATE t SET v = 'other'; SELECT cache_sync.attach('t')",
-    ] {
-        let db = Database::with_extension();
+    ];
+    for (change, db) in CHANGES.into_iter().flat_map(|change| databases().map(|db| (change, db))) {
         db.psql(PLAIN);
         let node = Node::of(&db).await;
         db.psql(change);
