@@ -1306,6 +1306,35 @@ CREATE OR REPLACE FUNCTION cache_sync.status() RETURNS jsonb
     FROM cache_sync.versions() v
 $$;
 
+DROP VIEW cache_sync.listeners, cache_sync.feed_stats;
+DROP FUNCTION cache_sync.listeners_now();
+DROP FUNCTION cache_sync.feed_stats_now();
+
+CREATE FUNCTION cache_sync.listeners_now()
+    RETURNS TABLE (pid integer, database oid, feed_position bigint, lag bigint, armed boolean, delivered bigint, gaps bigint)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'listeners_now';
+
+-- The open feeds of the whole server. `armed`: it has read everything and waits to be woken.
+CREATE VIEW cache_sync.listeners AS
+    SELECT l.pid, d.datname AS database, l.feed_position, l.lag, l.armed, l.delivered, l.gaps
+    FROM cache_sync.listeners_now() l LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) l.database;
+
+CREATE FUNCTION cache_sync.feed_stats_now()
+    RETURNS TABLE (epoch bigint, head bigint, ring_size bigint, listeners integer, published bigint, delivered bigint,
+                   gaps bigint, flushes bigint, held bigint, slowest_pid integer, slowest_lag bigint)
+    LANGUAGE c VOLATILE STRICT ROWS 1 AS 'MODULE_PATHNAME', 'feed_stats_now';
+
+CREATE VIEW cache_sync.feed_stats AS SELECT * FROM cache_sync.feed_stats_now();
+
+CREATE FUNCTION cache_sync.table_stats_now() RETURNS TABLE (table_id integer, changes bigint, flushes bigint)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'table_stats_now';
+
+-- How much changed in each table that the reader may read, since the server started.
+CREATE VIEW cache_sync.table_stats AS
+    SELECT a.table_id, a.tbl, coalesce(n.changes, 0) AS changes, coalesce(n.flushes, 0) AS flushes
+    FROM cache_sync.attached a LEFT JOIN cache_sync.table_stats_now() n ON n.table_id OPERATOR(pg_catalog.=) a.table_id
+    WHERE pg_catalog.has_table_privilege(a.tbl, 'SELECT') AND NOT pg_catalog.row_security_active(a.tbl::pg_catalog.oid);
+
 -- Also one that somebody else has made; without asking, since the one who asks may be too late.
 DO $$
 BEGIN
@@ -1342,12 +1371,12 @@ REVOKE ALL ON ALL PROCEDURES IN SCHEMA cache_sync FROM PUBLIC, cache_sync_user, 
 GRANT EXECUTE ON FUNCTION cache_sync.hlc() TO PUBLIC;
 GRANT USAGE ON SCHEMA cache_sync TO cache_sync_user;
 GRANT SELECT ON cache_sync.attached, cache_sync.field, cache_sync.tables, cache_sync.dead_letters,
-    cache_sync.listeners, cache_sync.feed_stats TO cache_sync_user;
+    cache_sync.listeners, cache_sync.feed_stats, cache_sync.table_stats TO cache_sync_user;
 GRANT EXECUTE ON FUNCTION
     cache_sync.versions(), cache_sync.library(), cache_sync.epoch(), cache_sync.is_preloaded(),
     cache_sync.feed_head(), cache_sync.key_hash(regclass, jsonb), cache_sync.tag_hash(regclass, name, text), cache_sync.listen_state(integer[]),
     cache_sync.changes(bigint, bigint, integer),
-    cache_sync.listeners_now(), cache_sync.feed_stats_now(), cache_sync.status(), cache_sync.describe(regclass),
+    cache_sync.listeners_now(), cache_sync.feed_stats_now(), cache_sync.table_stats_now(), cache_sync.status(), cache_sync.describe(regclass),
     cache_sync.open_session(regclass, uuid), cache_sync.load_state(uuid, integer),
     cache_sync.apply(regclass, uuid, bigint, bigint, jsonb, text[]),
     cache_sync.upsert(regclass, jsonb), cache_sync.edit(regclass, jsonb, jsonb), cache_sync.delete(regclass, jsonb),

@@ -1,10 +1,10 @@
-//! `changes()`, the feed for those who ask instead of waiting, and what there is to see of ring and feeds.
+//! `changes()`, the feed for those who ask instead of waiting, and the hashes that it names keys and tags by.
 
 use crate::catalog::Locked;
 use crate::failure::{Failure, argument, sql_functions};
 use crate::key::KeyColumn;
 use crate::owner::name_of;
-use crate::ring::{Entry, READ_MAX, Read, listeners};
+use crate::ring::{Entry, READ_MAX, Read};
 use crate::rows::{Rows, bigint};
 use crate::subscription::Subscription;
 use crate::table::{self, Table};
@@ -67,28 +67,6 @@ sql_functions! {
         // SAFETY: Postgres calls this function with a call it has filled in, and for these rows.
         let mut rows = unsafe { Rows::new(fcinfo) };
         rows.push([env!("CARGO_PKG_VERSION").into_datum(), cache_sync_core::PROTOCOL.into_datum()]);
-        Ok(rows.end())
-    }
-
-    /// The rows of the view `listeners`, the database by oid
-    fn listeners_now / pg_finfo_listeners_now(fcinfo) {
-        // SAFETY: Postgres calls this function with a call it has filled in, and for these rows.
-        let mut rows = unsafe { Rows::new(fcinfo) };
-        let head = ring::head();
-        for seen in listeners::all() {
-            let lag = head.saturating_sub(seen.position);
-            let (pid, armed) = (seen.pid.into_datum(), seen.armed.into_datum());
-            rows.push([pid, seen.database.into_datum(), bigint(seen.position), bigint(lag), armed]);
-        }
-        Ok(rows.end())
-    }
-
-    /// The row of the view `feed_stats`
-    fn feed_stats_now / pg_finfo_feed_stats_now(fcinfo) {
-        // SAFETY: Postgres calls this function with a call it has filled in, and for these rows.
-        let mut rows = unsafe { Rows::new(fcinfo) };
-        let listeners = i32::try_from(listeners::count()).into_iter().next();
-        rows.push([epoch::current().into_datum(), bigint(ring::head()), bigint(ring::size()), listeners.into_datum()]);
         Ok(rows.end())
     }
 }

@@ -9,7 +9,7 @@
 //! trigger    row and TRUNCATE triggers              pending the keys of this transaction, and the commit callback
 //! epoch      the feed's identity                    subscription  the tables that one feed tells of
 //! stream     `CALL stream`                          changes `changes()` and the other functions around the feed
-//! notify     the feed without shared memory
+//! notify     the feed without shared memory        look    what there is to see of it
 //! books      notes for owners in the extension's tables   owner  acts as the extension's owner
 //! version    the trigger that numbers UPDATEs       clock   the functions over `cs_clock`
 //! session    numbered batches                       shape   compiles a patch's statements
@@ -37,6 +37,7 @@ mod hlc;
 mod jsonb;
 mod key;
 mod list;
+mod look;
 mod merge;
 mod notify;
 mod owner;

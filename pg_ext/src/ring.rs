@@ -5,6 +5,7 @@
 //! lost change always shows as a new epoch.
 
 pub(crate) mod listeners;
+pub(crate) mod stats;
 
 use crate::settings;
 use cache_sync_core::number::{KeyHash, TableId, Version};
@@ -13,6 +14,7 @@ pub(crate) use cache_sync_ring::Read;
 use cache_sync_ring::{Memory, publish as publish_in, publish_gap as publish_gap_in, read as read_from};
 use listeners::Listeners;
 use pgrx::{pg_guard, pg_sys};
+use stats::Stats;
 use std::ffi::CStr;
 use std::mem::size_of;
 use std::ptr::null_mut;
@@ -24,7 +26,7 @@ pub(crate) const READ_MAX: usize = 256;
 
 const NAME: &CStr = c"cache_sync";
 /// Told apart from memory laid out by another build of the library; rises when the layout changes.
-const ABI: u64 = 0x6361_6368_6573_0001;
+const ABI: u64 = 0x6361_6368_6573_0002;
 /// The epoch travels through JSON, which carries 53 bits exactly.
 pub(crate) const EPOCH_BITS: u32 = 53;
 
@@ -73,6 +75,7 @@ struct Shared {
     clock: OwnCacheLine<AtomicI64>,
     head: OwnCacheLine<AtomicU64>,
     listeners: OwnCacheLine<Listeners>,
+    stats: OwnCacheLine<Stats>,
 }
 
 /// The process-local pointers into shared memory, set before the first backend is forked.
@@ -129,6 +132,7 @@ fn shared() -> Option<&'static Shared> {
 /// Publishes changes and wakes one listener. Called from the commit callback: it neither allocates nor fails.
 pub(crate) fn publish(entries: &[Entry]) {
     if let Some(shared) = shared() {
+        shared.stats.0.count_published(entries);
         publish_in(shared, entries);
     }
 }

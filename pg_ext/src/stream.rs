@@ -204,6 +204,7 @@ impl Feed {
 
     fn put(&mut self, body: Body) {
         self.listener.tell_position(self.position);
+        self.listener.count(&body);
         self.client.put(&Message {
             epoch: self.epoch,
             position: Position(self.position),

@@ -19,7 +19,7 @@ pub(crate) struct Readable {
     /// The table.
     pub(crate) relid: pg_sys::Oid,
     /// Whether row-level security keeps rows from the caller.
-    has_hidden_rows: bool,
+    pub(crate) has_hidden_rows: bool,
 }
 
 /// The tables of one feed.

@@ -112,6 +112,11 @@ impl Feed {
         self.reads.send_replace(false);
     }
 
+    /// Reads on after [`Feed::stop_reading`].
+    pub fn read_on(&self) {
+        self.reads.send_replace(true);
+    }
+
     /// The error that the feed ends with.
     pub async fn end(mut self) -> String {
         tokio::time::timeout(SOON, &mut self.call).await.expect("the feed ends").expect("the call does not panic")

@@ -1,8 +1,9 @@
 //! Those who wait for changes: their places in shared memory, and their latches. How they are woken says `cache_sync_ring`; a
 //! backend that ends inside of Postgres leaves by `before_shmem_exit`.
 
-use super::{Shared, listeners, shared};
+use super::{Shared, listeners, shared, stats};
 use crate::settings::LISTENERS_MAX;
+use cache_sync_core::wire::Body;
 use cache_sync_ring as bell;
 use pgrx::{pg_guard, pg_sys};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -17,6 +18,8 @@ struct Slot {
     database: AtomicU32,
     position: AtomicU64,
     latch: AtomicPtr<pg_sys::Latch>,
+    delivered: AtomicU64,
+    gaps: AtomicU64,
 }
 
 /// What listeners and committers share; zeroed memory is a valid value without listeners.
@@ -38,6 +41,10 @@ pub(crate) struct Seen {
     pub(crate) position: u64,
     /// Whether it waits to be woken.
     pub(crate) armed: bool,
+    /// Changes that it has put into messages.
+    pub(crate) delivered: u64,
+    /// How often it had to say that something was missed.
+    pub(crate) gaps: u64,
 }
 
 impl Listeners {
@@ -94,6 +101,8 @@ pub(crate) fn all() -> Vec<Seen> {
                 database: pg_sys::Oid::from(slot.database.load(Relaxed)),
                 position: slot.position.load(Relaxed),
                 armed: bell::is_armed(shared, index),
+                delivered: slot.delivered.load(Relaxed),
+                gaps: slot.gaps.load(Relaxed),
             })
         })
         .collect()
@@ -127,6 +136,8 @@ impl Listener {
         let slot = &listeners.slots[index];
         slot.database.store(database.to_u32(), Relaxed);
         slot.position.store(position, Relaxed);
+        slot.delivered.store(0, Relaxed);
+        slot.gaps.store(0, Relaxed);
         slot.latch.store(latch, Release);
         listeners.count.fetch_add(1, Relaxed);
         Some(Listener { shared, index })
@@ -135,6 +146,22 @@ impl Listener {
     /// Shows others up to where this listener has read.
     pub(crate) fn tell_position(&self, position: u64) {
         self.shared.listeners.0.slots[self.index].position.store(position, Relaxed);
+    }
+
+    /// Counts what this listener has put into a message.
+    pub(crate) fn count(&self, body: &Body) {
+        let slot = &self.shared.listeners.0.slots[self.index];
+        match body {
+            Body::Changes(changes) => {
+                slot.delivered.fetch_add(changes.len() as u64, Relaxed);
+                stats::count_delivered(changes.len());
+            }
+            Body::Gap => {
+                slot.gaps.fetch_add(1, Relaxed);
+                stats::count_gap();
+            }
+            Body::Start { .. } | Body::Heartbeat => {}
+        }
     }
 
     /// Asks to be woken by the next change after `position`. `false` when there is one already; then it is not armed.

@@ -29,6 +29,7 @@ mod feed_listeners;
 mod feed_of_changes_function;
 mod feed_resumes;
 mod feed_rights;
+mod feed_stats;
 mod feed_stuck_client;
 mod foreign_changes;
 mod full_buffer;

@@ -62,6 +62,7 @@ const USERS: &[&str] = &[
     "refuse_columns(regclass,boolean)",
     "refuse_table(regclass,boolean,name[])",
     "refuse_tags(regclass,name[])",
+    "table_stats_now()",
     "tag_hash(regclass,name,text)",
     "tag_kind(oid,oid)",
     "relations(regclass)",
@@ -182,7 +183,7 @@ fn of_the_tables_only_what_can_be_looked_at() {
              WHERE relnamespace = 'cache_sync'::regnamespace AND relkind IN ('r', 'v') AND has_table_privilege('{role}', oid, right_of)"
         ))
     };
-    let looks = "attached:SELECT dead_letters:SELECT feed_stats:SELECT field:SELECT listeners:SELECT tables:SELECT";
+    let looks = "attached:SELECT dead_letters:SELECT feed_stats:SELECT field:SELECT listeners:SELECT table_stats:SELECT tables:SELECT";
     assert_eq!(
         (may("cache_sync_user"), may("cache_sync_admin"), may("no_members_either")),
         (looks.into(), looks.into(), String::new())
@@ -359,9 +360,18 @@ fn others_get_nothing() {
         let refused = db.psql_error(&format!("SET SESSION AUTHORIZATION outsider; {call}"));
         assert!(refused.contains("42501"), "{call}: {refused}");
     }
-    for view in
-        ["tables", "dead_letters", "listeners", "feed_stats", "attached", "field", "session", "secret", "dead_letter"]
-    {
+    for view in [
+        "tables",
+        "dead_letters",
+        "listeners",
+        "feed_stats",
+        "table_stats",
+        "attached",
+        "field",
+        "session",
+        "secret",
+        "dead_letter",
+    ] {
         let refused = db.psql_error(&format!("SET SESSION AUTHORIZATION outsider; SELECT * FROM cache_sync.{view}"));
         assert!(refused.contains("42501"), "{view}: {refused}");
     }

@@ -76,6 +76,7 @@ const INTERNAL: &[&str] = &[
     "set_version",
     "signature",
     "spelled",
+    "table_stats_now",
     "united",
     "unites",
     "wait_for_writers",
