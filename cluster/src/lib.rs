@@ -1,6 +1,7 @@
 //! Throw-away PostgreSQL clusters that have the extension, for the tests, the demo and the benchmarks.
 //!
 //! ```text
+//! tools      programs of others that tests use: Python's drivers, pgbouncer
 //! setup      finds PostgreSQL and libclang, installs them on Debian, says elsewhere what to install
 //! postgres   a PostgreSQL installation and its directories
 //! extension  builds pg_ext with plain cargo
@@ -20,6 +21,7 @@ mod postgres;
 mod run;
 mod setup;
 mod throwaway;
+mod tools;
 mod tree;
 mod user;
 
@@ -28,6 +30,7 @@ pub use extension::{Profile, Variant, build_command_env, workspace_root};
 pub use postgres::Postgres;
 pub use setup::setup;
 pub use throwaway::{Cluster, Options};
+pub use tools::{pgbouncer, python, setup_tools};
 pub use tree::Tree;
 
 /// Names the directory of a tree that is ready; whoever finds it set builds nothing. The variant's name is appended to

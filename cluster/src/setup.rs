@@ -22,10 +22,7 @@ pub fn setup() -> Result<Postgres> {
     if let (Some(postgres), true, true) = (&found, libclang, compiler) {
         return Ok(postgres.clone());
     }
-    if !has_program("apt-get") {
-        return Err(Error::new(what_to_install(found.is_some(), libclang, compiler)));
-    }
-    let root = Root::get().ok_or_else(|| Error::new(what_to_install(found.is_some(), libclang, compiler)))?;
+    let root = Root::get_with_apt().ok_or_else(|| Error::new(what_to_install(found.is_some(), libclang, compiler)))?;
     println!("Updating the list of packages (apt-get update).");
     root.apt_get(&["update", "-qq"])?;
     let mut packages = Vec::new();
@@ -45,11 +42,16 @@ pub fn setup() -> Result<Postgres> {
 }
 
 /// How to become root, which apt needs.
-struct Root {
+pub(crate) struct Root {
     sudo: bool,
 }
 
 impl Root {
+    /// The same where packages are installed by apt.
+    pub(crate) fn get_with_apt() -> Option<Root> {
+        has_program("apt-get").then(Root::get).flatten()
+    }
+
     /// As root, or as someone whom sudo asks no password.
     fn get() -> Option<Root> {
         if user::is_root() {
@@ -67,11 +69,11 @@ impl Root {
         command
     }
 
-    fn apt_get(&self, args: &[&str]) -> Result<()> {
+    pub(crate) fn apt_get(&self, args: &[&str]) -> Result<()> {
         run::visibly(self.command("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive"))
     }
 
-    fn install(&self, packages: &[String], with_server: bool) -> Result<()> {
+    pub(crate) fn install(&self, packages: &[String], with_server: bool) -> Result<()> {
         println!("Installing: {}", packages.join(" "));
         let mut args = vec!["install", "-y", "-qq", "--no-install-recommends"];
         if !with_server {

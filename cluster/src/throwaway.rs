@@ -201,6 +201,11 @@ impl Cluster {
         Ok(self.lifetime.dir())
     }
 
+    /// A program that is to run as the server's user.
+    pub fn beside(&self, program: &Path) -> Command {
+        user::command_as(self.user, program)
+    }
+
     /// The end of the server's log.
     pub fn log_tail(&self) -> String {
         let log = fs::read_to_string(self.log_file()).unwrap_or_default();

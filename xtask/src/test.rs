@@ -3,7 +3,7 @@
 use std::process::{Command, ExitCode};
 
 use cache_sync_cluster::{
-    Postgres, Profile, Result, TREES_VARIABLE, Tree, Variant, build_command_env, setup, workspace_root,
+    Postgres, Profile, Result, TREES_VARIABLE, Tree, Variant, build_command_env, setup, setup_tools, workspace_root,
 };
 
 use crate::program;
@@ -25,6 +25,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 fn all(steps: &mut Steps) -> Result<()> {
     let postgres = steps.step("setup", |_| {
         let postgres = setup()?;
+        setup_tools()?;
         println!("PostgreSQL {} ({})", postgres.major, postgres.pg_config.display());
         components()?;
         Ok(postgres)

@@ -1,0 +1,106 @@
+"""Follows rows of an attached table with asyncpg: prints them, and prints them again whenever somebody changed them.
+
+    DATABASE_URL=postgresql://... python3 listener.py account id 1 2 3
+
+A small cache: what it holds is right as long as the feed is heard. docs/feed.md tells the messages byte by byte.
+"""
+import asyncio
+import base64
+import os
+import struct
+import sys
+
+import asyncpg
+
+PROTOCOL = 2
+HEADER = struct.Struct(">BcQQQ")  # protocol, kind, epoch, position, the server's clock
+CHANGE = struct.Struct(">iQQB")  # table, hash, version, kind
+FLUSH_TABLE, TAG = 2, 3
+SILENCE_MAX = 3.0  # seconds; there is a heartbeat every second
+LOST = (OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class Rows:
+    """The rows of some keys. Those that are in doubt must be loaded (again)."""
+
+    def __init__(self, dsn, table, column, keys):
+        self.dsn, self.table, self.column, self.keys = dsn, table, column, keys
+        self.rows, self.key_of_hash = {}, {}
+        self.in_doubt, self.wake = set(), asyncio.Event()
+        self.epoch = self.position = None
+
+    def doubt(self, keys):
+        self.in_doubt |= set(keys)
+        self.wake.set()
+
+    def hear(self, payload):
+        message = base64.b64decode(payload + "=" * (-len(payload) % 4))
+        protocol, kind, self.epoch, self.position, _clock = HEADER.unpack_from(message)
+        if protocol != PROTOCOL:
+            sys.exit(f"the feed speaks protocol {protocol}, this listener {PROTOCOL}")
+        rest = message[HEADER.size:]
+        if kind == b"G" or (kind == b"S" and rest == b"\0"):
+            self.doubt(self.keys)
+        elif kind == b"C":
+            for _table, key_hash, _version, change in CHANGE.iter_unpack(rest):
+                if change == FLUSH_TABLE:
+                    self.doubt(self.keys)
+                elif change != TAG and key_hash in self.key_of_hash:
+                    self.doubt([self.key_of_hash[key_hash]])
+
+    async def follow(self):
+        """Hears the feed over one connection, until that is lost."""
+        connection = await asyncpg.connect(self.dsn, server_settings={"statement_timeout": "0"})
+        try:
+            hashes = await connection.fetch(
+                "SELECT k, cache_sync.key_hash($1::text::regclass, jsonb_build_object($2::text, k)) FROM unnest($3::bigint[]) k",
+                self.table, self.column, self.keys)
+            self.key_of_hash = {key_hash % 2**64: key for key, key_hash in hashes}
+            table_id = await connection.fetchval(
+                "SELECT table_id FROM cache_sync.tables WHERE tbl = $1::text::regclass", self.table)
+            messages = asyncio.Queue()
+            await connection.add_listener("cache_sync", lambda *told: messages.put_nowait(told[-1]))
+            # The feed needs no LISTEN; what others notify must neither come nor pile up behind the CALL.
+            await connection.execute("UNLISTEN *")
+            since = "NULL, NULL" if self.epoch is None else f"{self.epoch}, {self.position}"
+            call = asyncio.ensure_future(connection.execute(f"CALL cache_sync.stream('{{{table_id}}}', {since})"))
+            call.add_done_callback(lambda _: messages.put_nowait(None))
+            while (payload := await asyncio.wait_for(messages.get(), SILENCE_MAX)) is not None:
+                self.hear(payload)
+            raise call.exception() or ConnectionError("the server ended the feed")
+        finally:
+            connection.terminate()
+
+    async def load(self):
+        """Loads what is in doubt, and prints what is new. What changes meanwhile is in doubt again."""
+        pool = await asyncpg.create_pool(self.dsn, min_size=1, max_size=1)
+        while await self.wake.wait():
+            self.wake.clear()
+            while self.in_doubt:
+                key = self.in_doubt.pop()
+                try:
+                    row = await pool.fetchval(
+                        f"SELECT to_jsonb(t)::text FROM {self.table} t WHERE t.{self.column} = $1::bigint", key)
+                except LOST:
+                    self.in_doubt.add(key)
+                    await asyncio.sleep(0.1)
+                    continue
+                if self.rows.get(key, "") != row:
+                    self.rows[key] = row
+                    print(key, row, flush=True)
+
+
+async def main():
+    table, column, *keys = sys.argv[1:]
+    rows = Rows(os.environ["DATABASE_URL"], table, column, [int(key) for key in keys])
+    loading = asyncio.ensure_future(rows.load())
+    while not loading.done():
+        try:
+            await rows.follow()
+        except LOST as error:
+            print("the feed was lost:", error or "silence", file=sys.stderr, flush=True)
+            await asyncio.sleep(0.1)
+    loading.result()
+
+
+asyncio.run(main())

@@ -1,0 +1,66 @@
+"""Follows rows of an attached table with psycopg 3, which hands notifications over only when a command ends: this asks
+`changes()` ten times a second instead, over any connection, also through a pooler.
+
+    DATABASE_URL=postgresql://... python3 poll.py account id 1 2 3
+"""
+import os
+import sys
+import time
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+CHANGES = "SELECT epoch, feed_position, tbl = %s::regclass, key_hash, kind FROM cache_sync.changes(%s, %s)"
+EVERY = 0.1  # seconds
+
+
+class Rows:
+    """The rows of some keys, and from where on changes are asked for."""
+
+    def __init__(self, table, column, keys):
+        self.table, self.column, self.keys = table, column, keys
+        self.row = sql.SQL("SELECT to_jsonb(t)::text FROM {} t WHERE t.{} = %s").format(
+            sql.Identifier(*table.split(".")), sql.Identifier(column))
+        self.rows, self.since = {}, (None, None)
+
+    def poll(self, connection):
+        """One look at the feed: loads what may have changed, and prints what is new."""
+        if self.since == (None, None):
+            # The position first, then the rows: what changes in between is told next time.
+            self.since = connection.execute(CHANGES + " WHERE kind = 'position'", (self.table, None, None)).fetchone()[:2]
+            in_doubt = set(self.keys)
+        else:
+            told = connection.execute(CHANGES, (self.table, *self.since)).fetchall()
+            self.since = told[-1][:2]
+            changed = {key_hash for *_, is_ours, key_hash, kind in told if is_ours and kind != "tag"}
+            in_doubt = {key for key in self.keys if self.hash(connection, key) in changed} if changed else set()
+            if told[0][4] == "gap" or None in changed:
+                in_doubt = set(self.keys)
+        for key in sorted(in_doubt):
+            found = connection.execute(self.row, (key,)).fetchone()
+            row = found and found[0]
+            if self.rows.get(key, "") != row:
+                self.rows[key] = row
+                print(key, row, flush=True)
+
+    def hash(self, connection, key):
+        asked = (self.table, Jsonb({self.column: key}))
+        return connection.execute("SELECT cache_sync.key_hash(%s::regclass, %s)", asked).fetchone()[0]
+
+
+def main():
+    table, column, *keys = sys.argv[1:]
+    rows = Rows(table, column, [int(key) for key in keys])
+    while True:
+        try:
+            with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+                while True:
+                    rows.poll(connection)
+                    time.sleep(EVERY)
+        except psycopg.OperationalError as error:
+            print("the connection was lost:", error, file=sys.stderr, flush=True)
+            time.sleep(EVERY)
+
+
+main()
