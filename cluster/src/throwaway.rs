@@ -104,6 +104,28 @@ impl Cluster {
         Err(last)
     }
 
+    /// A hot standby of this cluster that streams its log, with settings of its own. A slot keeps what it needs.
+    ///
+    /// # Errors
+    /// The cluster cannot be copied, or the standby does not start.
+    pub fn standby(&self, settings: &[(&str, &str)]) -> Result<Cluster> {
+        let (tree, lifetime) = (self.tree.clone(), Lifetime::begin(&short_temp_dir())?);
+        let mut standby = Cluster { tree, lifetime, user: self.user, port: 0 };
+        if let Some(user) = standby.user {
+            chown(standby.lifetime.dir(), Some(user.uid), Some(user.gid))?;
+        }
+        let slot = format!("standby_{}", free_port()?);
+        let mut copy = self.command("pg_basebackup");
+        copy.args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--create-slot", "--slot", &slot]);
+        copy.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string(), "-D"]).arg(standby.data_dir());
+        run::output(&mut copy)?;
+        let lines = [("unix_socket_directories", &*standby.socket_dir().display().to_string())];
+        append_settings(&standby.data_dir(), lines.into_iter().chain(settings.iter().copied()))?;
+        standby.port = free_port()?;
+        standby.launch()?;
+        Ok(standby)
+    }
+
     /// A connection string for `database`, as its superuser, over TCP.
     pub fn dsn(&self, database: &str) -> String {
         format!("postgresql://postgres@127.0.0.1:{}/{database}", self.port)
@@ -230,13 +252,18 @@ impl Cluster {
             lines.push(("shared_preload_libraries".to_owned(), "cache_sync".to_owned()));
         }
         lines.extend(options.settings.iter().cloned());
-        let file = self.data_dir().join("postgresql.conf");
-        let mut text = fs::read_to_string(&file).during(|| file.display().to_string())?;
-        for (name, value) in lines {
-            text.push_str(&format!("{name} = '{}'\n", value.replace('\'', "''")));
-        }
-        fs::write(&file, text).during(|| file.display().to_string())
+        append_settings(&self.data_dir(), lines.iter().map(|(name, value)| (name.as_str(), value.as_str())))
     }
+}
+
+/// Writes settings after those that are there: of two the later one counts.
+fn append_settings<'s>(data: &Path, lines: impl Iterator<Item = (&'s str, &'s str)>) -> Result<()> {
+    let file = data.join("postgresql.conf");
+    let mut text = fs::read_to_string(&file).during(|| file.display().to_string())?;
+    for (name, value) in lines {
+        text.push_str(&format!("{name} = '{}'\n", value.replace('\'', "''")));
+    }
+    fs::write(&file, text).during(|| file.display().to_string())
 }
 
 /// Where clusters go: the socket is in there, and its path must be short.

@@ -31,6 +31,10 @@ number! {
     Position(u64)
 }
 number! {
+    /// A place in the server's write-ahead log, in bytes.
+    Lsn(u64)
+}
+number! {
     /// The identity of the feed's memory: another epoch means that changes may have been lost.
     Epoch(u64)
 }

@@ -6,19 +6,20 @@
 //! ```text
 //! 1  PROTOCOL      1  kind: S start, C changes, H heartbeat, G gap
 //! 8  epoch         8  position: everything up to it has been told       8  hlc
+//! 8  lsn: where in the log the last of the commits ends that were told
 //! S: 1  whether the feed resumed where the client asked (1) or must be taken for a gap (0)
 //! C: per change    4 table   8 key hash   8 version   1 kind (0 versioned, 1 unversioned, 2 flush table, 3 tag)
 //! ```
 
 use crate::PROTOCOL;
-use crate::number::{Epoch, KeyHash, Position, Stamp, TableId, Version};
+use crate::number::{Epoch, KeyHash, Lsn, Position, Stamp, TableId, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 /// The channel of the NotificationResponses.
 pub const CHANNEL: &str = "cache_sync";
 
-const HEADER_LEN: usize = 26;
+const HEADER_LEN: usize = 34;
 const CHANGE_LEN: usize = 21;
 
 /// What a change does to an entry that is held.
@@ -83,6 +84,8 @@ pub struct Message {
     pub position: Position,
     /// The server's hybrid logical clock when it was sent.
     pub hlc: Stamp,
+    /// A standby that has replayed the log up to here shows everything that was told; 0 where that is not known.
+    pub lsn: Lsn,
     /// What it says.
     pub body: Body,
 }
@@ -112,6 +115,7 @@ impl Message {
         bytes.extend_from_slice(&self.epoch.0.to_be_bytes());
         bytes.extend_from_slice(&self.position.0.to_be_bytes());
         bytes.extend_from_slice(&self.hlc.0.to_be_bytes());
+        bytes.extend_from_slice(&self.lsn.0.to_be_bytes());
         match &self.body {
             Body::Start { resumed } => bytes.push(u8::from(*resumed)),
             Body::Changes(changes) => changes.iter().for_each(|change| push_change(&mut bytes, change)),
@@ -145,6 +149,7 @@ impl Message {
             epoch: Epoch(be_u64(&bytes[2..])),
             position: Position(be_u64(&bytes[10..])),
             hlc: Stamp(be_u64(&bytes[18..]) as i64),
+            lsn: Lsn(be_u64(&bytes[26..])),
             body,
         })
     }
@@ -188,7 +193,7 @@ mod tests {
     use super::*;
 
     fn message(body: Body) -> Message {
-        Message { epoch: Epoch(1), position: Position(2), hlc: Stamp(3), body }
+        Message { epoch: Epoch(1), position: Position(2), hlc: Stamp(3), lsn: Lsn(4), body }
     }
 
     #[test]
@@ -214,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_heartbeat_looks_like_this() {
-        assert_eq!(message(Body::Heartbeat).encode(), "AkgAAAAAAAAAAQAAAAAAAAACAAAAAAAAAAM");
+        assert_eq!(message(Body::Heartbeat).encode(), "AkgAAAAAAAAAAQAAAAAAAAACAAAAAAAAAAMAAAAAAAAABA");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use cache_sync_core::key::{HashKey, KeyHasher, KeyPart};
-use cache_sync_core::number::{Epoch, KeyHash, Position, Stamp, TableId, Version};
+use cache_sync_core::number::{Epoch, KeyHash, Lsn, Position, Stamp, TableId, Version};
 use cache_sync_core::wire::{Body, Change, ChangeKind, Message};
 
 const DOCUMENT: &str = include_str!("../../docs/feed.md");
@@ -35,6 +35,7 @@ fn message(words: &str) -> Message {
         epoch: Epoch(named("epoch").parse().unwrap()),
         position: Position(named("position").parse().unwrap()),
         hlc: Stamp(named("hlc").parse().unwrap()),
+        lsn: Lsn(named("lsn").parse().unwrap()),
         body: match words[0] {
             "S" => Body::Start { resumed: named("resumed") == "1" },
             "H" => Body::Heartbeat,

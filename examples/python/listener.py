@@ -13,7 +13,7 @@ import sys
 import asyncpg
 
 PROTOCOL = 2
-HEADER = struct.Struct(">BcQQQ")  # protocol, kind, epoch, position, the server's clock
+HEADER = struct.Struct(">BcQQQQ")  # protocol, kind, epoch, position, the server's clock, its log
 CHANGE = struct.Struct(">iQQB")  # table, hash, version, kind
 FLUSH_TABLE, TAG = 2, 3
 SILENCE_MAX = 3.0  # seconds; there is a heartbeat every second
@@ -35,7 +35,7 @@ class Rows:
 
     def hear(self, payload):
         message = base64.b64decode(payload + "=" * (-len(payload) % 4))
-        protocol, kind, self.epoch, self.position, _clock = HEADER.unpack_from(message)
+        protocol, kind, self.epoch, self.position, _clock, _lsn = HEADER.unpack_from(message)
         if protocol != PROTOCOL:
             sys.exit(f"the feed speaks protocol {protocol}, this listener {PROTOCOL}")
         rest = message[HEADER.size:]

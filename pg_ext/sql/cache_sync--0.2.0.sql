@@ -118,6 +118,11 @@ CREATE FUNCTION cache_sync.key_hash(tbl regclass, key jsonb) RETURNS bigint
 CREATE FUNCTION cache_sync.tag_hash(tbl regclass, tag name, value text) RETURNS bigint
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tag_hash';
 
+-- Where this server is in which history: the end of the log, or up to where a standby has replayed it.
+CREATE FUNCTION cache_sync.server_state()
+    RETURNS TABLE (in_recovery boolean, system bigint, timeline integer, lsn bigint, epoch bigint)
+    LANGUAGE c VOLATILE STRICT ROWS 1 AS 'MODULE_PATHNAME', 'server_state';
+
 -- What a client asks now and then that hears by NOTIFY, for want of a preloaded library: the answer comes behind all
 -- notifications of what was committed before, and only if the caller may read the tables.
 CREATE FUNCTION cache_sync.listen_state(table_ids integer[]) RETURNS TABLE (epoch bigint, hlc bigint)
@@ -1703,7 +1708,7 @@ GRANT SELECT ON cache_sync.attached, cache_sync.field, cache_sync.tables, cache_
     cache_sync.listeners, cache_sync.feed_stats, cache_sync.table_stats TO cache_sync_user;
 GRANT EXECUTE ON FUNCTION
     cache_sync.versions(), cache_sync.library(), cache_sync.epoch(), cache_sync.is_preloaded(),
-    cache_sync.feed_head(), cache_sync.key_hash(regclass, jsonb), cache_sync.tag_hash(regclass, name, text), cache_sync.listen_state(integer[]),
+    cache_sync.feed_head(), cache_sync.key_hash(regclass, jsonb), cache_sync.tag_hash(regclass, name, text), cache_sync.listen_state(integer[]), cache_sync.server_state(),
     cache_sync.changes(bigint, bigint, integer),
     cache_sync.listeners_now(), cache_sync.feed_stats_now(), cache_sync.table_stats_now(), cache_sync.status(), cache_sync.describe(regclass),
     cache_sync.open_session(regclass, uuid), cache_sync.load_state(uuid, integer),

@@ -13,7 +13,7 @@ use crate::ring::Entry;
 use crate::rows::Rows;
 use crate::subscription::{self, Subscription, whole};
 use crate::{epoch, hlc, sqlstate, table};
-use cache_sync_core::number::{Epoch, Position, Stamp};
+use cache_sync_core::number::{Epoch, Lsn, Position, Stamp};
 use cache_sync_core::wire::{Body, CHANNEL, Change, Message};
 use pgrx::{IntoDatum, pg_sys, pg_sys::ffi::pg_guard_ffi_boundary};
 use std::ffi::{CString, c_char};
@@ -62,7 +62,7 @@ fn put_message(epoch: Epoch, body: Body) {
     unsafe extern "C-unwind" {
         fn Async_Notify(channel: *const c_char, payload: *const c_char);
     }
-    let message = Message { epoch, position: Position(0), hlc: Stamp(hlc::now()), body };
+    let message = Message { epoch, position: Position(0), hlc: Stamp(hlc::now()), lsn: Lsn(0), body };
     let (Ok(channel), Ok(payload)) = (CString::new(CHANNEL), CString::new(message.encode())) else { return };
     // SAFETY: both are strings that end in a zero byte; they are copied.
     unsafe { pg_guard_ffi_boundary(|| Async_Notify(channel.as_ptr(), payload.as_ptr())) };

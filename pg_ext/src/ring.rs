@@ -132,6 +132,7 @@ fn shared() -> Option<&'static Shared> {
 /// Publishes changes and wakes one listener. Called from the commit callback: it neither allocates nor fails.
 pub(crate) fn publish(entries: &[Entry]) {
     if let Some(shared) = shared() {
+        shared.stats.0.note_commit();
         shared.stats.0.count_published(entries);
         publish_in(shared, entries);
     }
@@ -140,6 +141,7 @@ pub(crate) fn publish(entries: &[Entry]) {
 /// Makes every reader find itself overrun: for a commit that changed more tables than can be told.
 pub(crate) fn publish_gap() {
     if let Some(shared) = shared() {
+        shared.stats.0.note_commit();
         publish_gap_in(shared);
     }
 }

@@ -8,10 +8,10 @@ mod client;
 use crate::catalog::Locked;
 use crate::failure::{Failure, argument, sql_functions};
 use crate::ring::listeners::{self, Listener};
-use crate::ring::{Entry, READ_MAX, Read};
+use crate::ring::{Entry, READ_MAX, Read, stats};
 use crate::subscription::{self, Subscription, whole};
 use crate::{epoch, hlc, ring, settings, sqlstate, table};
-use cache_sync_core::number::{Epoch, Position, Stamp, TableId};
+use cache_sync_core::number::{Epoch, Lsn, Position, Stamp, TableId};
 use cache_sync_core::wire::{Body, Change, Message};
 use client::Client;
 use pgrx::pg_sys;
@@ -205,10 +205,17 @@ impl Feed {
     fn put(&mut self, body: Body) {
         self.listener.tell_position(self.position);
         self.listener.count(&body);
+        let lsn = match body {
+            // What came before may be anything up to now.
+            // SAFETY: a read of the log's state.
+            Body::Start { .. } | Body::Gap => Lsn(unsafe { pg_sys::GetXLogInsertRecPtr() }),
+            Body::Changes(_) | Body::Heartbeat => stats::last_lsn(),
+        };
         self.client.put(&Message {
             epoch: self.epoch,
             position: Position(self.position),
             hlc: Stamp(hlc::now()),
+            lsn,
             body,
         });
     }

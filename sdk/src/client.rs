@@ -11,6 +11,7 @@ use crate::key::Key;
 use crate::lock::lock;
 use crate::query::Query;
 use crate::receipt::Receipt;
+use crate::replica::Replica;
 use crate::results::Results;
 use crate::room::Room;
 use crate::shared::{Shared, Unwritten};
@@ -117,6 +118,17 @@ impl ClientBuilder {
         self.set(|config| config.query_results_max = results)
     }
 
+    /// A hot standby of the same server, to load rows from: `dsn` is a connection string of either form. Default: none.
+    ///
+    /// A load counts only if the standby had replayed every change that this client had heard of, and every batch of its own;
+    /// else the primary is asked, as it is while the standby is away. Everything else goes to the primary, queries too.
+    /// With [`FeedKind::Notify`](crate::FeedKind) the standby is not used. [`Status`] tells how often it answered.
+    pub fn replica(mut self, dsn: &str) -> ClientBuilder {
+        let set = |mut config: ClientConfig| config.set_replica(dsn).map(|()| config);
+        self.config = self.config.and_then(set);
+        self
+    }
+
     /// Connects, and checks that extension and SDK fit together.
     ///
     /// # Errors
@@ -125,6 +137,8 @@ impl ClientBuilder {
     pub async fn connect(self) -> Result<Client, Error> {
         let config = self.config?;
         config.check()?;
+        let replica = config.replica.as_ref().map(|postgres| Replica::new(&config, postgres, &self.connector));
+        let replica = replica.transpose()?.map(Arc::new);
         let store = Arc::new(Store::new(&config, self.connector)?);
         store.check_versions().await?;
         let feed = Arc::new(Feed::new());
@@ -146,6 +160,7 @@ impl ClientBuilder {
             common: common.clone(),
             feed: feed.clone(),
             store: store.clone(),
+            replica,
             config,
         });
         shared.spawn(None, async move { feed.run(&store, &common).await });
@@ -259,6 +274,7 @@ impl Client {
             drop(task.await);
         }
         shared.store.close();
+        shared.replica.iter().for_each(|replica| replica.close());
         let tables = std::mem::take(&mut *lock(&shared.tables));
         tables.iter().for_each(|(_, table)| table.abandon());
         Ok(tables.into_iter().flat_map(|(_, table)| table.take_unwritten_json()).collect())
@@ -277,6 +293,8 @@ impl Client {
             gaps: shared.feed.gaps.load(Ordering::Relaxed),
             buffered: shared.common.room.entries(),
             buffered_bytes: shared.common.room.bytes(),
+            replica_loads: shared.replica.as_ref().map_or(0, |replica| replica.loads.get()),
+            replica_passed_over: shared.replica.as_ref().map_or(0, |replica| replica.passed_over.get()),
             query_results: shared.results.count(),
             query_hits: shared.results.hits.get(),
             query_loads: shared.results.loads.get(),

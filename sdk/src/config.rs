@@ -31,6 +31,7 @@ pub enum Durability {
 #[derive(Clone)]
 pub(crate) struct ClientConfig {
     pub(crate) postgres: tokio_postgres::Config,
+    pub(crate) replica: Option<tokio_postgres::Config>,
     pub(crate) pool_size: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) query_timeout: Duration,
@@ -46,22 +47,10 @@ pub(crate) struct ClientConfig {
 
 impl ClientConfig {
     pub(crate) fn new(dsn: &str) -> Result<ClientConfig, Error> {
-        // The cause is left out on purpose: it may quote the DSN, and with it a password.
-        let mut postgres: tokio_postgres::Config =
-            dsn.parse().map_err(|_| Error::new(Kind::Config, "the DSN is not a valid Postgres connection string"))?;
-        if postgres.get_application_name().is_none() {
-            postgres.application_name("cache_sync");
-        }
-        // A network that swallows everything must not hold a connection for the hours that TCP allows by itself.
-        if postgres.get_tcp_user_timeout().is_none() {
-            postgres.tcp_user_timeout(UNANSWERED_MAX);
-        }
-        if postgres.get_keepalives_interval().is_none() {
-            let interval = UNANSWERED_MAX / KEEPALIVE_RETRIES;
-            postgres.keepalives_idle(interval).keepalives_interval(interval).keepalives_retries(KEEPALIVE_RETRIES);
-        }
+        let postgres = parse(dsn)?;
         Ok(ClientConfig {
             postgres,
+            replica: None,
             pool_size: 4,
             connect_timeout: Duration::from_secs(5),
             query_timeout: Duration::from_secs(30),
@@ -74,6 +63,12 @@ impl ClientConfig {
             batch_entries_max: 1000,
             query_results_max: 1000,
         })
+    }
+
+    /// Sets a hot standby to load from.
+    pub(crate) fn set_replica(&mut self, dsn: &str) -> Result<(), Error> {
+        self.replica = Some(parse(dsn)?);
+        Ok(())
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
@@ -91,6 +86,25 @@ impl ClientConfig {
         within("flush_interval in milliseconds", millis(self.flush_interval), 0, 3_600_000)?;
         within("batch_entries_max", self.batch_entries_max, 1, 10_000)
     }
+}
+
+/// Reads a DSN, and fills in what it leaves open.
+fn parse(dsn: &str) -> Result<tokio_postgres::Config, Error> {
+    // The cause is left out on purpose: it may quote the DSN, and with it a password.
+    let mut postgres: tokio_postgres::Config =
+        dsn.parse().map_err(|_| Error::new(Kind::Config, "the DSN is not a valid Postgres connection string"))?;
+    if postgres.get_application_name().is_none() {
+        postgres.application_name("cache_sync");
+    }
+    // A network that swallows everything must not hold a connection for the hours that TCP allows by itself.
+    if postgres.get_tcp_user_timeout().is_none() {
+        postgres.tcp_user_timeout(UNANSWERED_MAX);
+    }
+    if postgres.get_keepalives_interval().is_none() {
+        let interval = UNANSWERED_MAX / KEEPALIVE_RETRIES;
+        postgres.keepalives_idle(interval).keepalives_interval(interval).keepalives_retries(KEEPALIVE_RETRIES);
+    }
+    Ok(postgres)
 }
 
 /// The settings of a [`Cache`](crate::Cache).

@@ -13,7 +13,7 @@ use crate::common::Common;
 use crate::error::{Error, Kind, Step};
 use crate::freshness::Freshness;
 use crate::lock::lock;
-use crate::store::{FEED_OPTIONS, Messages, NOT_PRELOADED, Store};
+use crate::store::{FEED, Messages, NOT_PRELOADED, Store};
 use cache_sync_core::number::{Epoch, Position, TableId};
 use cache_sync_core::wire::Change;
 use futures_util::StreamExt;
@@ -183,7 +183,7 @@ impl Feed {
 
     /// One connection. Ends with an error, or without one when tables were added and it must be made anew.
     async fn listen(&self, store: &Store, common: &Common) -> Result<(), Error> {
-        let (client, messages) = store.connect("feed", FEED_OPTIONS).await?;
+        let (client, messages) = store.connect("feed", FEED).await?;
         self.connects.fetch_add(1, Ordering::Relaxed);
         let mut link = Link { messages, store, common };
         match self.stream(&client, &mut link).await {

@@ -63,7 +63,7 @@ impl FlushConnection {
         if let Some(connected) = current.as_ref().filter(|connected| !connected.client.is_closed()) {
             return Ok(connected.clone());
         }
-        let (client, messages) = self.store.connect("flusher", store::SESSION_OPTIONS).await?;
+        let (client, messages) = self.store.connect("flusher", store::SESSION).await?;
         let driver = tokio::spawn(drive(messages));
         let driver = Mutex::new(Some(driver));
         let apply = client.prepare(store::APPLY).await.map_err(|error| Error::query("preparing to write", error))?;

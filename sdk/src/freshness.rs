@@ -4,6 +4,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// A place in the log that is never reached.
+const NO_LSN: u64 = u64::MAX;
+
 /// Shared by the feed, which writes it, and every read.
 #[derive(Debug)]
 pub(crate) struct Freshness {
@@ -14,6 +17,8 @@ pub(crate) struct Freshness {
     in_step_at: AtomicU64,
     /// The feed's epoch; 0 before the first message.
     epoch: AtomicU64,
+    /// Where in the log the last change ends that was heard of; [`NO_LSN`] where that cannot be told.
+    lsn: AtomicU64,
     timeout: Duration,
 }
 
@@ -24,6 +29,7 @@ impl Freshness {
             live_until: AtomicU64::new(0),
             in_step_at: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
+            lsn: AtomicU64::new(NO_LSN),
             timeout,
         }
     }
@@ -82,6 +88,17 @@ impl Freshness {
 
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Up to where the log of the feed's server must have been replayed to show everything that was heard of; `None` where that
+    /// cannot be told.
+    pub(crate) fn lsn(&self) -> Option<u64> {
+        Some(self.lsn.load(Ordering::Acquire)).filter(|lsn| *lsn != NO_LSN)
+    }
+
+    /// Notes where the last change ends, before it is told. Only the feed writes it.
+    pub(crate) fn set_lsn(&self, lsn: Option<u64>) {
+        self.lsn.store(lsn.unwrap_or(NO_LSN), Ordering::Release);
     }
 
     pub(crate) fn set_epoch(&self, epoch: u64) {

@@ -96,6 +96,7 @@ mod lock;
 mod memory;
 mod query;
 mod receipt;
+mod replica;
 mod results;
 mod room;
 mod row;

@@ -4,9 +4,10 @@
 
 use crate::error::{Error, Kind};
 use crate::key::{self, Key};
+use crate::replica::Replica;
 use crate::row;
 use crate::slot::{Loaded, Value};
-use crate::store::{LOAD_COLUMNS, LoadStatement, Store};
+use crate::store::{LOAD_COLUMNS, LoadState, LoadStatement, Loading, Store};
 use crate::table::{Table, Wanted};
 use cache_sync_core::hlc;
 use cache_sync_core::number::{Sequence, Version};
@@ -20,7 +21,7 @@ use tokio_postgres::Row;
 const LOAD_KEYS_MAX: usize = 1000;
 
 /// Loads until its task is ended.
-pub(crate) async fn run<K, V>(table: Arc<Table<K, V>>, store: Arc<Store>)
+pub(crate) async fn run<K, V>(table: Arc<Table<K, V>>, (store, replica): (Arc<Store>, Option<Arc<Replica>>))
 where
     K: Key,
     V: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -34,12 +35,16 @@ where
             }
             continue;
         }
-        load(&table, &store, &statement, wanted).await;
+        load(&table, (&store, replica.as_deref()), &statement, wanted).await;
     }
 }
 
-async fn load<K, V>(table: &Table<K, V>, store: &Store, statement: &LoadStatement, wanted: Vec<Wanted<K>>)
-where
+async fn load<K, V>(
+    table: &Table<K, V>,
+    (store, replica): (&Store, Option<&Replica>),
+    statement: &LoadStatement,
+    wanted: Vec<Wanted<K>>,
+) where
     K: Key,
     V: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
@@ -53,7 +58,20 @@ where
     table.counters.loaded_keys.add(wanted.len() as u64);
     let sent = Instant::now();
     let keys: Vec<K> = wanted.iter().map(|wanted| wanted.key.clone()).collect();
-    match store.load(statement, session.id, &table.meta, &keys).await {
+    let loading = Loading { session: session.id, meta: &table.meta, keys: &keys };
+    let settled = table.settled();
+    let from_replica = match replica.filter(|_| live) {
+        None => None,
+        Some(replica) => {
+            let has_own_batches = |state: &LoadState| session.to_client(state.last_seq) >= settled;
+            replica.load(store, &table.common.freshness, statement, &loading, has_own_batches).await
+        }
+    };
+    let loaded = match from_replica {
+        Some(loaded) => Ok(loaded),
+        None => store.load(statement, &loading).await,
+    };
+    match loaded {
         Ok((state, rows)) => {
             let trusted = live && state.epoch.0 == table.common.freshness.epoch();
             for row in &rows {
@@ -87,7 +105,8 @@ where
     V: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     let statement = LoadStatement::new(&table.meta, &table.layout);
-    let (_, rows) = store.load(&statement, table.session().id, &table.meta, std::slice::from_ref(key)).await?;
+    let loading = Loading { session: table.session().id, meta: &table.meta, keys: std::slice::from_ref(key) };
+    let (_, rows) = store.load(&statement, &loading).await?;
     rows.first().filter(|row| row.get(2)).map(|row| decode(table, row)).transpose()
 }
 

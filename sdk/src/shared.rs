@@ -7,6 +7,7 @@ use crate::feed::{Feed, Part};
 use crate::flusher::FlushConnection;
 use crate::lock::lock;
 use crate::receipt::Receipt;
+use crate::replica::Replica;
 use crate::results::Results;
 use crate::status::CacheStatus;
 use crate::store::Store;
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) config: ClientConfig,
     pub(crate) common: Arc<Common>,
     pub(crate) store: Arc<Store>,
+    pub(crate) replica: Option<Arc<Replica>>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) results: Results,
     pub(crate) flush_connection: Arc<FlushConnection>,

@@ -1,65 +1,26 @@
-//! Everything that is said to Postgres: the pool, connections of one's own, and every SQL text.
+//! Everything that is said to Postgres, and every SQL text; `connection` makes the connections.
+
+mod connection;
 
 use crate::config::ClientConfig;
 use crate::error::{Error, Kind, Step};
 use crate::key::{Key, KeyArray};
 use crate::layout::{Layout, TableMeta, quote};
 use cache_sync_core::number::{Epoch, Fence, Position, Sequence};
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
-use futures_util::future::BoxFuture;
-use futures_util::stream::{BoxStream, poll_fn};
+pub(crate) use connection::{Connector, FEED, Messages, SESSION, pool};
+use deadpool_postgres::Pool;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Row, Socket};
 use uuid::Uuid;
 
 /// The SQLSTATE of a prepared statement whose table has changed its columns.
 const CACHED_PLAN_CHANGED: &str = "0A000";
+const LOADING: Step = "loading rows";
 
 /// The SQLSTATE of a server that has not preloaded the extension's library.
 pub(crate) const NOT_PRELOADED: &str = "CS006";
-
-/// The messages of a connection of one's own; polling them is what drives it.
-pub(crate) type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Error>>;
-
-type Opened = Result<(tokio_postgres::Client, Messages), tokio_postgres::Error>;
-type Connect = dyn Fn(tokio_postgres::Config) -> BoxFuture<'static, Opened> + Send + Sync;
-
-/// How to reach Postgres, with or without TLS.
-#[derive(Clone)]
-pub(crate) struct Connector {
-    connect: Arc<Connect>,
-    manager: Arc<dyn Fn(tokio_postgres::Config) -> Manager + Send + Sync>,
-}
-
-impl Connector {
-    pub(crate) fn new<T>(tls: T) -> Connector
-    where
-        T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
-        T::Stream: Send + Sync + 'static,
-        T::TlsConnect: Send + Sync,
-        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
-    {
-        let for_pool = tls.clone();
-        Connector {
-            connect: Arc::new(move |config| {
-                let tls = tls.clone();
-                Box::pin(async move {
-                    let (client, mut connection) = config.connect(tls).await?;
-                    let messages: Messages = Box::pin(poll_fn(move |context| connection.poll_message(context)));
-                    Ok((client, messages))
-                })
-            }),
-            manager: Arc::new(move |config| {
-                let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-                Manager::from_config(config, for_pool.clone(), recycling)
-            }),
-        }
-    }
-}
 
 pub(crate) struct Store {
     pool: Pool,
@@ -121,6 +82,67 @@ pub(crate) struct LoadState {
     pub(crate) last_seq: Sequence,
 }
 
+/// Some keys that are to be loaded.
+pub(crate) struct Loading<'a, K> {
+    pub(crate) session: Uuid,
+    pub(crate) meta: &'a TableMeta,
+    pub(crate) keys: &'a [K],
+}
+
+impl<K: Key> Loading<'_, K> {
+    /// Loads them over a connection of the pool, in one autocommitted statement. What is asked `ahead` is answered before that
+    /// begins.
+    pub(crate) async fn run(
+        &self,
+        pool: &Pool,
+        statement: &LoadStatement,
+        ahead: Option<&str>,
+    ) -> Result<(Option<Row>, (LoadState, Vec<Row>)), Error> {
+        let failed = |error| Error::query(LOADING, error);
+        let arrays: Vec<KeyArray> = crate::key::arrays(self.keys, &self.meta.key).map_err(|error| {
+            Error::caused(Kind::Mismatch, format!("a key does not fit table {}", self.meta.name), error)
+        })?;
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&self.session, &self.meta.table_id.0];
+        params.extend(arrays.iter().map(|array| array as &(dyn ToSql + Sync)));
+        let client = pool.get().await.map_err(|error| pool_error(LOADING, error))?;
+        for last_try in [false, true] {
+            let load = client.prepare_cached(&statement.text).await.map_err(failed)?;
+            // Both are sent at once; the server answers one after the other.
+            let (ahead, rows) = match ahead {
+                None => (None, client.query(&load, &params).await),
+                Some(text) => {
+                    let text = client.prepare_cached(text).await.map_err(failed)?;
+                    let (ahead, rows) = tokio::join!(client.query_one(&text, &[]), client.query(&load, &params));
+                    (Some(ahead.map_err(failed)?), rows)
+                }
+            };
+            match rows {
+                Err(error) if !last_try && error.code().is_some_and(|code| code.code() == CACHED_PLAN_CHANGED) => {
+                    client.statement_cache.clear();
+                }
+                rows => {
+                    let rows = rows.map_err(failed)?;
+                    return Ok((ahead, (LoadState::of(&rows)?, rows)));
+                }
+            }
+        }
+        Err(Error::new(Kind::Unavailable, "loading rows: the table changes too often"))
+    }
+}
+
+impl LoadState {
+    fn of(rows: &[Row]) -> Result<LoadState, Error> {
+        let state: Vec<i64> = match rows.first() {
+            Some(row) => row.try_get(0).map_err(|error| Error::query(LOADING, error))?,
+            None => Vec::new(),
+        };
+        match state[..] {
+            [epoch, last_seq] => Ok(LoadState { epoch: Epoch(epoch.cast_unsigned()), last_seq: Sequence(last_seq) }),
+            _ => Err(Error::new(Kind::Mismatch, "the extension's load_state answers in a way unknown here")),
+        }
+    }
+}
+
 /// The answer to a batch.
 pub(crate) struct Applied {
     pub(crate) epoch: Epoch,
@@ -130,15 +152,7 @@ pub(crate) struct Applied {
 impl Store {
     pub(crate) fn new(config: &ClientConfig, connector: Connector) -> Result<Store, Error> {
         let postgres = config.postgres.clone();
-        // A load that nobody waits for any more must not keep a connection busy.
-        let options = format!("{SESSION_OPTIONS} -c statement_timeout={}", config.query_timeout.as_millis());
-        let pool = Pool::builder((connector.manager)(with_options(named(&postgres, "pool"), &options)))
-            .max_size(config.pool_size)
-            .runtime(deadpool_postgres::Runtime::Tokio1)
-            .wait_timeout(Some(config.query_timeout))
-            .create_timeout(Some(config.connect_timeout))
-            .build()
-            .map_err(|error| Error::caused(Kind::Config, "the connection pool cannot be built", error))?;
+        let pool = pool(config, &postgres, &connector, "pool")?;
         Ok(Store {
             pool,
             connector,
@@ -148,21 +162,13 @@ impl Store {
         })
     }
 
-    /// Connects outside the pool.
+    /// Connects outside the pool. `settings` is what is set first.
     pub(crate) async fn connect(
         &self,
         purpose: &str,
-        options: &str,
+        settings: &str,
     ) -> Result<(tokio_postgres::Client, Messages), Error> {
-        let config = with_options(named(&self.postgres, purpose), options);
-        let step = "connecting to Postgres";
-        tokio::time::timeout(self.connect_timeout, (self.connector.connect)(config))
-            .await
-            .map_err(|_| Error::timeout(step, self.connect_timeout))?
-            .map_err(|error| match error.as_db_error() {
-                Some(_) => Error::query(step, error),
-                None => Error::caused(Kind::Unavailable, "Postgres cannot be reached", error),
-            })
+        connection::connect(&self.connector, &self.postgres, self.connect_timeout, (purpose, settings)).await
     }
 
     /// Checks that library, script and SDK fit together.
@@ -244,23 +250,16 @@ impl Store {
     pub(crate) async fn load<K: Key>(
         &self,
         statement: &LoadStatement,
-        session: Uuid,
-        meta: &TableMeta,
-        keys: &[K],
+        loading: &Loading<'_, K>,
     ) -> Result<(LoadState, Vec<Row>), Error> {
-        let arrays: Vec<KeyArray> = crate::key::arrays(keys, &meta.key)
-            .map_err(|error| Error::caused(Kind::Mismatch, format!("a key does not fit table {}", meta.name), error))?;
-        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&session, &meta.table_id.0];
-        params.extend(arrays.iter().map(|array| array as &(dyn ToSql + Sync)));
-        let rows = self.query("loading rows", &statement.text, &params).await?;
-        let state: Vec<i64> = match rows.first() {
-            Some(row) => row.try_get(0).map_err(|error| Error::query("loading rows", error))?,
-            None => Vec::new(),
-        };
-        match state[..] {
-            [epoch, last_seq] => Ok((LoadState { epoch: Epoch(epoch as u64), last_seq: Sequence(last_seq) }, rows)),
-            _ => Err(Error::new(Kind::Mismatch, "the extension's load_state answers in a way unknown here")),
-        }
+        let (_, loaded) = within(LOADING, self.query_timeout, loading.run(&self.pool, statement, None)).await?;
+        Ok(loaded)
+    }
+
+    /// Asks for one row.
+    pub(crate) async fn query_one(&self, step: Step, text: &str) -> Result<Row, Error> {
+        let rows = self.query(step, text, &[]).await?;
+        rows.into_iter().next().ok_or_else(|| Error::new(Kind::Mismatch, format!("{step}: no answer")))
     }
 
     /// Runs a query of the user's in one autocommitted statement. The epoch is that of the server that ran it: it is asked over
@@ -380,13 +379,6 @@ pub(crate) const LISTEN: &str = "LISTEN cache_sync";
 /// Whether the tables may be read, and the server's epoch and clock. The answer comes behind what was notified before.
 pub(crate) const LISTEN_STATE: &str = "SELECT epoch, hlc FROM cache_sync.listen_state($1)";
 
-/// Start-up options of the pool's connections and the flusher's. A load must see everything that was committed before it
-/// was sent, and a batch looks at rows again in new snapshots, whatever the role's default isolation is.
-pub(crate) const SESSION_OPTIONS: &str = "-c default_transaction_isolation=read\\ committed";
-
-/// Start-up options of the feed's connection: the timeouts count over the whole CALL, which is meant to last.
-pub(crate) const FEED_OPTIONS: &str = "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0";
-
 /// Whether it is a parameter that could not be sent: neither the server nor the connection failed.
 fn is_parameter(error: &tokio_postgres::Error) -> bool {
     let source = std::error::Error::source(error);
@@ -399,20 +391,6 @@ pub(crate) async fn within<T>(
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(Error::timeout(step, timeout)))
-}
-
-fn named(config: &tokio_postgres::Config, purpose: &str) -> tokio_postgres::Config {
-    let mut config = config.clone();
-    let name = config.get_application_name().unwrap_or("cache_sync").to_owned();
-    config.application_name(format!("{name} {purpose}"));
-    config
-}
-
-/// The user's own options come first: of two settings the later one counts.
-fn with_options(mut config: tokio_postgres::Config, options: &str) -> tokio_postgres::Config {
-    let before = config.get_options().unwrap_or_default().to_owned();
-    config.options(format!("{before} {options}").trim());
-    config
 }
 
 fn pool_error(step: Step, error: deadpool_postgres::PoolError) -> Error {

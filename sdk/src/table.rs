@@ -37,7 +37,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -68,6 +68,8 @@ pub(crate) struct Table<K, V> {
     pub(crate) flush: Notify,
     flights: AtomicU64,
     session: Mutex<Session>,
+    /// The last batch whose outcome is known.
+    settled: AtomicI64,
     /// Puts make their value whatever the row is: no field counts or compares.
     determined: bool,
     /// Members that only Postgres can tell: after a write the row has to be loaded.
@@ -93,6 +95,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
             flush: Notify::new(),
             flights: AtomicU64::new(0),
             session: Mutex::new(Session { id: Uuid::new_v4(), offset: 0 }),
+            settled: AtomicI64::new(0),
             defunct: AtomicBool::new(false),
             counters: Counters::default(),
             meta,

@@ -1,7 +1,7 @@
 //! What is counted of the feed since the server started, for operators. Counted with atomics, apart from the ring's lock.
 
 use super::{Entry, OwnCacheLine, shared};
-use cache_sync_core::number::TableId;
+use cache_sync_core::number::{Lsn, TableId};
 use cache_sync_core::wire::ChangeKind;
 use pgrx::pg_sys;
 use std::sync::atomic::AtomicU64;
@@ -24,9 +24,17 @@ struct OfTable {
 /// The counts; zeroed memory is a valid value.
 #[repr(C)]
 pub(super) struct Stats {
-    published: OwnCacheLine<AtomicU64>,
+    published: OwnCacheLine<Published>,
     told: OwnCacheLine<Told>,
     tables: [OfTable; TABLES_MAX],
+}
+
+/// What every committer notes.
+#[repr(C)]
+struct Published {
+    changes: AtomicU64,
+    /// Where in the log the last commit ends.
+    lsn: AtomicU64,
 }
 
 /// What feeds have told, and what committers seldom do.
@@ -63,7 +71,7 @@ pub(crate) struct SeenTable {
 impl Stats {
     /// Counts what is published. Called from the commit callback: it neither allocates nor fails.
     pub(super) fn count_published(&self, entries: &[Entry]) {
-        self.published.0.fetch_add(entries.len() as u64, Relaxed);
+        self.published.0.changes.fetch_add(entries.len() as u64, Relaxed);
         for of_table in entries.chunk_by(|one, next| one.table == next.table) {
             let Some(first) = of_table.first() else { continue };
             let flushes = of_table.iter().filter(|entry| entry.kind == ChangeKind::FlushTable).count() as u64;
@@ -77,6 +85,12 @@ impl Stats {
                 }
             }
         }
+    }
+
+    /// Notes where in the log the commit ends whose changes are published next. Called from the commit callback.
+    pub(super) fn note_commit(&self) {
+        // SAFETY: a plain read of what Postgres noted of this backend's last commit.
+        self.published.0.lsn.fetch_max(unsafe { pg_sys::XactLastCommitEnd }, AcqRel);
     }
 
     /// Where a table is counted; takes a place for one that is new. `None` when there is none left.
@@ -111,12 +125,17 @@ pub(crate) fn count_gap() {
     }
 }
 
+/// Where in the log the last of the commits ends that were published.
+pub(crate) fn last_lsn() -> Lsn {
+    Lsn(shared().map_or(0, |shared| shared.stats.0.published.0.lsn.load(Acquire)))
+}
+
 /// The counts of the whole server.
 pub(crate) fn seen() -> Seen {
     let Some(shared) = shared() else { return Seen::default() };
     let told = &shared.stats.0.told.0;
     Seen {
-        published: shared.stats.0.published.0.load(Relaxed),
+        published: shared.stats.0.published.0.changes.load(Relaxed),
         delivered: told.delivered.load(Relaxed),
         gaps: told.gaps.load(Relaxed),
         flushes: told.flushes.load(Relaxed),

@@ -98,6 +98,7 @@ impl Feed {
         lock(&common.clock).hear(Stamp(hlc), common.monotonic_micros());
         if is_new || common.freshness.epoch() != epoch.0 {
             self.is_of(FeedKind::Notify);
+            common.freshness.set_lsn(None);
             self.begin(epoch, false, link.store, &common.freshness).await?;
         }
         // Of what was committed since it was asked, nobody has said that it was heard.

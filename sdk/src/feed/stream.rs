@@ -54,6 +54,8 @@ impl Feed {
             return Err(Error::timeout(LISTENING, common.freshness.timeout()));
         }
         lock(&common.clock).hear(message.hlc, common.monotonic_micros());
+        let before = common.freshness.lsn().filter(|_| common.freshness.epoch() == message.epoch.0);
+        common.freshness.set_lsn(before.max(Some(message.lsn.0)));
         match &message.body {
             Body::Start { resumed } => {
                 self.is_of(FeedKind::Stream);

@@ -9,6 +9,7 @@ use cache_sync_core::outcome::Record;
 use cache_sync_core::patch::Patch;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -87,6 +88,11 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
         *lock(&self.session)
     }
 
+    /// The last batch whose outcome is known.
+    pub(crate) fn settled(&self) -> Sequence {
+        Sequence(self.settled.load(Ordering::Acquire))
+    }
+
     /// The batch of this number was not sent after all, or refused without moving the session.
     pub(crate) fn leave_out(&self, number: Sequence) {
         let mut session = lock(&self.session);
@@ -106,6 +112,9 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
 
     /// Takes the outcome of one patch of the batch of this number; `None` when nobody can tell it any more.
     pub(crate) fn settle(&self, hash: KeyHash, sequence: Sequence, record: Option<&Record>, same_server: bool) {
+        if record.is_some() {
+            self.settled.fetch_max(sequence.0, Ordering::AcqRel);
+        }
         let done =
             self.step(hash, |slot| slot.settle(sequence, record, self.generation(), same_server, self)).flatten();
         let Some(done) = done else { return };

@@ -68,6 +68,7 @@ mod sources_of_change;
 mod sql_arguments;
 mod sql_reference;
 mod stamps;
+mod standby;
 mod subscription;
 mod tags;
 mod test_faults;

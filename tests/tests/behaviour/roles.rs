@@ -71,6 +71,7 @@ const USERS: &[&str] = &[
     "requeue_dead_letter(bigint,boolean)",
     "resolved(jsonb)",
     "signature(oid)",
+    "server_state()",
     "spelled(jsonb)",
     "status()",
     "stream(integer[],bigint,bigint)",

@@ -75,6 +75,7 @@ const INTERNAL: &[&str] = &[
     "resolved_all",
     "set_version",
     "signature",
+    "server_state",
     "spelled",
     "table_stats_now",
     "united",

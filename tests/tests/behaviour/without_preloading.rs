@@ -3,7 +3,7 @@
 
 use cache_sync::{Cache, Client, FeedKind};
 use cache_sync_cluster::Options;
-use cache_sync_core::number::{Epoch, KeyHash, Position, Stamp, TableId, Version};
+use cache_sync_core::number::{Epoch, KeyHash, Lsn, Position, Stamp, TableId, Version};
 use cache_sync_core::wire::{Body, Change, ChangeKind, Message};
 use cache_sync_tests::dice::Dice;
 use cache_sync_tests::proxy::Proxy;
@@ -182,7 +182,9 @@ async fn forged_notifications_cost_a_reload_at_most() {
         let hash = db.psql(&format!("SELECT cache_sync.key_hash('account', '{{\"id\": {id}}}')"));
         KeyHash(hash.parse::<i64>().unwrap() as u64)
     };
-    let message = |epoch, body| Message { epoch, position: Position(u64::MAX), hlc: Stamp(i64::MAX), body }.encode();
+    let message = |epoch, body| {
+        Message { epoch, position: Position(u64::MAX), hlc: Stamp(i64::MAX), lsn: Lsn(u64::MAX), body }.encode()
+    };
     let change = |key, version, kind| Body::Changes(vec![Change { table, key, version: Version(version), kind }]);
     let mut forged: Vec<String> = ["", "x", "AkM", "ü", &"A".repeat(7999)].map(str::to_owned).into();
     forged.extend([
@@ -196,7 +198,7 @@ async fn forged_notifications_cost_a_reload_at_most() {
         message(epoch, change(key(4), 0, ChangeKind::Versioned)),
         message(epoch, change(KeyHash(0), i64::MAX, ChangeKind::FlushTable)),
         message(epoch, change(key(5), i64::MAX, ChangeKind::Tag)),
-        "CUMAAAAAAAAAAQAAAAAAAAACAAAAAAAAAAM".to_owned(),
+        "CUMAAAAAAAAAAQAAAAAAAAACAAAAAAAAAAMAAAAAAAAABA".to_owned(),
     ]);
     for payload in forged {
         db.psql(&format!("NOTIFY cache_sync, '{payload}'; NOTIFY other, '{payload}'"));

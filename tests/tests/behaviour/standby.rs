@@ -1,0 +1,196 @@
+//! Rows are loaded from a hot standby, which may be behind, away, or of another history than the feed's server.
+
+use cache_sync::{Client, ClientBuilder, Patch};
+use cache_sync_cluster::{Cluster, Options};
+use cache_sync_tests::dice::Dice;
+use cache_sync_tests::rows::{accounts, close, make_accounts, open, shown, stored};
+use cache_sync_tests::{Database, SOON, start, wait_until};
+use std::time::{Duration, Instant};
+
+const ROWS: i64 = 200;
+
+fn primary() -> Cluster {
+    start(Options::default().fsync(false))
+}
+
+fn of(db: &Database<'_>, standby: &Cluster) -> ClientBuilder {
+    Client::builder(&db.dsn()).replica(&standby.dsn(db.name()))
+}
+
+/// Waits until the standby has replayed what the primary has written.
+async fn catch_up(db: &Database<'_>, standby: &Cluster) {
+    let lsn = db.psql("SELECT pg_current_wal_insert_lsn()");
+    let reached = format!("SELECT pg_last_wal_replay_lsn() >= '{lsn}'");
+    wait_until(SOON, "the standby has replayed everything", async || {
+        standby.psql(db.name(), &reached).is_ok_and(|answer| answer == "t")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_counts_only_if_it_has_replayed_all_that_was_heard() {
+    let primary = primary();
+    let db = Database::with_extension_in(&primary);
+    make_accounts(&db, ROWS);
+    let standby = primary.standby(&[]).unwrap();
+    catch_up(&db, &standby).await;
+    let client = open(of(&db, &standby)).await;
+    let cache = accounts(&client).await;
+    let loads = || (client.status().replica_loads, client.status().replica_passed_over);
+    catch_up(&db, &standby).await;
+    assert_eq!(shown(cache.get(&1).await.unwrap().as_deref()), stored(&db, 1));
+    assert_eq!(loads(), (1, 0), "it is up to date");
+    assert!(cache.cached(&1).is_some(), "what it brings is held");
+    db.psql("UPDATE account SET note = 'changed' WHERE id = 1");
+    catch_up(&db, &standby).await;
+    client.catch_up().await.unwrap();
+    assert_eq!(shown(cache.get(&1).await.unwrap().as_deref()), stored(&db, 1));
+    assert_eq!(loads(), (2, 0));
+
+    standby.psql("postgres", "SELECT pg_wal_replay_pause()").unwrap();
+    let paused = || standby.psql("postgres", "SELECT pg_get_wal_replay_pause_state()").unwrap() == "paused";
+    wait_until(SOON, "replay is paused", async || paused()).await;
+    assert_eq!(shown(cache.get(&2).await.unwrap().as_deref()), stored(&db, 2));
+    assert_eq!(loads(), (3, 0), "nothing was heard that it has not replayed");
+    db.psql("UPDATE account SET note = 'not replayed' WHERE id = 3");
+    client.catch_up().await.unwrap();
+    for id in [3, 4] {
+        assert_eq!(shown(cache.get(&id).await.unwrap().as_deref()), stored(&db, id));
+        assert!(cache.cached(&id).is_some());
+    }
+    assert_eq!(loads(), (3, 2), "it is behind");
+
+    standby.psql("postgres", "SELECT pg_wal_replay_resume()").unwrap();
+    catch_up(&db, &standby).await;
+    assert_eq!(shown(cache.get(&5).await.unwrap().as_deref()), stored(&db, 5));
+    assert_eq!(loads(), (4, 2));
+    standby.stop("immediate").unwrap();
+    assert_eq!(shown(cache.get(&6).await.unwrap().as_deref()), stored(&db, 6), "it is away");
+    assert_eq!(loads(), (4, 3));
+    standby.launch().unwrap();
+    catch_up(&db, &standby).await;
+    let mut id = 6;
+    wait_until(SOON, "it is asked again", async || {
+        id += 1;
+        cache.get(&id).await.unwrap();
+        loads().0 == 5
+    })
+    .await;
+    close(client).await;
+}
+
+/// One's own batch is done, and neither heard of nor replayed.
+#[tokio::test]
+async fn own_writes_are_read_though_it_is_behind() {
+    let primary = primary();
+    let db = Database::with_extension_in(&primary);
+    make_accounts(&db, ROWS);
+    let standby = primary.standby(&[]).unwrap();
+    let client = open(of(&db, &standby).feed_timeout(Duration::from_secs(600))).await;
+    let cache = accounts(&client).await;
+    // The feed tells nobody anything, so that only the number of the batch is left to tell.
+    client.mute_feed(true);
+    catch_up(&db, &standby).await;
+    standby.psql("postgres", "SELECT pg_wal_replay_pause()").unwrap();
+    wait_until(SOON, "replay is paused", async || {
+        standby.psql("postgres", "SELECT pg_get_wal_replay_pause_state()").unwrap() == "paused"
+    })
+    .await;
+    for id in 1..=20 {
+        let receipt = cache.patch(&id, Patch::new().add("balance", id)).await.unwrap();
+        receipt.written().await.unwrap();
+        cache.invalidate(&id);
+        assert_eq!(cache.get(&id).await.unwrap().unwrap().balance, id);
+    }
+    assert_eq!(client.status().replica_loads, 0);
+    close(client).await;
+}
+
+/// A standby of a server that is no longer the one that the feed speaks to: its log may be ahead and yet another one.
+#[tokio::test]
+async fn another_history_does_not_count() {
+    let primary = primary();
+    let db = Database::with_extension_in(&primary);
+    make_accounts(&db, ROWS);
+    let (former, promoted) = (primary.standby(&[]).unwrap(), primary.standby(&[]).unwrap());
+    for standby in [&former, &promoted] {
+        catch_up(&db, standby).await;
+    }
+    promoted.psql("postgres", "SELECT pg_promote()").unwrap();
+    let dsn = promoted.dsn(db.name());
+    // What the old primary still takes reaches the standby that follows it, and makes its log the longer one.
+    db.psql("UPDATE account SET note = 'of the old primary'; UPDATE account SET name = 'x'");
+    catch_up(&db, &former).await;
+    let client = open(Client::builder(&dsn).replica(&former.dsn(db.name()))).await;
+    let cache = accounts(&client).await;
+    for id in 1..=5 {
+        assert_eq!(cache.get(&id).await.unwrap().unwrap().note, None);
+    }
+    // And a primary is no standby.
+    let other = open(Client::builder(&dsn).replica(&dsn)).await;
+    assert_eq!(accounts(&other).await.get(&1).await.unwrap().unwrap().note, None);
+    for client in [client, other] {
+        assert_eq!(client.status().replica_loads, 0);
+        close(client).await;
+    }
+    assert!(Client::builder(&dsn).replica("no DSN").connect().await.is_err());
+}
+
+/// Writers write, the standby is held up and let go, and a node reads: never anything older than what was committed before
+/// `catch_up`, and in the end every entry is its row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_nothing_old_is_held() {
+    const LASTING: Duration = Duration::from_secs(4);
+    let primary = primary();
+    let db = Database::with_extension_in(&primary);
+    make_accounts(&db, ROWS);
+    let standby = primary.standby(&[]).unwrap();
+    let client = open(of(&db, &standby)).await;
+    let cache = accounts(&client).await;
+    let end = Instant::now() + LASTING;
+    let writer = async {
+        let (connection, mut dice) = (db.connect().await, Dice::new(7));
+        while Instant::now() < end {
+            let id = dice.below(ROWS as u64) + 1;
+            connection
+                .batch_execute(&format!("UPDATE account SET balance = balance + 1 WHERE id = {id}"))
+                .await
+                .unwrap();
+            tokio::time::sleep(Duration::from_millis(dice.below(4))).await;
+        }
+    };
+    let reader = async {
+        let (connection, mut dice, mut checks) = (db.connect().await, Dice::new(8), 0);
+        while Instant::now() < end {
+            let id = dice.below(ROWS as u64) as i64 + 1;
+            let row = connection.query_one("SELECT balance FROM account WHERE id = $1", &[&id]).await.unwrap();
+            client.catch_up().await.unwrap();
+            if dice.below(10) == 0 {
+                let receipt = cache.patch(&id, Patch::new().add("balance", 1)).await.unwrap();
+                receipt.written().await.unwrap();
+            }
+            assert!(cache.get(&id).await.unwrap().unwrap().balance >= row.get(0));
+            checks += 1;
+        }
+        checks
+    };
+    let disturber = async {
+        let connection = cache_sync_tests::connect(&standby.dsn("postgres")).await;
+        while Instant::now() < end {
+            for what in ["pause", "resume"] {
+                connection.batch_execute(&format!("SELECT pg_wal_replay_{what}()")).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(150)).await;
+            }
+        }
+    };
+    let ((), checks, ()) = tokio::join!(writer, reader, disturber);
+    client.catch_up().await.unwrap();
+    for id in 1..=ROWS {
+        if let Some(held) = cache.cached(&id) {
+            assert_eq!(shown(held.as_deref()), stored(&db, id));
+        }
+    }
+    let status = client.status();
+    assert!(checks > 100 && status.replica_loads > 20 && status.replica_passed_over > 20, "{checks} {status:?}");
+    close(client).await;
+}
