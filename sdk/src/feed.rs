@@ -228,9 +228,16 @@ impl Feed {
         lock(&self.subscribers).values().for_each(|subscriber| subscriber.raise_generation());
     }
 
-    fn tell(&self, changes: &[Change]) {
+    /// Whether a test has made the feed deaf.
+    fn is_muted(&self) -> bool {
         #[cfg(feature = "test-faults")]
-        if self.muted.load(Ordering::Acquire) {
+        return self.muted.load(Ordering::Acquire);
+        #[cfg(not(feature = "test-faults"))]
+        false
+    }
+
+    fn tell(&self, changes: &[Change]) {
+        if self.is_muted() {
             return;
         }
         let subscribers = lock(&self.subscribers);
