@@ -54,7 +54,8 @@ def main():
     rows = Rows(table, column, [int(key) for key in keys])
     while True:
         try:
-            with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+            # Without prepared statements, which a pooler in transaction mode may not know.
+            with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True, prepare_threshold=None) as connection:
                 while True:
                     rows.poll(connection)
                     time.sleep(EVERY)

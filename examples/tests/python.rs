@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use cache_sync_cluster::{Options, python};
+use cache_sync_tests::pooler::Pooler;
 use cache_sync_tests::rows::make_accounts;
 use cache_sync_tests::{Database, start};
 use std::collections::BTreeMap;
@@ -20,11 +21,11 @@ struct Listener {
 }
 
 impl Listener {
-    fn start(script: &str, db: &Database<'_>) -> Listener {
+    fn start(script: &str, dsn: &str) -> Listener {
         let script = format!("{}/python/{script}", env!("CARGO_MANIFEST_DIR"));
         let mut command = Command::new(python().unwrap_or_else(|error| panic!("{error}")));
         command.arg(script).args(["public.account", "id"]).args(KEYS.map(|key| key.to_string()));
-        let mut process = command.env("DATABASE_URL", db.dsn()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = command.env("DATABASE_URL", dsn).stdout(Stdio::piped()).spawn().unwrap();
         let shown = Arc::new(Mutex::new(BTreeMap::new()));
         let (lines, seen) = (BufReader::new(process.stdout.take().unwrap()).lines(), shown.clone());
         std::thread::spawn(move || {
@@ -63,11 +64,13 @@ impl Drop for Listener {
     }
 }
 
-fn is_followed(script: &str) {
+fn is_followed(script: &str, through_pooler: bool) {
     let cluster = start(Options::default().fsync(false).setting("cache_sync.ring_size", "1024"));
     let db = Database::with_extension_in(&cluster);
     make_accounts(&db, 10);
-    let mut listener = Listener::start(script, &db);
+    let pooler = through_pooler.then(|| Pooler::start(&cluster, "transaction", 5));
+    let dsn = pooler.as_ref().map_or_else(|| db.dsn(), |pooler| pooler.dsn(&db));
+    let mut listener = Listener::start(script, &dsn);
     listener.follows(&db, "the first rows", Duration::from_secs(20));
     let other_rows = "UPDATE account SET note = 'other' WHERE id > 3";
     let many = "INSERT INTO account (id, name) SELECT n, 'many' FROM generate_series(100, 2200) n";
@@ -98,10 +101,15 @@ fn is_followed(script: &str) {
 
 #[test]
 fn asyncpg() {
-    is_followed("listener.py");
+    is_followed("listener.py", false);
 }
 
 #[test]
 fn psycopg() {
-    is_followed("poll.py");
+    is_followed("poll.py", false);
+}
+
+#[test]
+fn psycopg_through_a_pooler_in_transaction_mode() {
+    is_followed("poll.py", true);
 }

@@ -132,14 +132,15 @@ impl ClientBuilder {
     /// Connects, and checks that extension and SDK fit together.
     ///
     /// # Errors
-    /// [`Error::is_unavailable`] when Postgres cannot be reached; else the message says which setting is out of bounds, or
-    /// which side to upgrade.
+    /// [`Error::is_unavailable`] when Postgres cannot be reached; else the message says which setting is out of bounds,
+    /// which side to upgrade, or that a pooler is in between that is not in session mode.
     pub async fn connect(self) -> Result<Client, Error> {
         let config = self.config?;
         config.check()?;
         let replica = config.replica.as_ref().map(|postgres| Replica::new(&config, postgres, &self.connector));
         let replica = replica.transpose()?.map(Arc::new);
         let store = Arc::new(Store::new(&config, self.connector)?);
+        store.check_sessions().await?;
         store.check_versions().await?;
         let feed = Arc::new(Feed::new());
         let common = Arc::new(Common {

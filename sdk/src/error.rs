@@ -28,6 +28,10 @@ pub(crate) enum Kind {
     Value,
 }
 
+/// What is wrong with a pooler that gives a connection's statements to several of the server's.
+pub(crate) const NEEDS_SESSIONS: &str =
+    "cache_sync needs connections of its own: direct ones, or through a pooler in session mode";
+
 /// What a step was doing when the database answered with an error or not at all.
 pub(crate) type Step = &'static str;
 
@@ -51,6 +55,10 @@ impl Error {
     /// A query failed: by the server's word if it has an SQLSTATE, else because the connection did.
     pub(crate) fn query(step: Step, source: tokio_postgres::Error) -> Error {
         let message = match source.as_db_error() {
+            // A prepared statement is not there, or already: another of the server's connections was given to us.
+            Some(db) if ["26000", "42P05"].contains(&db.code().code()) => {
+                format!("{step}: {}; {NEEDS_SESSIONS}", db.message())
+            }
             Some(db) => format!("{step}: {}", db.message()),
             None => format!("{step}: the connection to Postgres failed"),
         };

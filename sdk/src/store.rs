@@ -3,7 +3,7 @@
 mod connection;
 
 use crate::config::ClientConfig;
-use crate::error::{Error, Kind, Step};
+use crate::error::{Error, Kind, NEEDS_SESSIONS, Step};
 use crate::key::{Key, KeyArray};
 use crate::layout::{Layout, TableMeta, quote};
 use cache_sync_core::number::{Epoch, Fence, Position, Sequence};
@@ -11,8 +11,8 @@ pub(crate) use connection::{Connector, FEED, Messages, SESSION, pool};
 use deadpool_postgres::Pool;
 use std::future::Future;
 use std::time::Duration;
-use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, SimpleQueryMessage};
 use uuid::Uuid;
 
 /// The SQLSTATE of a prepared statement whose table has changed its columns.
@@ -169,6 +169,32 @@ impl Store {
         settings: &str,
     ) -> Result<(tokio_postgres::Client, Messages), Error> {
         connection::connect(&self.connector, &self.postgres, self.connect_timeout, (purpose, settings)).await
+    }
+
+    /// Checks that each connection of the pool is one of the server's, if there are two.
+    pub(crate) async fn check_sessions(&self) -> Result<(), Error> {
+        const STEP: Step = "looking for a pooler";
+        if self.pool.status().max_size < 2 {
+            return Ok(());
+        }
+        within(STEP, self.query_timeout, async {
+            let failed = |error: tokio_postgres::Error| match error.code().map(|code| code.code()) {
+                // Poolers in statement mode refuse transactions so.
+                Some("08P01") => Error::caused(Kind::Config, NEEDS_SESSIONS, error),
+                _ => Error::query(STEP, error),
+            };
+            let connect = async || self.pool.get().await.map_err(|error| pool_error(STEP, error));
+            let (one, other) = (connect().await?, connect().await?);
+            // While one is in a transaction, the other is given another one of the server's. Afterwards a pooler in transaction mode
+            // gives it the one that was used last.
+            one.batch_execute("BEGIN").await.map_err(failed)?;
+            one.simple_query(BACKEND).await.map_err(failed)?;
+            let before = backend(&other.simple_query(BACKEND).await.map_err(failed)?);
+            one.batch_execute("COMMIT").await.map_err(failed)?;
+            let after = backend(&other.simple_query(BACKEND).await.map_err(failed)?);
+            if before == after { Ok(()) } else { Err(Error::new(Kind::Config, NEEDS_SESSIONS)) }
+        })
+        .await
     }
 
     /// Checks that library, script and SDK fit together.
@@ -378,6 +404,16 @@ pub(crate) const LISTEN: &str = "LISTEN cache_sync";
 
 /// Whether the tables may be read, and the server's epoch and clock. The answer comes behind what was notified before.
 pub(crate) const LISTEN_STATE: &str = "SELECT epoch, hlc FROM cache_sync.listen_state($1)";
+
+const BACKEND: &str = "SELECT pg_catalog.pg_backend_pid()";
+
+/// The answer to [`BACKEND`].
+fn backend(messages: &[SimpleQueryMessage]) -> Option<String> {
+    messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    })
+}
 
 /// Whether it is a parameter that could not be sent: neither the server nor the connection failed.
 fn is_parameter(error: &tokio_postgres::Error) -> bool {

@@ -14,6 +14,7 @@ pub mod batches;
 pub mod dice;
 pub mod feed;
 pub mod heard;
+pub mod pooler;
 pub mod proxy;
 pub mod rows;
 

@@ -45,6 +45,7 @@ mod overlapping;
 mod partitions;
 mod patches_as_rows;
 mod poison;
+mod pooler;
 mod privileges;
 mod psql_tour;
 mod queries;

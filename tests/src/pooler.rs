@@ -1,0 +1,60 @@
+//! pgbouncer in front of a cluster.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use cache_sync_cluster::{Cluster, pgbouncer};
+
+use crate::{Database, SOON};
+
+/// A running pgbouncer. Dropping it ends it.
+#[derive(Debug)]
+pub struct Pooler {
+    process: Child,
+    port: u16,
+}
+
+impl Pooler {
+    /// Starts one in a pool mode (`session`, `transaction`, `statement`), with up to `servers` connections to each database.
+    pub fn start(cluster: &Cluster, mode: &str, servers: u32) -> Pooler {
+        let program = pgbouncer().unwrap_or_else(|error| panic!("{error}"));
+        let port = free_port();
+        let text = format!(
+            "[databases]\n* = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             auth_type = any\npool_mode = {mode}\ndefault_pool_size = {servers}\nmax_client_conn = 200\nserver_login_retry = 1\nunix_socket_dir =\n",
+            cluster.port()
+        );
+        let config: PathBuf = cluster.socket_dir().join(format!("pgbouncer-{port}.ini"));
+        fs::write(&config, text).unwrap_or_else(|error| panic!("{}: {error}", config.display()));
+        let mut command = cluster.beside(&program);
+        command.arg("-q").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        let deadline = Instant::now() + SOON;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "pgbouncer does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Pooler { process, port }
+    }
+
+    /// A connection string for this database through the pooler.
+    pub fn dsn(&self, db: &Database<'_>) -> String {
+        format!("postgresql://postgres@127.0.0.1:{}/{}", self.port, db.name())
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
