@@ -33,6 +33,8 @@ mod differs;
 mod document;
 mod epoch;
 mod failure;
+#[cfg(feature = "test_faults")]
+mod fault;
 mod hlc;
 mod jsonb;
 mod key;

@@ -72,12 +72,9 @@ unsafe extern "C-unwind" fn transaction_event(event: pg_sys::XactEvent::Type, _a
     match event {
         pg_sys::XactEvent::XACT_EVENT_COMMIT => {
             #[cfg(feature = "test_faults")]
-            kill_if_told();
-            with(|keys| match keys.changes() {
-                Some(changes) => ring::publish(changes),
-                None => ring::publish_gap(),
-            });
-            with(Keys::clear);
+            crate::fault::at_commit(publish);
+            #[cfg(not(feature = "test_faults"))]
+            publish();
         }
         pg_sys::XactEvent::XACT_EVENT_ABORT => with(Keys::clear),
         // SAFETY: Postgres lets this event raise errors, and this frame holds nothing to drop.
@@ -86,6 +83,17 @@ unsafe extern "C-unwind" fn transaction_event(event: pg_sys::XactEvent::Type, _a
         pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => unsafe { refuse_to_prepare() },
         _ => {}
     }
+}
+
+/// Publishes what the transaction has changed, and forgets it.
+fn publish() {
+    with(|keys| {
+        match keys.changes() {
+            Some(changes) => ring::publish(changes),
+            None => ring::publish_gap(),
+        }
+        keys.clear();
+    });
 }
 
 /// Without a ring there is nothing to do once the transaction is committed; NOTIFY wants to know before.
@@ -104,16 +112,4 @@ unsafe extern "C-unwind" fn refuse_to_prepare() {
     )
     .set_hint("Commit it in one step, or detach the tables that two-phase transactions change.")
     .report(pgrx::PgLogLevel::ERROR);
-}
-
-#[cfg(feature = "test_faults")]
-fn kill_if_told() {
-    unsafe extern "C" {
-        fn raise(signal: i32) -> i32;
-    }
-    const SIGKILL: i32 = 9;
-    if crate::settings::kill_before_publish() {
-        // SAFETY: raise sends this process a signal.
-        unsafe { raise(SIGKILL) };
-    }
 }

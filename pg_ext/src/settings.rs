@@ -16,6 +16,8 @@ static SEND_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static SESSION_KEEP: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 3_600);
 #[cfg(feature = "test_faults")]
 static KILL_BEFORE_PUBLISH: GucSetting<bool> = GucSetting::<bool>::new(false);
+#[cfg(feature = "test_faults")]
+static MISBEHAVE_AT_COMMIT: GucSetting<i32> = GucSetting::<i32>::new(0);
 
 /// How many changes the ring holds.
 pub(crate) fn ring_size() -> u32 {
@@ -48,6 +50,12 @@ pub(crate) fn kill_before_publish() -> bool {
     KILL_BEFORE_PUBLISH.get()
 }
 
+/// What the commit callback is to do that it must not do.
+#[cfg(feature = "test_faults")]
+pub(crate) fn misbehave_at_commit() -> i32 {
+    MISBEHAVE_AT_COMMIT.get()
+}
+
 fn millis(setting: &GucSetting<i32>) -> Duration {
     Duration::from_millis(u64::from(setting.get().unsigned_abs()))
 }
@@ -60,16 +68,7 @@ pub(crate) fn define() {
     }
     define_times();
     #[cfg(feature = "test_faults")]
-    GucRegistry::define_bool_guc(
-        c"cache_sync.kill_before_publish",
-        c"Test only: the backend kills itself between commit and publish.",
-        c"Only in builds with the feature test_faults.",
-        &KILL_BEFORE_PUBLISH,
-        GucContext::Suset,
-        GucFlags::default(),
-    );
-    // SAFETY: called once while the library loads; Postgres copies the name.
-    unsafe { pg_sys::MarkGUCPrefixReserved(c"cache_sync".as_ptr()) };
+    define_faults();
 }
 
 /// What sizes shared memory; Postgres lets such settings be defined only while it preloads libraries.
@@ -93,6 +92,30 @@ fn define_sizes() {
         1,
         LISTENERS_MAX,
         GucContext::Postmaster,
+        GucFlags::default(),
+    );
+}
+
+#[cfg(feature = "test_faults")]
+fn define_faults() {
+    GucRegistry::define_bool_guc(
+        c"cache_sync.kill_before_publish",
+        c"Test only: the backend kills itself between commit and publish.",
+        c"Only in builds with the feature test_faults.",
+        &KILL_BEFORE_PUBLISH,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    // SAFETY: called once while the library loads; Postgres copies the name.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"cache_sync".as_ptr()) };
+    GucRegistry::define_int_guc(
+        c"cache_sync.misbehave_at_commit",
+        c"Test only: the commit callback allocates (1), pallocs (2), logs (3), raises (4) or panics (5).",
+        c"Only in builds with the feature test_faults.",
+        &MISBEHAVE_AT_COMMIT,
+        0,
+        5,
+        GucContext::Suset,
         GucFlags::default(),
     );
 }

@@ -11,6 +11,7 @@ mod batches;
 mod changes;
 mod cluster;
 mod collisions;
+mod commit_callback;
 mod commit_without_publish;
 mod compare_and_set;
 mod connections;
