@@ -15,6 +15,7 @@ use cache_sync_core::number::{Epoch, Lsn, Position, Stamp, TableId};
 use cache_sync_core::wire::{Body, Change, Message};
 use client::Client;
 use pgrx::pg_sys;
+use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 /// Most changes in one message; keeps it below 15 kB.
@@ -86,6 +87,7 @@ impl Feed {
             resting_until: None,
             entries: Box::new([Entry::NONE; READ_MAX]),
         };
+        give_up_vanished_clients();
         new_transaction();
         feed.put(Body::Start { resumed });
         Ok(feed)
@@ -183,6 +185,10 @@ impl Feed {
         if table::secret(Locked::Wait).ok_or_else(gone)?.id != self.secret_id {
             return Err(gone());
         }
+        if is_server_stopping() {
+            let failure = Failure::new(b"57P01", "terminating connection due to administrator command");
+            self.client.end(failure.detail("The server is to stop once all clients have left."));
+        }
         let added = self.subscription.check_again()?;
         new_transaction();
         if added.is_empty() {
@@ -267,6 +273,27 @@ fn new_transaction() {
         pg_sys::SPI_connect_ext(pg_sys::SPI_OPT_NONATOMIC as i32);
         pg_sys::SPI_commit();
         pg_sys::SPI_finish();
+    }
+}
+
+/// Whether the server waits for its clients to leave (`pg_ctl stop -m smart`), which Postgres tells nobody but its lock file.
+fn is_server_stopping() -> bool {
+    const STATUS_LINE: usize = 8;
+    // A backend's directory is the server's; without that file nobody is to be waited for either.
+    let file = std::fs::read_to_string("postmaster.pid").unwrap_or_default();
+    file.lines().nth(STATUS_LINE - 1).is_some_and(|status| status.trim() == "stopping")
+}
+
+/// Has the kernel give the connection up when the client has acknowledged nothing for as long as it may leave a message untaken:
+/// its buffers take many heartbeats. Who has set a time of his own keeps it.
+fn give_up_vanished_clients() {
+    let millis = CString::new(settings::send_timeout().as_millis().to_string()).unwrap_or_default();
+    // SAFETY: the session may set it, in any transaction; it holds once that is committed.
+    unsafe {
+        if pg_sys::tcp_user_timeout == 0 {
+            let (context, source) = (pg_sys::GucContext::PGC_USERSET, pg_sys::GucSource::PGC_S_SESSION);
+            pg_sys::SetConfigOption(c"tcp_user_timeout".as_ptr(), millis.as_ptr(), context, source);
+        }
     }
 }
 

@@ -156,6 +156,11 @@ impl Client {
         failure
     }
 
+    /// Ends the backend, and tells the client why if it would take the message.
+    pub(super) fn end(&mut self, failure: Failure) -> ! {
+        if self.takes_an_error() { end(failure) } else { end_silently(failure) }
+    }
+
     /// Whether what Postgres may write now would not block. Resets the latch.
     fn takes_an_error(&mut self) -> bool {
         if !self.has_taken_all() {
@@ -205,18 +210,19 @@ fn wait_event() -> u32 {
 
 /// Ends the backend, with a line in the server's log and nothing to the client.
 pub(super) fn end_silently(failure: Failure) -> ! {
+    // SAFETY: with no destination nothing is sent.
+    unsafe { pg_sys::whereToSendOutput = pg_sys::CommandDest::DestNone };
+    end(failure)
+}
+
+/// Ends the backend by a fatal error.
+fn end(failure: Failure) -> ! {
     unsafe extern "C-unwind" {
         fn ThrowErrorData(edata: *mut pg_sys::ErrorData);
     }
     let error = failure.into_error_data(PgLogLevel::FATAL);
-    // SAFETY: with no destination nothing is sent, and a FATAL error ends the process after its exit callbacks. It
-    // leaves nothing behind that Rust would have had to drop: the listener's place has a callback.
-    unsafe {
-        pg_sys::whereToSendOutput = pg_sys::CommandDest::DestNone;
-        ThrowErrorData(error);
-        pg_sys::proc_exit(1);
-        // The bindings of some versions do not know that proc_exit never returns.
-        #[allow(unreachable_code)]
-        std::process::abort()
-    }
+    // SAFETY: a FATAL error ends the process after its exit callbacks. It leaves nothing behind that Rust would have had to
+    // drop: the listener's place has a callback.
+    unsafe { ThrowErrorData(error) };
+    unreachable!("ThrowErrorData returned from a fatal error")
 }
