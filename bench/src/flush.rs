@@ -21,10 +21,9 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
     // Postgres reads the same text faster as json than as jsonb, which most people take.
     for json in ["jsonb", "json"] {
         let mut theirs = Theirs::new(&client, "theirs", (COLUMNS, json), row).await?;
-        let (ours, theirs) =
-            rounds.alternate(async || ours.round(rounds).await, async || theirs.round(rounds).await).await?;
+        let sides = rounds.alternate(async || ours.round(rounds).await, async || theirs.round(rounds).await).await?;
         let row = format!("lww, 10 columns, batches of 1000 / upsert through {json}");
-        report.ratio(("flush", &row), (ours, theirs), "rows/s", Target::AtLeast(0.75));
+        report.rounds(("flush", &row), &sides, "rows/s", Target::AtLeast(0.75));
     }
     Ok(())
 }

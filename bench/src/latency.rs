@@ -1,19 +1,22 @@
-//! How soon another process sees a commit, against the writer's own commit reply, on an idle machine.
+//! How soon another process sees a commit, against the writer's own commit reply, on an idle machine and on a busy one.
 
 use crate::Result;
 use crate::load::connect;
-use crate::measure::median;
+use crate::measure::{Rounds, quantile};
 use crate::report::{Report, Target};
+use crate::writers::{Side, Workload};
+use cache_sync_cluster::Cluster;
+use cache_sync_core::number::TableId;
 use cache_sync_core::wire::{Body, CHANNEL, Message};
-use futures_util::stream::{StreamExt, poll_fn};
+use futures_util::stream::{Stream, StreamExt, poll_fn};
 use rustix::time::{ClockId, clock_gettime};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
-use tokio_postgres::{AsyncMessage, NoTls};
+use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
-const COMMITS: usize = 1000;
+const COMMITS: usize = 4000;
 
 /// The clock that both processes share, in microseconds.
 fn monotonic_micros() -> f64 {
@@ -21,16 +24,59 @@ fn monotonic_micros() -> f64 {
     now.tv_sec as f64 * 1e6 + now.tv_nsec as f64 / 1e3
 }
 
-pub(crate) async fn run(dsn: &str, report: &mut Report) -> Result<()> {
-    let client = connect(dsn).await?;
+pub(crate) async fn run(cluster: &Cluster, database: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
+    let dsn = cluster.dsn(database);
+    let client = connect(&dsn).await?;
     client
         .batch_execute(
             "CREATE TABLE counter (id int PRIMARY KEY, n int NOT NULL); INSERT INTO counter VALUES (1, 0);
              SELECT cache_sync.attach('counter')",
         )
         .await?;
+    let mut left = COMMITS;
+    let goes_on = || {
+        left -= 1;
+        left > 0
+    };
+    tell(
+        report,
+        "idle",
+        lags(&client, &dsn, goes_on).await?,
+        [Target::AtMost(0.0), Target::AtMost(1000.0), Target::None],
+    );
+
+    // The same while 32 writers change another attached table as fast as they can, which the listener is told of, too.
+    let writers = Side {
+        cluster,
+        database,
+        name: "others",
+        setup: "SELECT cache_sync.attach('single')",
+        listening: None,
+        rounds,
+    };
+    writers.set_up()?;
+    let mut loaded = Vec::new();
+    for _ in 0..rounds.count {
+        let (some, written) = tokio::join!(while_loaded(&client, &dsn, rounds), writers.write(Workload::SingleRow, 32));
+        written?;
+        loaded.extend(some?);
+    }
+    tell(report, "32 writers", loaded, [Target::None; 3]);
+    Ok(())
+}
+
+/// Lags while others write, but for the moments in which they come and go.
+async fn while_loaded(client: &Client, dsn: &str, rounds: Rounds) -> Result<Vec<f64>> {
+    const MOMENT: Duration = Duration::from_millis(500);
+    tokio::time::sleep(MOMENT).await;
+    let end = Instant::now() + rounds.time().saturating_sub(2 * MOMENT);
+    lags(client, dsn, || Instant::now() < end).await
+}
+
+/// How long after the writer's own replies another process hears of its commits, in microseconds.
+async fn lags(client: &Client, dsn: &str, mut goes_on: impl FnMut() -> bool) -> Result<Vec<f64>> {
     let mut listener = Command::new(std::env::current_exe()?)
-        .args(["listen", dsn])
+        .args(["listen", dsn, "counter"])
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
@@ -38,8 +84,8 @@ pub(crate) async fn run(dsn: &str, report: &mut Report) -> Result<()> {
     let mut heard = BufReader::new(output).lines();
     heard.next_line().await?.ok_or("the listener ended")?;
     let update = client.prepare("UPDATE counter SET n = n + 1 WHERE id = 1").await?;
-    let mut lags = Vec::with_capacity(COMMITS);
-    for _ in 0..COMMITS {
+    let mut lags = Vec::new();
+    while goes_on() {
         tokio::time::sleep(Duration::from_millis(2)).await;
         client.execute(&update, &[]).await?;
         let replied = monotonic_micros();
@@ -47,30 +93,26 @@ pub(crate) async fn run(dsn: &str, report: &mut Report) -> Result<()> {
         lags.push(seen - replied);
     }
     listener.kill().await?;
+    Ok(lags)
+}
+
+fn tell(report: &mut Report, when: &str, mut lags: Vec<f64>, targets: [Target; 3]) {
     lags.sort_by(f64::total_cmp);
-    let p99 = lags[COMMITS * 99 / 100];
-    report.difference(
-        ("latency", "commit seen by another process - own reply, p50"),
-        (median(lags), 0.0),
-        "us",
-        Target::AtMost(0.0),
-    );
-    report.difference(
-        ("latency", "commit seen by another process - own reply, p99"),
-        (p99, 0.0),
-        "us",
-        Target::AtMost(1000.0),
-    );
-    Ok(())
+    for ((part, name), target) in [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")].into_iter().zip(targets) {
+        let row = format!("{when}: commit seen by another process - own reply, {name}");
+        report.difference(("latency", &row), (quantile(&lags, part), 0.0), "us", target);
+    }
 }
 
 /// The other process: prints when it heard each change.
 pub(crate) fn listen() -> Result<()> {
-    let dsn = std::env::args().nth(2).ok_or("listen needs a DSN")?;
+    let mut arguments = std::env::args().skip(2);
+    let (dsn, table) = arguments.next().zip(arguments.next()).ok_or("listen needs a DSN and a table")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (client, mut connection) = tokio_postgres::connect(&dsn, NoTls).await?;
         let mut messages = poll_fn(move |context| connection.poll_message(context));
+        let table = table_id(&client, &mut messages, &table).await?;
         let call = client.batch_execute("CALL cache_sync.stream()");
         tokio::pin!(call);
         loop {
@@ -81,7 +123,9 @@ pub(crate) fn listen() -> Result<()> {
                         let seen = monotonic_micros();
                         match Message::decode(notification.payload())?.body {
                             Body::Start { .. } => println!("listening"),
-                            Body::Changes(changes) => changes.iter().for_each(|_| println!("{seen}")),
+                            Body::Changes(changes) => {
+                                changes.iter().filter(|change| change.table == table).for_each(|_| println!("{seen}"));
+                            }
                             Body::Heartbeat | Body::Gap => {}
                         }
                     }
@@ -92,4 +136,25 @@ pub(crate) fn listen() -> Result<()> {
             }
         }
     })
+}
+
+/// The number under which a table is attached.
+async fn table_id<E>(
+    client: &Client,
+    messages: &mut (impl Stream<Item = std::result::Result<AsyncMessage, E>> + Unpin),
+    table: &str,
+) -> Result<TableId> {
+    let asked = client.simple_query("SELECT tbl, table_id FROM cache_sync.tables");
+    tokio::pin!(asked);
+    let rows = loop {
+        tokio::select! {
+            rows = &mut asked => break rows?,
+            _ = messages.next() => {}
+        }
+    };
+    let id = rows.iter().find_map(|row| match row {
+        SimpleQueryMessage::Row(row) if row.get(0) == Some(table) => row.get(1)?.parse().ok(),
+        _ => None,
+    });
+    id.map(TableId).ok_or_else(|| format!("{table} is not attached").into())
 }

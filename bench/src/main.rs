@@ -6,12 +6,14 @@
 //! poison   batches with patches that Postgres refuses
 //! writers  plain SQL writers, with listeners, against an untouched table and a pg_notify trigger
 //! latency  commit seen by another process                      bulk     a million rows
+//! cpu      what a server took of the processors
 //! measure  alternating rounds, medians  report   the table, the JSON     load   clients that write and listen
 //! ```
 #![forbid(unsafe_code)]
 
 mod batches;
 mod bulk;
+mod cpu;
 mod flush;
 mod latency;
 mod load;
@@ -23,7 +25,7 @@ mod poison;
 mod report;
 mod writers;
 
-use cache_sync_cluster::{Cluster, Options};
+use cache_sync_cluster::Options;
 use measure::Rounds;
 use report::Report;
 use std::process::ExitCode;
@@ -31,19 +33,25 @@ use std::process::ExitCode;
 /// Errors end the run; whatever they are, they are only shown.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-const USAGE: &str = "usage: cargo xtask bench [NAME ...] [--rounds N] [--seconds N] [--json FILE]
-  NAME: memory loads flush merge poison writers latency bulk (default: all)";
+const USAGE: &str = "usage: cargo xtask bench [NAME ...] [--rounds N] [--seconds N] [--full] [--json FILE]
+  NAME: memory loads flush merge poison writers latency bulk, or feed for the last three (default: all)
+  --full: writers also with 1 and 8 of them";
 
 const ALL: [&str; 8] = ["memory", "loads", "flush", "merge", "poison", "writers", "latency", "bulk"];
 
 struct Arguments {
     names: Vec<String>,
     rounds: Rounds,
+    full: bool,
     json: Option<String>,
 }
 
+/// What the feed costs and how soon it tells.
+const FEED: [&str; 3] = ["writers", "latency", "bulk"];
+
 fn arguments() -> std::result::Result<Arguments, String> {
-    let mut arguments = Arguments { names: Vec::new(), rounds: Rounds { count: 5, seconds: 3.0 }, json: None };
+    let mut arguments =
+        Arguments { names: Vec::new(), rounds: Rounds { count: 5, seconds: 3.0 }, full: false, json: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -51,6 +59,8 @@ fn arguments() -> std::result::Result<Arguments, String> {
             "--json" => arguments.json = Some(value()?),
             "--rounds" => arguments.rounds.count = value()?.parse().map_err(|_| "--rounds needs a number")?,
             "--seconds" => arguments.rounds.seconds = value()?.parse().map_err(|_| "--seconds needs a number")?,
+            "--full" => arguments.full = true,
+            "feed" => arguments.names.extend(FEED.map(str::to_owned)),
             name if ALL.contains(&name) => arguments.names.push(name.to_owned()),
             other => return Err(format!("{other}?\n{USAGE}")),
         }
@@ -84,20 +94,19 @@ fn finish(result: Result<()>) -> ExitCode {
     }
 }
 
-/// Starts the cluster that all benchmarks share: fsync is on, as it is for those who measure themselves.
-fn cluster() -> Result<Cluster> {
-    let options = Options::default()
+/// A cluster for benchmarks: fsync is on, as it is for those who measure themselves.
+pub(crate) fn options() -> Options {
+    Options::default()
         .setting("max_connections", "300")
         .setting("shared_buffers", "512MB")
         .setting("max_wal_size", "4GB")
         .setting("checkpoint_timeout", "1h")
-        .setting("autovacuum", "off");
-    Ok(options.start()?)
+        .setting("autovacuum", "off")
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let cluster = cluster()?;
+    let cluster = options().start()?;
     let mut report = Report::default();
     for name in &arguments.names {
         let database = format!("bench_{name}");
@@ -110,8 +119,8 @@ fn run(arguments: &Arguments) -> Result<()> {
             "flush" => runtime.block_on(flush::run(&cluster.dsn(&database), rounds, &mut report))?,
             "merge" => runtime.block_on(merge::run(&cluster.dsn(&database), rounds, &mut report))?,
             "poison" => runtime.block_on(poison::run(&cluster.dsn(&database), rounds, &mut report))?,
-            "writers" => runtime.block_on(writers::run(&cluster, &database, rounds, &mut report))?,
-            "latency" => runtime.block_on(latency::run(&cluster.dsn(&database), &mut report))?,
+            "writers" => runtime.block_on(writers::run(&cluster, &database, (rounds, arguments.full), &mut report))?,
+            "latency" => runtime.block_on(latency::run(&cluster, &database, rounds, &mut report))?,
             _ => runtime.block_on(bulk::run(&cluster.dsn(&database), rounds, &mut report))?,
         }
     }

@@ -16,12 +16,12 @@ impl Rounds {
         Duration::from_secs_f64(self.seconds)
     }
 
-    /// Runs both sides in every round, in changing order, and returns the median of each.
+    /// Runs both sides in every round, in changing order.
     pub(crate) async fn alternate(
         self,
         mut ours: impl AsyncFnMut() -> Result<f64>,
         mut theirs: impl AsyncFnMut() -> Result<f64>,
-    ) -> Result<(f64, f64)> {
+    ) -> Result<Sides> {
         let (mut our_results, mut their_results) = (Vec::new(), Vec::new());
         for round in 0..self.count {
             if round % 2 == 0 {
@@ -32,8 +32,32 @@ impl Rounds {
                 our_results.push(ours().await?);
             }
         }
-        Ok((median(our_results), median(their_results)))
+        Ok(Sides { ours: our_results, theirs: their_results })
     }
+}
+
+/// What two sides brought, round by round.
+pub(crate) struct Sides {
+    ours: Vec<f64>,
+    theirs: Vec<f64>,
+}
+
+impl Sides {
+    /// The median of each side.
+    pub(crate) fn medians(&self) -> (f64, f64) {
+        (median(self.ours.clone()), median(self.theirs.clone()))
+    }
+
+    /// The smallest and the largest of the rounds' ratios.
+    pub(crate) fn interval(&self) -> (f64, f64) {
+        let ratios = self.ours.iter().zip(&self.theirs).map(|(ours, theirs)| ours / theirs);
+        ratios.fold((f64::INFINITY, 0.0), |(low, high), ratio| (ratio.min(low), ratio.max(high)))
+    }
+}
+
+/// A part of sorted values: 0.5 for the median.
+pub(crate) fn quantile(sorted: &[f64], part: f64) -> f64 {
+    sorted[((sorted.len() as f64 * part) as usize).min(sorted.len() - 1)]
 }
 
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {

@@ -43,10 +43,9 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
         let columns = if case.rule == json!("union") { "id bigint, v jsonb" } else { &columns };
         let theirs_write = if case.rule == json!("union") { list_row } else { case.write };
         let mut theirs = Theirs::new(&client, "theirs_one", (columns, "jsonb"), theirs_write).await?;
-        let (ours, theirs) =
-            rounds.alternate(async || ours.round(rounds).await, async || theirs.round(rounds).await).await?;
+        let sides = rounds.alternate(async || ours.round(rounds).await, async || theirs.round(rounds).await).await?;
         let row = format!("{} / upsert of the same values", case.name);
-        report.ratio(("merge", &row), (ours, theirs), "rows/s", Target::AtLeast(case.at_least));
+        report.rounds(("merge", &row), &sides, "rows/s", Target::AtLeast(case.at_least));
         client.batch_execute("DROP TABLE ours_one, theirs_one; SELECT cache_sync.detach_all()").await?;
     }
     Ok(())
@@ -76,10 +75,9 @@ async fn whole_rows(client: &Client, rounds: Rounds, report: &mut Report) -> Res
         flush::make(client, "ours").await?;
         client.batch_execute(&format!("SELECT cache_sync.attach('ours', true, '{{\"b\": \"{rule}\"}}')")).await?;
         let mut ours = Ours::new(client, "ours", shape, write).await?;
-        let (ours, theirs) =
-            rounds.alternate(async || ours.round(rounds).await, async || theirs.round(rounds).await).await?;
+        let sides = rounds.alternate(async || ours.round(rounds).await, async || theirs.round(rounds).await).await?;
         let row = format!("{name} / upsert of the whole row");
-        report.ratio(("merge", &row), (ours, theirs), "rows/s", Target::AtLeast(at_least));
+        report.rounds(("merge", &row), &sides, "rows/s", Target::AtLeast(at_least));
         client.batch_execute("DROP TABLE ours; SELECT cache_sync.detach_all()").await?;
     }
     Ok(())

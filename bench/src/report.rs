@@ -1,5 +1,6 @@
 //! What was measured, as a table and as JSON.
 
+use crate::measure::Sides;
 use serde_json::{Value, json};
 
 /// How a ratio has to stand to its target.
@@ -7,6 +8,8 @@ use serde_json::{Value, json};
 pub(crate) enum Target {
     AtLeast(f64),
     AtMost(f64),
+    /// It is only told.
+    None,
 }
 
 impl Target {
@@ -14,6 +17,7 @@ impl Target {
         match self {
             Target::AtLeast(target) => ratio >= target,
             Target::AtMost(target) => ratio <= target,
+            Target::None => true,
         }
     }
 
@@ -21,6 +25,7 @@ impl Target {
         match self {
             Target::AtLeast(target) => format!(">= {target}"),
             Target::AtMost(target) => format!("<= {target}"),
+            Target::None => "-".to_owned(),
         }
     }
 }
@@ -32,6 +37,8 @@ struct Row {
     theirs: f64,
     unit: &'static str,
     ratio: f64,
+    /// The smallest and the largest of the rounds.
+    interval: Option<(f64, f64)>,
     target: Target,
 }
 
@@ -47,7 +54,20 @@ impl Report {
         unit: &'static str,
         target: Target,
     ) {
-        self.add(Row { bench, row: row.to_owned(), ours, theirs, unit, ratio: ours / theirs, target });
+        self.add(Row { bench, row: row.to_owned(), ours, theirs, unit, ratio: ours / theirs, interval: None, target });
+    }
+
+    /// Adds a row whose ratio is ours to theirs, over several rounds.
+    pub(crate) fn rounds(
+        &mut self,
+        (bench, row): (&'static str, &str),
+        sides: &Sides,
+        unit: &'static str,
+        target: Target,
+    ) {
+        let (ours, theirs) = sides.medians();
+        let (ratio, interval) = (ours / theirs, Some(sides.interval()));
+        self.add(Row { bench, row: row.to_owned(), ours, theirs, unit, ratio, interval, target });
     }
 
     /// Adds a row where the difference counts, not the ratio.
@@ -58,7 +78,7 @@ impl Report {
         unit: &'static str,
         target: Target,
     ) {
-        self.add(Row { bench, row: row.to_owned(), ours, theirs, unit, ratio: ours - theirs, target });
+        self.add(Row { bench, row: row.to_owned(), ours, theirs, unit, ratio: ours - theirs, interval: None, target });
     }
 
     fn add(&mut self, row: Row) {
@@ -68,8 +88,8 @@ impl Report {
 
     pub(crate) fn print(&self) {
         println!(
-            "\n{:<10} {:<58} {:>12} {:>12} {:<8} {:>7} {:>8}",
-            "bench", "row", "ours", "theirs", "unit", "ratio", "target"
+            "\n{:<10} {:<76} {:>12} {:>12} {:<8} {:>7} {:>13} {:>8}",
+            "bench", "row", "ours", "theirs", "unit", "ratio", "rounds", "target"
         );
         self.0.iter().for_each(|row| println!("{}", line(row)));
         let missed = self.0.iter().filter(|row| !row.target.holds(row.ratio)).count();
@@ -82,7 +102,7 @@ impl Report {
             .iter()
             .map(|row| {
                 json!({"bench": row.bench, "row": row.row, "ours": row.ours, "theirs": row.theirs, "unit": row.unit,
-                       "ratio": row.ratio, "target": row.target.show(), "holds": row.target.holds(row.ratio)})
+                       "ratio": row.ratio, "interval": row.interval, "target": row.target.show(), "holds": row.target.holds(row.ratio)})
             })
             .collect();
         std::fs::write(file, serde_json::to_string_pretty(&rows)? + "\n")
@@ -91,14 +111,19 @@ impl Report {
 
 fn line(row: &Row) -> String {
     format!(
-        "{:<10} {:<58} {:>12.1} {:>12.1} {:<8} {:>7.2} {:>8} {}",
+        "{:<10} {:<76} {:>12.1} {:>12.1} {:<8} {:>7.2} {:>13} {:>8} {}",
         row.bench,
         row.row,
         row.ours,
         row.theirs,
         row.unit,
         row.ratio,
+        row.interval.map_or_else(String::new, |(low, high)| format!("{low:.2}..{high:.2}")),
         row.target.show(),
-        if row.target.holds(row.ratio) { "holds" } else { "MISSED" }
+        match row.target {
+            Target::None => "",
+            target if target.holds(row.ratio) => "holds",
+            _ => "MISSED",
+        }
     )
 }

@@ -23,8 +23,8 @@ usage: cargo xtask <what> [options]
   demo       pgbench and two processes with the SDK on one throw-away cluster; checks that nothing is lost or stale
              [--seconds N] [--nodes N] [--scale N] [--json FILE] [--keep]
   test       everything that CI checks: format, clippy, docs, tests, a short demo
-  bench      the figures to hold, each against what it is compared with
-             [--json FILE]
+  bench      the figures to hold, each against what it is compared with; `bench feed` those of the feed
+             [NAME ...] [--rounds N] [--seconds N] [--full] [--json FILE]
   mutants    takes each rule out of a scratch copy and checks that its test turns red
              [--only RULE] [--json FILE]
   extension  builds the extension into a private copy of PostgreSQL and prints where that is
