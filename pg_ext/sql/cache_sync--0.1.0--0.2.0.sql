@@ -271,6 +271,26 @@ BEGIN
 END
 $$;
 
+-- AFTER TRUNCATE of the table and of each of its partitions that lacks it, or has another table's: Postgres does not pass these triggers on to
+-- partitions, neither now nor to those that come later.
+CREATE FUNCTION cache_sync.truncate_triggers(tbl regclass, table_id integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    lacking oid[] := ARRAY(SELECT r.relid FROM cache_sync.relations(tbl) r WHERE NOT EXISTS (
+        SELECT FROM pg_trigger t WHERE t.tgrelid = r.relid AND t.tgname = 'cache_sync_truncate'
+          AND t.tgargs = convert_to(table_id::text, 'UTF8') || '\x00'::bytea));
+    part regclass;
+BEGIN
+    FOREACH part IN ARRAY lacking LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER cache_sync_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT '
+                       'EXECUTE FUNCTION cache_sync.note_truncate(%L)', part, table_id);
+    END LOOP;
+    FOREACH part IN ARRAY lacking LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER cache_sync_truncate', part);
+    END LOOP;
+END
+$$;
+
 -- DDL changes what rows look like, moves them in and out with partitions, or takes them away: then the table as a whole
 -- has changed. Fields are matched with columns at once, so that nobody sees two renames at a time, be it in a dump; those
 -- of a restored table, which are known by name, before anything is renamed. It fires with every command in this database, so
@@ -307,6 +327,12 @@ BEGIN
            array_agg(d.objid) FILTER (WHERE d.command_tag IN ('ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA')),
            array_agg(d.objid) FILTER (WHERE d.command_tag = 'ALTER TYPE')
       INTO altered, made_of, retyped FROM pg_event_trigger_ddl_commands() d;
+    -- Partitions that come along lack the trigger that is not passed on to them.
+    PERFORM cache_sync.truncate_triggers(a.tbl, a.table_id)
+    FROM cache_sync.attached a JOIN pg_partitioned_table p ON p.partrelid = a.tbl
+    WHERE EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = a.tbl AND t.tgname = 'cache_sync_truncate')
+      AND EXISTS (SELECT FROM pg_event_trigger_ddl_commands() d JOIN cache_sync.relations(a.tbl) r ON r.relid = d.objid
+                  WHERE d.command_tag IN ('CREATE TABLE', 'ALTER TABLE') AND d.classid = 'pg_class'::regclass);
     IF made_of IS NOT NULL THEN
         altered := altered || cache_sync.tables_made_of(made_of);
     END IF;
@@ -1340,6 +1366,25 @@ CREATE VIEW cache_sync.table_stats AS
     FROM cache_sync.attached a LEFT JOIN cache_sync.table_stats_now() n ON n.table_id OPERATOR(pg_catalog.=) a.table_id
     WHERE pg_catalog.has_table_privilege(a.tbl, 'SELECT') AND NOT pg_catalog.row_security_active(a.tbl::pg_catalog.oid);
 
+CREATE OR REPLACE FUNCTION cache_sync.create_triggers(tbl regclass, table_id integer, versioned boolean) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Row triggers of a partitioned table are cloned to its partitions, also to those that come later.
+    EXECUTE format('CREATE TRIGGER cache_sync_change AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW '
+                   'EXECUTE FUNCTION cache_sync.note_change(%L)', tbl, table_id);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER cache_sync_change', tbl);
+    IF versioned THEN
+        EXECUTE format('CREATE TRIGGER "~cache_sync_version" BEFORE UPDATE ON %s FOR EACH ROW '
+                       'EXECUTE FUNCTION cache_sync.set_version(%L)', tbl, table_id);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "~cache_sync_version"', tbl);
+    END IF;
+    PERFORM cache_sync.truncate_triggers(tbl, table_id);
+END
+$$;
+
+SELECT cache_sync.truncate_triggers(a.tbl, a.table_id) FROM cache_sync.attached a
+WHERE a.tbl IN (SELECT p.partrelid FROM pg_catalog.pg_partitioned_table p);
+
 -- Also one that somebody else has made; without asking, since the one who asks may be too late.
 DO $$
 BEGIN
@@ -1424,6 +1469,6 @@ GRANT EXECUTE ON FUNCTION
     cache_sync.run_maintenance(integer), cache_sync.prune_sessions(integer), cache_sync.prune_expired(regclass, integer),
     cache_sync.invalidate_table(regclass),
     cache_sync.record_attached(regclass, jsonb), cache_sync.record_detached(regclass, jsonb),
-    cache_sync.record_rule(regclass, jsonb), cache_sync.create_triggers(regclass, integer, boolean),
+    cache_sync.record_rule(regclass, jsonb), cache_sync.create_triggers(regclass, integer, boolean), cache_sync.truncate_triggers(regclass, integer),
     cache_sync.bound_lock_wait(), cache_sync.forget_dropped(), cache_sync.note_change(), cache_sync.note_truncate(),
     cache_sync.set_version() TO cache_sync_admin;

@@ -1,14 +1,16 @@
-//! The project's one door: `cargo xtask demo | test | bench | mutants`.
+//! The project's one door: `cargo xtask demo | test | bench | torture | regress | mutants`.
 //!
 //! ```text
 //! test     every check, step by step       mutants  takes each rule out and asks its test
-//! program  runs the demo and the benchmarks        scratch  the copy that mutants breaks
+//! program  runs demo, benchmarks and torture        scratch  the copy that mutants breaks
+//! regress  PostgreSQL's own tests with the library
 //! steps    headings, times, cargo
 //! ```
 #![forbid(unsafe_code)]
 
 mod mutants;
 mod program;
+mod regress;
 mod scratch;
 mod steps;
 mod test;
@@ -25,6 +27,10 @@ usage: cargo xtask <what> [options]
   test       everything that CI checks: format, clippy, docs, tests, a short demo
   bench      the figures to hold, each against what it is compared with; `bench feed` those of the feed
              [NAME ...] [--rounds N] [--seconds N] [--full] [--json FILE]
+  torture    random statements and kills under four nodes; at each quiet point every entry must equal its row
+             [--seconds N] [--seed N] [--json FILE]
+  regress    PostgreSQL's own regression tests: without the library, preloaded, and with every table attached
+             [--json FILE]
   mutants    takes each rule out of a scratch copy and checks that its test turns red
              [--only RULE] [--json FILE]
   extension  builds the extension into a private copy of PostgreSQL and prints where that is
@@ -44,7 +50,9 @@ fn main() -> ExitCode {
         "test" if rest.is_empty() => test::run(),
         "demo" => program::run("cache-sync-demo", rest),
         "bench" => program::run("cache-sync-bench", rest),
+        "torture" => program::run("cache-sync-torture", rest),
         "mutants" => mutants::run(rest),
+        "regress" => regress::run(rest),
         "extension" if rest.is_empty() => extension(),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

@@ -45,6 +45,10 @@ fn all(steps: &mut Steps) -> Result<()> {
         tests.args(["test", "--workspace", "--exclude", "cache-sync-pg", "--no-fail-fast"]);
         steps.count_tests(tests.env(TREES_VARIABLE, &trees))
     })?;
+    steps.step("soak", |_| {
+        let mut soak = program::command("cache-sync-torture");
+        must(soak.args(["--seconds", "25"]).env(TREES_VARIABLE, &trees))
+    })?;
     steps.step("demo", |_| {
         let mut demo = program::command("cache-sync-demo");
         must(demo.args(["--seconds", "5", "--scale", "1"]).env(TREES_VARIABLE, &trees))

@@ -95,6 +95,7 @@ const ADMINS: &[&str] = &[
     "bound_lock_wait()",
     "create_table(text,interval)",
     "create_triggers(regclass,integer,boolean)",
+    "truncate_triggers(regclass,integer)",
     "detach(regclass,boolean)",
     "detach_all(boolean)",
     "drop_triggers(regclass)",

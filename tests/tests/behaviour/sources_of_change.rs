@@ -161,6 +161,12 @@ sources! {
         "UPDATE low SET v = 'again'",
         "CREATE TABLE other (id int PRIMARY KEY, v text, cs_version bigint, cs_clock bytea); INSERT INTO other VALUES (22, 'other');
          ALTER TABLE t ATTACH PARTITION other FOR VALUES FROM (20) TO (30)",
+        "TRUNCATE other",
+        "INSERT INTO t VALUES (23, 'x')",
+        "CREATE TABLE later PARTITION OF t FOR VALUES FROM (30) TO (40); UPDATE t SET id = 32 WHERE id = 23",
+        "ALTER TABLE t DETACH PARTITION low; CREATE TABLE lowest PARTITION OF t FOR VALUES FROM (0) TO (5) PARTITION BY RANGE (id);
+         CREATE TABLE lowest_leaf PARTITION OF lowest FOR VALUES FROM (0) TO (5); INSERT INTO t VALUES (1, 'in a leaf'), (4, 'y')",
+        "TRUNCATE lowest_leaf",
         "ALTER TABLE high DETACH PARTITION top",
         "DROP TABLE high"];
     rows_that_move_between_partitions: [PARTITIONED] [
