@@ -8,18 +8,36 @@
 //! The value of a tag is hashed alike, behind the tag's place in the table's list (an integer, from 1): it may also be null,
 //! which is a tag byte alone, or a composite, which is the number of its parts (4 bytes) and then these.
 
-use crate::number::KeyHash;
+use crate::number::{KeyHash, TableId};
 use serde::{Deserialize, Serialize};
-use siphasher::sip::SipHasher13;
+use siphasher::sip::{SipHasher13, SipHasher24};
 use std::hash::Hasher;
 
-/// The database's secret, so that nobody who hears hashes can tell keys by trying them.
+/// A secret, so that nobody who hears hashes can tell keys by trying them: the database's, from which each table's own is made.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HashKey(pub [u8; 16]);
 
 impl std::fmt::Debug for HashKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("HashKey(..)")
+    }
+}
+
+impl HashKey {
+    /// The secret of a table, made of the database's: SipHash-2-4 of the table's number (4 bytes, big-endian) and 0, and of
+    /// the number and 1. Who knows one table's learns nothing of another's.
+    #[must_use]
+    pub fn of_table(&self, table: TableId) -> HashKey {
+        let half = |which: u8| {
+            let mut hasher = SipHasher24::new_with_key(&self.0);
+            hasher.write(&table.0.to_be_bytes());
+            hasher.write(&[which]);
+            hasher.finish().to_be_bytes()
+        };
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&half(0));
+        key[8..].copy_from_slice(&half(1));
+        HashKey(key)
     }
 }
 
@@ -46,7 +64,7 @@ pub enum KeyPart<'a> {
 pub struct KeyHasher(SipHasher13);
 
 impl KeyHasher {
-    /// Starts with the database's secret.
+    /// Starts with the table's secret.
     pub fn new(key: &HashKey) -> KeyHasher {
         KeyHasher(SipHasher13::new_with_key(&key.0))
     }

@@ -56,8 +56,10 @@ class Rows:
                 "SELECT k, cache_sync.key_hash($1::text::regclass, jsonb_build_object($2::text, k)) FROM unnest($3::bigint[]) k",
                 self.table, self.column, self.keys)
             self.key_of_hash = {key_hash % 2**64: key for key, key_hash in hashes}
-            table_id = await connection.fetchval(
-                "SELECT table_id FROM cache_sync.tables WHERE tbl = $1::text::regclass", self.table)
+            # The server quotes the names.
+            table_id, self.statement = await connection.fetchrow(
+                """SELECT table_id, format('SELECT to_jsonb(t)::text FROM %s t WHERE t.%I = $1::bigint', tbl, $2::text)
+                   FROM cache_sync.tables WHERE tbl = $1::text::regclass""", self.table, self.column)
             messages = asyncio.Queue()
             await connection.add_listener("cache_sync", lambda *told: messages.put_nowait(told[-1]))
             # The feed needs no LISTEN; what others notify must neither come nor pile up behind the CALL.
@@ -73,14 +75,15 @@ class Rows:
 
     async def load(self):
         """Loads what is in doubt, and prints what is new. What changes meanwhile is in doubt again."""
-        pool = await asyncpg.create_pool(self.dsn, min_size=1, max_size=1)
+        connection = None
         while await self.wake.wait():
             self.wake.clear()
             while self.in_doubt:
                 key = self.in_doubt.pop()
                 try:
-                    row = await pool.fetchval(
-                        f"SELECT to_jsonb(t)::text FROM {self.table} t WHERE t.{self.column} = $1::bigint", key)
+                    if connection is None or connection.is_closed():
+                        connection = await asyncpg.connect(self.dsn)
+                    row = await connection.fetchval(self.statement, key)
                 except LOST:
                     self.in_doubt.add(key)
                     await asyncio.sleep(0.1)

@@ -23,22 +23,26 @@ class Rows:
         self.row = sql.SQL("SELECT to_jsonb(t)::text FROM {} t WHERE t.{} = %s").format(
             sql.Identifier(*table.split(".")), sql.Identifier(column))
         self.rows, self.since = {}, (None, None)
+        self.in_doubt = set()
 
     def poll(self, connection):
         """One look at the feed: loads what may have changed, and prints what is new."""
         if self.since == (None, None):
             # The position first, then the rows: what changes in between is told next time.
+            self.in_doubt = set(self.keys)
             self.since = connection.execute(CHANGES + " WHERE kind = 'position'", (self.table, None, None)).fetchone()[:2]
-            in_doubt = set(self.keys)
         else:
             told = connection.execute(CHANGES, (self.table, *self.since)).fetchall()
-            self.since = told[-1][:2]
             changed = {key_hash for *_, is_ours, key_hash, kind in told if is_ours and kind != "tag"}
-            in_doubt = {key for key in self.keys if self.hash(connection, key) in changed} if changed else set()
+            if changed:
+                self.in_doubt |= {key for key in self.keys if self.hash(connection, key) in changed}
             if told[0][4] == "gap" or None in changed:
-                in_doubt = set(self.keys)
-        for key in sorted(in_doubt):
+                self.in_doubt = set(self.keys)
+            self.since = told[-1][:2]
+        # What is lost with the connection is still in doubt then.
+        for key in sorted(self.in_doubt):
             found = connection.execute(self.row, (key,)).fetchone()
+            self.in_doubt.discard(key)
             row = found and found[0]
             if self.rows.get(key, "") != row:
                 self.rows[key] = row

@@ -94,6 +94,13 @@ fn is_followed(script: &str, through_pooler: bool) {
         db.psql(statement);
         listener.follows(&db, statement, Duration::from_secs(seconds));
     }
+    // Connections that are lost in the middle of something.
+    let end_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()";
+    for round in 0..20 {
+        db.psql(&format!("UPDATE account SET note = 'round {round}'"));
+        db.psql(end_all);
+    }
+    listener.follows(&db, "many lost connections", Duration::from_secs(10));
     cluster.restart_immediate().unwrap();
     db.psql("UPDATE account SET note = 'another epoch' WHERE id = 1");
     listener.follows(&db, "a restart", Duration::from_secs(10));

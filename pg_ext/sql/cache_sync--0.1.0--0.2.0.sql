@@ -491,13 +491,13 @@ CREATE OR REPLACE FUNCTION cache_sync.description(tbl regclass) RETURNS jsonb
     LANGUAGE sql STRICT SET search_path = pg_catalog, pg_temp AS $$
     SELECT jsonb_build_object(
         'table_id', l -> 'table_id', 'schema', n.nspname, 'name', c.relname, 'versioned', l -> 'versioned',
-        'hash_key', encode(s.hash_key, 'hex'), 'epoch', cache_sync.epoch(), 'preloaded', cache_sync.is_preloaded(),
+        'hash_key', encode(cache_sync.table_secret((l ->> 'table_id')::integer), 'hex'), 'epoch', cache_sync.epoch(), 'preloaded', cache_sync.is_preloaded(),
         'key', (SELECT jsonb_agg(k - '{column,declared,order}'::text[] ORDER BY ord)
                 FROM jsonb_array_elements(l -> 'key') WITH ORDINALITY AS k (k, ord)),
         'expires', l -> 'expires', 'tags', l -> 'tags',
         'fields', (SELECT coalesce(jsonb_agg(f - '{column,declared,change,exact,is_array,is_plain,function}'::text[] ORDER BY ord), '[]')
                    FROM jsonb_array_elements(l -> 'fields') WITH ORDINALITY AS f (f, ord)))
-    FROM cache_sync.layout(description.tbl) l, cache_sync.secret s, pg_class c
+    FROM cache_sync.layout(description.tbl) l, pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = description.tbl
 $$;
@@ -999,9 +999,13 @@ CREATE FUNCTION cache_sync.apply(
 CREATE FUNCTION cache_sync.tag_hash(tbl regclass, tag name, value text) RETURNS bigint
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tag_hash';
 
+-- The secret with which the keys of a table are hashed, made of the database's.
+CREATE FUNCTION cache_sync.table_secret(table_id integer) RETURNS bytea
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'table_secret';
+
 -- Where this server is in which history: the end of the log, or up to where a standby has replayed it.
 CREATE FUNCTION cache_sync.server_state()
-    RETURNS TABLE (in_recovery boolean, system bigint, timeline integer, lsn bigint, epoch bigint)
+    RETURNS TABLE (in_recovery boolean, system bigint, timeline integer, database bigint, lsn bigint, epoch bigint)
     LANGUAGE c VOLATILE STRICT ROWS 1 AS 'MODULE_PATHNAME', 'server_state';
 
 -- What a client asks now and then that hears by NOTIFY, for want of a preloaded library: the answer comes behind all
@@ -1362,7 +1366,7 @@ CREATE FUNCTION cache_sync.table_stats_now() RETURNS TABLE (table_id integer, ch
 
 -- How much changed in each table that the reader may read, since the server started.
 CREATE VIEW cache_sync.table_stats AS
-    SELECT a.table_id, a.tbl, coalesce(n.changes, 0) AS changes, coalesce(n.flushes, 0) AS flushes
+    SELECT a.table_id, a.tbl, n.changes, n.flushes
     FROM cache_sync.attached a LEFT JOIN cache_sync.table_stats_now() n ON n.table_id OPERATOR(pg_catalog.=) a.table_id
     WHERE pg_catalog.has_table_privilege(a.tbl, 'SELECT') AND NOT pg_catalog.row_security_active(a.tbl::pg_catalog.oid);
 
@@ -1424,7 +1428,8 @@ GRANT SELECT ON cache_sync.attached, cache_sync.field, cache_sync.tables, cache_
     cache_sync.listeners, cache_sync.feed_stats, cache_sync.table_stats TO cache_sync_user;
 GRANT EXECUTE ON FUNCTION
     cache_sync.versions(), cache_sync.library(), cache_sync.epoch(), cache_sync.is_preloaded(),
-    cache_sync.feed_head(), cache_sync.key_hash(regclass, jsonb), cache_sync.tag_hash(regclass, name, text), cache_sync.listen_state(integer[]), cache_sync.server_state(),
+    cache_sync.feed_head(), cache_sync.key_hash(regclass, jsonb), cache_sync.tag_hash(regclass, name, text),
+    cache_sync.listen_state(integer[]), cache_sync.server_state(),
     cache_sync.changes(bigint, bigint, integer),
     cache_sync.listeners_now(), cache_sync.feed_stats_now(), cache_sync.table_stats_now(), cache_sync.status(), cache_sync.describe(regclass),
     cache_sync.open_session(regclass, uuid), cache_sync.load_state(uuid, integer),

@@ -8,8 +8,9 @@ use crate::ring::{Entry, READ_MAX, Read};
 use crate::rows::{Rows, bigint};
 use crate::subscription::Subscription;
 use crate::table::{self, Table};
-use crate::{answer, catalog, epoch, hlc, ring, sqlstate};
+use crate::{answer, catalog, epoch, hlc, ring, server, sqlstate};
 use cache_sync_core::json::{Json, unescaped};
+use cache_sync_core::number::TableId;
 use cache_sync_core::wire::{Change, ChangeKind};
 use pgrx::{IntoDatum, PgRelation, pg_sys};
 use std::borrow::Cow;
@@ -38,6 +39,16 @@ sql_functions! {
         })
     }
 
+    /// `table_secret(table_id integer) -> bytea`, strict; for `description` alone
+    fn table_secret / pg_finfo_table_secret(fcinfo) {
+        sqlstate::preserving(|| {
+            // SAFETY: the install script declares this argument.
+            let id = TableId(unsafe { argument(fcinfo, 0) }.unwrap_or_default());
+            let secret = table::secret(Locked::Wait).ok_or_else(|| Failure::new(b"55000", "the secret is gone"))?;
+            answer::value(secret.key.of_table(id).0.to_vec().into_datum())
+        })
+    }
+
     /// `tag_hash(tbl regclass, tag name, value text) -> bigint`
     fn tag_hash / pg_finfo_tag_hash(fcinfo) {
         sqlstate::preserving(|| {
@@ -53,6 +64,7 @@ sql_functions! {
 
     /// `feed_head() -> (epoch bigint, feed_position bigint, hlc bigint)`
     fn feed_head / pg_finfo_feed_head(fcinfo) {
+        server::refuse_standby()?;
         if !ring::is_preloaded() {
             return Err(Failure::not_preloaded());
         }
@@ -73,6 +85,7 @@ sql_functions! {
 
 /// Rows of `changes()`: where it begins, the changes, where it ended.
 fn tell(mut rows: Rows, since: (Option<i64>, Option<i64>), max_rows: i32) -> Result<pg_sys::Datum, Failure> {
+    server::refuse_standby()?;
     if !ring::is_preloaded() {
         return Err(Failure::not_preloaded());
     }

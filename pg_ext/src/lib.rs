@@ -8,6 +8,7 @@
 //! slot       a row in the executor's hands
 //! trigger    row and TRUNCATE triggers              pending the keys of this transaction, and the commit callback
 //! epoch      the feed's identity                    subscription  the tables that one feed tells of
+//! server     standby or not, and where its log ends rows    results of several rows
 //! stream     `CALL stream`                          changes `changes()` and the other functions around the feed
 //! notify     the feed without shared memory        look    what there is to see of it
 //! books      notes for owners in the extension's tables   owner  acts as the extension's owner
@@ -18,7 +19,7 @@
 //! document   what a patch makes of a JSON document   list     lists and sets
 //! jsonb      objects in their own form              patches the rows of a batch
 //! merge      rules as SQL meets them                 differs  whether two values of any type differ
-//! backend    state of this backend
+//! backend    state of this backend                  fault   (tests only) what must not happen at a commit
 //! ```
 //! `sql/` holds the install script: tables, `attach`, and the declaration of every function here.
 
@@ -48,6 +49,7 @@ mod pending;
 mod poison;
 mod ring;
 mod rows;
+mod server;
 mod session;
 mod settings;
 mod shape;

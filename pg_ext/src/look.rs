@@ -37,7 +37,7 @@ sql_functions! {
             bigint(seen.delivered),
             bigint(seen.gaps),
             bigint(seen.flushes),
-            bigint(head - ring::tail()),
+            bigint(head.min(ring::size())),
             slowest.as_ref().map(|listener| listener.pid).into_datum(),
             slowest.as_ref().and_then(|listener| bigint(head.saturating_sub(listener.position))),
         ]);

@@ -4,16 +4,16 @@
 //! whole server until the commit's end, so it slows writers down. Without shared memory backends have no common clock and
 //! no positions: changes are unversioned, and a listener that was away has missed something.
 //!
-//! Everybody may LISTEN. Keys are hashed with the database's secret, which only those learn who may read an attached table;
-//! where row-level security hides rows from some of them, the table is told as changed as a whole.
+//! Everybody may LISTEN. A table's keys are hashed with a secret of its own, which only those learn who may read it; where row-level
+//! security hides rows from some of them, the table is told as changed as a whole.
 
 use crate::catalog::{self, Locked};
 use crate::failure::{argument, sql_functions};
 use crate::ring::Entry;
 use crate::rows::Rows;
 use crate::subscription::{self, Subscription, whole};
-use crate::{epoch, hlc, sqlstate, table};
-use cache_sync_core::number::{Epoch, Lsn, Position, Stamp};
+use crate::{epoch, hlc, server, sqlstate, table};
+use cache_sync_core::number::{Epoch, Lsn, Position, Stamp, TableId};
 use cache_sync_core::wire::{Body, CHANNEL, Change, Message};
 use pgrx::{IntoDatum, pg_sys, pg_sys::ffi::pg_guard_ffi_boundary};
 use std::ffi::{CString, c_char};
@@ -28,6 +28,7 @@ sql_functions! {
         sqlstate::preserving(|| {
             // SAFETY: Postgres calls this function with a call it has filled in, with this argument and for these rows.
             let (tables, mut rows) = unsafe { (subscription::table_ids(argument(fcinfo, 0))?, Rows::new(fcinfo)) };
+            server::refuse_standby()?;
             Subscription::new(tables)?;
             rows.push([epoch::current().into_datum(), hlc::now().into_datum()]);
             Ok(rows.end())
@@ -44,13 +45,17 @@ pub(crate) fn put(changes: Option<Vec<Entry>>) {
     let (Some(changes), Some(_), Some(attached)) = (changes, secret, attached) else {
         return put_message(epoch, Body::Gap);
     };
+    let tells_keys =
+        |id: TableId| attached.iter().find(|table| table.id == id).is_some_and(|table| !has_row_security(table.relid));
     let mut told: Vec<Change> = Vec::with_capacity(changes.len());
+    let mut as_a_whole: Vec<TableId> = Vec::new();
     for of_table in changes.chunk_by(|one, next| one.table == next.table) {
         let id = of_table[0].table;
-        if attached.iter().any(|table| table.id == id && has_row_security(table.relid)) {
-            told.push(whole(id));
-        } else {
+        if tells_keys(id) {
             told.extend(of_table.iter().map(|entry| entry.change().unversioned()));
+        } else if !as_a_whole.contains(&id) {
+            as_a_whole.push(id);
+            told.push(whole(id));
         }
     }
     for some in told.chunks(CHANGES_MAX) {

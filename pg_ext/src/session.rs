@@ -4,7 +4,7 @@ use crate::backend::OfBackend;
 use crate::failure::{Failure, argument, sql_functions};
 use crate::owner::{as_owner, is_selectable};
 use crate::shape::{Planning, Row, Statement, target};
-use crate::{answer, epoch, sqlstate};
+use crate::{answer, epoch, server, sqlstate};
 use pgrx::{IntoDatum, Spi, pg_sys};
 use std::cell::OnceCell;
 
@@ -129,8 +129,8 @@ sql_functions! {
         })
     }
 
-    /// `load_state(session uuid, table_id integer) -> bigint[]`: `{epoch, last_seq}` as the calling query's snapshot
-    /// sees it; -1 without such a session.
+    /// `load_state(session uuid, table_id integer) -> bigint[]`: `{epoch, last_seq, lsn}`: the number as the calling query's snapshot
+    /// sees it, -1 without such a session; where the log ends that the snapshot saw, at the latest.
     fn load_state / pg_finfo_load_state(fcinfo) {
         sqlstate::preserving(|| {
             // SAFETY: the install script declares these arguments and the result.
@@ -140,7 +140,7 @@ sql_functions! {
                 if id.is_some() && table_id.is_some() {
                     Spi::connect(|_| run(3, &[id, table_id], |row| last_seq = row.get(0).unwrap_or(-1)))?;
                 }
-                answer::value(vec![epoch::current(), last_seq].into_datum())
+                answer::value(vec![epoch::current(), last_seq, server::log_end().0.cast_signed()].into_datum())
             }
         })
     }

@@ -69,6 +69,8 @@ pub(crate) fn define() {
     define_times();
     #[cfg(feature = "test_faults")]
     define_faults();
+    // SAFETY: called once while the library loads; Postgres copies the name.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"cache_sync".as_ptr()) };
 }
 
 /// What sizes shared memory; Postgres lets such settings be defined only while it preloads libraries.
@@ -106,8 +108,6 @@ fn define_faults() {
         GucContext::Suset,
         GucFlags::default(),
     );
-    // SAFETY: called once while the library loads; Postgres copies the name.
-    unsafe { pg_sys::MarkGUCPrefixReserved(c"cache_sync".as_ptr()) };
     GucRegistry::define_int_guc(
         c"cache_sync.misbehave_at_commit",
         c"Test only: the commit callback allocates (1), pallocs (2), logs (3), raises (4) or panics (5).",

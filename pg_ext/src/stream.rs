@@ -10,12 +10,11 @@ use crate::failure::{Failure, argument, sql_functions};
 use crate::ring::listeners::{self, Listener};
 use crate::ring::{Entry, READ_MAX, Read, stats};
 use crate::subscription::{self, Subscription, whole};
-use crate::{epoch, hlc, ring, settings, sqlstate, table};
-use cache_sync_core::number::{Epoch, Lsn, Position, Stamp, TableId};
+use crate::{epoch, hlc, ring, server, settings, sqlstate, table};
+use cache_sync_core::number::{Epoch, Position, Stamp, TableId};
 use cache_sync_core::wire::{Body, Change, Message};
 use client::Client;
 use pgrx::pg_sys;
-use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 /// Most changes in one message; keeps it below 15 kB.
@@ -62,6 +61,7 @@ struct Feed {
 
 impl Feed {
     fn open(tables: Option<Vec<TableId>>, since: Option<(i64, i64)>) -> Result<Feed, Failure> {
+        server::refuse_standby()?;
         if !ring::is_preloaded() {
             return Err(Failure::not_preloaded());
         }
@@ -87,8 +87,10 @@ impl Feed {
             resting_until: None,
             entries: Box::new([Entry::NONE; READ_MAX]),
         };
-        give_up_vanished_clients();
         new_transaction();
+        if since.is_some() && !resumed {
+            feed.listener.count_gap();
+        }
         feed.put(Body::Start { resumed });
         Ok(feed)
     }
@@ -98,7 +100,9 @@ impl Feed {
         // SAFETY: the latch is this process' own. It is reset before anything that may set it is looked at.
         unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
         self.client.check_interrupts();
-        reload_settings();
+        if reload_settings() {
+            self.client.bound_silence();
+        }
         if !self.client.has_taken_all() {
             return Ok(());
         }
@@ -213,8 +217,7 @@ impl Feed {
         self.listener.count(&body);
         let lsn = match body {
             // What came before may be anything up to now.
-            // SAFETY: a read of the log's state.
-            Body::Start { .. } | Body::Gap => Lsn(unsafe { pg_sys::GetXLogInsertRecPtr() }),
+            Body::Start { .. } | Body::Gap => server::log_end(),
             Body::Changes(_) | Body::Heartbeat => stats::last_lsn(),
         };
         self.client.put(&Message {
@@ -284,26 +287,15 @@ fn is_server_stopping() -> bool {
     file.lines().nth(STATUS_LINE - 1).is_some_and(|status| status.trim() == "stopping")
 }
 
-/// Has the kernel give the connection up when the client has acknowledged nothing for as long as it may leave a message untaken:
-/// its buffers take many heartbeats. Who has set a time of his own keeps it.
-fn give_up_vanished_clients() {
-    let millis = CString::new(settings::send_timeout().as_millis().to_string()).unwrap_or_default();
-    // SAFETY: the session may set it, in any transaction; it holds once that is committed.
-    unsafe {
-        if pg_sys::tcp_user_timeout == 0 {
-            let (context, source) = (pg_sys::GucContext::PGC_USERSET, pg_sys::GucSource::PGC_S_SESSION);
-            pg_sys::SetConfigOption(c"tcp_user_timeout".as_ptr(), millis.as_ptr(), context, source);
-        }
-    }
-}
-
-/// Takes over changes of the configuration files, which Postgres does between statements only.
-fn reload_settings() {
+/// Takes over changes of the configuration files, which Postgres does between statements only. Says whether there were any.
+fn reload_settings() -> bool {
     // SAFETY: the flag is set by a signal handler and cleared by who handles it.
     unsafe {
         if (&raw const pg_sys::ConfigReloadPending).read_volatile() != 0 {
             pg_sys::ConfigReloadPending = 0;
             pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+            return true;
         }
     }
+    false
 }

@@ -149,7 +149,7 @@ where
     V: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     for _ in 0..LOADERS {
-        shared.spawn(Some(table.clone()), loader::run(table.clone(), (shared.store.clone(), shared.replica.clone())));
+        shared.spawn(Some(table.clone()), loader::run(table.clone(), (shared.store.clone(), shared.standby.clone())));
     }
     let flusher = Flusher {
         table: table.clone(),

@@ -11,10 +11,10 @@ use crate::key::Key;
 use crate::lock::lock;
 use crate::query::Query;
 use crate::receipt::Receipt;
-use crate::replica::Replica;
 use crate::results::Results;
 use crate::room::Room;
 use crate::shared::{Shared, Unwritten};
+use crate::standby::Standby;
 use crate::status::Status;
 use crate::store::{Connector, NOT_PRELOADED, Store, within};
 use cache_sync_core::hlc::ClientClock;
@@ -123,8 +123,8 @@ impl ClientBuilder {
     /// A load counts only if the standby had replayed every change that this client had heard of, and every batch of its own;
     /// else the primary is asked, as it is while the standby is away. Everything else goes to the primary, queries too.
     /// With [`FeedKind::Notify`](crate::FeedKind) the standby is not used. [`Status`] tells how often it answered.
-    pub fn replica(mut self, dsn: &str) -> ClientBuilder {
-        let set = |mut config: ClientConfig| config.set_replica(dsn).map(|()| config);
+    pub fn standby(mut self, dsn: &str) -> ClientBuilder {
+        let set = |mut config: ClientConfig| config.set_standby(dsn).map(|()| config);
         self.config = self.config.and_then(set);
         self
     }
@@ -137,8 +137,8 @@ impl ClientBuilder {
     pub async fn connect(self) -> Result<Client, Error> {
         let config = self.config?;
         config.check()?;
-        let replica = config.replica.as_ref().map(|postgres| Replica::new(&config, postgres, &self.connector));
-        let replica = replica.transpose()?.map(Arc::new);
+        let standby = config.standby.as_ref().map(|postgres| Standby::new(&config, postgres, &self.connector));
+        let standby = standby.transpose()?.map(Arc::new);
         let store = Arc::new(Store::new(&config, self.connector)?);
         store.check_sessions().await?;
         store.check_versions().await?;
@@ -161,7 +161,7 @@ impl ClientBuilder {
             common: common.clone(),
             feed: feed.clone(),
             store: store.clone(),
-            replica,
+            standby,
             config,
         });
         shared.spawn(None, async move { feed.run(&store, &common).await });
@@ -224,10 +224,9 @@ impl Client {
         within("catching up with the feed", shared.config.query_timeout, async {
             while !shared.feed.probed().await {
                 match shared.store.feed_head().await {
-                    Ok((epoch, position)) => {
-                        shared.feed.reached(epoch, position).await;
-                        break;
-                    }
+                    Ok((epoch, position)) if shared.feed.reached(epoch, position).await => break,
+                    // The server was restarted meanwhile.
+                    Ok(_) => {}
                     // The server was started without the library; the feed will notice.
                     Err(error) if error.sqlstate() == Some(NOT_PRELOADED) => shared.feed.is_heard_by_notify().await,
                     Err(error) => return Err(error),
@@ -275,7 +274,7 @@ impl Client {
             drop(task.await);
         }
         shared.store.close();
-        shared.replica.iter().for_each(|replica| replica.close());
+        shared.standby.iter().for_each(|standby| standby.close());
         let tables = std::mem::take(&mut *lock(&shared.tables));
         tables.iter().for_each(|(_, table)| table.abandon());
         Ok(tables.into_iter().flat_map(|(_, table)| table.take_unwritten_json()).collect())
@@ -294,8 +293,8 @@ impl Client {
             gaps: shared.feed.gaps.load(Ordering::Relaxed),
             buffered: shared.common.room.entries(),
             buffered_bytes: shared.common.room.bytes(),
-            replica_loads: shared.replica.as_ref().map_or(0, |replica| replica.loads.get()),
-            replica_passed_over: shared.replica.as_ref().map_or(0, |replica| replica.passed_over.get()),
+            standby_loads: shared.standby.as_ref().map_or(0, |standby| standby.loads.get()),
+            standby_passed_over: shared.standby.as_ref().map_or(0, |standby| standby.passed_over.get()),
             query_results: shared.results.count(),
             query_hits: shared.results.hits.get(),
             query_loads: shared.results.loads.get(),

@@ -31,7 +31,7 @@ pub enum Durability {
 #[derive(Clone)]
 pub(crate) struct ClientConfig {
     pub(crate) postgres: tokio_postgres::Config,
-    pub(crate) replica: Option<tokio_postgres::Config>,
+    pub(crate) standby: Option<tokio_postgres::Config>,
     pub(crate) pool_size: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) query_timeout: Duration,
@@ -50,7 +50,7 @@ impl ClientConfig {
         let postgres = parse(dsn)?;
         Ok(ClientConfig {
             postgres,
-            replica: None,
+            standby: None,
             pool_size: 4,
             connect_timeout: Duration::from_secs(5),
             query_timeout: Duration::from_secs(30),
@@ -66,8 +66,8 @@ impl ClientConfig {
     }
 
     /// Sets a hot standby to load from.
-    pub(crate) fn set_replica(&mut self, dsn: &str) -> Result<(), Error> {
-        self.replica = Some(parse(dsn)?);
+    pub(crate) fn set_standby(&mut self, dsn: &str) -> Result<(), Error> {
+        self.standby = Some(parse(dsn)?);
         Ok(())
     }
 

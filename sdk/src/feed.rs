@@ -51,6 +51,7 @@ pub(crate) enum Part {
 
 /// How a client hears of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FeedKind {
     /// From shared memory, by `CALL cache_sync.stream`.
     Stream,
@@ -126,11 +127,15 @@ impl Feed {
         drop(progress.wait_for(|progress| progress.registration >= registration).await);
     }
 
-    /// Waits until everything up to this position has been processed.
-    pub(crate) async fn reached(&self, epoch: Epoch, position: Position) {
+    /// Waits until everything up to this position has been processed. `false` when the feed has gone on to another epoch
+    /// meanwhile, in which that position means nothing.
+    pub(crate) async fn reached(&self, epoch: Epoch, position: Position) -> bool {
         let mut progress = self.progress.subscribe();
-        let reached = |progress: &Progress| progress.epoch == epoch && progress.position >= position;
-        drop(progress.wait_for(reached).await);
+        let before = progress.borrow_and_update().epoch;
+        let is_over = |progress: &Progress| progress.epoch != epoch && progress.epoch != before;
+        let is_there = |progress: &Progress| progress.epoch == epoch && progress.position >= position;
+        let ended = progress.wait_for(|progress| is_there(progress) || is_over(progress)).await;
+        ended.is_ok_and(|progress| is_there(&progress))
     }
 
     pub(crate) fn progress(&self) -> Progress {

@@ -1,6 +1,7 @@
 //! Whether what is held may be served: is the feed heard, and has nothing happened since that makes all entries
 //! doubtful.
 
+use cache_sync_core::number::Lsn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -92,13 +93,13 @@ impl Freshness {
 
     /// Up to where the log of the feed's server must have been replayed to show everything that was heard of; `None` where that
     /// cannot be told.
-    pub(crate) fn lsn(&self) -> Option<u64> {
-        Some(self.lsn.load(Ordering::Acquire)).filter(|lsn| *lsn != NO_LSN)
+    pub(crate) fn lsn(&self) -> Option<Lsn> {
+        Some(self.lsn.load(Ordering::Acquire)).filter(|lsn| *lsn != NO_LSN).map(Lsn)
     }
 
     /// Notes where the last change ends, before it is told. Only the feed writes it.
-    pub(crate) fn set_lsn(&self, lsn: Option<u64>) {
-        self.lsn.store(lsn.unwrap_or(NO_LSN), Ordering::Release);
+    pub(crate) fn set_lsn(&self, lsn: Option<Lsn>) {
+        self.lsn.store(lsn.map_or(NO_LSN, |lsn| lsn.0), Ordering::Release);
     }
 
     pub(crate) fn set_epoch(&self, epoch: u64) {

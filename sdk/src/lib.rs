@@ -9,6 +9,7 @@
 //! flusher  frozen batches, sent until their outcome is known
 //! feed     hears what was committed                         freshness whether entries may be served
 //! store    pool, connections, every SQL text                batch    a frozen batch as it is sent
+//! standby  loads from a hot standby                         seen     what it must be up to date with
 //! query    what users hold of cached queries                results  what a client holds of them
 //! layout, row, fields, key    types matched to columns, rows read, values written, keys hashed
 //! ```
@@ -96,12 +97,13 @@ mod lock;
 mod memory;
 mod query;
 mod receipt;
-mod replica;
 mod results;
 mod room;
 mod row;
+mod seen;
 mod shared;
 mod slot;
+mod standby;
 mod status;
 mod store;
 mod table;

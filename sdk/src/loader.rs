@@ -4,9 +4,10 @@
 
 use crate::error::{Error, Kind};
 use crate::key::{self, Key};
-use crate::replica::Replica;
+use crate::lock::lock;
 use crate::row;
 use crate::slot::{Loaded, Value};
+use crate::standby::{Asked, Standby};
 use crate::store::{LOAD_COLUMNS, LoadState, LoadStatement, Loading, Store};
 use crate::table::{Table, Wanted};
 use cache_sync_core::hlc;
@@ -21,7 +22,7 @@ use tokio_postgres::Row;
 const LOAD_KEYS_MAX: usize = 1000;
 
 /// Loads until its task is ended.
-pub(crate) async fn run<K, V>(table: Arc<Table<K, V>>, (store, replica): (Arc<Store>, Option<Arc<Replica>>))
+pub(crate) async fn run<K, V>(table: Arc<Table<K, V>>, (store, standby): (Arc<Store>, Option<Arc<Standby>>))
 where
     K: Key,
     V: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -35,13 +36,13 @@ where
             }
             continue;
         }
-        load(&table, (&store, replica.as_deref()), &statement, wanted).await;
+        load(&table, (&store, standby.as_deref()), &statement, wanted).await;
     }
 }
 
 async fn load<K, V>(
     table: &Table<K, V>,
-    (store, replica): (&Store, Option<&Replica>),
+    (store, standby): (&Store, Option<&Standby>),
     statement: &LoadStatement,
     wanted: Vec<Wanted<K>>,
 ) where
@@ -58,18 +59,29 @@ async fn load<K, V>(
     table.counters.loaded_keys.add(wanted.len() as u64);
     let sent = Instant::now();
     let keys: Vec<K> = wanted.iter().map(|wanted| wanted.key.clone()).collect();
+    let hashes = || wanted.iter().map(|wanted| wanted.hash);
     let loading = Loading { session: session.id, meta: &table.meta, keys: &keys };
-    let settled = table.settled();
-    let from_replica = match replica.filter(|_| live) {
+    let (settled, seen) = (table.settled(), lock(&table.seen).needed(hashes()));
+    let from_standby = match standby.filter(|_| live).zip(seen) {
         None => None,
-        Some(replica) => {
-            let has_own_batches = |state: &LoadState| session.to_client(state.last_seq) >= settled;
-            replica.load(store, &table.common.freshness, statement, &loading, has_own_batches).await
+        Some((standby, needed)) => {
+            let asked = Asked { statement, loading: &loading, needed };
+            let has_own_batches = |state: &LoadState| {
+                settled == Sequence(0) || (state.last_seq.0 >= 0 && session.to_client(state.last_seq) >= settled)
+            };
+            standby.load(store, &table.common.freshness, &asked, has_own_batches).await
         }
     };
-    let loaded = match from_replica {
+    let loaded = match from_standby {
         Some(loaded) => Ok(loaded),
-        None => store.load(statement, &loading).await,
+        None => {
+            let invalidations = lock(&table.seen).invalidations();
+            let loaded = store.load(statement, &loading).await;
+            if let (Ok((state, _)), Some(_)) = (&loaded, standby) {
+                lock(&table.seen).note(hashes(), state.lsn, invalidations);
+            }
+            loaded
+        }
     };
     match loaded {
         Ok((state, rows)) => {

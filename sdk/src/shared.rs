@@ -7,8 +7,8 @@ use crate::feed::{Feed, Part};
 use crate::flusher::FlushConnection;
 use crate::lock::lock;
 use crate::receipt::Receipt;
-use crate::replica::Replica;
 use crate::results::Results;
+use crate::standby::Standby;
 use crate::status::CacheStatus;
 use crate::store::Store;
 use cache_sync_core::number::TableId;
@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     pub(crate) config: ClientConfig,
     pub(crate) common: Arc<Common>,
     pub(crate) store: Arc<Store>,
-    pub(crate) replica: Option<Arc<Replica>>,
+    pub(crate) standby: Option<Arc<Standby>>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) results: Results,
     pub(crate) flush_connection: Arc<FlushConnection>,

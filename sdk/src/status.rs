@@ -22,10 +22,10 @@ pub struct Status {
     pub buffered: usize,
     /// Their size in bytes.
     pub buffered_bytes: usize,
-    /// Statements that loaded rows from the standby of [`ClientBuilder::replica`](crate::ClientBuilder::replica).
-    pub replica_loads: u64,
+    /// Statements that loaded rows from the standby of [`ClientBuilder::standby`](crate::ClientBuilder::standby).
+    pub standby_loads: u64,
     /// Statements that went to the primary because the standby was behind or away.
-    pub replica_passed_over: u64,
+    pub standby_passed_over: u64,
     /// Results of queries that are held.
     pub query_results: u64,
     /// Queries answered from memory.

@@ -1,23 +1,26 @@
 //! Everything that is said to Postgres, and every SQL text; `connection` makes the connections.
 
 mod connection;
+mod load;
+mod sessions;
 
 use crate::config::ClientConfig;
-use crate::error::{Error, Kind, NEEDS_SESSIONS, Step};
-use crate::key::{Key, KeyArray};
+use crate::error::{Error, Kind, Step};
+use crate::key::Key;
 use crate::layout::{Layout, TableMeta, quote};
 use cache_sync_core::number::{Epoch, Fence, Position, Sequence};
 pub(crate) use connection::{Connector, FEED, Messages, SESSION, pool};
 use deadpool_postgres::Pool;
+pub(crate) use load::{LOAD_COLUMNS, LoadState, LoadStatement, Loading};
+pub(crate) use sessions::check_sessions;
 use std::future::Future;
 use std::time::Duration;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, SimpleQueryMessage};
 use uuid::Uuid;
 
 /// The SQLSTATE of a prepared statement whose table has changed its columns.
 const CACHED_PLAN_CHANGED: &str = "0A000";
-const LOADING: Step = "loading rows";
 
 /// The SQLSTATE of a server that has not preloaded the extension's library.
 pub(crate) const NOT_PRELOADED: &str = "CS006";
@@ -28,119 +31,6 @@ pub(crate) struct Store {
     postgres: tokio_postgres::Config,
     connect_timeout: Duration,
     query_timeout: Duration,
-}
-
-/// The statement that loads rows of one table, and how many parameters its key takes.
-pub(crate) struct LoadStatement {
-    text: String,
-}
-
-/// Where a load's rows begin.
-pub(crate) const LOAD_COLUMNS: usize = 5;
-
-impl LoadStatement {
-    /// One row per key asked for, missing ones too, so that what was seen of the session comes along even when no row
-    /// exists. `load_state` is STABLE and stands in a subselect of its own: it reads with the snapshot of the rows, once.
-    pub(crate) fn new(meta: &TableMeta, layout: &Layout) -> LoadStatement {
-        let keys = || meta.key.iter().enumerate();
-        let arrays: Vec<_> =
-            keys().map(|(place, column)| format!("pg_catalog.unnest(${}::{}[])", place + 3, column.sql_type)).collect();
-        let names: Vec<_> = keys().map(|(place, _)| format!("k{place}")).collect();
-        let on: Vec<_> = keys()
-            .map(|(place, column)| format!("t.{} OPERATOR(pg_catalog.=) k.k{place}", quote(&column.name)))
-            .collect();
-        let version = if meta.versioned { "coalesce(t.cs_version, 0)" } else { "0::pg_catalog.int8" };
-        // A row that has expired is none; of the others the client hears for how many microseconds they are good.
-        let (good_for, is_good) = match &meta.expires {
-            None => ("NULL::pg_catalog.int8".to_owned(), String::new()),
-            Some(column) => (
-                format!(
-                    "CASE WHEN pg_catalog.isfinite(t.{column}) THEN (EXTRACT(EPOCH FROM t.{column} \
-                     OPERATOR(pg_catalog.-) pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 END"
-                ),
-                format!(" AND (t.{column} IS NULL OR t.{column} OPERATOR(pg_catalog.>) pg_catalog.now())"),
-            ),
-        };
-        let text = format!(
-            "SELECT (SELECT cache_sync.load_state($1, $2)), k.ord, t.{first} IS NOT NULL, {version}, {good_for}, {columns} \
-             FROM ROWS FROM ({arrays}) WITH ORDINALITY AS k({names}, ord) \
-             LEFT JOIN {table} AS t ON {on}{is_good}",
-            first = quote(&meta.key[0].name),
-            columns = layout.select_list("t"),
-            arrays = arrays.join(", "),
-            names = names.join(", "),
-            table = format_args!("{}.{}", quote(&meta.schema), quote(&meta.name)),
-            on = on.join(" AND "),
-        );
-        LoadStatement { text }
-    }
-}
-
-/// What a load's statement saw beside the rows.
-pub(crate) struct LoadState {
-    pub(crate) epoch: Epoch,
-    pub(crate) last_seq: Sequence,
-}
-
-/// Some keys that are to be loaded.
-pub(crate) struct Loading<'a, K> {
-    pub(crate) session: Uuid,
-    pub(crate) meta: &'a TableMeta,
-    pub(crate) keys: &'a [K],
-}
-
-impl<K: Key> Loading<'_, K> {
-    /// Loads them over a connection of the pool, in one autocommitted statement. What is asked `ahead` is answered before that
-    /// begins.
-    pub(crate) async fn run(
-        &self,
-        pool: &Pool,
-        statement: &LoadStatement,
-        ahead: Option<&str>,
-    ) -> Result<(Option<Row>, (LoadState, Vec<Row>)), Error> {
-        let failed = |error| Error::query(LOADING, error);
-        let arrays: Vec<KeyArray> = crate::key::arrays(self.keys, &self.meta.key).map_err(|error| {
-            Error::caused(Kind::Mismatch, format!("a key does not fit table {}", self.meta.name), error)
-        })?;
-        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&self.session, &self.meta.table_id.0];
-        params.extend(arrays.iter().map(|array| array as &(dyn ToSql + Sync)));
-        let client = pool.get().await.map_err(|error| pool_error(LOADING, error))?;
-        for last_try in [false, true] {
-            let load = client.prepare_cached(&statement.text).await.map_err(failed)?;
-            // Both are sent at once; the server answers one after the other.
-            let (ahead, rows) = match ahead {
-                None => (None, client.query(&load, &params).await),
-                Some(text) => {
-                    let text = client.prepare_cached(text).await.map_err(failed)?;
-                    let (ahead, rows) = tokio::join!(client.query_one(&text, &[]), client.query(&load, &params));
-                    (Some(ahead.map_err(failed)?), rows)
-                }
-            };
-            match rows {
-                Err(error) if !last_try && error.code().is_some_and(|code| code.code() == CACHED_PLAN_CHANGED) => {
-                    client.statement_cache.clear();
-                }
-                rows => {
-                    let rows = rows.map_err(failed)?;
-                    return Ok((ahead, (LoadState::of(&rows)?, rows)));
-                }
-            }
-        }
-        Err(Error::new(Kind::Unavailable, "loading rows: the table changes too often"))
-    }
-}
-
-impl LoadState {
-    fn of(rows: &[Row]) -> Result<LoadState, Error> {
-        let state: Vec<i64> = match rows.first() {
-            Some(row) => row.try_get(0).map_err(|error| Error::query(LOADING, error))?,
-            None => Vec::new(),
-        };
-        match state[..] {
-            [epoch, last_seq] => Ok(LoadState { epoch: Epoch(epoch.cast_unsigned()), last_seq: Sequence(last_seq) }),
-            _ => Err(Error::new(Kind::Mismatch, "the extension's load_state answers in a way unknown here")),
-        }
-    }
 }
 
 /// The answer to a batch.
@@ -171,30 +61,9 @@ impl Store {
         connection::connect(&self.connector, &self.postgres, self.connect_timeout, (purpose, settings)).await
     }
 
-    /// Checks that each connection of the pool is one of the server's, if there are two.
+    /// Checks that each connection of the pool is one of the server's.
     pub(crate) async fn check_sessions(&self) -> Result<(), Error> {
-        const STEP: Step = "looking for a pooler";
-        if self.pool.status().max_size < 2 {
-            return Ok(());
-        }
-        within(STEP, self.query_timeout, async {
-            let failed = |error: tokio_postgres::Error| match error.code().map(|code| code.code()) {
-                // Poolers in statement mode refuse transactions so.
-                Some("08P01") => Error::caused(Kind::Config, NEEDS_SESSIONS, error),
-                _ => Error::query(STEP, error),
-            };
-            let connect = async || self.pool.get().await.map_err(|error| pool_error(STEP, error));
-            let (one, other) = (connect().await?, connect().await?);
-            // While one is in a transaction, the other is given another one of the server's. Afterwards a pooler in transaction mode
-            // gives it the one that was used last.
-            one.batch_execute("BEGIN").await.map_err(failed)?;
-            one.simple_query(BACKEND).await.map_err(failed)?;
-            let before = backend(&other.simple_query(BACKEND).await.map_err(failed)?);
-            one.batch_execute("COMMIT").await.map_err(failed)?;
-            let after = backend(&other.simple_query(BACKEND).await.map_err(failed)?);
-            if before == after { Ok(()) } else { Err(Error::new(Kind::Config, NEEDS_SESSIONS)) }
-        })
-        .await
+        check_sessions(&self.pool, self.connect_timeout).await
     }
 
     /// Checks that library, script and SDK fit together.
@@ -203,7 +72,7 @@ impl Store {
         let rows = self
             .query(
                 "reading the extension's version",
-                "SELECT library, script, protocol FROM cache_sync.versions()",
+                "SELECT library, script, protocol, pg_catalog.pg_is_in_recovery() FROM cache_sync.versions()",
                 &[],
             )
             .await;
@@ -216,6 +85,10 @@ impl Store {
         })?;
         let row = &rows[0];
         let (library, script, theirs): (String, String, i32) = (row.get(0), row.get(1), row.get(2));
+        if row.get(3) {
+            let message = "the server is a standby, which has no feed and takes no writes; connect to the primary";
+            return Err(Error::new(Kind::Unavailable, message));
+        }
         if library != script {
             let message = format!(
                 "the extension's library is {library}, its objects in this database are {script}; run ALTER EXTENSION cache_sync UPDATE"
@@ -278,7 +151,7 @@ impl Store {
         statement: &LoadStatement,
         loading: &Loading<'_, K>,
     ) -> Result<(LoadState, Vec<Row>), Error> {
-        let (_, loaded) = within(LOADING, self.query_timeout, loading.run(&self.pool, statement, None)).await?;
+        let (_, loaded) = within(load::STEP, self.query_timeout, loading.run(&self.pool, statement, None)).await?;
         Ok(loaded)
     }
 
@@ -404,16 +277,6 @@ pub(crate) const LISTEN: &str = "LISTEN cache_sync";
 
 /// Whether the tables may be read, and the server's epoch and clock. The answer comes behind what was notified before.
 pub(crate) const LISTEN_STATE: &str = "SELECT epoch, hlc FROM cache_sync.listen_state($1)";
-
-const BACKEND: &str = "SELECT pg_catalog.pg_backend_pid()";
-
-/// The answer to [`BACKEND`].
-fn backend(messages: &[SimpleQueryMessage]) -> Option<String> {
-    messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-        _ => None,
-    })
-}
 
 /// Whether it is a parameter that could not be sent: neither the server nor the connection failed.
 fn is_parameter(error: &tokio_postgres::Error) -> bool {

@@ -28,6 +28,7 @@ use crate::layout::{Layout, Role, TableMeta};
 use crate::line::Line;
 use crate::lock::lock;
 use crate::memory::{AlreadyHashed, Entry, Expiry, Memory};
+use crate::seen::Seen;
 use crate::slot::{Base, Preview, Slot, Value};
 use cache_sync_core::fields::FieldIndex;
 use cache_sync_core::number::{KeyHash, TableId};
@@ -68,6 +69,8 @@ pub(crate) struct Table<K, V> {
     pub(crate) flush: Notify,
     flights: AtomicU64,
     session: Mutex<Session>,
+    /// What loads from the primary have shown.
+    pub(crate) seen: Mutex<Seen>,
     /// The last batch whose outcome is known.
     settled: AtomicI64,
     /// Puts make their value whatever the row is: no field counts or compares.
@@ -95,6 +98,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
             flush: Notify::new(),
             flights: AtomicU64::new(0),
             session: Mutex::new(Session { id: Uuid::new_v4(), offset: 0 }),
+            seen: Mutex::default(),
             settled: AtomicI64::new(0),
             defunct: AtomicBool::new(false),
             counters: Counters::default(),

@@ -30,11 +30,11 @@ pub(crate) const SCHEMA: &str = "
 
 /// One statement, or one transaction.
 pub(crate) fn statement(dice: &mut Dice) -> String {
-    match dice.below(20) {
-        0..9 => change(dice),
-        9..14 => transaction(dice),
-        14..18 => program(dice),
-        18 => seldom(dice),
+    match dice.below(80) {
+        0..36 => change(dice),
+        36..56 => transaction(dice),
+        56..72 => program(dice),
+        72 => seldom(dice),
         _ => by_the_extension(dice),
     }
 }

@@ -20,6 +20,8 @@ struct Slot {
     latch: AtomicPtr<pg_sys::Latch>,
     delivered: AtomicU64,
     gaps: AtomicU64,
+    /// All of the above is this listener's, so that others may look at it.
+    is_shown: AtomicBool,
 }
 
 /// What listeners and committers share; zeroed memory is a valid value without listeners.
@@ -79,6 +81,7 @@ impl Listeners {
 fn leave(shared: &Shared, index: usize) {
     bell::leave(shared, index);
     let listeners = &shared.listeners.0;
+    listeners.slots[index].is_shown.store(false, Release);
     listeners.slots[index].pid.store(0, Release);
     listeners.count.fetch_sub(1, Relaxed);
 }
@@ -95,8 +98,8 @@ pub(crate) fn all() -> Vec<Seen> {
     let slots = listeners.slots[..listeners.max as usize].iter().enumerate();
     slots
         .filter_map(|(index, slot)| {
-            let pid = slot.pid.load(Acquire);
-            (pid != 0).then(|| Seen {
+            let (is_shown, pid) = (slot.is_shown.load(Acquire), slot.pid.load(Acquire));
+            (is_shown && pid != 0).then(|| Seen {
                 pid,
                 database: pg_sys::Oid::from(slot.database.load(Relaxed)),
                 position: slot.position.load(Relaxed),
@@ -139,6 +142,7 @@ impl Listener {
         slot.delivered.store(0, Relaxed);
         slot.gaps.store(0, Relaxed);
         slot.latch.store(latch, Release);
+        slot.is_shown.store(true, Release);
         listeners.count.fetch_add(1, Relaxed);
         Some(Listener { shared, index })
     }
@@ -146,6 +150,12 @@ impl Listener {
     /// Shows others up to where this listener has read.
     pub(crate) fn tell_position(&self, position: u64) {
         self.shared.listeners.0.slots[self.index].position.store(position, Relaxed);
+    }
+
+    /// Counts that something was missed.
+    pub(crate) fn count_gap(&self) {
+        self.shared.listeners.0.slots[self.index].gaps.fetch_add(1, Relaxed);
+        stats::count_gap();
     }
 
     /// Counts what this listener has put into a message.
@@ -156,10 +166,7 @@ impl Listener {
                 slot.delivered.fetch_add(changes.len() as u64, Relaxed);
                 stats::count_delivered(changes.len());
             }
-            Body::Gap => {
-                slot.gaps.fetch_add(1, Relaxed);
-                stats::count_gap();
-            }
+            Body::Gap => self.count_gap(),
             Body::Start { .. } | Body::Heartbeat => {}
         }
     }

@@ -52,7 +52,21 @@ impl Client {
                 && !pg_sys::MyProcPort.is_null()
                 && !FeBeWaitSet.is_null()
         };
-        is_remote.then_some(Client { deadline: None })
+        if !is_remote {
+            return None;
+        }
+        let client = Client { deadline: None };
+        client.bound_silence();
+        Some(client)
+    }
+
+    /// Has the kernel give the connection up when the client's host has acknowledged nothing for as long as a message may be left
+    /// untaken: its buffers take many heartbeats. Who has set a time of his own keeps it.
+    pub(super) fn bound_silence(&self) {
+        // SAFETY: a plain read of a setting.
+        if unsafe { pg_sys::tcp_user_timeout } == 0 {
+            set_user_timeout(settings::send_timeout().as_millis() as c_int);
+        }
     }
 
     /// Puts a message, as much of it as the client takes at once. Only to be called when the last one was taken.
@@ -177,6 +191,22 @@ impl Client {
         }
         false
     }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // SAFETY: a plain read of a setting, which counts again when the feed has ended and the connection lives on.
+        set_user_timeout(unsafe { pg_sys::tcp_user_timeout });
+    }
+}
+
+/// Sets the connection's TCP_USER_TIMEOUT, in milliseconds; 0 for the system's.
+fn set_user_timeout(millis: c_int) {
+    unsafe extern "C-unwind" {
+        fn pq_settcpusertimeout(timeout: c_int, port: *mut pg_sys::Port) -> c_int;
+    }
+    // SAFETY: a client's backend has a port. It sets an option of the socket, if that is one of TCP, and logs if it cannot.
+    unsafe { pg_guard_ffi_boundary(|| pq_settcpusertimeout(millis, pg_sys::MyProcPort)) };
 }
 
 /// Waits for the latch, the postmaster's death and `events` of the client's socket, and says which came.

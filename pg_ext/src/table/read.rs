@@ -59,7 +59,7 @@ pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Opti
         stamped,
         tags,
         last_noted_attnum,
-        hash_key: secret.map_or(HashKey([0; 16]), |secret| secret.key),
+        hash_key: secret.map_or(HashKey([0; 16]), |secret| secret.key.of_table(id)),
     };
     (table, is_certain)
 }

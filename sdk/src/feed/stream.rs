@@ -56,7 +56,7 @@ impl Feed {
         lock(&common.clock).hear(message.hlc, common.monotonic_micros());
         let before = common.freshness.lsn().filter(|_| common.freshness.epoch() == message.epoch.0);
         if !self.is_muted() {
-            common.freshness.set_lsn(before.max(Some(message.lsn.0)));
+            common.freshness.set_lsn(before.max(Some(message.lsn)));
         }
         match &message.body {
             Body::Start { resumed } => {

@@ -186,6 +186,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + Send + Sync + 'static> Table<K, V
 
     /// Drops what memory holds for the key; the row is not touched.
     pub(crate) fn invalidate(&self, key: &K) {
+        lock(&self.seen).invalidate();
         let hash = self.hash(key);
         let mut shard = self.shard(hash);
         match shard.get_mut(&hash) {

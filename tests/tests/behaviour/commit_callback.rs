@@ -8,7 +8,13 @@ use cache_sync_tests::{Database, SOON, start, wait_until};
 use std::fs;
 
 fn cluster() -> Cluster {
-    start(Options::default().fsync(false).variant(Variant::TestFaults).setting("cache_sync.ring_size", "1024"))
+    start(
+        Options::default()
+            .fsync(false)
+            .variant(Variant::TestFaults)
+            .setting("cache_sync.ring_size", "1024")
+            .setting("cache_sync.send_timeout", "60s"),
+    )
 }
 
 #[tokio::test]
@@ -80,7 +86,7 @@ async fn it_does_its_work_under_guard() {
     );
     two.read_on();
     db.psql("INSERT INTO t VALUES (5000, 0, 0)");
-    let told = async || db.psql("SELECT bool_and(lag = 0) FROM cache_sync.listeners") == "t";
+    let told = async || db.psql("SELECT bool_and(lag = 0), count(*) FROM cache_sync.listeners") == "t|2";
     wait_until(SOON, "everything has been told", told).await;
     assert!(one.next(SOON).await.is_some());
     assert_eq!(db.psql("SELECT pg_postmaster_start_time(), cache_sync.epoch()"), started, "nothing was caught");

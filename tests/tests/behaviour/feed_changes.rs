@@ -74,7 +74,9 @@ async fn of_a_plain_table_by_copy_savepoints_and_cascades() {
         "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE);
          SELECT cache_sync.attach('p'); SELECT cache_sync.attach('c')",
     );
-    let keys = names(&db, "p", "id", &["1", "2"]);
+    // The same key has another name in another table.
+    let keys = [names(&db, "p", "id", &["1", "2"]), names(&db, "c", "id", &["2"])].concat();
+    assert_ne!(keys[1].0, keys[2].0);
     let statements: &[(&str, &[&str])] = &[
         ("COPY p FROM PROGRAM 'echo 1; echo 2'", &["1 1 unversioned", "1 2 unversioned"]),
         ("INSERT INTO c VALUES (2, 1)", &["2 2 unversioned"]),

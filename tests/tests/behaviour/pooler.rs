@@ -6,11 +6,21 @@ use cache_sync_tests::pooler::Pooler;
 use cache_sync_tests::rows::{accounts, close, make_accounts, open, shown, stored};
 use cache_sync_tests::{Database, SOON, cluster, cluster_without_preloading, connect, wait_until};
 
+const SETTINGS: &str =
+    "SELECT current_setting('transaction_isolation') AS isolation, current_setting('statement_timeout') AS timeout";
+
+#[derive(serde::Deserialize)]
+struct Settings {
+    isolation: String,
+    timeout: String,
+}
+
 #[tokio::test]
 async fn in_session_mode_everything_works() {
     for cluster in [cluster(), cluster_without_preloading()] {
         let db = Database::with_extension_in(cluster);
         make_accounts(&db, 10);
+        db.psql(&format!("ALTER DATABASE {} SET default_transaction_isolation = 'serializable'", db.name()));
         let pooler = Pooler::start(cluster, "session", 20);
         let client = open(Client::builder(&pooler.dsn(&db))).await;
         let cache = accounts(&client).await;
@@ -24,8 +34,8 @@ async fn in_session_mode_everything_works() {
             assert!(cache.cached(&id).is_some());
         }
         // The connections have what the SDK needs of them, although a pooler takes no start-up options.
-        let isolation = "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^cache_sync ' AND datname = current_database()";
-        assert_ne!(db.psql(isolation), "0");
+        let settings = client.query::<Settings>(SETTINGS).depends_on_table("account").fetch().await.unwrap();
+        assert_eq!((settings[0].isolation.as_str(), settings[0].timeout.as_str()), ("read committed", "30s"));
         db.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
         db.psql("UPDATE account SET name = 'meanwhile' WHERE id = 3");
         wait_until(SOON, "the feed is back", async || {

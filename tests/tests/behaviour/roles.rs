@@ -143,6 +143,7 @@ const NOBODYS: &[&str] = &[
     "note_ddl()",
     "note_table(integer)",
     "note_known(integer)",
+    "table_secret(integer)",
     "tables_made_of(oid[])",
 ];
 

@@ -180,13 +180,13 @@ sources! {
 /// Each of its commits is one of its own, and what it rolls back in between is not told.
 #[tokio::test]
 async fn a_procedure_with_several_commits() {
-    for (db, setup) in databases().iter().zip([PLAIN, VERSIONED]) {
+    for (db, setup) in [PLAIN, VERSIONED].into_iter().flat_map(|setup| databases().map(|db| (db, setup))) {
         db.psql(setup);
         db.psql(
             "CREATE PROCEDURE steps() LANGUAGE plpgsql AS $$ BEGIN FOR n IN 1..6 LOOP UPDATE t SET v = 'step' WHERE id = n;
              IF n % 3 = 0 THEN ROLLBACK; ELSE COMMIT; END IF; END LOOP; END $$",
         );
-        let node = Node::of(db).await;
+        let node = Node::of(&db).await;
         db.psql("CALL steps()");
         assert_eq!(db.psql("SELECT string_agg(id::text, ' ' ORDER BY id) FROM t WHERE v = 'step'"), "1 2 4 5");
         node.follows("steps").await;

@@ -78,6 +78,7 @@ const INTERNAL: &[&str] = &[
     "server_state",
     "spelled",
     "table_stats_now",
+    "truncate_triggers",
     "united",
     "unites",
     "wait_for_writers",

@@ -14,7 +14,7 @@ fn primary() -> Cluster {
 }
 
 fn of(db: &Database<'_>, standby: &Cluster) -> ClientBuilder {
-    Client::builder(&db.dsn()).replica(&standby.dsn(db.name()))
+    Client::builder(&db.dsn()).standby(&standby.dsn(db.name()))
 }
 
 /// Waits until the standby has replayed what the primary has written.
@@ -36,7 +36,7 @@ async fn it_counts_only_if_it_has_replayed_all_that_was_heard() {
     catch_up(&db, &standby).await;
     let client = open(of(&db, &standby)).await;
     let cache = accounts(&client).await;
-    let loads = || (client.status().replica_loads, client.status().replica_passed_over);
+    let loads = || (client.status().standby_loads, client.status().standby_passed_over);
     catch_up(&db, &standby).await;
     assert_eq!(shown(cache.get(&1).await.unwrap().as_deref()), stored(&db, 1));
     assert_eq!(loads(), (1, 0), "it is up to date");
@@ -88,9 +88,11 @@ async fn own_writes_are_read_though_it_is_behind() {
     let standby = primary.standby(&[]).unwrap();
     let client = open(of(&db, &standby).feed_timeout(Duration::from_secs(600))).await;
     let cache = accounts(&client).await;
+    catch_up(&db, &standby).await;
+    cache.get(&50).await.unwrap();
+    assert_eq!(client.status().standby_loads, 1, "it is asked");
     // The feed tells nobody anything, so that only the number of the batch is left to tell.
     client.mute_feed(true);
-    catch_up(&db, &standby).await;
     standby.psql("postgres", "SELECT pg_wal_replay_pause()").unwrap();
     wait_until(SOON, "replay is paused", async || {
         standby.psql("postgres", "SELECT pg_get_wal_replay_pause_state()").unwrap() == "paused"
@@ -99,10 +101,9 @@ async fn own_writes_are_read_though_it_is_behind() {
     for id in 1..=20 {
         let receipt = cache.patch(&id, Patch::new().add("balance", id)).await.unwrap();
         receipt.written().await.unwrap();
-        cache.invalidate(&id);
         assert_eq!(cache.get(&id).await.unwrap().unwrap().balance, id);
     }
-    assert_eq!(client.status().replica_loads, 0);
+    assert_eq!((client.status().standby_loads, client.status().standby_passed_over), (1, 20));
     close(client).await;
 }
 
@@ -121,19 +122,95 @@ async fn another_history_does_not_count() {
     // What the old primary still takes reaches the standby that follows it, and makes its log the longer one.
     db.psql("UPDATE account SET note = 'of the old primary'; UPDATE account SET name = 'x'");
     catch_up(&db, &former).await;
-    let client = open(Client::builder(&dsn).replica(&former.dsn(db.name()))).await;
+    let ahead = former.psql("postgres", "SELECT pg_last_wal_replay_lsn()").unwrap();
+    let is_longer = format!("SELECT '{ahead}' > pg_current_wal_insert_lsn()");
+    assert_eq!(promoted.psql("postgres", &is_longer).unwrap(), "t");
+    let client = open(Client::builder(&dsn).standby(&former.dsn(db.name()))).await;
     let cache = accounts(&client).await;
     for id in 1..=5 {
         assert_eq!(cache.get(&id).await.unwrap().unwrap().note, None);
     }
     // And a primary is no standby.
-    let other = open(Client::builder(&dsn).replica(&dsn)).await;
+    let other = open(Client::builder(&dsn).standby(&dsn)).await;
     assert_eq!(accounts(&other).await.get(&1).await.unwrap().unwrap().note, None);
     for client in [client, other] {
-        assert_eq!(client.status().replica_loads, 0);
+        assert_eq!(client.status().standby_loads, 0);
         close(client).await;
     }
-    assert!(Client::builder(&dsn).replica("no DSN").connect().await.is_err());
+    assert!(Client::builder(&dsn).standby("no DSN").connect().await.is_err());
+}
+
+/// The same server's standby, but another database, with a table of the same name under the same number.
+#[tokio::test]
+async fn another_database_does_not_count() {
+    let primary = primary();
+    let (db, other) = (Database::with_extension_in(&primary), Database::with_extension_in(&primary));
+    for db in [&db, &other] {
+        make_accounts(db, ROWS);
+    }
+    other.psql("UPDATE account SET note = 'of another database'");
+    let standby = primary.standby(&[]).unwrap();
+    catch_up(&db, &standby).await;
+    let client = open(Client::builder(&db.dsn()).standby(&standby.dsn(other.name()))).await;
+    let cache = accounts(&client).await;
+    assert_eq!(cache.get(&1).await.unwrap().unwrap().note, None);
+    assert_eq!((client.status().standby_loads, client.status().standby_passed_over), (0, 1));
+    close(client).await;
+}
+
+/// What the primary has shown of a row, or somebody says has changed, is not taken back by a standby that is behind, though the
+/// feed has yet to tell of it.
+#[tokio::test]
+async fn what_was_seen_is_not_taken_back() {
+    let primary = primary();
+    let db = Database::with_extension_in(&primary);
+    make_accounts(&db, ROWS);
+    let standby = primary.standby(&[]).unwrap();
+    let client = open(of(&db, &standby).feed_timeout(Duration::from_secs(600))).await;
+    // So small that entries go at once.
+    let cache: cache_sync::Cache<i64, cache_sync_tests::rows::Account> =
+        client.cache("account").max_capacity(1).open().await.unwrap();
+    catch_up(&db, &standby).await;
+    cache.get(&1).await.unwrap();
+    assert_eq!(client.status().standby_loads, 1, "it is asked");
+    client.mute_feed(true);
+    standby.psql("postgres", "SELECT pg_wal_replay_pause()").unwrap();
+    wait_until(SOON, "replay is paused", async || {
+        standby.psql("postgres", "SELECT pg_get_wal_replay_pause_state()").unwrap() == "paused"
+    })
+    .await;
+    db.psql("UPDATE account SET note = 'new'");
+    cache.invalidate(&2);
+    assert_eq!(cache.get(&2).await.unwrap().unwrap().note.as_deref(), Some("new"), "the primary is asked");
+    for _ in 0..20 {
+        assert_eq!(cache.get(&2).await.unwrap().unwrap().note.as_deref(), Some("new"));
+        cache.get(&3).await.unwrap();
+    }
+    close(client).await;
+}
+
+/// There is no feed on a standby, so nothing is kept in step with what it replays.
+#[tokio::test]
+async fn a_standby_is_no_primary() {
+    let primary = primary();
+    let db = Database::with_extension_in(&primary);
+    make_accounts(&db, ROWS);
+    let preloaded = primary.standby(&[]).unwrap();
+    let bare = primary.standby(&[("shared_preload_libraries", "")]).unwrap();
+    for standby in [&preloaded, &bare] {
+        catch_up(&db, standby).await;
+        let error = Client::connect(&standby.dsn(db.name())).await.err().unwrap();
+        assert!(error.is_retryable() && error.to_string().contains("connect to the primary"), "{error}");
+        for sql in [
+            "CALL cache_sync.stream()",
+            "SELECT cache_sync.changes()",
+            "SELECT cache_sync.feed_head()",
+            "SELECT cache_sync.listen_state(NULL)",
+        ] {
+            let refused = standby.psql(db.name(), sql).unwrap_err().to_string();
+            assert!(refused.contains("CS008"), "{sql}: {refused}");
+        }
+    }
 }
 
 /// Writers write, the standby is held up and let go, and a node reads: never anything older than what was committed before
@@ -191,6 +268,6 @@ async fn under_load_nothing_old_is_held() {
         }
     }
     let status = client.status();
-    assert!(checks > 100 && status.replica_loads > 20 && status.replica_passed_over > 20, "{checks} {status:?}");
+    assert!(checks > 100 && status.standby_loads > 20 && status.standby_passed_over > 20, "{checks} {status:?}");
     close(client).await;
 }

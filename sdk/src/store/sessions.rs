@@ -1,0 +1,61 @@
+//! Whether a connection is one of the server's, or a pooler hands its statements to several.
+
+use super::{pool_error, within};
+use crate::error::{Error, Kind, NEEDS_SESSIONS, Step};
+use deadpool_postgres::{Object, Pool};
+use std::time::Duration;
+use tokio_postgres::SimpleQueryMessage;
+
+const STEP: Step = "looking for a pooler";
+/// How often the two connections are used by turns: a pooler that has idle connections may give the right one by chance.
+const TURNS: usize = 3;
+
+/// Gives two connections of the pool a mark each, and looks whether they keep them, also while the other one is in a transaction. A
+/// pool of one has nothing to tell apart.
+///
+/// # Errors
+/// They do not: a pooler in between is not in session mode.
+pub(crate) async fn check_sessions(pool: &Pool, timeout: Duration) -> Result<(), Error> {
+    if pool.status().max_size < 2 {
+        return Ok(());
+    }
+    let checked = within(STEP, timeout, async {
+        let connect = async || pool.get().await.map_err(|error| pool_error(STEP, error));
+        let (one, other) = (connect().await?, connect().await?);
+        keep_their_marks(&one, &other).await.map_err(|error| match error.code().map(|code| code.code()) {
+            // Poolers in statement mode refuse transactions so.
+            Some("08P01") => Error::caused(Kind::Config, NEEDS_SESSIONS, error),
+            _ => Error::query(STEP, error),
+        })
+    });
+    match checked.await? {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Config, NEEDS_SESSIONS)),
+    }
+}
+
+async fn keep_their_marks(one: &Object, other: &Object) -> Result<bool, tokio_postgres::Error> {
+    for (connection, mark) in [(one, "one"), (other, "other")] {
+        connection
+            .batch_execute(&format!("SELECT pg_catalog.set_config('cache_sync_sdk.mark', '{mark}', false)"))
+            .await?;
+    }
+    let mut kept = true;
+    for _ in 0..TURNS {
+        one.batch_execute("BEGIN").await?;
+        kept &= mark(one).await?.as_deref() == Some("one");
+        kept &= mark(other).await?.as_deref() == Some("other");
+        one.batch_execute("COMMIT").await?;
+        kept &= mark(other).await?.as_deref() == Some("other");
+        kept &= mark(one).await?.as_deref() == Some("one");
+    }
+    Ok(kept)
+}
+
+async fn mark(connection: &Object) -> Result<Option<String>, tokio_postgres::Error> {
+    let messages = connection.simple_query("SELECT pg_catalog.current_setting('cache_sync_sdk.mark', true)").await?;
+    Ok(messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    }))
+}
