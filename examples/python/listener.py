@@ -17,7 +17,7 @@ HEADER = struct.Struct(">BcQQQQ")  # protocol, kind, epoch, position, the server
 CHANGE = struct.Struct(">iQQB")  # table, hash, version, kind
 FLUSH_TABLE, TAG = 2, 3
 SILENCE_MAX = 3.0  # seconds; there is a heartbeat every second
-LOST = (OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+LOST = (OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Rows:
@@ -85,6 +85,7 @@ class Rows:
                         connection = await asyncpg.connect(self.dsn)
                     row = await connection.fetchval(self.statement, key)
                 except LOST:
+                    connection = None
                     self.in_doubt.add(key)
                     await asyncio.sleep(0.1)
                     continue
