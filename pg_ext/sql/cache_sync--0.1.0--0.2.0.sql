@@ -271,6 +271,18 @@ BEGIN
 END
 $$;
 
+-- The table and all its partitions. It locks none of them, as pg_partition_tree() does: DDL of one table must not wait for
+-- another.
+CREATE OR REPLACE FUNCTION cache_sync.relations(tbl regclass) RETURNS TABLE (relid regclass)
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE tree (relid) AS (
+        SELECT relations.tbl::oid
+        UNION
+        SELECT i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.relid JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE c.relispartition AND c.relkind IN ('r', 'p', 'f') AND NOT i.inhdetachpending)
+    SELECT t.relid::regclass FROM tree t
+$$;
+
 -- AFTER TRUNCATE of the table and of each of its partitions that lacks it, or has another table's: Postgres does not pass these triggers on to
 -- partitions, neither now nor to those that come later.
 CREATE FUNCTION cache_sync.truncate_triggers(tbl regclass, table_id integer) RETURNS void
@@ -1423,6 +1435,10 @@ REVOKE ALL ON ALL TABLES IN SCHEMA cache_sync FROM PUBLIC, cache_sync_user, cach
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA cache_sync FROM PUBLIC, cache_sync_user, cache_sync_admin;
 REVOKE ALL ON ALL PROCEDURES IN SCHEMA cache_sync FROM PUBLIC, cache_sync_user, cache_sync_admin;
 GRANT EXECUTE ON FUNCTION cache_sync.hlc() TO PUBLIC;
+
+-- Whoever makes a partition of an attached table makes triggers, too, and must be able to execute what they call. Nobody can name
+-- these functions without USAGE on the schema; who can, and calls them from triggers of his own, makes others load rows again.
+GRANT EXECUTE ON FUNCTION cache_sync.note_change(), cache_sync.note_truncate(), cache_sync.set_version() TO PUBLIC;
 GRANT USAGE ON SCHEMA cache_sync TO cache_sync_user;
 GRANT SELECT ON cache_sync.attached, cache_sync.field, cache_sync.tables, cache_sync.dead_letters,
     cache_sync.listeners, cache_sync.feed_stats, cache_sync.table_stats TO cache_sync_user;

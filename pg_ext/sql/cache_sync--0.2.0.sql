@@ -241,10 +241,16 @@ CREATE FUNCTION cache_sync.field_columns(tbl regclass) RETURNS SETOF pg_attribut
       AND a.attnum NOT IN (SELECT k.attnum FROM cache_sync.key_columns(field_columns.tbl) k)
 $$;
 
--- The table and all its partitions.
+-- The table and all its partitions. It locks none of them, as pg_partition_tree() does: DDL of one table must not wait for
+-- another.
 CREATE FUNCTION cache_sync.relations(tbl regclass) RETURNS TABLE (relid regclass)
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT relations.tbl UNION SELECT t.relid FROM pg_partition_tree(relations.tbl) t
+    WITH RECURSIVE tree (relid) AS (
+        SELECT relations.tbl::oid
+        UNION
+        SELECT i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.relid JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE c.relispartition AND c.relkind IN ('r', 'p', 'f') AND NOT i.inhdetachpending)
+    SELECT t.relid::regclass FROM tree t
 $$;
 
 -- The one spelling of a rule; an error says what is wrong with others.
@@ -1726,6 +1732,10 @@ REVOKE ALL ON ALL PROCEDURES IN SCHEMA cache_sync FROM PUBLIC;
 -- A column's default runs with the rights of who inserts, so whoever may insert into a versioned table must be able to
 -- execute hlc(). It tells nothing but the time, and to call it by name one needs USAGE on the schema all the same.
 GRANT EXECUTE ON FUNCTION cache_sync.hlc() TO PUBLIC;
+
+-- Whoever makes a partition of an attached table makes triggers, too, and must be able to execute what they call. Nobody can name
+-- these functions without USAGE on the schema; who can, and calls them from triggers of his own, makes others load rows again.
+GRANT EXECUTE ON FUNCTION cache_sync.note_change(), cache_sync.note_truncate(), cache_sync.set_version() TO PUBLIC;
 
 GRANT USAGE ON SCHEMA cache_sync TO cache_sync_user;
 GRANT SELECT ON cache_sync.attached, cache_sync.field, cache_sync.tables, cache_sync.dead_letters,

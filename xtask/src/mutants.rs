@@ -228,7 +228,7 @@ fn name(file: &Path) -> String {
 mod tests {
     use super::*;
 
-    const RULES: u32 = 15;
+    const RULES: u32 = 16;
 
     #[test]
     fn reads_a_header() {

@@ -101,8 +101,6 @@ const ADMINS: &[&str] = &[
     "drop_triggers(regclass)",
     "forget_dropped()",
     "invalidate_table(regclass)",
-    "note_change()",
-    "note_truncate()",
     "prune_expired(regclass,integer)",
     "prune_sessions(integer)",
     "record_attached(regclass,jsonb)",
@@ -117,7 +115,6 @@ const ADMINS: &[&str] = &[
     "set_rule(regclass,name,jsonb)",
     "set_tags(regclass,name[])",
     "wait_for_writers(regclass)",
-    "set_version()",
 ];
 
 /// What only the extension's owner runs.
@@ -148,7 +145,7 @@ const NOBODYS: &[&str] = &[
 ];
 
 /// What those without a role may execute, since a column's default runs as whoever inserts; without the schema they cannot name it.
-const EVERYBODYS: &[&str] = &["hlc()"];
+const EVERYBODYS: &[&str] = &["hlc()", "note_change()", "note_truncate()", "set_version()"];
 
 #[test]
 fn every_function_is_granted_on_purpose_or_to_nobody() {

@@ -1,6 +1,7 @@
 //! Keys of every type that may be part of one, alone and together, quoted and long names.
 
 use cache_sync_core::key::{HashKey, KeyHasher, KeyPart};
+use cache_sync_core::number::TableId;
 use cache_sync_tests::Database;
 use cache_sync_tests::batches::Batches;
 use cache_sync_tests::heard::Heard;
@@ -218,8 +219,9 @@ fn keys_are_hashed_as_core_does() {
                          PRIMARY KEY (m, d, f, b, u, s, i)); SELECT cache_sync.attach('t')",
     );
     let secret = db.psql("SELECT encode(hash_key, 'hex') FROM cache_sync.secret");
+    let id = TableId(db.psql("SELECT table_id FROM cache_sync.attached").parse().unwrap());
     let bytes: Vec<_> = (0..16).map(|at| u8::from_str_radix(&secret[at * 2..at * 2 + 2], 16).unwrap()).collect();
-    let mut hasher = KeyHasher::new(&HashKey(bytes.try_into().unwrap()));
+    let mut hasher = KeyHasher::new(&HashKey(bytes.try_into().unwrap()).of_table(id));
     hasher.part(KeyPart::Text("sad"));
     hasher.part(KeyPart::Date(8825));
     hasher.part(KeyPart::Bool(true));

@@ -167,6 +167,26 @@ fn a_partition_made_later_has_all_triggers() {
     assert_eq!(db.psql("SELECT count(*) FROM pg_trigger WHERE tgname ~ 'cache_sync'"), before);
 }
 
+/// A table that somebody else has attached, whose owner has no part in the extension.
+#[test]
+fn the_owner_makes_partitions_without_rights_on_the_extension() {
+    let db = Database::with_extension();
+    db.psql("CREATE ROLE owner_alone LOGIN; CREATE SCHEMA o AUTHORIZATION owner_alone;
+        SET ROLE owner_alone; CREATE TABLE o.t (id int PRIMARY KEY, v int) PARTITION BY RANGE (id); CREATE TABLE o.part (id int PRIMARY KEY, v int, cs_version bigint, cs_clock bytea);
+        RESET ROLE; SELECT cache_sync.attach('o.t', versioned => true)");
+    let mut heard = Heard::from_now(&db);
+    db.psql("SET SESSION AUTHORIZATION owner_alone; CREATE TABLE o.one PARTITION OF o.t FOR VALUES FROM (0) TO (9);
+        ALTER TABLE o.part ALTER cs_version SET DEFAULT 0; ALTER TABLE o.t ATTACH PARTITION o.part FOR VALUES FROM (10) TO (19)");
+    heard.of("o.t", &[]);
+    db.psql("SET SESSION AUTHORIZATION owner_alone; INSERT INTO o.t VALUES (1, 0), (11, 0); UPDATE o.t SET v = 1");
+    assert_eq!(heard.of("o.t", &[]), "? ?");
+    db.psql("SET SESSION AUTHORIZATION owner_alone; TRUNCATE o.part");
+    assert_eq!(heard.of("o.t", &[]), "*");
+    let named = "SET SESSION AUTHORIZATION owner_alone; CREATE TRIGGER forged AFTER INSERT ON o.one FOR EACH ROW EXECUTE FUNCTION cache_sync.note_change(1)";
+    assert!(db.psql_error(named).contains("42501"), "it cannot be named");
+    db.psql("DROP OWNED BY owner_alone; DROP ROLE owner_alone");
+}
+
 /// A partition that moves to another attached table brings that one's trigger along, under its own number.
 #[test]
 fn a_partition_that_changes_its_table() {
