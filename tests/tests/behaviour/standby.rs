@@ -27,13 +27,28 @@ async fn catch_up(db: &Database<'_>, standby: &Cluster) {
     .await;
 }
 
-#[tokio::test]
-async fn it_counts_only_if_it_has_replayed_all_that_was_heard() {
-    let primary = primary();
-    let db = Database::with_extension_in(&primary);
+/// Holds the standby up where it is.
+async fn pause(standby: &Cluster) {
+    standby.psql("postgres", "SELECT pg_wal_replay_pause()").unwrap();
+    wait_until(SOON, "replay is paused", async || {
+        standby.psql("postgres", "SELECT pg_get_wal_replay_pause_state()").unwrap() == "paused"
+    })
+    .await;
+}
+
+/// A primary's standby, and a database with accounts that both have.
+async fn with_accounts(primary: &Cluster) -> (Database<'_>, Cluster) {
+    let db = Database::with_extension_in(primary);
     make_accounts(&db, ROWS);
     let standby = primary.standby(&[]).unwrap();
     catch_up(&db, &standby).await;
+    (db, standby)
+}
+
+#[tokio::test]
+async fn it_counts_only_if_it_has_replayed_all_that_was_heard() {
+    let primary = primary();
+    let (db, standby) = with_accounts(&primary).await;
     let client = open(of(&db, &standby)).await;
     let cache = accounts(&client).await;
     let loads = || (client.status().standby_loads, client.status().standby_passed_over);
@@ -47,9 +62,7 @@ async fn it_counts_only_if_it_has_replayed_all_that_was_heard() {
     assert_eq!(shown(cache.get(&1).await.unwrap().as_deref()), stored(&db, 1));
     assert_eq!(loads(), (2, 0));
 
-    standby.psql("postgres", "SELECT pg_wal_replay_pause()").unwrap();
-    let paused = || standby.psql("postgres", "SELECT pg_get_wal_replay_pause_state()").unwrap() == "paused";
-    wait_until(SOON, "replay is paused", async || paused()).await;
+    pause(&standby).await;
     assert_eq!(shown(cache.get(&2).await.unwrap().as_deref()), stored(&db, 2));
     assert_eq!(loads(), (3, 0), "nothing was heard that it has not replayed");
     db.psql("UPDATE account SET note = 'not replayed' WHERE id = 3");
@@ -83,9 +96,7 @@ async fn it_counts_only_if_it_has_replayed_all_that_was_heard() {
 #[tokio::test]
 async fn own_writes_are_read_though_it_is_behind() {
     let primary = primary();
-    let db = Database::with_extension_in(&primary);
-    make_accounts(&db, ROWS);
-    let standby = primary.standby(&[]).unwrap();
+    let (db, standby) = with_accounts(&primary).await;
     let client = open(of(&db, &standby).feed_timeout(Duration::from_secs(600))).await;
     let cache = accounts(&client).await;
     catch_up(&db, &standby).await;
@@ -93,11 +104,7 @@ async fn own_writes_are_read_though_it_is_behind() {
     assert_eq!(client.status().standby_loads, 1, "it is asked");
     // The feed tells nobody anything, so that only the number of the batch is left to tell.
     client.mute_feed(true);
-    standby.psql("postgres", "SELECT pg_wal_replay_pause()").unwrap();
-    wait_until(SOON, "replay is paused", async || {
-        standby.psql("postgres", "SELECT pg_get_wal_replay_pause_state()").unwrap() == "paused"
-    })
-    .await;
+    pause(&standby).await;
     for id in 1..=20 {
         let receipt = cache.patch(&id, Patch::new().add("balance", id)).await.unwrap();
         receipt.written().await.unwrap();
@@ -163,9 +170,7 @@ async fn another_database_does_not_count() {
 #[tokio::test]
 async fn what_was_seen_is_not_taken_back() {
     let primary = primary();
-    let db = Database::with_extension_in(&primary);
-    make_accounts(&db, ROWS);
-    let standby = primary.standby(&[]).unwrap();
+    let (db, standby) = with_accounts(&primary).await;
     let client = open(of(&db, &standby).feed_timeout(Duration::from_secs(600))).await;
     // So small that entries go at once.
     let cache: cache_sync::Cache<i64, cache_sync_tests::rows::Account> =
@@ -174,11 +179,7 @@ async fn what_was_seen_is_not_taken_back() {
     cache.get(&1).await.unwrap();
     assert_eq!(client.status().standby_loads, 1, "it is asked");
     client.mute_feed(true);
-    standby.psql("postgres", "SELECT pg_wal_replay_pause()").unwrap();
-    wait_until(SOON, "replay is paused", async || {
-        standby.psql("postgres", "SELECT pg_get_wal_replay_pause_state()").unwrap() == "paused"
-    })
-    .await;
+    pause(&standby).await;
     db.psql("UPDATE account SET note = 'new'");
     cache.invalidate(&2);
     assert_eq!(cache.get(&2).await.unwrap().unwrap().note.as_deref(), Some("new"), "the primary is asked");
@@ -219,9 +220,7 @@ async fn a_standby_is_no_primary() {
 async fn under_load_nothing_old_is_held() {
     const LASTING: Duration = Duration::from_secs(4);
     let primary = primary();
-    let db = Database::with_extension_in(&primary);
-    make_accounts(&db, ROWS);
-    let standby = primary.standby(&[]).unwrap();
+    let (db, standby) = with_accounts(&primary).await;
     let client = open(of(&db, &standby)).await;
     let cache = accounts(&client).await;
     let end = Instant::now() + LASTING;
