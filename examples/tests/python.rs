@@ -5,12 +5,12 @@
 use cache_sync_cluster::{Options, python};
 use cache_sync_tests::pooler::Pooler;
 use cache_sync_tests::rows::make_accounts;
-use cache_sync_tests::{Database, start};
+use cache_sync_tests::{Database, start, wait_blocking};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const KEYS: [i64; 3] = [1, 2, 3];
 
@@ -45,14 +45,13 @@ impl Listener {
         ));
         let row = |line: &str| line.split_once('|').map(|(key, row)| (key.parse().unwrap(), row.to_owned())).unwrap();
         let stored: BTreeMap<i64, String> = stored.lines().map(row).collect();
-        let deadline = Instant::now() + within;
-        while *self.shown.lock().unwrap() != stored {
+        let shown = self.shown.clone();
+        let told = || format!("{what}: shown {:?}, stored {stored:?}", shown.lock().unwrap());
+        wait_blocking(within, told, || {
             let ended = self.process.try_wait().unwrap();
             assert!(ended.is_none(), "{what}: the listener ended: {ended:?}");
-            let shown = self.shown.lock().unwrap().clone();
-            assert!(Instant::now() < deadline, "{what}: shown {shown:?}, stored {stored:?}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+            *shown.lock().unwrap() == stored
+        });
     }
 }
 

@@ -169,3 +169,15 @@ pub async fn wait_until(limit: Duration, what: &str, mut condition: impl AsyncFn
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
+
+/// The same where nothing else of the test has to go on; `what` is told if it is in vain.
+///
+/// # Panics
+/// It does not within `limit`.
+pub fn wait_blocking(limit: Duration, what: impl Fn() -> String, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {limit:?} in vain until {}", what());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -4,11 +4,10 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use cache_sync_cluster::{Cluster, pgbouncer};
 
-use crate::{Database, SOON};
+use crate::{Database, SOON, wait_blocking};
 
 /// A running pgbouncer. Dropping it ends it.
 #[derive(Debug)]
@@ -32,11 +31,8 @@ impl Pooler {
         let mut command = cluster.beside(&program);
         command.arg("-q").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        let deadline = Instant::now() + SOON;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "pgbouncer does not listen");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let listens = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+        wait_blocking(SOON, || "pgbouncer listens".to_owned(), listens);
         Pooler { process, port }
     }
 

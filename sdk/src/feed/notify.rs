@@ -66,11 +66,7 @@ impl Feed {
             loop {
                 tokio::select! {
                     biased;
-                    notification = link.notification() => {
-                        if let Some(notification) = notification? {
-                            self.hear(&notification, link.common);
-                        }
-                    }
+                    heard = self.hear_next(link) => heard?,
                     () = &mut next => break,
                     () = self.probes.wanted.notified() => break,
                     // The next probe names the tables that were added.
@@ -119,16 +115,20 @@ impl Feed {
             loop {
                 tokio::select! {
                     biased;
-                    notification = link.notification() => {
-                        if let Some(notification) = notification? {
-                            self.hear(&notification, link.common);
-                        }
-                    }
+                    heard = self.hear_next(link) => heard?,
                     answer = &mut answer => return answer.map_err(|error| Error::query(LISTENING, error)),
                 }
             }
         })
         .await
+    }
+
+    /// Hears the next message, if it is a notification.
+    async fn hear_next(&self, link: &mut Link<'_>) -> Result<(), Error> {
+        if let Some(notification) = link.notification().await? {
+            self.hear(&notification, link.common);
+        }
+        Ok(())
     }
 
     /// Anybody may send notifications, so what they say is believed only so far as to load something again.

@@ -19,19 +19,23 @@ pub(crate) async fn check_sessions(pool: &Pool, timeout: Duration) -> Result<(),
     if pool.status().max_size < 2 {
         return Ok(());
     }
+    let connect = async || pool.get().await.map_err(|error| pool_error(STEP, error));
+    let (one, other) = within(STEP, timeout, async { Ok((connect().await?, connect().await?)) }).await?;
     let checked = within(STEP, timeout, async {
-        let connect = async || pool.get().await.map_err(|error| pool_error(STEP, error));
-        let (one, other) = (connect().await?, connect().await?);
         keep_their_marks(&one, &other).await.map_err(|error| match error.code().map(|code| code.code()) {
             // Poolers in statement mode refuse transactions so.
             Some("08P01") => Error::caused(Kind::Config, NEEDS_SESSIONS, error),
             _ => Error::query(STEP, error),
         })
     });
-    match checked.await? {
-        true => Ok(()),
-        false => Err(Error::new(Kind::Config, NEEDS_SESSIONS)),
-    }
+    let failure = match checked.await {
+        Ok(true) => return Ok(()),
+        Ok(false) => Error::new(Kind::Config, NEEDS_SESSIONS),
+        Err(error) => error,
+    };
+    // They may be in a transaction, in which no load must find itself.
+    drop((Object::take(one), Object::take(other)));
+    Err(failure)
 }
 
 async fn keep_their_marks(one: &Object, other: &Object) -> Result<bool, tokio_postgres::Error> {

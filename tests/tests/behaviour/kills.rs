@@ -15,6 +15,15 @@ fn kill(pid: &str) {
     output(Command::new("kill").args(["-9", pid]));
 }
 
+/// A node that holds ten accounts.
+async fn node(db: &Database<'_>) -> (Client, Cache<i64, Account>) {
+    make_accounts(db, 10);
+    let client = client(db).await;
+    let cache = accounts(&client).await;
+    cache.get_many(&(1..=10).collect::<Vec<_>>()).await.unwrap();
+    (client, cache)
+}
+
 /// Waits until a new epoch is heard and everything is served from memory as it is stored.
 async fn recovers(db: &Database<'_>, client: &Client, cache: &Cache<i64, Account>, epoch: u64) {
     let keys: Vec<i64> = (1..=10).collect();
@@ -41,10 +50,7 @@ async fn write(db: &Database<'_>, cache: &Cache<i64, Account>, note: &str) {
 async fn a_backend_or_a_helper() {
     let cluster = start(Options::default());
     let db = Database::with_extension_in(&cluster);
-    make_accounts(&db, 10);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
-    cache.get_many(&(1..=10).collect::<Vec<_>>()).await.unwrap();
+    let (client, cache) = node(&db).await;
     let victims = [
         "application_name = 'cache_sync feed'",
         "application_name = 'cache_sync pool'",
@@ -73,10 +79,7 @@ async fn a_backend_or_a_helper() {
 async fn the_postmaster() {
     let cluster = start(Options::default());
     let db = Database::with_extension_in(&cluster);
-    make_accounts(&db, 10);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
-    cache.get_many(&(1..=10).collect::<Vec<_>>()).await.unwrap();
+    let (client, cache) = node(&db).await;
     let feed = Feed::open(&db).await;
     let epoch = client.status().epoch;
     write(&db, &cache, "before").await;

@@ -6,6 +6,7 @@ use cache_sync_tests::dice::Dice;
 use cache_sync_tests::rows::{accounts, close, make_accounts, open, shown, stored};
 use cache_sync_tests::{Database, SOON, start, wait_until};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 const ROWS: i64 = 200;
 
@@ -224,19 +225,21 @@ async fn under_load_nothing_old_is_held() {
     let client = open(of(&db, &standby)).await;
     let cache = accounts(&client).await;
     let end = Instant::now() + LASTING;
+    // How often the reader has looked: the others keep step with it, and end with it.
+    let (looked, looks) = watch::channel(0_u64);
+    let (mut writers, mut disturbers) = (looks.clone(), looks);
     let writer = async {
         let (connection, mut dice) = (db.connect().await, Dice::new(7));
-        while Instant::now() < end {
+        while writers.changed().await.is_ok() {
             let id = dice.below(ROWS as u64) + 1;
             connection
                 .batch_execute(&format!("UPDATE account SET balance = balance + 1 WHERE id = {id}"))
                 .await
                 .unwrap();
-            tokio::time::sleep(Duration::from_millis(dice.below(4))).await;
         }
     };
     let reader = async {
-        let (connection, mut dice, mut checks) = (db.connect().await, Dice::new(8), 0);
+        let (connection, mut dice) = (db.connect().await, Dice::new(8));
         while Instant::now() < end {
             let id = dice.below(ROWS as u64) as i64 + 1;
             let row = connection.query_one("SELECT balance FROM account WHERE id = $1", &[&id]).await.unwrap();
@@ -246,16 +249,19 @@ async fn under_load_nothing_old_is_held() {
                 receipt.written().await.unwrap();
             }
             assert!(cache.get(&id).await.unwrap().unwrap().balance >= row.get(0));
-            checks += 1;
+            looked.send_modify(|looks| *looks += 1);
         }
-        checks
+        let looks = *looked.borrow();
+        drop(looked);
+        looks
     };
     let disturber = async {
         let connection = cache_sync_tests::connect(&standby.dsn("postgres")).await;
-        while Instant::now() < end {
-            for what in ["pause", "resume"] {
-                connection.batch_execute(&format!("SELECT pg_wal_replay_{what}()")).await.unwrap();
-                tokio::time::sleep(Duration::from_millis(150)).await;
+        for what in ["pause", "resume"].into_iter().cycle() {
+            connection.batch_execute(&format!("SELECT pg_wal_replay_{what}()")).await.unwrap();
+            let next = *disturbers.borrow() + 30;
+            if disturbers.wait_for(|looks| *looks >= next).await.is_err() {
+                break;
             }
         }
     };
