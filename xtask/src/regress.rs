@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use cache_sync_cluster::{Cluster, Error, Options, Postgres, Profile, Result, Tree, Variant, setup};
+use cache_sync_cluster::{
+    Cluster, Error, Options, Postgres, Profile, Result, Tree, Variant, python, setup, setup_tools,
+};
 
 use crate::steps::must;
 
@@ -81,6 +83,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         _ => return Err(Error::new("usage: cargo xtask regress [--json FILE]")),
     };
     let postgres = setup()?;
+    setup_tools()?;
     Tree::build(&postgres, Variant::Plain, Profile::from_env())?;
     let tests = Tests::get(&postgres)?;
     let bare = tests.run("without the library", Options::default().preload(false), "")?;
@@ -225,7 +228,7 @@ fn unpack(postgres: &Postgres, dir: &Path) -> Result<()> {
     let archive =
         fs::read_dir(dir)?.flatten().map(|file| file.path()).find(|file| file.to_string_lossy().contains(".orig.tar"));
     let archive = archive.ok_or_else(|| Error::new(format!("apt downloaded nothing; {how}")))?;
-    let mut python = Command::new("python3");
+    let mut python = Command::new(python()?);
     must(python.args(["-c", UNPACK]).arg(&archive).arg(dir))?;
     fs::remove_file(archive)?;
     Ok(())
