@@ -20,6 +20,10 @@ CREATE OR REPLACE FUNCTION cache_sync.versions(OUT library text, OUT script text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     AS $$ SELECT version, '0.2.0', protocol FROM cache_sync.library() $$;
 
+-- How changes are told: 'stream' from shared memory, 'notify' by NOTIFY.
+CREATE FUNCTION cache_sync.feed_kind() RETURNS text
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'feed_kind';
+
 -- How a key column of this type is hashed; null for types whose equal values may differ in their bytes, and for domains
 -- over enums, which Postgres cannot compare.
 CREATE OR REPLACE FUNCTION cache_sync.key_kind(type oid) RETURNS text
@@ -842,7 +846,7 @@ BEGIN
     PERFORM cache_sync.drop_triggers(tbl);
     PERFORM cache_sync.create_triggers(tbl, id, versioned);
     PERFORM set_config('lock_timeout', lock_timeout, true);
-    IF NOT cache_sync.is_preloaded() THEN
+    IF cache_sync.feed_kind() = 'notify' THEN
         RAISE WARNING 'cache_sync is not preloaded: changes are told by NOTIFY, which slows writers down'
             USING HINT = 'Add cache_sync to shared_preload_libraries and restart the server.';
     END IF;
@@ -1284,7 +1288,7 @@ BEGIN
             END IF;
         END LOOP;
     END LOOP;
-    IF NOT cache_sync.is_preloaded() THEN
+    IF cache_sync.feed_kind() = 'notify' THEN
         tbl := NULL;
         problem := 'cache_sync is not preloaded: changes are told by NOTIFY, which slows writers down';
         hint := 'Add cache_sync to shared_preload_libraries and restart the server.';
@@ -1345,7 +1349,7 @@ CREATE OR REPLACE FUNCTION cache_sync.status() RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT jsonb_build_object(
         'library', v.library, 'script', v.script, 'protocol', v.protocol,
-        'preloaded', cache_sync.is_preloaded(), 'epoch', cache_sync.epoch(), 'hlc', cache_sync.hlc(),
+        'preloaded', cache_sync.is_preloaded(), 'feed_kind', cache_sync.feed_kind(), 'epoch', cache_sync.epoch(), 'hlc', cache_sync.hlc(),
         'tables', (SELECT count(*) FROM cache_sync.attached),
         'sessions', (SELECT coalesce(sum(t.sessions), 0) FROM cache_sync.tables t),
         'dead_letters', (SELECT coalesce(sum(t.dead_letters), 0) FROM cache_sync.tables t),
@@ -1443,7 +1447,7 @@ GRANT USAGE ON SCHEMA cache_sync TO cache_sync_user;
 GRANT SELECT ON cache_sync.attached, cache_sync.field, cache_sync.tables, cache_sync.dead_letters,
     cache_sync.listeners, cache_sync.feed_stats, cache_sync.table_stats TO cache_sync_user;
 GRANT EXECUTE ON FUNCTION
-    cache_sync.versions(), cache_sync.library(), cache_sync.epoch(), cache_sync.is_preloaded(),
+    cache_sync.versions(), cache_sync.library(), cache_sync.epoch(), cache_sync.is_preloaded(), cache_sync.feed_kind(),
     cache_sync.feed_head(), cache_sync.key_hash(regclass, jsonb), cache_sync.tag_hash(regclass, name, text),
     cache_sync.listen_state(integer[]), cache_sync.server_state(),
     cache_sync.changes(bigint, bigint, integer),

@@ -99,6 +99,10 @@ CREATE FUNCTION cache_sync.hlc() RETURNS bigint
 CREATE FUNCTION cache_sync.is_preloaded() RETURNS boolean
     LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'is_preloaded';
 
+-- How changes are told: 'stream' from shared memory, 'notify' by NOTIFY.
+CREATE FUNCTION cache_sync.feed_kind() RETURNS text
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'feed_kind';
+
 CREATE FUNCTION cache_sync.epoch() RETURNS bigint
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'epoch_current';
 
@@ -1152,7 +1156,7 @@ BEGIN
     PERFORM cache_sync.drop_triggers(tbl);
     PERFORM cache_sync.create_triggers(tbl, id, versioned);
     PERFORM set_config('lock_timeout', lock_timeout, true);
-    IF NOT cache_sync.is_preloaded() THEN
+    IF cache_sync.feed_kind() = 'notify' THEN
         RAISE WARNING 'cache_sync is not preloaded: changes are told by NOTIFY, which slows writers down'
             USING HINT = 'Add cache_sync to shared_preload_libraries and restart the server.';
     END IF;
@@ -1626,7 +1630,7 @@ BEGIN
             END IF;
         END LOOP;
     END LOOP;
-    IF NOT cache_sync.is_preloaded() THEN
+    IF cache_sync.feed_kind() = 'notify' THEN
         tbl := NULL;
         problem := 'cache_sync is not preloaded: changes are told by NOTIFY, which slows writers down';
         hint := 'Add cache_sync to shared_preload_libraries and restart the server.';
@@ -1714,7 +1718,7 @@ CREATE FUNCTION cache_sync.status() RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT jsonb_build_object(
         'library', v.library, 'script', v.script, 'protocol', v.protocol,
-        'preloaded', cache_sync.is_preloaded(), 'epoch', cache_sync.epoch(), 'hlc', cache_sync.hlc(),
+        'preloaded', cache_sync.is_preloaded(), 'feed_kind', cache_sync.feed_kind(), 'epoch', cache_sync.epoch(), 'hlc', cache_sync.hlc(),
         'tables', (SELECT count(*) FROM cache_sync.attached),
         'sessions', (SELECT coalesce(sum(t.sessions), 0) FROM cache_sync.tables t),
         'dead_letters', (SELECT coalesce(sum(t.dead_letters), 0) FROM cache_sync.tables t),
@@ -1741,7 +1745,7 @@ GRANT USAGE ON SCHEMA cache_sync TO cache_sync_user;
 GRANT SELECT ON cache_sync.attached, cache_sync.field, cache_sync.tables, cache_sync.dead_letters,
     cache_sync.listeners, cache_sync.feed_stats, cache_sync.table_stats TO cache_sync_user;
 GRANT EXECUTE ON FUNCTION
-    cache_sync.versions(), cache_sync.library(), cache_sync.epoch(), cache_sync.is_preloaded(),
+    cache_sync.versions(), cache_sync.library(), cache_sync.epoch(), cache_sync.is_preloaded(), cache_sync.feed_kind(),
     cache_sync.feed_head(), cache_sync.key_hash(regclass, jsonb), cache_sync.tag_hash(regclass, name, text),
     cache_sync.listen_state(integer[]), cache_sync.server_state(),
     cache_sync.changes(bigint, bigint, integer),

@@ -14,7 +14,8 @@ mod single;
 
 use crate::clock::LastContest;
 use crate::document::LastDocuments;
-use crate::failure::{Failure, argument, sql_functions};
+use crate::failure::Failure;
+use crate::function::{argument, sql_functions};
 use crate::poison::{Refusal, attempt, make_constraints_immediate};
 use crate::session::{Session, Turn};
 use crate::shape::{Shape, Target, target};

@@ -1,7 +1,8 @@
 //! What the SQL functions of attaching need from here: to note things in the extension's tables on behalf of a table's
 //! owner, who has no rights there, and to tell all backends.
 
-use crate::failure::{Failure, argument, sql_functions};
+use crate::failure::Failure;
+use crate::function::{argument, sql_functions};
 use crate::owner::{as_owner, as_owner_of, is_owned, is_selectable, may, name_of};
 use crate::{answer, sqlstate};
 use pgrx::datum::DatumWithOid;

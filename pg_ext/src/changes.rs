@@ -1,7 +1,8 @@
 //! `changes()`, the feed for those who ask instead of waiting, and the hashes that it names keys and tags by.
 
 use crate::catalog::Locked;
-use crate::failure::{Failure, argument, sql_functions};
+use crate::failure::Failure;
+use crate::function::{argument, sql_functions};
 use crate::key::KeyColumn;
 use crate::owner::name_of;
 use crate::ring::{Entry, READ_MAX, Read};
@@ -65,7 +66,7 @@ sql_functions! {
     /// `feed_head() -> (epoch bigint, feed_position bigint, hlc bigint)`
     fn feed_head / pg_finfo_feed_head(fcinfo) {
         server::refuse_standby()?;
-        if !ring::is_preloaded() {
+        if !ring::is_there() {
             return Err(Failure::not_preloaded());
         }
         // SAFETY: Postgres calls this function with a call it has filled in, and for these rows.
@@ -86,7 +87,7 @@ sql_functions! {
 /// Rows of `changes()`: where it begins, the changes, where it ended.
 fn tell(mut rows: Rows, since: (Option<i64>, Option<i64>), max_rows: i32) -> Result<pg_sys::Datum, Failure> {
     server::refuse_standby()?;
-    if !ring::is_preloaded() {
+    if !ring::is_there() {
         return Err(Failure::not_preloaded());
     }
     let max_rows = usize::try_from(max_rows)

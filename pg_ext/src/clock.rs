@@ -5,7 +5,7 @@
 
 use crate::answer;
 use crate::backend::OfBackend;
-use crate::failure::sql_functions;
+use crate::function::sql_functions;
 use crate::hlc;
 use cache_sync_core::clock::{self, Clock};
 use cache_sync_core::number::{FieldId, Stamp, Version};

@@ -1,7 +1,7 @@
 //! Whether two values differ, whatever their type and without asking the caller's search_path for an operator.
 
 use crate::answer;
-use crate::failure::sql_functions;
+use crate::function::sql_functions;
 use crate::version::is_same;
 use pgrx::pg_sys;
 

@@ -7,7 +7,8 @@
 use crate::answer;
 use crate::backend::OfBackend;
 use crate::clock::{self, DECIDED, bytes, int2, int8, note_of, plain_bytes};
-use crate::failure::{Failure, sql_functions};
+use crate::failure::Failure;
+use crate::function::sql_functions;
 use crate::jsonb::{self, Object};
 use cache_sync_core::document::{self, Way};
 use cache_sync_core::merge;

@@ -2,10 +2,10 @@
 //! creating the extension anew is a new epoch too. Without a ring a number of the server and its start stands for it.
 
 use crate::catalog::Locked;
-use crate::failure::sql_functions;
+use crate::function::sql_functions;
 use crate::{ring, table};
 use cache_sync_core::number::Epoch;
-use pgrx::pg_sys;
+use pgrx::{IntoDatum, pg_sys};
 
 /// The epoch.
 pub(crate) fn current() -> i64 {
@@ -27,6 +27,11 @@ fn of_server() -> u64 {
 sql_functions! {
     /// `epoch() -> bigint`
     fn epoch_current / pg_finfo_epoch_current(_fcinfo) { Ok(pg_sys::Datum::from(current())) }
+
+    /// `feed_kind() -> text`
+    fn feed_kind / pg_finfo_feed_kind(_fcinfo) {
+        crate::answer::value(if ring::is_there() { "stream" } else { "notify" }.into_datum())
+    }
 
     /// `is_preloaded() -> boolean`
     fn is_preloaded / pg_finfo_is_preloaded(_fcinfo) { Ok(pg_sys::Datum::from(ring::is_preloaded())) }

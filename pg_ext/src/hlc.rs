@@ -1,6 +1,6 @@
 //! The clock that hands out versions and stamps: one number in shared memory, raised by every plausible number met.
 
-use crate::failure::sql_functions;
+use crate::function::sql_functions;
 use crate::ring;
 use cache_sync_core::hlc;
 use pgrx::pg_sys;

@@ -1,8 +1,9 @@
 //! The extension `cache_sync`.
 //!
 //! ```text
-//! settings   the GUCs                               failure how SQL functions are declared, and how they fail
-//! hlc        the clock that hands out versions      ring    changes in shared memory, and who waits for them
+//! settings   the GUCs                               failure how SQL functions fail
+//! ring       changes in shared memory, and who waits for them   function how SQL functions are declared and run
+//! hlc        the clock that hands out versions
 //! catalog    reads the extension's own tables       key     hashes the key of a row
 //! table      what a backend knows of an attached table, read once and kept until it changes
 //! slot       a row in the executor's hands
@@ -36,6 +37,7 @@ mod epoch;
 mod failure;
 #[cfg(feature = "test_faults")]
 mod fault;
+mod function;
 mod hlc;
 mod jsonb;
 mod key;

@@ -3,7 +3,8 @@
 use crate::answer;
 use crate::backend::OfBackend;
 use crate::clock::plain_bytes;
-use crate::failure::{Failure, argument, sql_functions};
+use crate::failure::Failure;
+use crate::function::{argument, sql_functions};
 use crate::{jsonb, sqlstate};
 use cache_sync_core::json::Json;
 use cache_sync_core::merge;

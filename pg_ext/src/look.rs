@@ -1,6 +1,6 @@
 //! What there is to see of the ring and its feeds, for the views.
 
-use crate::failure::sql_functions;
+use crate::function::sql_functions;
 use crate::ring::{listeners, stats};
 use crate::rows::{Rows, bigint};
 use crate::subscription::Subscription;

@@ -1,7 +1,8 @@
 //! Rules as SQL meets them: their spelling, and what they do to two values.
 
 use crate::answer;
-use crate::failure::{Failure, sql_functions};
+use crate::failure::Failure;
+use crate::function::sql_functions;
 use cache_sync_core::merge::{self, CannotMerge};
 use cache_sync_core::rule::Rule;
 

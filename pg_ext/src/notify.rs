@@ -8,7 +8,7 @@
 //! security hides rows from some of them, the table is told as changed as a whole.
 
 use crate::catalog::{self, Locked};
-use crate::failure::{argument, sql_functions};
+use crate::function::{argument, sql_functions};
 use crate::ring::Entry;
 use crate::rows::Rows;
 use crate::subscription::{self, Subscription, whole};

@@ -7,7 +7,8 @@
 mod column;
 
 use crate::clock::plain_bytes;
-use crate::failure::{Failure, sql_functions};
+use crate::failure::Failure;
+use crate::function::sql_functions;
 use crate::{answer, sqlstate};
 use cache_sync_core::json::{Json, unescaped};
 use column::Column;

@@ -78,7 +78,7 @@ unsafe extern "C-unwind" fn transaction_event(event: pg_sys::XactEvent::Type, _a
         }
         pg_sys::XactEvent::XACT_EVENT_ABORT => with(Keys::clear),
         // SAFETY: Postgres lets this event raise errors, and this frame holds nothing to drop.
-        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT if !ring::is_preloaded() => unsafe { put_notifications() },
+        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT if !ring::is_there() => unsafe { put_notifications() },
         // SAFETY: Postgres lets this event raise errors, and this frame holds nothing to drop.
         pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => unsafe { refuse_to_prepare() },
         _ => {}

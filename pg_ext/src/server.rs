@@ -2,7 +2,8 @@
 //! replays.
 
 use crate::catalog::Locked;
-use crate::failure::{Failure, sql_functions};
+use crate::failure::Failure;
+use crate::function::sql_functions;
 use crate::rows::Rows;
 use crate::{epoch, table};
 use cache_sync_core::number::Lsn;

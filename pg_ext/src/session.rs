@@ -1,7 +1,8 @@
 //! Sessions: one client's numbered line of batches to one table.
 
 use crate::backend::OfBackend;
-use crate::failure::{Failure, argument, sql_functions};
+use crate::failure::Failure;
+use crate::function::{argument, sql_functions};
 use crate::owner::{as_owner, is_selectable};
 use crate::shape::{Planning, Row, Statement, target};
 use crate::{answer, epoch, server, sqlstate};

@@ -18,6 +18,8 @@ static SESSION_KEEP: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 3_600);
 static KILL_BEFORE_PUBLISH: GucSetting<bool> = GucSetting::<bool>::new(false);
 #[cfg(feature = "test_faults")]
 static MISBEHAVE_AT_COMMIT: GucSetting<i32> = GucSetting::<i32>::new(0);
+#[cfg(feature = "test_faults")]
+static OTHER_BUILD: GucSetting<bool> = GucSetting::<bool>::new(false);
 
 /// How many changes the ring holds.
 pub(crate) fn ring_size() -> u32 {
@@ -54,6 +56,12 @@ pub(crate) fn kill_before_publish() -> bool {
 #[cfg(feature = "test_faults")]
 pub(crate) fn misbehave_at_commit() -> i32 {
     MISBEHAVE_AT_COMMIT.get()
+}
+
+/// Whether this backend is to take itself for another build of the library.
+#[cfg(feature = "test_faults")]
+pub(crate) fn is_other_build() -> bool {
+    OTHER_BUILD.get()
 }
 
 fn millis(setting: &GucSetting<i32>) -> Duration {
@@ -115,6 +123,14 @@ fn define_faults() {
         &MISBEHAVE_AT_COMMIT,
         0,
         5,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"cache_sync.other_build",
+        c"Test only: the backend takes itself for another build of the library.",
+        c"Only in builds with the feature test_faults.",
+        &OTHER_BUILD,
         GucContext::Suset,
         GucFlags::default(),
     );

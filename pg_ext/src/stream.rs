@@ -6,7 +6,8 @@
 mod client;
 
 use crate::catalog::Locked;
-use crate::failure::{Failure, argument, sql_functions};
+use crate::failure::Failure;
+use crate::function::{argument, sql_functions};
 use crate::ring::listeners::{self, Listener};
 use crate::ring::{Entry, READ_MAX, Read, stats};
 use crate::subscription::{self, Subscription, whole};
@@ -62,7 +63,7 @@ struct Feed {
 impl Feed {
     fn open(tables: Option<Vec<TableId>>, since: Option<(i64, i64)>) -> Result<Feed, Failure> {
         server::refuse_standby()?;
-        if !ring::is_preloaded() {
+        if !ring::is_there() {
             return Err(Failure::not_preloaded());
         }
         let client = Client::new()

@@ -4,7 +4,8 @@
 //! `note_change` runs once per changed row, so it reads no more than the key's columns and the version, and nothing at
 //! all once the whole table counts as changed.
 
-use crate::failure::{Failure, argument, sql_functions};
+use crate::failure::Failure;
+use crate::function::{argument, sql_functions};
 use crate::pending;
 use crate::slot::Columns;
 use crate::table::{self, Table};

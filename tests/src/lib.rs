@@ -35,10 +35,17 @@ pub fn cluster() -> &'static Cluster {
     PLAIN.get_or_init(|| start(Options::default().fsync(false)))
 }
 
-/// The cluster that the tests of this process share, whose server has not preloaded the library: writers NOTIFY.
+/// The cluster that the tests of this process share, whose server has not preloaded the library.
 pub fn cluster_without_preloading() -> &'static Cluster {
     static BARE: OnceLock<Cluster> = OnceLock::new();
     BARE.get_or_init(|| start(Options::default().fsync(false).preload(false)))
+}
+
+/// Whether writers NOTIFY on a server like this one if it has not preloaded the library: before PostgreSQL 17, where only a library
+/// that is preloaded gets shared memory.
+pub fn notifies_without_preloading(cluster: &Cluster) -> bool {
+    let version = cluster.psql("postgres", "SHOW server_version_num").unwrap_or_else(|error| panic!("{error}"));
+    version.parse::<u32>().unwrap() < 170_000
 }
 
 /// The cluster that the tests of this process share, with settings that make backends kill themselves.

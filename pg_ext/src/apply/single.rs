@@ -3,7 +3,8 @@
 use super::Kept;
 use super::batch::Part;
 use super::rounds::{self, Locking};
-use crate::failure::{Failure, argument, sql_functions};
+use crate::failure::Failure;
+use crate::function::{argument, sql_functions};
 use crate::shape::{Shape, Target, target};
 use crate::{answer, hlc, sqlstate};
 use cache_sync_core::json::{Json, unescaped};

@@ -1,9 +1,8 @@
 //! When a feed is refused, when it ends, and that writers go on whatever happens to the extension.
 
-use cache_sync_cluster::Options;
 use cache_sync_core::wire::{Body, ChangeKind};
+use cache_sync_tests::Database;
 use cache_sync_tests::feed::Feed;
-use cache_sync_tests::{Database, start};
 
 #[tokio::test]
 async fn it_is_refused_with_a_reason() {
@@ -18,22 +17,6 @@ async fn it_is_refused_with_a_reason() {
         let refused = db.psql_error(sql);
         assert!(refused.contains(sqlstate), "{sql}: {refused}");
     }
-}
-
-#[test]
-fn without_preloading_there_is_none() {
-    let cluster = start(Options::default().fsync(false).preload(false));
-    let db = Database::with_extension_in(&cluster);
-    assert_eq!(db.psql("SELECT cache_sync.is_preloaded()"), "f");
-    for sql in
-        ["CALL cache_sync.stream()", "SELECT * FROM cache_sync.changes()", "SELECT * FROM cache_sync.feed_head()"]
-    {
-        let refused = db.psql_error(sql);
-        assert!(refused.contains("CS006"), "{sql}: {refused}");
-    }
-    db.psql("CREATE TABLE t (id int PRIMARY KEY, v int); SELECT cache_sync.attach('t', versioned => true)");
-    db.psql("INSERT INTO t VALUES (1, 0); UPDATE t SET v = 1; DELETE FROM t; TRUNCATE t");
-    assert_eq!(db.psql("SELECT cache_sync.hlc() < cache_sync.hlc()"), "t");
 }
 
 #[tokio::test]

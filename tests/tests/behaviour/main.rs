@@ -42,6 +42,7 @@ mod isolation;
 mod kills;
 mod life_cycle;
 mod locks;
+mod notify;
 mod null_arguments;
 mod odd_input;
 mod outage;

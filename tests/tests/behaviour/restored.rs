@@ -4,7 +4,7 @@
 use cache_sync_cluster::Options;
 use cache_sync_core::outcome;
 use cache_sync_tests::batches::{Batches, verdict};
-use cache_sync_tests::{Database, cluster, output, start};
+use cache_sync_tests::{Database, cluster, notifies_without_preloading, output, start};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -243,10 +243,9 @@ async fn without_the_library_preloaded_all_goes_on() {
     let bare = start(Options::default().fsync(false).preload(false));
     let restored = Database::empty_in(&bare);
     restore(&restored, &file, &[]);
-    assert_eq!(
-        restored.psql("SELECT tbl, problem FROM cache_sync.check_tables()"),
-        "|cache_sync is not preloaded: changes are told by NOTIFY, which slows writers down"
-    );
+    let problem = "|cache_sync is not preloaded: changes are told by NOTIFY, which slows writers down";
+    let expected = if notifies_without_preloading(&bare) { problem } else { "" };
+    assert_eq!(restored.psql("SELECT tbl, problem FROM cache_sync.check_tables()"), expected);
     goes_on(&db, &restored).await;
 }
 

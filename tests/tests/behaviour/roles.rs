@@ -40,6 +40,7 @@ const USERS: &[&str] = &[
     "feed_stats_now()",
     "finite(numeric)",
     "is_larger(anyelement,anyelement)",
+    "feed_kind()",
     "is_preloaded()",
     "listen_state(integer[])",
     "joined(jsonb,jsonb)",

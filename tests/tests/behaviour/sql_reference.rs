@@ -40,6 +40,7 @@ const INTERNAL: &[&str] = &[
     "has_version_default",
     "invalidate_table",
     "is_larger",
+    "feed_kind",
     "is_preloaded",
     "joined",
     "key_columns",

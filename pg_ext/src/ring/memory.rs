@@ -1,0 +1,209 @@
+//! Where the ring lies.
+//!
+//! A library that is preloaded asks for a part of the server's shared memory. One that is not gets, from PostgreSQL 17 on, a
+//! segment by its name, made by the first backend that calls one of our functions: each does so before it notes its first
+//! change, so whoever commits a change has the ring, and there is no other way to tell of it. It lasts until the server ends or
+//! crashes, like the other.
+
+use super::listeners::Listeners;
+use super::stats::Stats;
+use super::{EPOCH_BITS, Entry};
+use crate::failure::Failure;
+use crate::settings;
+use pgrx::{pg_guard, pg_sys};
+use std::cell::UnsafeCell;
+use std::ffi::CStr;
+use std::mem::size_of;
+use std::ptr::null_mut;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64};
+
+const NAME: &CStr = c"cache_sync";
+/// Told apart from memory laid out by another build of the library; rises when the layout changes.
+const ABI: u64 = 0x6361_6368_6573_0003;
+
+/// Keeps what every committer writes apart from what others read.
+#[repr(C, align(128))]
+pub(super) struct OwnCacheLine<T>(pub(super) T);
+
+/// What lies in shared memory; `size` entries follow it.
+#[repr(C)]
+pub(super) struct Shared {
+    abi: u64,
+    pub(super) size: u64,
+    pub(super) epoch: u64,
+    /// The number of our kind of locks, by which every process must know its name.
+    tranche: i32,
+    pub(super) lock: OwnCacheLine<UnsafeCell<pg_sys::LWLock>>,
+    pub(super) clock: OwnCacheLine<AtomicI64>,
+    pub(super) head: OwnCacheLine<AtomicU64>,
+    pub(super) listeners: OwnCacheLine<Listeners>,
+    pub(super) stats: OwnCacheLine<Stats>,
+}
+
+/// The ring's memory, as this process has it mapped.
+static SHARED: AtomicPtr<Shared> = AtomicPtr::new(null_mut());
+static IS_PRELOADED: AtomicBool = AtomicBool::new(false);
+
+#[inline]
+pub(super) fn shared() -> Option<&'static Shared> {
+    // SAFETY: either null or the start of the segment, which stays mapped as long as the process lives; what is not
+    // atomic in it was written before the pointer was, but for the lock, which only Postgres touches.
+    unsafe { SHARED.load(Relaxed).as_ref() }
+}
+
+/// Whether the library was preloaded.
+pub(crate) fn is_preloaded() -> bool {
+    IS_PRELOADED.load(Relaxed)
+}
+
+/// Makes sure that this process has the ring, where there can be one. To be called before anything that needs it: it may raise
+/// errors.
+#[inline]
+pub(crate) fn attach() -> Result<(), Failure> {
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    if shared().is_none() {
+        return segment::attach();
+    }
+    Ok(())
+}
+
+/// Fills memory that is zero and nobody else has seen yet. Nothing in it may fail.
+///
+/// # Safety
+/// There must be room for a header and as many entries as `settings::ring_size` says.
+unsafe fn fill(shared: *mut Shared, epoch: u64) {
+    // SAFETY: the caller vouches for the memory; all zeroes is a valid header but for what is set here.
+    unsafe {
+        (*shared).abi = abi();
+        (*shared).size = u64::from(settings::ring_size());
+        (*shared).epoch = epoch;
+        (*shared).tranche = pg_sys::LWLockNewTrancheId();
+        pg_sys::LWLockInitialize((*shared).lock.0.get(), (*shared).tranche);
+        (*shared).listeners.0.set_max(settings::max_listeners());
+    }
+}
+
+/// Makes the memory known to this process.
+///
+/// # Safety
+/// It must have been filled, by this library or another build of it, and stay.
+unsafe fn adopt(shared: *mut Shared) -> Result<(), Failure> {
+    // SAFETY: whatever its build, the first number says it, and only memory of our own is looked at further.
+    unsafe {
+        if (*shared).abi != abi() {
+            return Err(Failure::new(b"CS007", "shared memory is of another build of cache_sync")
+                .hint("Restart the server, so that all connections use the library that is installed now."));
+        }
+        pg_sys::LWLockRegisterTranche((*shared).tranche, NAME.as_ptr());
+    }
+    SHARED.store(shared, Relaxed);
+    Ok(())
+}
+
+fn abi() -> u64 {
+    #[cfg(feature = "test_faults")]
+    if settings::is_other_build() {
+        return ABI + 1;
+    }
+    ABI
+}
+
+fn random_epoch() -> u64 {
+    let mut bytes = [0; 8];
+    // SAFETY: pg_strong_random fills as many bytes as it is told.
+    if !unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) } {
+        pgrx::error!("cache_sync could not draw a random epoch");
+    }
+    u64::from_ne_bytes(bytes) >> (u64::BITS - EPOCH_BITS)
+}
+
+/// Chains the hooks that make shared memory; to be called from `_PG_init` while libraries are preloaded.
+pub(crate) fn install_hooks() {
+    // SAFETY: `_PG_init` runs once, in the postmaster, before any other thread or process of it.
+    unsafe {
+        PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
+        pg_sys::shmem_request_hook = Some(request_memory);
+        PREVIOUS_STARTUP = pg_sys::shmem_startup_hook;
+        pg_sys::shmem_startup_hook = Some(make_memory);
+    }
+}
+
+static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
+static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
+
+fn memory_size() -> usize {
+    size_of::<Shared>() + settings::ring_size() as usize * size_of::<Entry>()
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn request_memory() {
+    // SAFETY: Postgres calls this hook at the one time when shared memory may be asked for.
+    unsafe {
+        if let Some(previous) = PREVIOUS_REQUEST {
+            previous();
+        }
+        pg_sys::RequestAddinShmemSpace(memory_size());
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn make_memory() {
+    // The lock that Postgres documents for this hook.
+    const ADDIN_SHMEM_INIT_LOCK: usize = 21;
+    // SAFETY: Postgres calls this hook when shared memory is there, at start-up and after each crash. The memory asked
+    // for is ours alone, aligned to a cache line at least, and not used by anybody before this hook returns.
+    let adopted = unsafe {
+        if let Some(previous) = PREVIOUS_STARTUP {
+            previous();
+        }
+        let init_lock = &raw mut (*pg_sys::MainLWLockArray.add(ADDIN_SHMEM_INIT_LOCK)).lock;
+        pg_sys::LWLockAcquire(init_lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+        let mut found = false;
+        let shared = pg_sys::ShmemInitStruct(NAME.as_ptr(), memory_size(), &mut found).cast::<Shared>();
+        if !found {
+            shared.cast::<u8>().write_bytes(0, size_of::<Shared>());
+            fill(shared, random_epoch());
+        }
+        pg_sys::LWLockRelease(init_lock);
+        adopt(shared)
+    };
+    match adopted {
+        Ok(()) => IS_PRELOADED.store(true, Relaxed),
+        Err(failure) => pgrx::error!("{failure:?}"),
+    }
+}
+
+/// Without preloading.
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+mod segment {
+    use super::{NAME, Shared, adopt, fill, memory_size, random_epoch};
+    use crate::failure::Failure;
+    use pgrx::pg_sys;
+    use std::ffi::c_void;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    /// The same for all builds, or Postgres would refuse one without saying what to do.
+    const SIZE: usize = 4 << 20;
+    /// The epoch, in case it is this process that makes the segment.
+    static EPOCH: AtomicU64 = AtomicU64::new(0);
+
+    #[cold]
+    pub(super) fn attach() -> Result<(), Failure> {
+        // It may not fail while the segment is being made: what is there then stays, half done.
+        EPOCH.store(random_epoch(), Relaxed);
+        assert!(memory_size() <= SIZE, "the ring has outgrown its segment");
+        let mut found = false;
+        // SAFETY: a segment of this name is ours, starts at a page, and is never unmapped.
+        unsafe { adopt(pg_sys::GetNamedDSMSegment(NAME.as_ptr(), SIZE, Some(make), &mut found).cast()) }
+    }
+
+    unsafe extern "C-unwind" fn make(memory: *mut c_void) {
+        let shared = memory.cast::<Shared>();
+        // SAFETY: Postgres calls this once, with memory of the size that was asked for, before others see it.
+        unsafe {
+            memory.cast::<u8>().write_bytes(0, size_of::<Shared>());
+            fill(shared, EPOCH.load(Relaxed));
+        }
+    }
+}
