@@ -1,4 +1,4 @@
-//! The feed of a server that has not preloaded the library: the same messages by NOTIFY, put before the commit.
+//! The feed of a server without a ring: the same messages by NOTIFY, put before the commit.
 //!
 //! NOTIFY keeps what is put from being seen before the commit, and in the order of commits; for that it takes a lock of the
 //! whole server until the commit's end, so it slows writers down. Without shared memory backends have no common clock and

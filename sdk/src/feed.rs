@@ -4,7 +4,7 @@
 //! Postgres was restarted), every table's generation rises: nothing that is held is served before it has been loaded
 //! again. Silence needs no event: reads compare the time of the last message with the clock themselves.
 //!
-//! `stream` hears the feed of a server that has preloaded the extension's library, `notify` what others tell.
+//! `stream` hears the feed of a server that has it in shared memory, `notify` what others tell.
 
 mod notify;
 mod stream;
@@ -55,8 +55,8 @@ pub(crate) enum Part {
 pub enum FeedKind {
     /// From shared memory, by `CALL cache_sync.stream`.
     Stream,
-    /// By NOTIFY, because the server has not preloaded the extension's library: writers are slower, every new connection means
-    /// that all that is held must be loaded again, and so does one's own write.
+    /// By NOTIFY, because the server is older than PostgreSQL 17 and has not preloaded the extension's library: writers are slower,
+    /// and every new connection means that all that is held must be loaded again, and so does one's own write.
     Notify,
 }
 

@@ -22,7 +22,8 @@ use uuid::Uuid;
 /// The SQLSTATE of a prepared statement whose table has changed its columns.
 const CACHED_PLAN_CHANGED: &str = "0A000";
 
-/// The SQLSTATE of a server that has not preloaded the extension's library.
+/// The SQLSTATE of a server without a feed in shared memory: older than PostgreSQL 17, and it has not preloaded the extension's
+/// library.
 pub(crate) const NOT_PRELOADED: &str = "CS006";
 
 pub(crate) struct Store {
@@ -272,7 +273,7 @@ pub(crate) fn stream_statement(tables: &[i32], since: Option<(Epoch, Position)>)
     format!("CALL cache_sync.stream('{{{}}}'::int[], {epoch}, {position})", tables.join(","))
 }
 
-/// Turns a connection into a listener of a server that has not preloaded the library.
+/// Turns a connection into a listener of a server without a feed in shared memory.
 pub(crate) const LISTEN: &str = "LISTEN cache_sync";
 
 /// Whether the tables may be read, and the server's epoch and clock. The answer comes behind what was notified before.

@@ -19,11 +19,27 @@ pub struct Pooler {
 impl Pooler {
     /// Starts one in a pool mode (`session`, `transaction`, `statement`), with up to `servers` connections to each database.
     pub fn start(cluster: &Cluster, mode: &str, servers: u32) -> Pooler {
+        Pooler::start_at(free_port(), cluster, mode, servers)
+    }
+
+    /// Ends it, and starts another one in its place.
+    pub fn restart(self, cluster: &Cluster, mode: &str, servers: u32) -> Pooler {
+        let port = self.port;
+        drop(self);
+        Pooler::start_at(port, cluster, mode, servers)
+    }
+
+    fn start_at(port: u16, cluster: &Cluster, mode: &str, servers: u32) -> Pooler {
         let program = pgbouncer().unwrap_or_else(|error| panic!("{error}"));
-        let port = free_port();
+        // From 1.21 on it can prepare statements anew behind the client's back.
+        let mut version = cluster.beside(&program);
+        let version =
+            version.arg("--version").output().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        let prepares = minor_of(&String::from_utf8_lossy(&version.stdout)) >= 21;
+        let prepares = if prepares { "max_prepared_statements = 0\n" } else { "" };
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             auth_type = any\npool_mode = {mode}\ndefault_pool_size = {servers}\nmax_client_conn = 200\nserver_login_retry = 1\nunix_socket_dir =\n",
+             auth_type = any\npool_mode = {mode}\ndefault_pool_size = {servers}\nmax_client_conn = 200\nserver_login_retry = 1\nunix_socket_dir =\n{prepares}",
             cluster.port()
         );
         let config: PathBuf = cluster.socket_dir().join(format!("pgbouncer-{port}.ini"));
@@ -48,6 +64,12 @@ impl Drop for Pooler {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The 18 in `PgBouncer 1.18.0`.
+fn minor_of(version: &str) -> u32 {
+    let number = version.split_whitespace().nth(1).and_then(|number| number.split('.').nth(1)?.parse().ok());
+    number.unwrap_or_else(|| panic!("`{version}` is no version"))
 }
 
 fn free_port() -> u16 {

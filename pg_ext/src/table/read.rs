@@ -109,12 +109,15 @@ unsafe fn column_type(descriptor: pg_sys::TupleDesc, attnum: i16) -> Option<pg_s
 /// # Safety
 /// The descriptor must have that many columns.
 pub(crate) unsafe fn column(descriptor: pg_sys::TupleDesc, place: i32) -> *const pg_sys::FormData_pg_attribute {
-    // SAFETY: the caller vouches for the place.
-    #[cfg(feature = "pg18")]
-    return unsafe { pg_sys::TupleDescAttr(descriptor, place) };
-    // SAFETY: as above.
-    #[cfg(not(feature = "pg18"))]
-    return unsafe { (*descriptor).attrs.as_ptr().add(place as usize) };
+    // SAFETY: the caller vouches for the place. From PostgreSQL 18 on the columns lie behind their short forms, of which there are
+    // as many.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        let columns = (*descriptor).attrs.as_ptr();
+        #[cfg(feature = "pg18")]
+        let columns = (*descriptor).compact_attrs.as_ptr().add((*descriptor).natts as usize).cast();
+        columns.add(place as usize)
+    }
 }
 
 /// The number of a column that `attach` added, or 0.

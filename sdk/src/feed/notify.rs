@@ -1,4 +1,4 @@
-//! The feed of a server that has not preloaded the extension's library: writers NOTIFY.
+//! The feed of a server before PostgreSQL 17 that has not preloaded the extension's library: writers NOTIFY.
 //!
 //! Nothing says by itself that the connection still hears, so the feed *probes*: it asks a small question, whose answer comes
 //! behind the notifications of everything that was committed before it was asked, because Postgres hands those over before

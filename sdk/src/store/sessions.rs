@@ -11,14 +11,19 @@ const STEP: Step = "looking for a pooler";
 const TURNS: usize = 3;
 
 /// Gives two connections of the pool a mark each, and looks whether they keep them, also while the other one is in a transaction. A
-/// pool of one has nothing to tell apart.
+/// pool of one gets a second one for that time.
 ///
 /// # Errors
 /// They do not: a pooler in between is not in session mode.
 pub(crate) async fn check_sessions(pool: &Pool, timeout: Duration) -> Result<(), Error> {
-    if pool.status().max_size < 2 {
-        return Ok(());
-    }
+    let size = pool.status().max_size;
+    pool.resize(size.max(2));
+    let checked = check_two(pool, timeout).await;
+    pool.resize(size);
+    checked
+}
+
+async fn check_two(pool: &Pool, timeout: Duration) -> Result<(), Error> {
     let connect = async || pool.get().await.map_err(|error| pool_error(STEP, error));
     let (one, other) = within(STEP, timeout, async { Ok((connect().await?, connect().await?)) }).await?;
     let checked = within(STEP, timeout, async {

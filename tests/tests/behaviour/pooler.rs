@@ -5,6 +5,7 @@ use cache_sync_tests::feed::Feed;
 use cache_sync_tests::pooler::Pooler;
 use cache_sync_tests::rows::{accounts, close, make_accounts, open, shown, stored};
 use cache_sync_tests::{Database, SOON, cluster, cluster_without_preloading, connect, wait_until};
+use futures_util::future::join_all;
 
 const SETTINGS: &str =
     "SELECT current_setting('transaction_isolation') AS isolation, current_setting('statement_timeout') AS timeout";
@@ -56,14 +57,32 @@ async fn in_the_other_modes_the_sdk_says_so() {
         let error = Client::connect(&pooler.dsn(&db)).await.err().unwrap().to_string();
         assert!(error.contains("a pooler in session mode"), "{mode}: {error}");
     }
-    // A pool of one cannot tell; then the first statement that is not there does.
     let pooler = Pooler::start(db.cluster(), "transaction", 20);
+    let error = Client::builder(&pooler.dsn(&db)).pool_size(1).connect().await.err().unwrap().to_string();
+    assert!(error.contains("a pooler in session mode"), "with a pool of one: {error}");
+}
+
+/// Then the first statement that is not there tells.
+#[tokio::test]
+async fn a_mode_that_is_changed_later_is_told_of() {
+    let db = Database::with_extension();
+    make_accounts(&db, 10);
+    let pooler = Pooler::start(db.cluster(), "session", 20);
     let client = open(Client::builder(&pooler.dsn(&db)).pool_size(1)).await;
     let cache = accounts(&client).await;
     assert!(cache.get(&1).await.unwrap().is_some());
-    // It is given the connection that was used last.
-    let other = connect(&pooler.dsn(&db)).await;
-    other.batch_execute("BEGIN; SELECT 1").await.unwrap();
+    let pooler = pooler.restart(db.cluster(), "transaction", 20);
+    let dsn = pooler.dsn(&db);
+    wait_until(SOON, "the node is back", async || {
+        client.status().feed_connects > 1 && cache.get(&1).await.is_ok() && cache.cached(&1).is_some()
+    })
+    .await;
+    cache.get(&3).await.unwrap();
+    // They are given the connections that there are, the one with the load's statement too.
+    let others = join_all((0..8).map(|_| connect(&dsn))).await;
+    for other in &others {
+        other.batch_execute("BEGIN; SELECT 1").await.unwrap();
+    }
     let error = cache.get(&2).await.unwrap_err();
     assert!(error.to_string().contains("a pooler in session mode"), "{error}");
     assert_eq!(error.sqlstate(), Some("26000"));

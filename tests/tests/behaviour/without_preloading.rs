@@ -132,7 +132,7 @@ async fn the_ring_is_there_all_the_same() {
     assert_eq!(String::from_utf8_lossy(&said.stderr), "");
     assert_eq!(db.psql("SELECT s -> 'preloaded', s -> 'feed_kind' FROM cache_sync.status() s"), "false|\"stream\"");
     assert_eq!(db.psql("SELECT count(*) FROM cache_sync.check_tables()"), "0");
-    assert_eq!(db.psql("SELECT ring_size, max_listeners FROM cache_sync.feed_stats"), "65536|256");
+    assert_eq!(db.psql("SELECT ring_size FROM cache_sync.feed_stats"), "65536");
     make_accounts(&db, 1);
     let client = client(&db).await;
     let cache = accounts(&client).await;

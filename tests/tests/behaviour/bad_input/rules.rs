@@ -57,7 +57,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("'t', '{\"rule\": \"function\", \"name\": \"good\"}'", "22P02"),
     ("'t', '{\"rule\": \"function\", \"name\": \"good(\"}'", "22P02"),
     ("'t', '{\"rule\": \"function\", \"name\": \"good(text,\"}'", "22P02"),
-    ("'t', '{\"rule\": \"function\", \"name\": \"good(nope,nope)\"}'", "42704"),
+    ("'t', '{\"rule\": \"function\", \"name\": \"good(nope,nope)\"}'", "42704 or 42883"),
     ("'t', '{\"rule\": \"function\", \"name\": \"a.b.c.d(text)\"}'", "42601"),
     ("'t', '{\"rule\": \"function\", \"name\": \"good(text,text); DROP TABLE bare\"}'", "22P02"),
 ];
