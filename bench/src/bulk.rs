@@ -1,6 +1,7 @@
 //! A million rows in one statement.
 
 use crate::Result;
+use crate::idle;
 use crate::load::connect;
 use crate::measure::Rounds;
 use crate::report::{Report, Target};
@@ -13,12 +14,13 @@ const ROWS: i64 = 1_000_000;
 
 pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
     let client = connect(dsn).await?;
-    for table in ["ours", "theirs"] {
+    for table in ["ours", "theirs", "idle"] {
         client
             .batch_execute(&format!("CREATE TABLE {table} (id bigint PRIMARY KEY, n int NOT NULL, name text)"))
             .await?;
     }
     client.batch_execute("SELECT cache_sync.attach('ours')").await?;
+    client.batch_execute(&format!("{}; {}", idle::FUNCTION, idle::trigger("idle"))).await?;
     let mut data = String::new();
     for id in 0..ROWS {
         writeln!(data, "{id}\t{id}\tname {id}")?;
@@ -32,6 +34,10 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
     let sides =
         rounds.alternate(async || update(&client, "ours").await, async || update(&client, "theirs").await).await?;
     report.rounds(("bulk", "UPDATE of a million rows / not attached"), &sides, "ms", Target::AtMost(1.2));
+    copy(&client, "idle", &data).await?;
+    let sides =
+        rounds.alternate(async || update(&client, "idle").await, async || update(&client, "theirs").await).await?;
+    report.rounds(("bulk", "UPDATE of a million rows, idle trigger / no trigger"), &sides, "ms", Target::None);
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 //! poison   batches with patches that Postgres refuses
 //! writers  plain SQL writers, with listeners, against an untouched table and a pg_notify trigger
 //! latency  commit seen by another process                      bulk     a million rows
-//! cpu      what a server took of the processors
+//! cpu      what a server took of the processors                idle     a trigger that does nothing
 //! measure  alternating rounds, medians  report   the table, the JSON     load   clients that write and listen
 //! ```
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ mod batches;
 mod bulk;
 mod cpu;
 mod flush;
+mod idle;
 mod latency;
 mod load;
 mod loads;

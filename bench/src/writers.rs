@@ -3,6 +3,7 @@
 
 use crate::Result;
 use crate::cpu::server_seconds;
+use crate::idle;
 use crate::load::Listeners;
 use crate::measure::{Rounds, median};
 use crate::report::{Report, Target};
@@ -54,7 +55,9 @@ pub(crate) async fn run(
     let side = |name, setup, listening| Side { cluster, database, name, setup, listening, rounds };
     let (untouched, attached, notified) =
         (side("untouched", "", None), side("attached", ATTACH, Some(STREAM)), side("notified", NOTIFY, Some(LISTEN)));
-    for side in [&untouched, &attached, &notified] {
+    let idle_setup = [idle::FUNCTION, &idle::trigger("single"), &idle::trigger("pgbench_accounts")].join("; ");
+    let with_idle = side("idle", &idle_setup, None);
+    for side in [&untouched, &attached, &notified, &with_idle] {
         side.set_up()?;
     }
     let writers: &[usize] = if full { &[1, 8, 32] } else { &[32] };
@@ -87,15 +90,23 @@ pub(crate) async fn run(
             report.rounds(("writers", &row), &sides, "tps", if is_main { Target::AtLeast(4.0) } else { Target::None });
         }
     }
-    // No trigger at all cannot be faster than this.
+    // What is faster than this is out of a trigger's reach.
     for workload in [Workload::SingleRow, Workload::SimpleUpdate] {
+        let sides = rounds
+            .alternate(
+                async || with_idle.run(workload, 32, 0).await.map(|ran| ran.tps),
+                async || untouched.run(workload, 32, 0).await.map(|ran| ran.tps),
+            )
+            .await?;
+        let row = format!("{}, 32 writers, 0 listeners: idle trigger / no trigger", workload.name());
+        report.rounds(("writers", &row), &sides, "tps", Target::None);
         let sides = rounds
             .alternate(
                 async || untouched.run(workload, 32, 0).await.map(|ran| ran.tps),
                 async || notified.run(workload, 32, 0).await.map(|ran| ran.tps),
             )
             .await?;
-        let row = format!("{}, 32 writers, 0 listeners: not attached / pg_notify", workload.name());
+        let row = format!("{}, 32 writers, 0 listeners: no trigger / pg_notify", workload.name());
         report.rounds(("writers", &row), &sides, "tps", Target::None);
     }
     without_preloading(database, rounds, report).await
@@ -147,7 +158,7 @@ pub(crate) struct Side<'c> {
     pub(crate) cluster: &'c Cluster,
     pub(crate) database: &'c str,
     pub(crate) name: &'static str,
-    pub(crate) setup: &'static str,
+    pub(crate) setup: &'c str,
     pub(crate) listening: Option<&'static str>,
     pub(crate) rounds: Rounds,
 }

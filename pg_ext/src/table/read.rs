@@ -115,7 +115,8 @@ pub(crate) unsafe fn column(descriptor: pg_sys::TupleDesc, place: i32) -> *const
         #[cfg(not(feature = "pg18"))]
         let columns = (*descriptor).attrs.as_ptr();
         #[cfg(feature = "pg18")]
-        let columns = (*descriptor).compact_attrs.as_ptr().add((*descriptor).natts as usize).cast();
+        let columns: *const pg_sys::FormData_pg_attribute =
+            (*descriptor).compact_attrs.as_ptr().add((*descriptor).natts as usize).cast();
         columns.add(place as usize)
     }
 }
