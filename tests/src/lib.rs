@@ -44,8 +44,12 @@ pub fn cluster_without_preloading() -> &'static Cluster {
 /// Whether writers NOTIFY on a server like this one if it has not preloaded the library: before PostgreSQL 17, where only a library
 /// that is preloaded gets shared memory.
 pub fn notifies_without_preloading(cluster: &Cluster) -> bool {
-    let version = cluster.psql("postgres", "SHOW server_version_num").unwrap_or_else(|error| panic!("{error}"));
-    version.parse::<u32>().unwrap() < 170_000
+    server_version(cluster) < 17
+}
+
+fn server_version(cluster: &Cluster) -> u32 {
+    let number = cluster.psql("postgres", "SHOW server_version_num").unwrap_or_else(|error| panic!("{error}"));
+    number.parse::<u32>().unwrap() / 10_000
 }
 
 /// The cluster that the tests of this process share, with settings that make backends kill themselves.
@@ -97,6 +101,11 @@ impl<'c> Database<'c> {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The server's major version.
+    pub fn server_version(&self) -> u32 {
+        server_version(self.cluster)
     }
 
     /// A connection string, as superuser.

@@ -15,7 +15,7 @@ fn the_public_has_no_rights_but_to_what_its_own_statements_call() {
     assert_eq!(
         may(&format!(
             "SELECT oid::regprocedure FROM pg_proc
-             WHERE pronamespace = 'cache_sync'::regnamespace AND has_function_privilege({role}, oid, 'EXECUTE')"
+             WHERE pronamespace = 'cache_sync'::regnamespace AND has_function_privilege({role}, oid, 'EXECUTE') ORDER BY proname"
         )),
         // The default of cs_version runs with the rights of whoever inserts, and the triggers must be executable for who makes a
         // partition. Without the schema nobody can name them.
