@@ -140,7 +140,7 @@ fn define_times() {
     GucRegistry::define_int_guc(
         c"cache_sync.wake_interval",
         c"Least time between two messages of one feed.",
-        c"A feed that was idle sends at once; under load it gathers changes for this long, plus 0.2 ms for each open \
+        c"A feed that was idle sends at once; under load it gathers changes for this long, plus 0.4 ms for each open \
           feed, so that writers need not wake anybody. Default 2 ms, from 0 to 1000 ms.",
         &WAKE_INTERVAL,
         0,

@@ -23,7 +23,7 @@ const CHANGES_MAX: usize = 512;
 /// Most times that the ring is read for one message, when most of its changes are for others.
 const READS_MAX: usize = 64;
 /// By how much each listener stretches the time between two messages of one.
-const STRETCH: Duration = Duration::from_micros(200);
+const STRETCH: Duration = Duration::from_micros(400);
 
 sql_functions! {
     /// `stream(table_ids int[], since_epoch bigint, since_position bigint)`
