@@ -74,7 +74,9 @@ sql_functions! {
         rows.push([epoch::current().into_datum(), bigint(ring::head()), hlc::now().into_datum()]);
         Ok(rows.end())
     }
+}
 
+sql_functions! { without ring:
     /// `library() -> (version text, protocol integer)`
     fn library / pg_finfo_library(fcinfo) {
         // SAFETY: Postgres calls this function with a call it has filled in, and for these rows.

@@ -32,7 +32,9 @@ sql_functions! {
     fn feed_kind / pg_finfo_feed_kind(_fcinfo) {
         crate::answer::value(if ring::is_there() { "stream" } else { "notify" }.into_datum())
     }
+}
 
+sql_functions! { without ring:
     /// `is_preloaded() -> boolean`
     fn is_preloaded / pg_finfo_is_preloaded(_fcinfo) { Ok(pg_sys::Datum::from(ring::is_preloaded())) }
 }

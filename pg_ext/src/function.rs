@@ -4,18 +4,24 @@ use crate::failure::{Failure, throw};
 use crate::ring;
 use pgrx::{PgLogLevel, pg_sys};
 
-/// Runs the body of a function called from SQL, once shared memory is at hand: panics and Postgres' errors go on as Postgres' errors, a failure comes
-/// back as an error to be thrown.
+/// Runs the body of a function called from SQL, once the ring is at hand: panics and Postgres' errors go on as Postgres' errors,
+/// a failure comes back as an error to be thrown.
 ///
 /// # Safety
 /// To be called right from an `extern "C-unwind"` function that Postgres called, with nothing to drop in it.
 pub(crate) unsafe fn run(body: impl FnOnce() -> Result<pg_sys::Datum, Failure>) -> pg_sys::Datum {
+    // SAFETY: the caller vouches for its caller.
+    unsafe { run_without_ring(|| ring::ensure().and_then(|()| body())) }
+}
+
+/// The same for a function that must work even where the ring cannot be had.
+///
+/// # Safety
+/// As [`run`].
+pub(crate) unsafe fn run_without_ring(body: impl FnOnce() -> Result<pg_sys::Datum, Failure>) -> pg_sys::Datum {
     // SAFETY: the caller has nothing to drop, which is what the guard asks for.
     let result = unsafe {
-        pg_sys::panic::pgrx_extern_c_guard(|| {
-            let done = ring::attach().and_then(|()| body());
-            done.map_err(|failure| failure.into_error_data(PgLogLevel::ERROR))
-        })
+        pg_sys::panic::pgrx_extern_c_guard(|| body().map_err(|failure| failure.into_error_data(PgLogLevel::ERROR)))
     };
     match result {
         Ok(datum) => datum,
@@ -24,9 +30,11 @@ pub(crate) unsafe fn run(body: impl FnOnce() -> Result<pg_sys::Datum, Failure>) 
     }
 }
 
-/// Declares functions that SQL calls by the version 1 convention; the body returns `Result<Datum, Failure>`.
+/// Declares functions that SQL calls by the version 1 convention; the body returns `Result<Datum, Failure>`. After
+/// `without ring:` they are run by [`run_without_ring`].
 macro_rules! sql_functions {
-    ($($(#[$doc:meta])* fn $name:ident / $finfo:ident ($fcinfo:ident) $body:block)*) => {$(
+    (without ring: $($functions:tt)*) => { $crate::function::sql_functions!(@run_without_ring $($functions)*); };
+    (@$run:ident $($(#[$doc:meta])* fn $name:ident / $finfo:ident ($fcinfo:ident) $body:block)*) => {$(
         #[doc(hidden)]
         #[unsafe(no_mangle)]
         extern "C" fn $finfo() -> &'static pgrx::pg_sys::Pg_finfo_record {
@@ -39,9 +47,10 @@ macro_rules! sql_functions {
         extern "C-unwind" fn $name($fcinfo: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
             let body = || $body;
             // SAFETY: Postgres calls this function, and nothing in it needs dropping.
-            unsafe { $crate::function::run(body) }
+            unsafe { $crate::function::$run(body) }
         }
     )*};
+    ($($functions:tt)*) => { $crate::function::sql_functions!(@run $($functions)*); };
 }
 pub(crate) use sql_functions;
 

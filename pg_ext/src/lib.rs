@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! settings   the GUCs                               failure how SQL functions fail
-//! ring       changes in shared memory, and who waits for them   function how SQL functions are declared and run
+//! ring       changes in shared memory               function how SQL functions are declared and run
 //! hlc        the clock that hands out versions
 //! catalog    reads the extension's own tables       key     hashes the key of a row
 //! table      what a backend knows of an attached table, read once and kept until it changes

@@ -99,7 +99,12 @@ fn publish() {
 /// Without a ring there is nothing to do once the transaction is committed; NOTIFY wants to know before.
 #[pg_guard]
 unsafe extern "C-unwind" fn put_notifications() {
-    notify::put(with(|keys| keys.changes().map(<[Entry]>::to_vec)));
+    // Elsewhere whoever notes a change has the ring, and those who listen to it hear nothing else.
+    if cfg!(any(feature = "pg15", feature = "pg16")) {
+        notify::put(with(|keys| keys.changes().map(<[Entry]>::to_vec)));
+    } else {
+        pgrx::error!("cache_sync noted a change without having its shared memory");
+    }
 }
 
 /// A prepared transaction is committed by another backend, which knows nothing of its keys.

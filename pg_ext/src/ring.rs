@@ -17,7 +17,7 @@ pub(crate) use cache_sync_ring::Read;
 use cache_sync_ring::{Memory, publish as publish_in, publish_gap as publish_gap_in, read as read_from};
 use listeners::Listeners;
 use memory::{OwnCacheLine, Shared, shared};
-pub(crate) use memory::{attach, install_hooks, is_preloaded};
+pub(crate) use memory::{ensure, install_hooks, is_preloaded};
 use pgrx::pg_sys;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
 use std::sync::atomic::{AtomicI64, AtomicU64, fence};
@@ -66,7 +66,7 @@ unsafe extern "C-unwind" {
     fn LWLockRelease(lock: *mut pg_sys::LWLock);
 }
 
-/// Whether there is a ring: always where the library was preloaded, and from PostgreSQL 17 on.
+/// Whether this process has a ring: always where the library was preloaded, and from PostgreSQL 17 on once it has called [`ensure`].
 #[inline]
 pub(crate) fn is_there() -> bool {
     shared().is_some()

@@ -8,7 +8,10 @@ pub(crate) const RING_SIZE_MAX: i32 = 1 << 24;
 /// Most listeners there may be; the bitmap of armed ones has this many bits.
 pub(crate) const LISTENERS_MAX: i32 = 4096;
 
-static RING_SIZE: GucSetting<i32> = GucSetting::<i32>::new(65_536);
+/// How many it has unless the setting says otherwise.
+pub(crate) const RING_SIZE_DEFAULT: i32 = 65_536;
+
+static RING_SIZE: GucSetting<i32> = GucSetting::<i32>::new(RING_SIZE_DEFAULT);
 static MAX_LISTENERS: GucSetting<i32> = GucSetting::<i32>::new(256);
 static WAKE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(2);
 static HEARTBEAT_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(1_000);
@@ -141,7 +144,7 @@ fn define_times() {
         c"cache_sync.wake_interval",
         c"Least time between two messages of one feed.",
         c"A feed that was idle sends at once; under load it gathers changes for this long, plus 0.4 ms for each open \
-          feed, so that writers need not wake anybody. Default 2 ms, from 0 to 1000 ms.",
+          feed (100 ms at most), so that writers need not wake anybody. Default 2 ms, from 0 to 1000 ms.",
         &WAKE_INTERVAL,
         0,
         1_000,

@@ -24,6 +24,8 @@ const CHANGES_MAX: usize = 512;
 const READS_MAX: usize = 64;
 /// By how much each listener stretches the time between two messages of one.
 const STRETCH: Duration = Duration::from_micros(400);
+/// However many there are.
+const STRETCH_MAX: Duration = Duration::from_millis(100);
 
 sql_functions! {
     /// `stream(table_ids int[], since_epoch bigint, since_position bigint)`
@@ -73,8 +75,13 @@ impl Feed {
         let epoch = epoch::of(secret.id);
         let (position, resumed) = resume(epoch, since);
         let listener = Listener::join(position).ok_or_else(|| {
-            Failure::new(b"53300", format!("all {} feeds are taken", settings::max_listeners()))
-                .hint("Raise cache_sync.max_listeners and restart the server.")
+            Failure::new(b"53300", format!("all {} feeds are taken", settings::max_listeners())).hint(
+                if ring::is_preloaded() {
+                    "Raise cache_sync.max_listeners and restart the server."
+                } else {
+                    "Add cache_sync to shared_preload_libraries, raise cache_sync.max_listeners and restart the server."
+                },
+            )
         })?;
         let mut feed = Feed {
             client,
@@ -208,7 +215,7 @@ impl Feed {
 
     /// Lets changes gather before the next message. Only a feed that has caught up does.
     fn rest(&mut self) {
-        let pause = settings::wake_interval() + STRETCH * listeners::count();
+        let pause = settings::wake_interval() + (STRETCH * listeners::count()).min(STRETCH_MAX);
         // The wait counts in milliseconds; one listener alone is not stretched to the next one.
         self.resting_until = Some(Instant::now() + Duration::from_millis(pause.as_millis() as u64));
     }

@@ -12,7 +12,7 @@ use crate::error::{Error, Step};
 use crate::freshness::Freshness;
 use crate::key::Key;
 use crate::lock::lock;
-use crate::store::{Connector, LoadState, LoadStatement, Loading, Store, check_sessions, pool, within};
+use crate::store::{Connector, LoadState, LoadStatement, Loading, SessionCheck, Store, pool, within};
 use cache_sync_core::number::{Epoch, Lsn};
 use deadpool_postgres::Pool;
 use std::sync::Mutex;
@@ -59,6 +59,7 @@ impl State {
 /// A hot standby that is asked for rows.
 pub(crate) struct Standby {
     pool: Pool,
+    sessions: SessionCheck,
     timeout: Duration,
     /// The feed's epoch, and the history of its server.
     history: Mutex<Option<(Epoch, History)>>,
@@ -86,8 +87,10 @@ impl Standby {
         postgres: &tokio_postgres::Config,
         connector: &Connector,
     ) -> Result<Standby, Error> {
+        let pool = pool(config, postgres, connector, "standby")?;
         Ok(Standby {
-            pool: pool(config, postgres, connector, "standby")?,
+            sessions: SessionCheck::new(&pool, config, postgres, (connector, "standby"))?,
+            pool,
             timeout: config.connect_timeout.min(ANSWER_MAX),
             history: Mutex::default(),
             is_checked: OnceCell::new(),
@@ -127,7 +130,7 @@ impl Standby {
         // What the feed tells from here on forbids storing what the load brings.
         let needed = freshness.lsn()?.max(asked.needed);
         let answer = within(STEP, self.timeout, async {
-            self.is_checked.get_or_try_init(|| check_sessions(&self.pool, self.timeout)).await?;
+            self.is_checked.get_or_try_init(|| self.sessions.run(self.timeout)).await?;
             let (state, loaded) = asked.loading.run(&self.pool, asked.statement, Some(STATE)).await?;
             let state = state.as_ref().map(State::of).transpose().map_err(|error| Error::query(STEP, error))?;
             Ok((state, loaded))

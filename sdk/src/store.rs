@@ -12,7 +12,7 @@ use cache_sync_core::number::{Epoch, Fence, Position, Sequence};
 pub(crate) use connection::{Connector, FEED, Messages, SESSION, pool};
 use deadpool_postgres::Pool;
 pub(crate) use load::{LOAD_COLUMNS, LoadState, LoadStatement, Loading};
-pub(crate) use sessions::check_sessions;
+pub(crate) use sessions::SessionCheck;
 use std::future::Future;
 use std::time::Duration;
 use tokio_postgres::Row;
@@ -28,6 +28,7 @@ pub(crate) const NOT_PRELOADED: &str = "CS006";
 
 pub(crate) struct Store {
     pool: Pool,
+    sessions: SessionCheck,
     connector: Connector,
     postgres: tokio_postgres::Config,
     connect_timeout: Duration,
@@ -45,6 +46,7 @@ impl Store {
         let postgres = config.postgres.clone();
         let pool = pool(config, &postgres, &connector, "pool")?;
         Ok(Store {
+            sessions: SessionCheck::new(&pool, config, &postgres, (&connector, "pool"))?,
             pool,
             connector,
             postgres,
@@ -64,7 +66,7 @@ impl Store {
 
     /// Checks that each connection of the pool is one of the server's.
     pub(crate) async fn check_sessions(&self) -> Result<(), Error> {
-        check_sessions(&self.pool, self.connect_timeout).await
+        self.sessions.run(self.connect_timeout).await
     }
 
     /// Checks that library, script and SDK fit together.

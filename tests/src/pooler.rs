@@ -35,7 +35,7 @@ impl Pooler {
         let mut version = cluster.beside(&program);
         let version =
             version.arg("--version").output().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        let prepares = minor_of(&String::from_utf8_lossy(&version.stdout)) >= 21;
+        let prepares = version_in(&String::from_utf8_lossy(&version.stdout)) >= (1, 21);
         let prepares = if prepares { "max_prepared_statements = 0\n" } else { "" };
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
@@ -66,10 +66,13 @@ impl Drop for Pooler {
     }
 }
 
-/// The 18 in `PgBouncer 1.18.0`.
-fn minor_of(version: &str) -> u32 {
-    let number = version.split_whitespace().nth(1).and_then(|number| number.split('.').nth(1)?.parse().ok());
-    number.unwrap_or_else(|| panic!("`{version}` is no version"))
+/// `PgBouncer 1.18.0` is 1 and 18.
+fn version_in(text: &str) -> (u32, u32) {
+    let numbers = text.split_whitespace().nth(1).map(|version| version.split('.').map_while(|part| part.parse().ok()));
+    match numbers.map(Iterator::collect::<Vec<_>>).as_deref() {
+        Some([major, minor, ..]) => (*major, *minor),
+        _ => panic!("`{text}` is no version"),
+    }
 }
 
 fn free_port() -> u16 {

@@ -1,9 +1,9 @@
 //! Where the ring lies.
 //!
 //! A library that is preloaded asks for a part of the server's shared memory. One that is not gets, from PostgreSQL 17 on, a
-//! segment by its name, made by the first backend that calls one of our functions: each does so before it notes its first
-//! change, so whoever commits a change has the ring, and there is no other way to tell of it. It lasts until the server ends or
-//! crashes, like the other.
+//! segment by its name, made by the first backend that needs it. Each makes sure that it has the ring before it notes its first
+//! change, so whoever commits a change has it, and there is no other way to tell of it. The segment lasts until the server ends
+//! or crashes, like the other memory, and no longer in a process than what that calls before it leaves shared memory.
 
 use super::listeners::Listeners;
 use super::stats::Stats;
@@ -19,8 +19,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64};
 
 const NAME: &CStr = c"cache_sync";
-/// Told apart from memory laid out by another build of the library; rises when the layout changes.
-const ABI: u64 = 0x6361_6368_6573_0003;
+/// Tells memory of another build of the library: rises when what lies there is read or written in another way. The sizes are
+/// in it too, in case somebody forgets.
+const ABI: u64 = 0x6361_6368_0000_0003 ^ ((size_of::<Shared>() as u64) << 8) ^ ((size_of::<Entry>() as u64) << 40);
 
 /// Keeps what every committer writes apart from what others read.
 #[repr(C, align(128))]
@@ -47,8 +48,9 @@ static IS_PRELOADED: AtomicBool = AtomicBool::new(false);
 
 #[inline]
 pub(super) fn shared() -> Option<&'static Shared> {
-    // SAFETY: either null or the start of the segment, which stays mapped as long as the process lives; what is not
-    // atomic in it was written before the pointer was, but for the lock, which only Postgres touches.
+    // SAFETY: either null or the start of the memory, which stays mapped until all has run that Postgres calls before a process
+    // leaves shared memory, and nothing here runs later; what is not atomic in it was written before the pointer was, but for the
+    // lock, which only Postgres touches.
     unsafe { SHARED.load(Relaxed).as_ref() }
 }
 
@@ -60,10 +62,10 @@ pub(crate) fn is_preloaded() -> bool {
 /// Makes sure that this process has the ring, where there can be one. To be called before anything that needs it: it may raise
 /// errors.
 #[inline]
-pub(crate) fn attach() -> Result<(), Failure> {
+pub(crate) fn ensure() -> Result<(), Failure> {
     #[cfg(not(any(feature = "pg15", feature = "pg16")))]
     if shared().is_none() {
-        return segment::attach();
+        return segment::adopt_or_make();
     }
     Ok(())
 }
@@ -96,6 +98,8 @@ unsafe fn adopt(shared: *mut Shared) -> Result<(), Failure> {
                 .hint("Restart the server, so that all connections use the library that is installed now."));
         }
         pg_sys::LWLockRegisterTranche((*shared).tranche, NAME.as_ptr());
+        // For another copy of the library in this process.
+        *pg_sys::find_rendezvous_variable(NAME.as_ptr()) = shared.cast();
     }
     SHARED.store(shared, Relaxed);
     Ok(())
@@ -177,33 +181,56 @@ unsafe extern "C-unwind" fn make_memory() {
 /// Without preloading.
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
 mod segment {
-    use super::{NAME, Shared, adopt, fill, memory_size, random_epoch};
+    use super::{Entry, NAME, Shared, adopt, fill, random_epoch};
     use crate::failure::Failure;
-    use pgrx::pg_sys;
+    use crate::settings::RING_SIZE_DEFAULT;
+    use pgrx::{PgTryBuilder, pg_sys, pg_sys::panic::CaughtError};
     use std::ffi::c_void;
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     /// The same for all builds, or Postgres would refuse one without saying what to do.
     const SIZE: usize = 4 << 20;
+    // Without preloading the settings that size it are not there, and their defaults hold.
+    const _: () = assert!(size_of::<Shared>() + RING_SIZE_DEFAULT as usize * size_of::<Entry>() <= SIZE);
     /// The epoch, in case it is this process that makes the segment.
     static EPOCH: AtomicU64 = AtomicU64::new(0);
 
     #[cold]
-    pub(super) fn attach() -> Result<(), Failure> {
-        // It may not fail while the segment is being made: what is there then stays, half done.
+    pub(super) fn adopt_or_make() -> Result<(), Failure> {
+        // SAFETY: what another copy of the library has put there is the ring's memory, or null.
+        unsafe {
+            let known = *pg_sys::find_rendezvous_variable(NAME.as_ptr());
+            if !known.is_null() {
+                return adopt(known.cast());
+            }
+        }
+        // While the segment is being made nothing may fail, so this is done before.
         EPOCH.store(random_epoch(), Relaxed);
-        assert!(memory_size() <= SIZE, "the ring has outgrown its segment");
-        let mut found = false;
-        // SAFETY: a segment of this name is ours, starts at a page, and is never unmapped.
-        unsafe { adopt(pg_sys::GetNamedDSMSegment(NAME.as_ptr(), SIZE, Some(make), &mut found).cast()) }
+        let segment = PgTryBuilder::new(|| {
+            let mut found = false;
+            // SAFETY: a segment of this name is ours; it is aligned to 128 bytes at least.
+            Ok(unsafe { pg_sys::GetNamedDSMSegment(NAME.as_ptr(), SIZE, Some(make), &mut found) })
+        })
+        .catch_others(|error| Err(failure(&error)))
+        .execute()?;
+        // SAFETY: it was filled by `make` of this build or another one.
+        unsafe { adopt(segment.cast()) }
+    }
+
+    fn failure(error: &CaughtError) -> Failure {
+        let (CaughtError::PostgresError(report)
+        | CaughtError::ErrorReport(report)
+        | CaughtError::RustPanic { ereport: report, .. }) = error;
+        Failure::new(b"53200", format!("cache_sync cannot have its shared memory: {}", report.message()))
+            .hint("Let the system have more shared memory, or add cache_sync to shared_preload_libraries; then restart the server.")
     }
 
     unsafe extern "C-unwind" fn make(memory: *mut c_void) {
-        let shared = memory.cast::<Shared>();
-        // SAFETY: Postgres calls this once, with memory of the size that was asked for, before others see it.
+        // SAFETY: Postgres calls this once, with memory of the size that was asked for, before others see it. What `fill` calls
+        // of Postgres raises no errors.
         unsafe {
             memory.cast::<u8>().write_bytes(0, size_of::<Shared>());
-            fill(shared, EPOCH.load(Relaxed));
+            fill(memory.cast(), EPOCH.load(Relaxed));
         }
     }
 }

@@ -98,6 +98,16 @@ pub(crate) fn pool(
     connector: &Connector,
     purpose: &str,
 ) -> Result<Pool, Error> {
+    pool_of(config.pool_size, config, postgres, (connector, purpose))
+}
+
+/// The same with another number of connections.
+pub(super) fn pool_of(
+    size: usize,
+    config: &ClientConfig,
+    postgres: &tokio_postgres::Config,
+    (connector, purpose): (&Connector, &str),
+) -> Result<Pool, Error> {
     // A load that nobody waits for any more must not keep a connection busy.
     let settings: Arc<str> = format!("{SESSION}; SET statement_timeout = {}", config.query_timeout.as_millis()).into();
     let set = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
@@ -105,7 +115,7 @@ pub(crate) fn pool(
         Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
     });
     Pool::builder((connector.manager)(named(postgres, purpose)))
-        .max_size(config.pool_size)
+        .max_size(size)
         .runtime(deadpool_postgres::Runtime::Tokio1)
         .wait_timeout(Some(config.query_timeout))
         .create_timeout(Some(config.connect_timeout))

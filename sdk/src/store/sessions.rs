@@ -1,6 +1,8 @@
 //! Whether a connection is one of the server's, or a pooler hands its statements to several.
 
+use super::connection::{Connector, pool_of};
 use super::{pool_error, within};
+use crate::config::ClientConfig;
 use crate::error::{Error, Kind, NEEDS_SESSIONS, Step};
 use deadpool_postgres::{Object, Pool};
 use std::time::Duration;
@@ -10,20 +12,40 @@ const STEP: Step = "looking for a pooler";
 /// How often the two connections are used by turns: a pooler that has idle connections may give the right one by chance.
 const TURNS: usize = 3;
 
-/// Gives two connections of the pool a mark each, and looks whether they keep them, also while the other one is in a transaction. A
-/// pool of one gets a second one for that time.
-///
-/// # Errors
-/// They do not: a pooler in between is not in session mode.
-pub(crate) async fn check_sessions(pool: &Pool, timeout: Duration) -> Result<(), Error> {
-    let size = pool.status().max_size;
-    pool.resize(size.max(2));
-    let checked = check_two(pool, timeout).await;
-    pool.resize(size);
-    checked
+/// The connections that are looked at.
+pub(crate) struct SessionCheck {
+    pool: Pool,
+    /// They are used for nothing else, since the pool itself has but one.
+    is_apart: bool,
 }
 
-async fn check_two(pool: &Pool, timeout: Duration) -> Result<(), Error> {
+impl SessionCheck {
+    /// For the connections of a pool that was made of these.
+    pub(crate) fn new(
+        pool: &Pool,
+        config: &ClientConfig,
+        postgres: &tokio_postgres::Config,
+        (connector, purpose): (&Connector, &str),
+    ) -> Result<SessionCheck, Error> {
+        let is_apart = config.pool_size < 2;
+        let pool = if is_apart { pool_of(2, config, postgres, (connector, purpose))? } else { pool.clone() };
+        Ok(SessionCheck { pool, is_apart })
+    }
+
+    /// Gives two connections a mark each, and looks whether they keep them, also while the other one is in a transaction.
+    ///
+    /// # Errors
+    /// They do not: a pooler in between is not in session mode.
+    pub(crate) async fn run(&self, timeout: Duration) -> Result<(), Error> {
+        let checked = check(&self.pool, timeout).await;
+        if self.is_apart {
+            self.pool.retain(|_, _| false);
+        }
+        checked
+    }
+}
+
+async fn check(pool: &Pool, timeout: Duration) -> Result<(), Error> {
     let connect = async || pool.get().await.map_err(|error| pool_error(STEP, error));
     let (one, other) = within(STEP, timeout, async { Ok((connect().await?, connect().await?)) }).await?;
     let checked = within(STEP, timeout, async {

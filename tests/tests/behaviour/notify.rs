@@ -14,7 +14,9 @@ use tokio_postgres::{AsyncMessage, NoTls};
 /// `None` where the server does not need NOTIFY.
 fn database() -> Option<Database<'static>> {
     let db = Database::with_extension_in(cluster_without_preloading());
-    notifies_without_preloading(db.cluster()).then_some(db)
+    let notifies = notifies_without_preloading(db.cluster());
+    assert_eq!(db.psql("SELECT cache_sync.feed_kind()") == "notify", notifies);
+    notifies.then_some(db)
 }
 
 /// What `LISTEN cache_sync` hears of what is done meanwhile.

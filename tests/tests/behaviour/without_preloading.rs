@@ -10,6 +10,7 @@ use cache_sync_tests::{
     Database, SOON, cluster_without_preloading, notifies_without_preloading, output, start, wait_until,
 };
 use futures_util::future::join_all;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,7 @@ async fn it_is_chosen_anew_with_each_connection() {
         })
         .await;
         assert_eq!(client.status().feed_kind, Some(kind));
+        assert_eq!(db.psql("SELECT cache_sync.is_preloaded()"), if round == 1 { "t" } else { "f" });
         cache.update(&1, |row| row.balance += 1).await.unwrap().written().await.unwrap();
         db.psql(&format!("UPDATE account SET note = 'round {round}'"));
         client.catch_up().await.unwrap();
@@ -120,7 +122,9 @@ async fn read(cache: &Cache<i64, Account>, client: &Client, db: &Database<'_>, s
 /// A server of its own that has a ring although it has not preloaded the library; `None` where there is none.
 fn with_segment(options: Options) -> Option<Cluster> {
     let cluster = start(options.fsync(false).preload(false));
-    (!notifies_without_preloading(&cluster)).then_some(cluster)
+    let has_ring = !notifies_without_preloading(&cluster);
+    assert_eq!(Database::with_extension_in(&cluster).psql("SELECT cache_sync.feed_kind()") == "stream", has_ring);
+    has_ring.then_some(cluster)
 }
 
 #[tokio::test]
@@ -210,6 +214,8 @@ async fn another_build_is_refused() {
         let refused = db.psql_error(sql);
         assert!(refused.contains("CS007") && refused.contains("Restart the server"), "{sql}: {refused}");
     }
+    // What tells what is wrong can be asked.
+    assert_eq!(db.psql("SELECT cache_sync.is_preloaded(), library = script FROM cache_sync.versions()"), "f|t");
     older.batch_execute("UPDATE account SET note = 'after'").await.unwrap();
     assert_eq!(db.psql("SELECT note FROM account"), "after");
     let head: i64 = older.query_one("SELECT feed_position FROM cache_sync.feed_head()", &[]).await.unwrap().get(0);
@@ -217,4 +223,51 @@ async fn another_build_is_refused() {
     cluster.stop("fast").unwrap();
     cluster.launch().unwrap();
     db.psql("UPDATE account SET note = 'all have the other one now'");
+}
+
+/// Feeds that are ended leave their places, and others are woken as before.
+#[tokio::test]
+async fn feeds_come_and_go() {
+    let Some(cluster) = with_segment(Options::default().setting("min_dynamic_shared_memory", "16MB")) else { return };
+    let db = Database::with_extension_in(&cluster);
+    make_accounts(&db, 1);
+    let since = db.psql("SELECT pg_postmaster_start_time()");
+    let mut stays = Feed::open(&db).await;
+    for how in ["pg_terminate_backend", "pg_cancel_backend"].repeat(4) {
+        let goes = Feed::open(&db).await;
+        assert_eq!(db.psql("SELECT count(*) FROM cache_sync.listeners"), "2");
+        db.psql(&format!("SELECT {how}({})", goes.pid));
+        wait_until(SOON, "its place is free", async || db.psql("SELECT count(*) FROM cache_sync.listeners") == "1")
+            .await;
+        db.psql(&format!("UPDATE account SET note = 'without {}'", goes.pid));
+        let head = db.psql("SELECT feed_position FROM cache_sync.feed_head()").parse().unwrap();
+        assert_eq!(stays.changes_up_to(head).await.len(), 1);
+    }
+    assert_eq!(db.psql("SELECT pg_postmaster_start_time()"), since);
+    let log = std::fs::read_to_string(cluster.log_file()).unwrap();
+    assert!(!log.contains("was terminated by signal"), "{log}");
+}
+
+/// What could not be told is not written; once there is memory again, all goes on.
+#[tokio::test]
+async fn without_memory_nothing_is_written() {
+    let Some(cluster) = with_segment(Options::default().setting("dynamic_shared_memory_type", "mmap")) else { return };
+    let db = Database::with_extension_in(&cluster);
+    make_accounts(&db, 1);
+    cluster.stop("fast").unwrap();
+    cluster.launch().unwrap();
+    let allow = |mode| {
+        let dir = cluster.data_dir().join("pg_dynshmem");
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(0o500);
+    for _ in 0..2 {
+        let refused = db.psql_error("UPDATE account SET note = 'untold'");
+        assert!(refused.contains("53200") && refused.contains("shared_preload_libraries"), "{refused}");
+        assert_eq!(db.psql("SELECT library = script FROM cache_sync.versions()"), "t");
+    }
+    assert_eq!(db.psql("SELECT note IS NULL FROM account"), "t");
+    allow(0o700);
+    db.psql("UPDATE account SET note = 'told'");
+    assert_eq!(db.psql("SELECT published FROM cache_sync.feed_stats"), "1");
 }
