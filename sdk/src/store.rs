@@ -28,9 +28,9 @@ pub(crate) const NOT_PRELOADED: &str = "CS006";
 
 pub(crate) struct Store {
     pool: Pool,
-    sessions: SessionCheck,
     connector: Connector,
     postgres: tokio_postgres::Config,
+    sessions: SessionCheck,
     connect_timeout: Duration,
     query_timeout: Duration,
 }
