@@ -74,7 +74,7 @@ impl Failure {
         self
     }
 
-    /// The library was not preloaded, on a server that gives shared memory to no other, so there is no ring.
+    /// The library was not preloaded, on a server before PostgreSQL 17, which gives shared memory to no other: there is no ring.
     pub(crate) fn not_preloaded() -> Failure {
         Failure::new(b"CS006", "cache_sync is not preloaded")
             .hint("Add cache_sync to shared_preload_libraries and restart the server.")

@@ -130,7 +130,7 @@ impl Standby {
         // What the feed tells from here on forbids storing what the load brings.
         let needed = freshness.lsn()?.max(asked.needed);
         let answer = within(STEP, self.timeout, async {
-            self.is_checked.get_or_try_init(|| self.sessions.run(self.timeout)).await?;
+            self.is_checked.get_or_try_init(|| self.sessions.run(self.timeout / 3)).await?;
             let (state, loaded) = asked.loading.run(&self.pool, asked.statement, Some(STATE)).await?;
             let state = state.as_ref().map(State::of).transpose().map_err(|error| Error::query(STEP, error))?;
             Ok((state, loaded))

@@ -2,7 +2,8 @@
 //!
 //! A library that is preloaded asks for a part of the server's shared memory. One that is not gets, from PostgreSQL 17 on, a
 //! segment by its name, made by the first backend that needs it. Each makes sure that it has the ring before it notes its first
-//! change, so whoever commits a change has it, and there is no other way to tell of it. The segment lasts until the server ends
+//! change, so whoever commits a change has it, and there is no other way to tell of it. (Builds before this one NOTIFY there:
+//! restart the server.) The segment lasts until the server ends
 //! or crashes, like the other memory, and no longer in a process than what that calls before it leaves shared memory.
 
 use super::listeners::Listeners;
@@ -98,8 +99,6 @@ unsafe fn adopt(shared: *mut Shared) -> Result<(), Failure> {
                 .hint("Restart the server, so that all connections use the library that is installed now."));
         }
         pg_sys::LWLockRegisterTranche((*shared).tranche, NAME.as_ptr());
-        // For another copy of the library in this process.
-        *pg_sys::find_rendezvous_variable(NAME.as_ptr()) = shared.cast();
     }
     SHARED.store(shared, Relaxed);
     Ok(())
@@ -197,13 +196,6 @@ mod segment {
 
     #[cold]
     pub(super) fn adopt_or_make() -> Result<(), Failure> {
-        // SAFETY: what another copy of the library has put there is the ring's memory, or null.
-        unsafe {
-            let known = *pg_sys::find_rendezvous_variable(NAME.as_ptr());
-            if !known.is_null() {
-                return adopt(known.cast());
-            }
-        }
         // While the segment is being made nothing may fail, so this is done before.
         EPOCH.store(random_epoch(), Relaxed);
         let segment = PgTryBuilder::new(|| {
@@ -211,18 +203,18 @@ mod segment {
             // SAFETY: a segment of this name is ours; it is aligned to 128 bytes at least.
             Ok(unsafe { pg_sys::GetNamedDSMSegment(NAME.as_ptr(), SIZE, Some(make), &mut found) })
         })
-        .catch_others(|error| Err(failure(&error)))
+        .catch_others(|error| match error {
+            CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => Err(failure(report.message())),
+            panic @ CaughtError::RustPanic { .. } => panic.rethrow(),
+        })
         .execute()?;
         // SAFETY: it was filled by `make` of this build or another one.
         unsafe { adopt(segment.cast()) }
     }
 
-    fn failure(error: &CaughtError) -> Failure {
-        let (CaughtError::PostgresError(report)
-        | CaughtError::ErrorReport(report)
-        | CaughtError::RustPanic { ereport: report, .. }) = error;
-        Failure::new(b"53200", format!("cache_sync cannot have its shared memory: {}", report.message()))
-            .hint("Let the system have more shared memory, or add cache_sync to shared_preload_libraries; then restart the server.")
+    fn failure(message: &str) -> Failure {
+        Failure::new(b"53200", format!("cache_sync cannot have its shared memory: {message}"))
+            .hint("Let the system have more shared memory, or add cache_sync to shared_preload_libraries and restart the server.")
     }
 
     unsafe extern "C-unwind" fn make(memory: *mut c_void) {

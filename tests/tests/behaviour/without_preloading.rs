@@ -48,7 +48,7 @@ async fn it_is_chosen_anew_with_each_connection() {
     close(client).await;
 }
 
-/// Eight connections write for a while, with rollbacks; two nodes read and write too. `catch_up` covers what was replied before,
+/// Eight connections write for a while, with rollbacks; two nodes read. `catch_up` covers what was replied before,
 /// and in the end every entry is its row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_load_nothing_is_missed() {
@@ -95,10 +95,8 @@ async fn write(db: &Database<'_>, seed: u64, end: Instant) -> u64 {
                 id + few
             ))
             .await
-            .map(|()| commits += 1)
-            // Two of them may lock in opposite order.
-            .or_else(|error| if error.code().is_some_and(|code| code.code() == "40P01") { Ok(()) } else { Err(error) })
             .unwrap();
+        commits += u64::from(last == "COMMIT");
     }
     commits
 }
@@ -260,6 +258,8 @@ async fn without_memory_nothing_is_written() {
         let dir = cluster.data_dir().join("pg_dynshmem");
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)).unwrap();
     };
+    // Postgres' registry itself is there, made for another extension.
+    db.psql("CREATE EXTENSION pg_prewarm; SELECT autoprewarm_dump_now()");
     allow(0o500);
     for _ in 0..2 {
         let refused = db.psql_error("UPDATE account SET note = 'untold'");
