@@ -92,22 +92,18 @@ pub(crate) async fn run(
     }
     // What is faster than this is out of a trigger's reach.
     for workload in [Workload::SingleRow, Workload::SimpleUpdate] {
-        let sides = rounds
-            .alternate(
-                async || with_idle.run(workload, 32, 0).await.map(|ran| ran.tps),
-                async || untouched.run(workload, 32, 0).await.map(|ran| ran.tps),
-            )
-            .await?;
-        let row = format!("{}, 32 writers, 0 listeners: idle trigger / no trigger", workload.name());
-        report.rounds(("writers", &row), &sides, "tps", Target::None);
-        let sides = rounds
-            .alternate(
-                async || untouched.run(workload, 32, 0).await.map(|ran| ran.tps),
-                async || notified.run(workload, 32, 0).await.map(|ran| ran.tps),
-            )
-            .await?;
-        let row = format!("{}, 32 writers, 0 listeners: no trigger / pg_notify", workload.name());
-        report.rounds(("writers", &row), &sides, "tps", Target::None);
+        for (what, one, other) in
+            [("idle trigger / no trigger", &with_idle, &untouched), ("no trigger / pg_notify", &untouched, &notified)]
+        {
+            let sides = rounds
+                .alternate(
+                    async || one.run(workload, 32, 0).await.map(|ran| ran.tps),
+                    async || other.run(workload, 32, 0).await.map(|ran| ran.tps),
+                )
+                .await?;
+            let row = format!("{}, 32 writers, 0 listeners: {what}", workload.name());
+            report.rounds(("writers", &row), &sides, "tps", Target::None);
+        }
     }
     without_preloading(database, rounds, report).await
 }
