@@ -5,7 +5,7 @@ use cache_sync::{Cache, Client, Patch, Verdict};
 use cache_sync_cluster::{Cluster, Options};
 use cache_sync_tests::feed::Feed;
 use cache_sync_tests::rows::{Account, accounts, client, close, make_accounts, shown, stored};
-use cache_sync_tests::{Database, SOON, output, start, wait_until};
+use cache_sync_tests::{Database, SOON, notifies_without_preloading, output, start, wait_until};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -48,9 +48,16 @@ async fn write(db: &Database<'_>, cache: &Cache<i64, Account>, note: &str) {
 
 #[tokio::test]
 async fn a_backend_or_a_helper() {
-    let cluster = start(Options::default());
-    let db = Database::with_extension_in(&cluster);
-    let (client, cache) = node(&db).await;
+    for preload in [true, false] {
+        let cluster = start(Options::default().preload(preload));
+        if preload || !notifies_without_preloading(&cluster) {
+            they_are_killed(&Database::with_extension_in(&cluster)).await;
+        }
+    }
+}
+
+async fn they_are_killed(db: &Database<'_>) {
+    let (client, cache) = node(db).await;
     let victims = [
         "application_name = 'cache_sync feed'",
         "application_name = 'cache_sync pool'",
@@ -61,13 +68,13 @@ async fn a_backend_or_a_helper() {
     ];
     for (round, victim) in victims.into_iter().enumerate() {
         let epoch = client.status().epoch;
-        write(&db, &cache, &format!("before {victim}").replace('\'', "")).await;
+        write(db, &cache, &format!("before {victim}").replace('\'', "")).await;
         kill(&db.psql(&format!("SELECT min(pid) FROM pg_stat_activity WHERE {victim}")));
-        recovers(&db, &client, &cache, epoch).await;
-        write(&db, &cache, &format!("after {victim}").replace('\'', "")).await;
+        recovers(db, &client, &cache, epoch).await;
+        write(db, &cache, &format!("after {victim}").replace('\'', "")).await;
         client.catch_up().await.unwrap();
         for id in [1, 2] {
-            assert_eq!(shown(cache.get(&id).await.unwrap().as_deref()), stored(&db, id), "{victim}");
+            assert_eq!(shown(cache.get(&id).await.unwrap().as_deref()), stored(db, id), "{victim}");
         }
         assert_eq!(db.psql("SELECT balance FROM account WHERE id = 1"), (2 * round + 2).to_string(), "{victim}");
     }

@@ -1,17 +1,14 @@
 //! A server that has not preloaded the library. Before PostgreSQL 17 writers NOTIFY (`notify`); from then on the first backend that
-//! needs the ring makes it.
+//! needs the ring makes it; what becomes of it in a crash is in `kills`.
 
 use cache_sync::{Cache, Client, FeedKind};
 use cache_sync_cluster::{Cluster, Options, Variant};
 use cache_sync_tests::dice::Dice;
 use cache_sync_tests::feed::Feed;
 use cache_sync_tests::rows::{Account, accounts, client, close, make_accounts, shown, stored};
-use cache_sync_tests::{
-    Database, SOON, cluster_without_preloading, notifies_without_preloading, output, start, wait_until,
-};
+use cache_sync_tests::{Database, SOON, cluster_without_preloading, notifies_without_preloading, start, wait_until};
 use futures_util::future::join_all;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The server is restarted with the library preloaded, and without it again: the node goes on.
@@ -119,10 +116,10 @@ async fn read(cache: &Cache<i64, Account>, client: &Client, db: &Database<'_>, s
 
 /// A server of its own that has a ring although it has not preloaded the library; `None` where there is none.
 fn with_segment(options: Options) -> Option<Cluster> {
-    let cluster = start(options.fsync(false).preload(false));
-    let has_ring = !notifies_without_preloading(&cluster);
-    assert_eq!(Database::with_extension_in(&cluster).psql("SELECT cache_sync.feed_kind()") == "stream", has_ring);
-    has_ring.then_some(cluster)
+    let shared = cluster_without_preloading();
+    let has_ring = !notifies_without_preloading(shared);
+    assert_eq!(Database::with_extension_in(shared).psql("SELECT cache_sync.feed_kind()") == "stream", has_ring);
+    has_ring.then(|| start(options.fsync(false).preload(false)))
 }
 
 #[tokio::test]
@@ -167,34 +164,6 @@ async fn the_first_ones_all_get_the_same() {
         assert_eq!(db.psql("SELECT feed_position FROM cache_sync.feed_head()"), ROWS.to_string());
         assert_eq!(db.psql("SELECT published FROM cache_sync.feed_stats"), ROWS.to_string());
     }
-}
-
-/// Postgres makes its shared memory anew, and so the segment: another epoch says so.
-#[tokio::test]
-async fn after_a_crash_it_is_another_one() {
-    let Some(cluster) = with_segment(Options::default()) else { return };
-    let db = Database::with_extension_in(&cluster);
-    make_accounts(&db, 10);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
-    let keys: Vec<i64> = (1..=10).collect();
-    cache.get_many(&keys).await.unwrap();
-    for round in 1..=3 {
-        let epoch = client.status().epoch;
-        let victim = db.psql("SELECT min(pid) FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
-        output(Command::new("kill").args(["-9", &victim]));
-        wait_until(SOON, "a new epoch is heard", async || {
-            let status = client.status();
-            status.feed_live && status.epoch != epoch && client.catch_up().await.is_ok()
-        })
-        .await;
-        db.psql(&format!("UPDATE account SET note = 'after crash {round}'"));
-        client.catch_up().await.unwrap();
-        for (id, row) in keys.iter().zip(cache.get_many(&keys).await.unwrap()) {
-            assert_eq!(shown(row.as_deref()), stored(&db, *id));
-        }
-    }
-    close(client).await;
 }
 
 /// Files were replaced while the server runs, and only later connections have the new library: they must not write into memory that
