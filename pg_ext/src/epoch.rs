@@ -3,7 +3,7 @@
 
 use crate::catalog::Locked;
 use crate::function::sql_functions;
-use crate::{ring, table};
+use crate::{answer, ring, table};
 use cache_sync_core::number::Epoch;
 use pgrx::{IntoDatum, pg_sys};
 
@@ -30,7 +30,7 @@ sql_functions! {
 
     /// `feed_kind() -> text`
     fn feed_kind / pg_finfo_feed_kind(_fcinfo) {
-        crate::answer::value(if ring::is_there() { "stream" } else { "notify" }.into_datum())
+        answer::value(if ring::is_there() { "stream" } else { "notify" }.into_datum())
     }
 }
 

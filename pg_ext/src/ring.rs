@@ -16,7 +16,7 @@ use cache_sync_core::wire::{Change, ChangeKind};
 pub(crate) use cache_sync_ring::Read;
 use cache_sync_ring::{Memory, publish as publish_in, publish_gap as publish_gap_in, read as read_from};
 use listeners::Listeners;
-use memory::{OwnCacheLine, Shared, shared};
+use memory::{OwnCacheLine, Shared, first_entry, shared};
 pub(crate) use memory::{ensure, install_hooks, is_preloaded};
 use pgrx::pg_sys;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
@@ -154,12 +154,12 @@ impl Memory for Shared {
 
     fn copy_in(&self, place: usize, entries: &[Entry]) {
         // SAFETY: they lie within the ring's `size` entries, and the lock makes us their only user.
-        unsafe { self.entries().add(place).copy_from_nonoverlapping(entries.as_ptr(), entries.len()) };
+        unsafe { first_entry().add(place).copy_from_nonoverlapping(entries.as_ptr(), entries.len()) };
     }
 
     fn copy_out(&self, place: usize, into: &mut [Entry]) {
         // SAFETY: they lie within the ring's `size` entries, which nobody writes while we hold the lock.
-        unsafe { self.entries().add(place).copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) };
+        unsafe { first_entry().add(place).copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) };
     }
 
     fn fence(&self) {
@@ -182,10 +182,5 @@ impl Shared {
             LWLockRelease(lock);
             result
         }
-    }
-
-    fn entries(&self) -> *mut Entry {
-        // SAFETY: there is room for `size` entries after the header.
-        unsafe { (&raw const *self).add(1).cast::<Entry>().cast_mut() }
     }
 }

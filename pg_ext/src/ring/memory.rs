@@ -55,6 +55,12 @@ pub(super) fn shared() -> Option<&'static Shared> {
     unsafe { SHARED.load(Relaxed).as_ref() }
 }
 
+/// Where the ring's entries begin; to be called once there is a ring. Not by way of a reference to the header, which ends there.
+pub(super) fn first_entry() -> *mut Entry {
+    // SAFETY: there is room for `size` entries after the header.
+    unsafe { SHARED.load(Relaxed).add(1).cast() }
+}
+
 /// Whether the library was preloaded.
 pub(crate) fn is_preloaded() -> bool {
     IS_PRELOADED.load(Relaxed)
