@@ -8,21 +8,67 @@ use std::fs;
 pub(crate) fn server_seconds(cluster: &Cluster) -> Result<f64> {
     let file = fs::read_to_string(cluster.data_dir().join("postmaster.pid"))?;
     let postmaster: u64 = file.lines().next().ok_or("postmaster.pid is empty")?.trim().parse()?;
-    let mut ticks = 0;
-    for process in fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u64>().ok()) else { continue };
-        // It may have ended meanwhile.
-        let Ok(stat) = fs::read_to_string(process.path().join("stat")) else { continue };
-        let Some((_, fields)) = stat.rsplit_once(") ") else { continue };
-        let fields: Vec<&str> = fields.split(' ').collect();
-        let number = |place: usize| fields.get(place).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-        // Counted from the state, as proc(5) counts them from 3.
-        let (parent, own, of_ended_children) = (number(1), number(11) + number(12), number(13) + number(14));
-        if pid == postmaster {
-            ticks += own + of_ended_children;
-        } else if parent == postmaster {
-            ticks += own;
+    loop {
+        let before = Process::read(postmaster).ok_or("the server has ended")?;
+        let children = fs::read_dir("/proc")?
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            // It may have ended meanwhile.
+            .filter_map(Process::read)
+            .filter(|process| process.parent == postmaster);
+        let ticks = before.own + before.of_ended_children + children.map(|child| child.own).sum::<u64>();
+        // A child that the server buried in between may be missing from both.
+        if Process::read(postmaster).ok_or("the server has ended")?.of_ended_children == before.of_ended_children {
+            return Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64);
         }
     }
-    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// What proc(5) says of a process; times in ticks.
+struct Process {
+    parent: u64,
+    own: u64,
+    of_ended_children: u64,
+}
+
+impl Process {
+    /// None: there is none of this number.
+    fn read(pid: u64) -> Option<Process> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let fields: Vec<&str> = fields.split(' ').collect();
+        // Counted from the state, which proc(5) counts as 3.
+        let number = |place: usize| fields.get(place).and_then(|field| field.parse::<u64>().ok());
+        Some(Process {
+            parent: number(1)?,
+            own: number(11)? + number(12)?,
+            of_ended_children: number(13)? + number(14)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::server_seconds;
+    use cache_sync_cluster::Options;
+
+    #[test]
+    fn time_of_backends_that_end_meanwhile_is_not_lost() {
+        let cluster = Options::default().preload(false).start().expect("a cluster");
+        let script = cluster.data_dir().join("work.sql");
+        std::fs::write(&script, "SELECT count(*) FROM generate_series(1, 200000)").expect("a script");
+        let mut pgbench = cluster.client("pgbench", "postgres");
+        pgbench.args(["--connect", "--no-vacuum", "--client=4", "--time=3", "--file"]).arg(&script);
+        let mut pgbench = pgbench.stdout(std::process::Stdio::null()).spawn().expect("pgbench");
+        let (begin, mut last, mut looks) = (server_seconds(&cluster).expect("a time"), 0.0, 0);
+        let ended = loop {
+            if let Some(ended) = pgbench.try_wait().expect("pgbench") {
+                break ended;
+            }
+            let now = server_seconds(&cluster).expect("a time");
+            assert!(now >= last, "{now} s after {last} s");
+            (last, looks) = (now, looks + 1);
+        };
+        assert!(ended.success() && looks > 100 && last - begin > 1.0, "{ended}, {looks} looks, {} s", last - begin);
+    }
 }
