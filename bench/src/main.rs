@@ -34,16 +34,18 @@ use std::process::ExitCode;
 /// Errors end the run; whatever they are, they are only shown.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-const USAGE: &str = "usage: cargo xtask bench [NAME ...] [--rounds N] [--seconds N] [--full] [--json FILE]
+const USAGE: &str =
+    "usage: cargo xtask bench [NAME ...] [--rounds N] [--seconds N] [--full] [--listeners N,...] [--json FILE]
   NAME: memory loads flush merge poison writers latency bulk, or feed for the last three (default: all)
-  --full: writers also with 1 and 8 of them";
+  --full: writers also with 1 and 8 of them
+  --listeners: writers only with so many listeners, of 0,1,32,128";
 
 const ALL: [&str; 8] = ["memory", "loads", "flush", "merge", "poison", "writers", "latency", "bulk"];
 
 struct Arguments {
     names: Vec<String>,
     rounds: Rounds,
-    full: bool,
+    writers: writers::Scope,
     json: Option<String>,
 }
 
@@ -51,8 +53,8 @@ struct Arguments {
 const FEED: [&str; 3] = ["writers", "latency", "bulk"];
 
 fn arguments() -> std::result::Result<Arguments, String> {
-    let mut arguments =
-        Arguments { names: Vec::new(), rounds: Rounds { count: 5, seconds: 3.0 }, full: false, json: None };
+    let rounds = Rounds { count: 5, seconds: 3.0 };
+    let mut arguments = Arguments { names: Vec::new(), rounds, writers: writers::Scope::default(), json: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -60,7 +62,8 @@ fn arguments() -> std::result::Result<Arguments, String> {
             "--json" => arguments.json = Some(value()?),
             "--rounds" => arguments.rounds.count = value()?.parse().map_err(|_| "--rounds needs a number")?,
             "--seconds" => arguments.rounds.seconds = value()?.parse().map_err(|_| "--seconds needs a number")?,
-            "--full" => arguments.full = true,
+            "--full" => arguments.writers.full = true,
+            "--listeners" => arguments.writers.listeners = writers::listeners(&value()?)?,
             "feed" => arguments.names.extend(FEED.map(str::to_owned)),
             name if ALL.contains(&name) => arguments.names.push(name.to_owned()),
             other => return Err(format!("{other}?\n{USAGE}")),
@@ -120,7 +123,9 @@ fn run(arguments: &Arguments) -> Result<()> {
             "flush" => runtime.block_on(flush::run(&cluster.dsn(&database), rounds, &mut report))?,
             "merge" => runtime.block_on(merge::run(&cluster.dsn(&database), rounds, &mut report))?,
             "poison" => runtime.block_on(poison::run(&cluster.dsn(&database), rounds, &mut report))?,
-            "writers" => runtime.block_on(writers::run(&cluster, &database, (rounds, arguments.full), &mut report))?,
+            "writers" => {
+                runtime.block_on(writers::run(&cluster, &database, (rounds, &arguments.writers), &mut report))?
+            }
             "latency" => runtime.block_on(latency::run(&cluster, &database, rounds, &mut report))?,
             _ => runtime.block_on(bulk::run(&cluster.dsn(&database), rounds, &mut report))?,
         }

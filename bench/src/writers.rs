@@ -45,11 +45,35 @@ impl Workload {
     }
 }
 
-/// Measures them all; `full`: with 1 and 8 writers, too.
+/// Which of them are measured.
+pub(crate) struct Scope {
+    /// With 1 and 8 writers, too.
+    pub(crate) full: bool,
+    /// With how many listeners, and what to hold then.
+    pub(crate) listeners: Vec<(usize, f64)>,
+}
+
+impl Default for Scope {
+    fn default() -> Scope {
+        Scope { full: false, listeners: LISTENERS.to_vec() }
+    }
+}
+
+/// Reads a list of numbers of listeners.
+pub(crate) fn listeners(list: &str) -> std::result::Result<Vec<(usize, f64)>, String> {
+    let target = |text: &str| {
+        let number = text.parse().ok();
+        let known = LISTENERS.into_iter().find(|(listeners, _)| Some(*listeners) == number);
+        known.ok_or_else(|| format!("--listeners {text}: of 0,1,32,128"))
+    };
+    list.split(',').map(target).collect()
+}
+
+/// Measures them.
 pub(crate) async fn run(
     cluster: &Cluster,
     database: &str,
-    (rounds, full): (Rounds, bool),
+    (rounds, scope): (Rounds, &Scope),
     report: &mut Report,
 ) -> Result<()> {
     let side = |name, setup, listening| Side { cluster, database, name, setup, listening, rounds };
@@ -60,9 +84,9 @@ pub(crate) async fn run(
     for side in [&untouched, &attached, &notified, &with_idle] {
         side.set_up()?;
     }
-    let writers: &[usize] = if full { &[1, 8, 32] } else { &[32] };
+    let writers: &[usize] = if scope.full { &[1, 8, 32] } else { &[32] };
     for workload in [Workload::SingleRow, Workload::SimpleUpdate] {
-        for (writers, (listeners, target)) in pairs(writers) {
+        for (writers, (listeners, target)) in pairs(writers, &scope.listeners) {
             let is_main = writers == 32;
             let (mut our_cpu, mut their_cpu) = (Vec::new(), Vec::new());
             let sides = rounds
@@ -108,8 +132,8 @@ pub(crate) async fn run(
     without_preloading(database, rounds, report).await
 }
 
-fn pairs(writers: &[usize]) -> impl Iterator<Item = (usize, (usize, f64))> {
-    writers.iter().flat_map(|writers| LISTENERS.map(|listeners| (*writers, listeners)))
+fn pairs(writers: &[usize], listeners: &[(usize, f64)]) -> impl Iterator<Item = (usize, (usize, f64))> {
+    writers.iter().flat_map(|writers| listeners.iter().map(|listeners| (*writers, *listeners)))
 }
 
 /// The same on a server that has not preloaded the library.
