@@ -129,7 +129,7 @@ pub(crate) async fn run(
             report.rounds(("writers", &row), &sides, "tps", Target::None);
         }
     }
-    without_preloading(database, rounds, report).await
+    without_preloading(database, (rounds, scope), report).await
 }
 
 fn pairs(writers: &[usize], listeners: &[(usize, f64)]) -> impl Iterator<Item = (usize, (usize, f64))> {
@@ -137,7 +137,7 @@ fn pairs(writers: &[usize], listeners: &[(usize, f64)]) -> impl Iterator<Item = 
 }
 
 /// The same on a server that has not preloaded the library.
-async fn without_preloading(database: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
+async fn without_preloading(database: &str, (rounds, scope): (Rounds, &Scope), report: &mut Report) -> Result<()> {
     let cluster = crate::options().preload(false).start()?;
     cluster.createdb(database)?;
     cluster.psql(database, "CREATE EXTENSION cache_sync")?;
@@ -146,7 +146,9 @@ async fn without_preloading(database: &str, rounds: Rounds, report: &mut Report)
     for side in [&attached, &notified] {
         side.set_up()?;
     }
-    for listeners in [0, 32] {
+    for listeners in
+        scope.listeners.iter().map(|(listeners, _)| *listeners).filter(|listeners| [0, 32].contains(listeners))
+    {
         let sides = rounds
             .alternate(
                 async || attached.run(Workload::SingleRow, 32, listeners).await.map(|ran| ran.tps),
