@@ -4,7 +4,7 @@ use crate::Result;
 use crate::load::connect;
 use crate::measure::{Rounds, quantile};
 use crate::report::{Report, Target};
-use crate::writers::{Side, Workload};
+use crate::side::{Side, Workload};
 use cache_sync_cluster::Cluster;
 use cache_sync_core::number::TableId;
 use cache_sync_core::wire::{Body, CHANNEL, Message};
@@ -46,31 +46,18 @@ pub(crate) async fn run(cluster: &Cluster, database: &str, rounds: Rounds, repor
     );
 
     // The same while 32 writers change another attached table as fast as they can, which the listener is told of, too.
-    let writers = Side {
-        cluster,
-        database,
-        name: "others",
-        setup: "SELECT cache_sync.attach('single')",
-        listening: None,
-        rounds,
-    };
+    let writers =
+        Side { cluster, database, name: "others", setup: "SELECT cache_sync.attach('single')", listening: None };
     writers.set_up()?;
     let mut loaded = Vec::new();
     for _ in 0..rounds.count {
-        let (some, written) = tokio::join!(while_loaded(&client, &dsn, rounds), writers.write(Workload::SingleRow, 32));
-        written?;
-        loaded.extend(some?);
+        let writing = writers.start(Workload::SingleRow, 32, 0).await?;
+        writing.resume()?;
+        let end = Instant::now() + rounds.time();
+        loaded.extend(lags(&client, &dsn, || Instant::now() < end).await?);
     }
     tell(report, "32 writers", loaded, [Target::None; 3]);
     Ok(())
-}
-
-/// Lags while others write, but for the moments in which they come and go.
-async fn while_loaded(client: &Client, dsn: &str, rounds: Rounds) -> Result<Vec<f64>> {
-    const MOMENT: Duration = Duration::from_millis(500);
-    tokio::time::sleep(MOMENT).await;
-    let end = Instant::now() + rounds.time().saturating_sub(2 * MOMENT);
-    lags(client, dsn, || Instant::now() < end).await
 }
 
 /// How long after the writer's own replies another process hears of its commits, in microseconds.

@@ -58,6 +58,16 @@ impl Listeners {
         Ok(Listeners { tasks, heard })
     }
 
+    /// None.
+    pub(crate) fn none() -> Listeners {
+        Listeners { tasks: Vec::new(), heard: Arc::default() }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.tasks.len() as u64
+    }
+
     /// Messages that all of them heard together.
     pub(crate) fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)

@@ -5,6 +5,7 @@
 //! merge    every rule against a plain upsert                   batches  the two sides of both
 //! poison   batches with patches that Postgres refuses
 //! writers  plain SQL writers, with listeners, against an untouched table and a pg_notify trigger
+//! side     tables of one kind, their writers and listeners     turns    two sides' writers that take turns
 //! latency  commit seen by another process                      bulk     a million rows
 //! cpu      what a server took of the processors                idle     a trigger that does nothing
 //! measure  alternating rounds, medians  report   the table, the JSON     load   clients that write and listen
@@ -24,6 +25,8 @@ mod memory;
 mod merge;
 mod poison;
 mod report;
+mod side;
+mod turns;
 mod writers;
 
 use cache_sync_cluster::Options;
@@ -101,7 +104,7 @@ fn finish(result: Result<()>) -> ExitCode {
 /// A cluster for benchmarks: fsync is on, as it is for those who measure themselves.
 pub(crate) fn options() -> Options {
     Options::default()
-        .setting("max_connections", "300")
+        .setting("max_connections", "400")
         .setting("shared_buffers", "512MB")
         .setting("max_wal_size", "4GB")
         .setting("checkpoint_timeout", "1h")

@@ -22,36 +22,51 @@ impl Rounds {
         mut ours: impl AsyncFnMut() -> Result<f64>,
         mut theirs: impl AsyncFnMut() -> Result<f64>,
     ) -> Result<Sides> {
-        let (mut our_results, mut their_results) = (Vec::new(), Vec::new());
+        let mut sides = Sides::default();
         for round in 0..self.count {
             if round % 2 == 0 {
-                our_results.push(ours().await?);
-                their_results.push(theirs().await?);
+                let result = ours().await?;
+                sides.add(result, theirs().await?);
             } else {
-                their_results.push(theirs().await?);
-                our_results.push(ours().await?);
+                let result = theirs().await?;
+                sides.add(ours().await?, result);
             }
         }
-        Ok(Sides { ours: our_results, theirs: their_results })
+        Ok(sides)
     }
 }
 
 /// What two sides brought, round by round.
+#[derive(Default)]
 pub(crate) struct Sides {
     ours: Vec<f64>,
     theirs: Vec<f64>,
 }
 
 impl Sides {
+    /// Adds what a round brought.
+    pub(crate) fn add(&mut self, ours: f64, theirs: f64) {
+        self.ours.push(ours);
+        self.theirs.push(theirs);
+    }
+
     /// The median of each side.
     pub(crate) fn medians(&self) -> (f64, f64) {
         (median(self.ours.clone()), median(self.theirs.clone()))
     }
 
+    /// The median of the rounds' ratios: what a round had to do with hits both of its sides.
+    pub(crate) fn ratio(&self) -> f64 {
+        median(self.ratios().collect())
+    }
+
     /// The smallest and the largest of the rounds' ratios.
     pub(crate) fn interval(&self) -> (f64, f64) {
-        let ratios = self.ours.iter().zip(&self.theirs).map(|(ours, theirs)| ours / theirs);
-        ratios.fold((f64::INFINITY, 0.0), |(low, high), ratio| (ratio.min(low), ratio.max(high)))
+        self.ratios().fold((f64::INFINITY, 0.0), |(low, high), ratio| (ratio.min(low), ratio.max(high)))
+    }
+
+    fn ratios(&self) -> impl Iterator<Item = f64> {
+        self.ours.iter().zip(&self.theirs).map(|(ours, theirs)| ours / theirs)
     }
 }
 

@@ -46,18 +46,7 @@ struct Row {
 pub(crate) struct Report(Vec<Row>);
 
 impl Report {
-    /// Adds a row whose ratio is ours to theirs.
-    pub(crate) fn ratio(
-        &mut self,
-        (bench, row): (&'static str, &str),
-        (ours, theirs): (f64, f64),
-        unit: &'static str,
-        target: Target,
-    ) {
-        self.add(Row { bench, row: row.to_owned(), ours, theirs, unit, ratio: ours / theirs, interval: None, target });
-    }
-
-    /// Adds a row whose ratio is ours to theirs, over several rounds.
+    /// Adds a row whose ratio is ours to theirs, the median of several rounds.
     pub(crate) fn rounds(
         &mut self,
         (bench, row): (&'static str, &str),
@@ -66,7 +55,7 @@ impl Report {
         target: Target,
     ) {
         let (ours, theirs) = sides.medians();
-        let (ratio, interval) = (ours / theirs, Some(sides.interval()));
+        let (ratio, interval) = (sides.ratio(), Some(sides.interval()));
         self.add(Row { bench, row: row.to_owned(), ours, theirs, unit, ratio, interval, target });
     }
 

@@ -36,18 +36,18 @@ impl Variant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// As users get it.
-    Release,
+    Extension,
     /// Quick to compile.
     Dev,
 }
 
 impl Profile {
-    /// `Release`, unless `CACHE_SYNC_PROFILE=dev`.
+    /// `Extension`, unless `CACHE_SYNC_PROFILE=dev`.
     pub fn from_env() -> Profile {
         if std::env::var_os("CACHE_SYNC_PROFILE").is_some_and(|profile| profile == "dev") {
             Profile::Dev
         } else {
-            Profile::Release
+            Profile::Extension
         }
     }
 }
@@ -84,13 +84,11 @@ pub(crate) fn build(postgres: &Postgres, variant: Variant, profile: Profile) -> 
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace_root()).envs(build_command_env(postgres)).arg("build").arg("--target-dir").arg(&target);
     cargo.args(["--package", "cache-sync-pg", "--no-default-features", "--features", &features]);
-    let dir = match profile {
-        Profile::Release => {
-            cargo.arg("--release");
-            "release"
-        }
-        Profile::Dev => "debug",
+    let (name, dir) = match profile {
+        Profile::Extension => ("extension", "extension"),
+        Profile::Dev => ("dev", "debug"),
     };
+    cargo.args(["--profile", name]);
     run::visibly(&mut cargo)?;
     let suffix = std::env::consts::DLL_SUFFIX;
     Ok(target.join(dir).join(format!("libcache_sync{suffix}")))

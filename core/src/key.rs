@@ -107,9 +107,13 @@ impl KeyHasher {
     }
 
     #[inline]
-    fn fixed(&mut self, tag: u8, bytes: &[u8]) {
-        self.0.write(&[tag]);
-        self.0.write(bytes);
+    fn fixed<const LEN: usize>(&mut self, tag: u8, bytes: &[u8; LEN]) {
+        const LEN_MAX: usize = 16;
+        const { assert!(LEN <= LEN_MAX) };
+        // One call for both: the hash is of the bytes in their order, however they come.
+        let mut tagged = [tag; 1 + LEN_MAX];
+        tagged[1..=LEN].copy_from_slice(bytes);
+        self.0.write(&tagged[..=LEN]);
     }
 
     fn sized(&mut self, tag: u8, bytes: &[u8]) {

@@ -16,7 +16,7 @@ use cache_sync_core::wire::{Change, ChangeKind};
 pub(crate) use cache_sync_ring::Read;
 use cache_sync_ring::{Memory, publish as publish_in, publish_gap as publish_gap_in, read as read_from};
 use listeners::Listeners;
-use memory::{OwnCacheLine, Shared, first_entry, shared};
+use memory::{Shared, first_entry, shared};
 pub(crate) use memory::{ensure, install_hooks, is_preloaded};
 use pgrx::pg_sys;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
@@ -84,12 +84,12 @@ pub(crate) fn epoch() -> Option<u64> {
 
 /// How many changes the ring has taken; 0 without a ring.
 pub(crate) fn head() -> u64 {
-    shared().map_or(0, |shared| shared.head.0.load(Acquire))
+    shared().map_or(0, |shared| shared.commits.0.head.load(Acquire))
 }
 
 /// The first position that the ring still holds.
 pub(crate) fn tail() -> u64 {
-    shared().map_or(0, |shared| shared.head.0.load(Acquire).saturating_sub(shared.size))
+    shared().map_or(0, |shared| shared.commits.0.head.load(Acquire).saturating_sub(shared.size))
 }
 
 /// How many changes the ring holds; 0 without a ring.
@@ -105,8 +105,8 @@ fn listeners() -> Option<&'static Listeners> {
 /// Publishes changes and wakes one listener. Called from the commit callback: it neither allocates nor fails.
 pub(crate) fn publish(entries: &[Entry]) {
     if let Some(shared) = shared() {
-        shared.stats.0.note_commit();
-        shared.stats.0.count_published(entries);
+        shared.commits.0.note_commit();
+        shared.count_published(entries);
         publish_in(shared, entries);
     }
 }
@@ -114,7 +114,7 @@ pub(crate) fn publish(entries: &[Entry]) {
 /// Makes every reader find itself overrun: for a commit that changed more tables than can be told.
 pub(crate) fn publish_gap() {
     if let Some(shared) = shared() {
-        shared.stats.0.note_commit();
+        shared.commits.0.note_commit();
         publish_gap_in(shared);
     }
 }
@@ -129,7 +129,7 @@ impl Memory for Shared {
     type Entry = Entry;
 
     fn head(&self) -> &AtomicU64 {
-        &self.head.0
+        &self.commits.0.head
     }
 
     fn size(&self) -> u64 {
@@ -173,7 +173,7 @@ impl Memory for Shared {
 
 impl Shared {
     fn locked<T>(&self, mode: pg_sys::LWLockMode::Type, body: impl FnOnce() -> T) -> T {
-        let lock = self.lock.0.get();
+        let lock = self.commits.0.lock.get();
         // SAFETY: the lock was initialized with the memory. LWLockAcquire fails only when the backend holds 200 locks; between
         // acquire and release nothing can fail, for the bodies copy memory.
         unsafe {

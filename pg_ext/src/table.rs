@@ -21,6 +21,7 @@ use cache_sync_core::key::{HashKey, KeyHasher};
 use cache_sync_core::number::{FieldId, KeyHash, TableId};
 use cache_sync_core::rule::Rule;
 use pgrx::{pg_guard, pg_sys};
+use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -48,7 +49,7 @@ pub(crate) struct Table {
     pub(crate) relid: pg_sys::Oid,
     /// The columns of the primary key, in its order. Empty when there is none that could be hashed, or when the
     /// extension's tables say nothing of this one: then every change is one of the whole table.
-    pub(crate) key: Vec<KeyColumn>,
+    pub(crate) key: SmallVec<[KeyColumn; 4]>,
     /// The number of `cs_version`, or 0.
     pub(crate) version_attnum: i16,
     /// The number of `cs_clock`, or 0.
@@ -170,8 +171,27 @@ pub(crate) unsafe fn id_of(trigger: *const pg_sys::Trigger) -> Option<TableId> {
         if (*trigger).tgnargs < 1 {
             return None;
         }
-        std::ffi::CStr::from_ptr(*(*trigger).tgargs).to_str().ok()?.parse().ok().map(TableId)
+        let text = *(*trigger).tgargs;
+        number(text).or_else(|| std::ffi::CStr::from_ptr(text).to_str().ok()?.parse().ok()).map(TableId)
     }
+}
+
+/// The number that a text is, if it is one of at most nine digits, as those of tables are.
+///
+/// # Safety
+/// The text must end with a zero.
+#[inline(always)]
+unsafe fn number(text: *const std::ffi::c_char) -> Option<i32> {
+    let mut number = 0;
+    for place in 0..=9 {
+        // SAFETY: the caller vouches for the end, and nothing behind it is looked at.
+        match unsafe { *text.add(place) } as u8 {
+            digit @ b'0'..=b'9' if place < 9 => number = number * 10 + i32::from(digit - b'0'),
+            0 if place > 0 => return Some(number),
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// The database's secret, as of now.

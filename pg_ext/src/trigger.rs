@@ -50,18 +50,18 @@ sql_functions! {
 
 /// # Safety
 /// `fcinfo` must be what Postgres called a function with.
+#[inline]
 unsafe fn trigger_data(fcinfo: pg_sys::FunctionCallInfo) -> Result<*const pg_sys::TriggerData, Failure> {
     // SAFETY: the caller vouches for `fcinfo`; a context that is not null is a node and says which.
     unsafe {
         let context = (*fcinfo).context;
         if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
-            return Err(Failure::new(b"39P01", "this function can only be called by a trigger of cache_sync"));
+            return Err(called_by_no_trigger());
         }
         let data = context.cast::<pg_sys::TriggerData>().cast_const();
         // What is returned to any other trigger than one that is fired after the event would cancel it.
         if (*data).tg_event & (pg_sys::TRIGGER_EVENT_BEFORE | pg_sys::TRIGGER_EVENT_INSTEAD) != 0 {
-            return Err(Failure::new(b"39P01", "this trigger of cache_sync must be fired after the event")
-                .hint("Triggers of cache_sync are made by cache_sync.attach() only."));
+            return Err(made_by_somebody("this trigger of cache_sync must be fired after the event"));
         }
         Ok(data)
     }
@@ -69,22 +69,32 @@ unsafe fn trigger_data(fcinfo: pg_sys::FunctionCallInfo) -> Result<*const pg_sys
 
 /// # Safety
 /// `fcinfo` must be what Postgres called a function with.
+#[inline]
 unsafe fn called_by_trigger(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Result<(*const pg_sys::TriggerData, TableId), Failure> {
     // SAFETY: the caller vouches for `fcinfo`, and a trigger's data names its trigger.
     unsafe {
         let data = trigger_data(fcinfo)?;
-        let id = table::id_of((*data).tg_trigger).ok_or_else(|| {
-            Failure::new(b"39P01", "a trigger of cache_sync lacks its argument")
-                .hint("Triggers of cache_sync are made by cache_sync.attach() only.")
-        })?;
+        let id = table::id_of((*data).tg_trigger)
+            .ok_or_else(|| made_by_somebody("a trigger of cache_sync lacks its argument"))?;
         Ok((data, id))
     }
 }
 
+#[cold]
+fn called_by_no_trigger() -> Failure {
+    Failure::new(b"39P01", "this function can only be called by a trigger of cache_sync")
+}
+
+#[cold]
+fn made_by_somebody(message: &str) -> Failure {
+    Failure::new(b"39P01", message).hint("Triggers of cache_sync are made by cache_sync.attach() only.")
+}
+
 /// # Safety
 /// `data` must be that of a trigger fired after a row changed.
+#[inline]
 unsafe fn note(data: *const pg_sys::TriggerData, id: TableId) {
     // SAFETY: such a trigger's data has its relation open, and the slots of the rows that its event has: the new row of
     // an INSERT and the old one of an UPDATE or DELETE in `tg_trigslot`, the new one of an UPDATE in `tg_newslot`.

@@ -14,7 +14,8 @@ const PLACES: usize = 2 * KEYS_MAX;
 /// So few entries are found by looking at all of them: most transactions never touch the places.
 const SCANNED_MAX: usize = 8;
 
-/// The changes of a transaction.
+/// The changes of a transaction. In this order, because that of most transactions lie in one cache line then.
+#[repr(C, align(64))]
 pub(super) struct Keys {
     count: u16,
     flushed: u16,

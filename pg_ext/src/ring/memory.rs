@@ -22,11 +22,22 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64};
 const NAME: &CStr = c"cache_sync";
 /// Tells memory of another build of the library: rises when what lies there is read or written in another way. The sizes are
 /// in it too, in case somebody forgets.
-const ABI: u64 = 0x6361_6368_0000_0003 ^ ((size_of::<Shared>() as u64) << 8) ^ ((size_of::<Entry>() as u64) << 40);
+const ABI: u64 = 0x6361_6368_0000_0004 ^ ((size_of::<Shared>() as u64) << 8) ^ ((size_of::<Entry>() as u64) << 40);
 
-/// Keeps what every committer writes apart from what others read.
+/// Keeps what many write apart from what others read.
 #[repr(C, align(128))]
 pub(super) struct OwnCacheLine<T>(pub(super) T);
+
+/// What every committer writes, together: it moves from processor to processor with each commit.
+#[repr(C)]
+pub(super) struct Commits {
+    pub(super) lock: UnsafeCell<pg_sys::LWLock>,
+    pub(super) head: AtomicU64,
+    /// How many changes were published.
+    pub(super) changes: AtomicU64,
+    /// Where in the log the last commit ends.
+    pub(super) lsn: AtomicU64,
+}
 
 /// What lies in shared memory; `size` entries follow it.
 #[repr(C)]
@@ -36,9 +47,8 @@ pub(super) struct Shared {
     pub(super) epoch: u64,
     /// The number of our kind of locks, by which every process must know its name.
     tranche: i32,
-    pub(super) lock: OwnCacheLine<UnsafeCell<pg_sys::LWLock>>,
+    pub(super) commits: OwnCacheLine<Commits>,
     pub(super) clock: OwnCacheLine<AtomicI64>,
-    pub(super) head: OwnCacheLine<AtomicU64>,
     pub(super) listeners: OwnCacheLine<Listeners>,
     pub(super) stats: OwnCacheLine<Stats>,
 }
@@ -88,7 +98,7 @@ unsafe fn fill(shared: *mut Shared, epoch: u64) {
         (*shared).size = u64::from(settings::ring_size());
         (*shared).epoch = epoch;
         (*shared).tranche = pg_sys::LWLockNewTrancheId();
-        pg_sys::LWLockInitialize((*shared).lock.0.get(), (*shared).tranche);
+        pg_sys::LWLockInitialize((*shared).commits.0.lock.get(), (*shared).tranche);
         (*shared).listeners.0.set_max(settings::max_listeners());
     }
 }

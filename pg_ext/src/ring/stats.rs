@@ -1,6 +1,7 @@
 //! What is counted of the feed since the server started, for operators. Counted with atomics, apart from the ring's lock.
 
-use super::{Entry, OwnCacheLine, shared};
+use super::memory::{Commits, OwnCacheLine, Shared};
+use super::{Entry, shared};
 use cache_sync_core::number::{Lsn, TableId};
 use cache_sync_core::wire::ChangeKind;
 use pgrx::pg_sys;
@@ -24,17 +25,8 @@ struct OfTable {
 /// The counts; zeroed memory is a valid value.
 #[repr(C)]
 pub(super) struct Stats {
-    published: OwnCacheLine<Published>,
     told: OwnCacheLine<Told>,
     tables: [OfTable; TABLES_MAX],
-}
-
-/// What every committer notes.
-#[repr(C)]
-struct Published {
-    changes: AtomicU64,
-    /// Where in the log the last commit ends.
-    lsn: AtomicU64,
 }
 
 /// What feeds have told, and what committers seldom do.
@@ -68,17 +60,19 @@ pub(crate) struct SeenTable {
     pub(crate) flushes: u64,
 }
 
-impl Stats {
+impl Shared {
     /// Counts what is published. Called from the commit callback: it neither allocates nor fails.
+    #[inline]
     pub(super) fn count_published(&self, entries: &[Entry]) {
-        self.published.0.changes.fetch_add(entries.len() as u64, Relaxed);
+        let stats = &self.stats.0;
+        self.commits.0.changes.fetch_add(entries.len() as u64, Relaxed);
         for of_table in entries.chunk_by(|one, next| one.table == next.table) {
             let Some(first) = of_table.first() else { continue };
             let flushes = of_table.iter().filter(|entry| entry.kind == ChangeKind::FlushTable).count() as u64;
             if flushes > 0 {
-                self.told.0.flushes.fetch_add(flushes, Relaxed);
+                stats.told.0.flushes.fetch_add(flushes, Relaxed);
             }
-            if let Some(table) = self.table(name_of(first.database, first.table)) {
+            if let Some(table) = stats.table(name_of(first.database, first.table)) {
                 table.changes.fetch_add(of_table.len() as u64, Relaxed);
                 if flushes > 0 {
                     table.flushes.fetch_add(flushes, Relaxed);
@@ -86,18 +80,24 @@ impl Stats {
             }
         }
     }
+}
 
+impl Commits {
     /// Notes where in the log the commit ends whose changes are published next. Called from the commit callback.
+    #[inline]
     pub(super) fn note_commit(&self) {
         // SAFETY: a plain read of what Postgres noted of this backend's last commit.
-        self.published.0.lsn.fetch_max(unsafe { pg_sys::XactLastCommitEnd }, AcqRel);
+        self.lsn.fetch_max(unsafe { pg_sys::XactLastCommitEnd }, AcqRel);
     }
+}
 
+impl Stats {
     /// Where a table is counted; takes a place for one that is new. `None` when there is none left.
+    #[inline]
     fn table(&self, name: u64) -> Option<&OfTable> {
-        let first = name.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - TABLES_MAX.ilog2());
-        let places = self.tables.iter().cycle().skip(first as usize).take(STEPS_MAX);
-        places.into_iter().find(|place| match place.name.load(Acquire) {
+        let first = (name.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - TABLES_MAX.ilog2())) as usize;
+        let mut places = (first..first + STEPS_MAX).map(|place| &self.tables[place % TABLES_MAX]);
+        places.find(|place| match place.name.load(Acquire) {
             0 => match place.name.compare_exchange(0, name, AcqRel, Acquire) {
                 Ok(_) => true,
                 Err(taken) => taken == name,
@@ -127,7 +127,7 @@ pub(crate) fn count_gap() {
 
 /// Where in the log the last of the commits ends that were published.
 pub(crate) fn last_lsn() -> Lsn {
-    Lsn(shared().map_or(0, |shared| shared.stats.0.published.0.lsn.load(Acquire)))
+    Lsn(shared().map_or(0, |shared| shared.commits.0.lsn.load(Acquire)))
 }
 
 /// The counts of the whole server.
@@ -135,7 +135,7 @@ pub(crate) fn seen() -> Seen {
     let Some(shared) = shared() else { return Seen::default() };
     let told = &shared.stats.0.told.0;
     Seen {
-        published: shared.stats.0.published.0.changes.load(Relaxed),
+        published: shared.commits.0.changes.load(Relaxed),
         delivered: told.delivered.load(Relaxed),
         gaps: told.gaps.load(Relaxed),
         flushes: told.flushes.load(Relaxed),

@@ -52,7 +52,7 @@ pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Opti
     let table = Table {
         id,
         relid,
-        key,
+        key: key.into(),
         version_attnum,
         clock_attnum,
         versioned: attached.is_some_and(|attached| attached.versioned),

@@ -53,18 +53,23 @@ async fn its_transaction_stays_young() {
     let db = Database::with_extension_in(&cluster);
     let feed = Feed::open(&db).await;
     let age = format!(
-        "SELECT extract(epoch FROM clock_timestamp() - xact_start) < 2 AND backend_xmin IS NULL, xact_start FROM pg_stat_activity WHERE pid = {}",
+        "SELECT extract(epoch FROM clock_timestamp() - xact_start) < 2, backend_xmin IS NULL, xact_start FROM pg_stat_activity WHERE pid = {}",
         feed.pid
     );
     let deadline = Instant::now() + SOON;
     let mut transactions = BTreeSet::new();
+    let (mut looks, mut snapshots) = (0, 0);
     while transactions.len() < 30 {
         let seen = db.psql(&age);
-        let (is_young, begun) = seen.split_once('|').unwrap();
+        let [is_young, has_no_snapshot, begun] = seen.split('|').collect::<Vec<_>>()[..] else { panic!("{seen}") };
         assert_eq!(is_young, "t");
+        looks += 1;
+        snapshots += usize::from(has_no_snapshot == "f");
         transactions.insert(begun.to_owned());
         assert!(Instant::now() < deadline, "{transactions:?}");
     }
+    // A heartbeat looks at the catalogs, for a moment in each of these transactions.
+    assert!(snapshots * 3 < looks, "{snapshots} snapshots in {looks} looks");
 }
 
 /// A client without sockets that answer: no FIN, no reset, no acknowledgement.

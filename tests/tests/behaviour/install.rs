@@ -32,12 +32,12 @@ fn copies_what_the_extension_is_made_of() {
     let cluster = start(Options::default().fsync(false));
     let dir = cluster.socket_dir().join("install");
     let (bin, lib, share) = (dir.join("bin"), dir.join("lib"), dir.join("share"));
-    for made in [&bin, &lib, &share.join("extension"), &dir.join("target/release")] {
+    for made in [&bin, &lib, &share.join("extension"), &dir.join("target/extension")] {
         fs::create_dir_all(made).unwrap();
     }
     symlink(workspace_root().join("pg_ext"), dir.join("pg_ext")).unwrap();
     let library = cluster.tree().lib.join("cache_sync.so");
-    symlink(&library, dir.join("target/release/libcache_sync.so")).unwrap();
+    symlink(&library, dir.join("target/extension/libcache_sync.so")).unwrap();
     let answer = |of: &str, dir: &Path| format!("{of}) echo {} ;;", dir.display());
     let answers = format!("{} {}", answer("--pkglibdir", &lib), answer("--sharedir", &share));
     program(&bin.join("pg_config"), &format!("case \"$1\" in {answers} esac"));
@@ -57,7 +57,7 @@ fn copies_what_the_extension_is_made_of() {
     let called = fs::read_to_string(dir.join("called")).unwrap();
     let (pg_config, arguments) = called.trim().split_once('\n').unwrap();
     assert_eq!(Path::new(pg_config), bin.join("pg_config"));
-    let selection = arguments.strip_prefix("build --release ").expect("it builds what users run");
+    let selection = arguments.strip_prefix("build --profile extension ").expect("it builds what users run");
     // Without building: are there such a package and features?
     let tree = ["tree", "--quiet", "--offline", "--depth", "0"].into_iter().chain(selection.split(' '));
     let tree = output(Command::new(env!("CARGO")).args(tree).current_dir(workspace_root()));
