@@ -46,8 +46,14 @@ pub(crate) async fn run(cluster: &Cluster, database: &str, rounds: Rounds, repor
     );
 
     // The same while 32 writers change another attached table as fast as they can, which the listener is told of, too.
-    let writers =
-        Side { cluster, database, name: "others", setup: "SELECT cache_sync.attach('single')", listening: None };
+    let writers = Side {
+        cluster,
+        database,
+        name: "others",
+        setup: "SELECT cache_sync.attach('single')",
+        listening: None,
+        options: "",
+    };
     writers.set_up()?;
     let mut loaded = Vec::new();
     for _ in 0..rounds.count {

@@ -47,18 +47,21 @@ impl Workload {
 }
 
 /// Tables of one kind, and who listens to what changes in them.
+#[derive(Clone, Copy)]
 pub(crate) struct Side<'c> {
     pub(crate) cluster: &'c Cluster,
     pub(crate) database: &'c str,
     pub(crate) name: &'static str,
     pub(crate) setup: &'c str,
     pub(crate) listening: Option<&'static str>,
+    /// More options of its sessions.
+    pub(crate) options: &'static str,
 }
 
 impl Side<'_> {
     fn client(&self, program: &str) -> Command {
         let mut client = self.cluster.client(program, self.database);
-        client.env("PGOPTIONS", format!("-c search_path={}", self.name));
+        client.env("PGOPTIONS", format!("-c search_path={} {}", self.name, self.options));
         client
     }
 

@@ -40,8 +40,9 @@ pub(crate) struct Stamped {
     pub(crate) rule: Rule,
 }
 
-/// An attached table, or a partition of one.
+/// An attached table, or a partition of one. In this order, so that what each row needs lies together.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Table {
     /// The number under which it is attached.
     pub(crate) id: TableId,
@@ -50,19 +51,19 @@ pub(crate) struct Table {
     /// The columns of the primary key, in its order. Empty when there is none that could be hashed, or when the
     /// extension's tables say nothing of this one: then every change is one of the whole table.
     pub(crate) key: SmallVec<[KeyColumn; 4]>,
+    hash_key: HashKey,
+    /// The last column that a key, a tag or the version is in.
+    pub(crate) last_noted_attnum: i16,
     /// The number of `cs_version`, or 0.
     pub(crate) version_attnum: i16,
+    /// The columns on which queries can depend.
+    pub(crate) tags: Vec<Tag>,
     /// The number of `cs_clock`, or 0.
     pub(crate) clock_attnum: i16,
     /// Whether it was attached with versions.
     pub(crate) versioned: bool,
     /// The fields of this relation that have stamps and can be written.
     pub(crate) stamped: Vec<Stamped>,
-    /// The columns on which queries can depend.
-    pub(crate) tags: Vec<Tag>,
-    /// The last column that a key, a tag or the version is in.
-    pub(crate) last_noted_attnum: i16,
-    hash_key: HashKey,
 }
 
 impl Table {
@@ -119,14 +120,15 @@ impl Watched {
     }
 }
 
-/// What this backend keeps.
+/// What this backend keeps. In this order, so that what each row needs lies together.
+#[repr(C)]
 struct Known {
     /// Counts the changes of what was read.
     generation: Cell<u64>,
-    watched: Watched,
     /// Of which generation the rest is.
     read_at: Cell<u64>,
     last: RefCell<Option<Rc<Table>>>,
+    watched: Watched,
     tables: RefCell<BTreeMap<(u32, TableId), Rc<Table>>>,
     secret: Cell<Option<Secret>>,
     is_registered: Cell<bool>,
@@ -134,9 +136,9 @@ struct Known {
 
 static KNOWN: OfBackend<Known> = OfBackend::new(Known {
     generation: Cell::new(1),
-    watched: Watched([const { Cell::new(0) }; 16]),
     read_at: Cell::new(0),
     last: RefCell::new(None),
+    watched: Watched([const { Cell::new(0) }; 16]),
     tables: RefCell::new(BTreeMap::new()),
     secret: Cell::new(None),
     is_registered: Cell::new(false),

@@ -153,6 +153,13 @@ impl<'a> Row<'a> {
 
     #[inline]
     fn note_tags(&self, id: TableId) {
+        if !self.table.tags.is_empty() {
+            self.note_each_tag(id);
+        }
+    }
+
+    #[inline(never)]
+    fn note_each_tag(&self, id: TableId) {
         for (place, tag) in self.table.tags.iter().enumerate() {
             // SAFETY: the tags' columns are among those that are noted, and hold values of their types.
             match unsafe { self.table.tag_hash(place, self.columns.get(tag.attnum)) } {
