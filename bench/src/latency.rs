@@ -4,7 +4,7 @@ use crate::Result;
 use crate::load::connect;
 use crate::measure::{Rounds, quantile};
 use crate::report::{Report, Target};
-use crate::side::{Side, Workload};
+use crate::side::{Load, Side, Workload};
 use cache_sync_cluster::Cluster;
 use cache_sync_core::number::TableId;
 use cache_sync_core::wire::{Body, CHANNEL, Message};
@@ -55,9 +55,10 @@ pub(crate) async fn run(cluster: &Cluster, database: &str, rounds: Rounds, repor
         options: "",
     };
     writers.set_up()?;
+    let load = Load { workload: Workload::SingleRow, writers: 32, listeners: 0 };
     let mut loaded = Vec::new();
     for _ in 0..rounds.count {
-        let writing = writers.start(Workload::SingleRow, 32, 0).await?;
+        let writing = writers.start(load).await?;
         writing.resume()?;
         let end = Instant::now() + rounds.time();
         loaded.extend(lags(&client, &dsn, || Instant::now() < end).await?);

@@ -104,7 +104,7 @@ fn finish(result: Result<()>) -> ExitCode {
 /// A cluster for benchmarks: fsync is on, as it is for those who measure themselves.
 pub(crate) fn options() -> Options {
     Options::default()
-        .setting("max_connections", "400")
+        .setting("max_connections", "700")
         .setting("shared_buffers", "512MB")
         .setting("max_wal_size", "4GB")
         .setting("checkpoint_timeout", "1h")

@@ -113,3 +113,17 @@ impl Keys {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % below
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Sides;
+
+    #[test]
+    fn the_ratio_is_the_median_of_the_rounds() {
+        let mut sides = Sides::default();
+        for (ours, theirs) in [(8.0, 10.0), (3.0, 2.0), (20.0, 11.0)] {
+            sides.add(ours, theirs);
+        }
+        assert_eq!((sides.medians(), sides.ratio(), sides.interval()), ((8.0, 10.0), 1.5, (0.8, 20.0 / 11.0)));
+    }
+}

@@ -1,24 +1,25 @@
 //! Tables of one kind in a schema of their own, clients of pgbench that write to them, and who listens to what they change.
 
 use crate::Result;
-use crate::load::Listeners;
+use crate::load::{Listeners, connect};
 use cache_sync_cluster::Cluster;
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::Write;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use tokio_postgres::Client;
 
-/// As many as the schema inserts.
-const ROWS: i64 = 100_000;
 const PGBENCH_SCALE: &str = "2";
 /// What a side's schema holds, beside pgbench's own tables.
 const TABLE: &str = "CREATE TABLE single (id int PRIMARY KEY, n int NOT NULL, filler text) WITH (fillfactor = 50);
     INSERT INTO single SELECT i, 0, repeat('x', 80) FROM generate_series(1, 100000) i";
-/// How long writers have to get going, each with its caches filled.
-const WARM_UP: Duration = Duration::from_secs(1);
-/// How soon they must have begun at all.
-const START_MAX: Duration = Duration::from_secs(30);
+/// Writes to as many rows as the schema inserts.
+const SCRIPT: &str = "\\set id random(1, 100000)\nUPDATE single SET n = n + 1 WHERE id = :id;\n";
+/// How long writers have to get going: their first statements read the catalogs and map shared memory.
+const WARM_UP: Duration = Duration::from_millis(500);
+/// How soon writers must have begun, have ended a statement, or have left.
+const SOON: Duration = Duration::from_secs(30);
+/// Longer than any run: the writers end when they are killed.
+const PGBENCH_SECONDS: &str = "86400";
 
 /// What the writers do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,14 +37,15 @@ impl Workload {
             Workload::SimpleUpdate => "simple-update",
         }
     }
+}
 
-    /// Counts the transactions that were committed.
-    fn count(self) -> &'static str {
-        match self {
-            Workload::SingleRow => "SELECT sum(n) FROM single",
-            Workload::SimpleUpdate => "SELECT count(*) FROM pgbench_history",
-        }
-    }
+/// How many do what.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) workload: Workload,
+    pub(crate) writers: usize,
+    /// Where the side has any.
+    pub(crate) listeners: usize,
 }
 
 /// Tables of one kind, and who listens to what changes in them.
@@ -59,97 +61,130 @@ pub(crate) struct Side<'c> {
 }
 
 impl Side<'_> {
-    fn client(&self, program: &str) -> Command {
-        let mut client = self.cluster.client(program, self.database);
-        client.env("PGOPTIONS", format!("-c search_path={} {}", self.name, self.options));
-        client
-    }
-
-    fn psql(&self, sql: &str) -> Result<String> {
-        Ok(self.cluster.psql(self.database, &format!("SET search_path = {}; {sql}", self.name))?)
-    }
-
     pub(crate) fn set_up(&self) -> Result<()> {
         self.cluster.psql(self.database, &format!("CREATE SCHEMA {}", self.name))?;
-        let made = self.client("pgbench").args(["-i", "-q", "-s", PGBENCH_SCALE, "-F", "50"]).output()?;
+        let mut pgbench = self.cluster.client("pgbench", self.database);
+        let made =
+            pgbench.env("PGOPTIONS", self.options()).args(["-i", "-q", "-s", PGBENCH_SCALE, "-F", "50"]).output()?;
         if !made.status.success() {
             return Err(format!("pgbench -i: {}", String::from_utf8_lossy(&made.stderr)).into());
         }
-        self.psql(&format!("{TABLE}; {}", self.setup))?;
+        self.cluster.psql(self.database, &format!("SET search_path = {}; {TABLE}; {}", self.name, self.setup))?;
         self.cluster.psql(self.database, "VACUUM ANALYZE")?;
         Ok(())
     }
 
-    /// Starts writers, and listeners where this side has any. They are paused once they have got going.
-    pub(crate) async fn start(&self, workload: Workload, writers: usize, listeners: usize) -> Result<Writers<'_>> {
-        let listening = match self.listening {
-            Some(statement) => Listeners::start(&self.cluster.dsn(self.database), listeners, statement).await?,
-            None => Listeners::none(),
-        };
-        self.psql("TRUNCATE pgbench_history")?;
+    /// Starts writers and listeners. The writers are paused once they have got going.
+    pub(crate) async fn start(&self, load: Load) -> Result<Writers<'_>> {
+        let dsn = self.cluster.dsn(self.database);
+        let control = connect(&dsn).await?;
+        control.batch_execute(&format!("SET search_path = {}; TRUNCATE pgbench_history", self.name)).await?;
         for table in ["single", "pgbench_accounts"] {
-            self.cluster.psql(self.database, &format!("VACUUM {}.{table}", self.name))?;
+            control.batch_execute(&format!("VACUUM {table}")).await?;
         }
-        let script = script(self.name)?;
-        let mut pgbench = self.client("pgbench");
-        // They end when they are killed.
-        pgbench.args(["-n", "-M", "prepared", "-j", "2", "-c", &writers.to_string(), "-T", "86400"]);
-        match workload {
-            Workload::SingleRow => pgbench.arg("-f").arg(&script),
-            Workload::SimpleUpdate => pgbench.args(["-b", "simple-update"]),
+        let listening = match self.listening {
+            Some(statement) => Listeners::start(&dsn, load.listeners, statement).await?,
+            None => Listeners::default(),
         };
-        let pgbench = pgbench.stdout(Stdio::null()).spawn()?;
-        let mut writers = Writers { side: self, workload, pgbench, script, listening };
-        let (before, start) = (writers.transactions()?, Instant::now());
-        while writers.transactions()? <= before {
-            if let Some(status) = writers.pgbench.try_wait()? {
-                return Err(format!("pgbench ended: {status}").into());
-            }
-            if start.elapsed() > START_MAX {
-                return Err("pgbench has not begun to write".into());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let pgbench = self.pgbench(load)?.stdout(Stdio::null()).spawn()?;
+        let mut writers = Writers { side: self, load, pgbench, control, listening };
+        let before = writers.transactions().await?;
+        writers.wait_until("pgbench writes", async |writers| Ok(writers.transactions().await? > before)).await?;
         tokio::time::sleep(WARM_UP).await;
-        writers.pause()?;
+        writers.pause().await?;
         Ok(writers)
+    }
+
+    /// pgbench, which ends with this process: one that is stopped would notice nothing.
+    fn pgbench(&self, load: Load) -> Result<Command> {
+        let pgbench = self.cluster.client("pgbench", self.database);
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(pgbench.get_program());
+        for (name, value) in pgbench.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.env("PGOPTIONS", self.options()).env("PGAPPNAME", self.name);
+        command.args(["-n", "-M", "prepared", "-j", "2", "-c", &load.writers.to_string(), "-T", PGBENCH_SECONDS]);
+        match load.workload {
+            Workload::SingleRow => {
+                let script = self.cluster.socket_dir().join(format!("{}.sql", self.name));
+                std::fs::write(&script, SCRIPT)?;
+                command.arg("-f").arg(script);
+            }
+            Workload::SimpleUpdate => {
+                command.args(["-b", "simple-update"]);
+            }
+        }
+        Ok(command)
+    }
+
+    fn options(&self) -> String {
+        format!("-c search_path={} {}", self.name, self.options)
     }
 }
 
-/// pgbench's clients, which write unless they are paused, and the listeners of the same side. Both end when this is dropped.
+/// pgbench's clients, which write unless they are paused, and the listeners of the same side. All end when this is dropped.
 pub(crate) struct Writers<'s> {
     pub(crate) side: &'s Side<'s>,
-    workload: Workload,
+    load: Load,
     pgbench: Child,
-    script: PathBuf,
+    control: Client,
     listening: Listeners,
 }
 
 impl Writers<'_> {
-    /// Lets no writer begin another statement. What the server does already it finishes.
-    pub(crate) fn pause(&self) -> Result<()> {
-        self.signal(Signal::STOP)
-    }
-
     /// Lets the writers go on.
     pub(crate) fn resume(&self) -> Result<()> {
-        self.signal(Signal::CONT)
+        Ok(kill_process(Pid::from_child(&self.pgbench), Signal::CONT)?)
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
-        Ok(kill_process(Pid::from_child(&self.pgbench), signal)?)
+    /// Lets no writer begin another statement, and waits for those under way.
+    pub(crate) async fn pause(&mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.pgbench), Signal::STOP)?;
+        self.wait_until(
+            "no writer's statement is under way",
+            async |writers| Ok(writers.sessions("active").await? == 0),
+        )
+        .await
     }
 
-    /// How many transactions were committed, up to a number that does not change.
-    pub(crate) fn transactions(&self) -> Result<f64> {
-        Ok(self.side.psql(self.workload.count())?.parse()?)
+    /// How many transactions were committed so far, and a number more that stays the same.
+    pub(crate) async fn transactions(&self) -> Result<f64> {
+        let count = match self.load.workload {
+            Workload::SingleRow => "SELECT sum(n)::float8 FROM single",
+            Workload::SimpleUpdate => "SELECT count(*)::float8 FROM pgbench_history",
+        };
+        Ok(self.control.query_one(count, &[]).await?.get(0))
     }
 
-    /// Fails if some of the listeners can have heard nothing.
-    pub(crate) fn have_been_heard(&self) -> Result<()> {
-        let (listeners, heard) = (self.listening.count(), self.listening.heard());
-        if heard < listeners {
-            return Err(format!("{listeners} listeners heard {heard} messages").into());
+    /// Fails if a writer has ended, or if a listener has, or has heard of no change.
+    pub(crate) async fn check(&mut self) -> Result<()> {
+        let (writers, left) = (self.load.writers as i64, self.sessions("%").await?);
+        if left != writers {
+            return Err(format!("{left} of {writers} writers are left").into());
+        }
+        self.listening.check()
+    }
+
+    /// Its writers' sessions in a state like this.
+    async fn sessions(&self, state: &str) -> Result<i64> {
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND state LIKE $2";
+        Ok(self.control.query_one(count, &[&self.side.name, &state]).await?.get(0))
+    }
+
+    async fn wait_until(&mut self, what: &str, holds: impl AsyncFn(&Self) -> Result<bool>) -> Result<()> {
+        let deadline = Instant::now() + SOON;
+        while !holds(self).await? {
+            if let Some(status) = self.pgbench.try_wait()? {
+                return Err(format!("pgbench ended: {status}").into());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("not within {SOON:?}: {what}").into());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         Ok(())
     }
@@ -157,14 +192,39 @@ impl Writers<'_> {
 
 impl Drop for Writers<'_> {
     fn drop(&mut self) {
-        // Whatever of it fails leaves nothing that could still be done.
-        let _ = (self.pgbench.kill(), self.pgbench.wait(), std::fs::remove_file(&self.script));
+        // If this fails it has ended already.
+        let _ = (self.pgbench.kill(), self.pgbench.wait());
     }
 }
 
-fn script(side: &str) -> Result<PathBuf> {
-    let script = std::env::temp_dir().join(format!("cache_sync_bench_{}_{side}.sql", std::process::id()));
-    let mut file = std::fs::File::create(&script)?;
-    writeln!(file, "\\set id random(1, {ROWS})\nUPDATE single SET n = n + 1 WHERE id = :id;")?;
-    Ok(script)
+#[cfg(test)]
+mod tests {
+    use super::{Load, Side, Workload};
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn writers_that_are_paused_write_nothing() {
+        let cluster = crate::options().preload(false).fsync(false).start().expect("a cluster");
+        let side = Side { cluster: &cluster, database: "postgres", name: "s", setup: "", listening: None, options: "" };
+        side.set_up().expect("its tables");
+        for workload in [Workload::SingleRow, Workload::SimpleUpdate] {
+            let mut writers = side.start(Load { workload, writers: 4, listeners: 0 }).await.expect("writers");
+            for _ in 0..5 {
+                let before = writers.transactions().await.expect("a count");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let after = writers.transactions().await.expect("a count");
+                assert!(before > 0.0 && after == before, "{before} {after}");
+                writers.resume().expect("going on");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                writers.pause().await.expect("a pause");
+                assert!(writers.transactions().await.expect("a count") > after);
+            }
+            writers.check().await.expect("all writers");
+            let control = super::connect(&cluster.dsn("postgres")).await.expect("a connection");
+            let mine = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 's' LIMIT 1";
+            control.batch_execute(mine).await.expect("an end");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert_eq!(writers.check().await.unwrap_err().to_string(), "3 of 4 writers are left");
+        }
+    }
 }

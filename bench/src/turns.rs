@@ -1,20 +1,22 @@
 //! Two sides' writers that take turns in writing.
 //!
-//! What a machine does meanwhile lasts seconds, and a set of processes may be lucky with its places in memory for as long as it
-//! lives. So the turns are short, and each round has processes of its own, with their caches filled before it counts.
+//! What else a machine does lasts seconds, and a set of processes may be lucky with its places in memory for as long as it
+//! lives. So the turns are short, and each round has processes of its own, which have got going before it counts.
 
 use crate::Result;
 use crate::cpu::server_seconds;
 use crate::measure::{Rounds, Sides};
-use crate::side::{Side, Workload, Writers};
+use crate::side::{Load, Side, Writers};
 use std::time::{Duration, Instant};
 
 /// How long one side writes at a time.
-const TURN: Duration = Duration::from_millis(250);
-/// How long the server has to finish what a side began, and its listeners to hear of it. Their longest pause is shorter.
-const SETTLE: Duration = Duration::from_millis(120);
+const TURN: Duration = Duration::from_millis(500);
+/// How long its listeners have to hear of it before it is the other one's turn: a feed's longest pause with the settings'
+/// defaults (102 ms), and some more.
+const SETTLE: Duration = Duration::from_millis(150);
 
 /// What came out.
+#[derive(Default)]
 pub(crate) struct Turns {
     /// Transactions a second.
     pub(crate) tps: Sides,
@@ -23,52 +25,70 @@ pub(crate) struct Turns {
 }
 
 /// Has two sides write in turns, for as long as each is to be measured in each round.
-pub(crate) async fn take(
-    rounds: Rounds,
-    (ours, theirs): (&Side<'_>, &Side<'_>),
-    (workload, writers, listeners): (Workload, usize, usize),
-) -> Result<Turns> {
-    let mut turns = Turns { tps: Sides::default(), cpu_per_million: Sides::default() };
+pub(crate) async fn take(rounds: Rounds, (ours, theirs): (&Side<'_>, &Side<'_>), load: Load) -> Result<Turns> {
+    let count = (rounds.time().as_millis() / TURN.as_millis()).max(1) as usize;
+    let mut turns = Turns::default();
     for round in 0..rounds.count {
-        let ours = ours.start(workload, writers, listeners).await?;
-        let theirs = theirs.start(workload, writers, listeners).await?;
-        let (mut our_time, mut their_time) = (Taken::default(), Taken::default());
-        let (our_before, their_before) = (ours.transactions()?, theirs.transactions()?);
-        for turn in 0..(rounds.time().as_millis() / TURN.as_millis()).max(1) as usize {
-            if (round + turn) % 2 == 0 {
-                our_time.take(&ours).await?;
-                their_time.take(&theirs).await?;
+        // By rounds, either is the first to start and to write.
+        let is_swapped = round % 2 == 1;
+        let (first, second) = if is_swapped { (theirs, ours) } else { (ours, theirs) };
+        let (mut first, mut second) = (Player::start(first, load).await?, Player::start(second, load).await?);
+        for turn in 0..count {
+            if turn % 2 == 0 {
+                first.play().await?;
+                second.play().await?;
             } else {
-                their_time.take(&theirs).await?;
-                our_time.take(&ours).await?;
+                second.play().await?;
+                first.play().await?;
             }
         }
-        let (our_count, their_count) = (ours.transactions()? - our_before, theirs.transactions()? - their_before);
-        ours.have_been_heard()?;
-        theirs.have_been_heard()?;
-        turns.tps.add(our_count / our_time.seconds, their_count / their_time.seconds);
-        turns.cpu_per_million.add(our_time.cpu / our_count * 1e6, their_time.cpu / their_count * 1e6);
+        let results = (first.end().await?, second.end().await?);
+        let (ours, theirs) = if is_swapped { (results.1, results.0) } else { results };
+        turns.tps.add(ours.tps, theirs.tps);
+        turns.cpu_per_million.add(ours.cpu_per_million, theirs.cpu_per_million);
     }
     Ok(turns)
 }
 
-/// What a side's turns took, in seconds.
-#[derive(Default)]
-struct Taken {
+/// A side in a round, and what its turns took.
+struct Player<'s> {
+    writers: Writers<'s>,
+    transactions_before: f64,
     seconds: f64,
-    cpu: f64,
+    cpu_seconds: f64,
 }
 
-impl Taken {
-    async fn take(&mut self, writers: &Writers<'_>) -> Result<()> {
-        let cluster = writers.side.cluster;
-        let (cpu, start) = (server_seconds(cluster)?, Instant::now());
-        writers.resume()?;
+/// What a round brought to a side.
+struct Ran {
+    tps: f64,
+    cpu_per_million: f64,
+}
+
+impl<'s> Player<'s> {
+    async fn start(side: &'s Side<'s>, load: Load) -> Result<Player<'s>> {
+        let writers = side.start(load).await?;
+        let mut player = Player { writers, transactions_before: 0.0, seconds: 0.0, cpu_seconds: 0.0 };
+        player.play().await?;
+        let transactions_before = player.writers.transactions().await?;
+        Ok(Player { transactions_before, seconds: 0.0, cpu_seconds: 0.0, ..player })
+    }
+
+    async fn play(&mut self) -> Result<()> {
+        let cluster = self.writers.side.cluster;
+        let (cpu_seconds, start) = (server_seconds(cluster)?, Instant::now());
+        self.writers.resume()?;
         tokio::time::sleep(TURN).await;
-        writers.pause()?;
+        // Until the last statement has ended, since its transaction counts.
+        self.writers.pause().await?;
         self.seconds += start.elapsed().as_secs_f64();
         tokio::time::sleep(SETTLE).await;
-        self.cpu += server_seconds(cluster)? - cpu;
+        self.cpu_seconds += server_seconds(cluster)? - cpu_seconds;
         Ok(())
+    }
+
+    async fn end(mut self) -> Result<Ran> {
+        let transactions = self.writers.transactions().await? - self.transactions_before;
+        self.writers.check().await?;
+        Ok(Ran { tps: transactions / self.seconds, cpu_per_million: self.cpu_seconds * 1e6 / transactions })
     }
 }

@@ -84,11 +84,12 @@ pub(crate) fn build(postgres: &Postgres, variant: Variant, profile: Profile) -> 
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace_root()).envs(build_command_env(postgres)).arg("build").arg("--target-dir").arg(&target);
     cargo.args(["--package", "cache-sync-pg", "--no-default-features", "--features", &features]);
-    let (name, dir) = match profile {
+    // cargo calls the directory of each profile like the profile, but for its oldest ones.
+    let (profile, dir) = match profile {
         Profile::Extension => ("extension", "extension"),
         Profile::Dev => ("dev", "debug"),
     };
-    cargo.args(["--profile", name]);
+    cargo.args(["--profile", profile]);
     run::visibly(&mut cargo)?;
     let suffix = std::env::consts::DLL_SUFFIX;
     Ok(target.join(dir).join(format!("libcache_sync{suffix}")))

@@ -66,19 +66,19 @@ pub enum KeyPart<'a> {
 /// committer with cold caches pays for each line of it.
 pub struct KeyHasher {
     hasher: SipHasher13,
-    held: [u8; HELD_MAX],
+    held: [u8; HELD_BYTES_MAX],
     /// How many bytes are held; `None` once they were too many and the hasher has got them.
-    count: Option<usize>,
+    held_bytes: Option<usize>,
 }
 
-/// As many as a uuid with another integer has, and more.
-const HELD_MAX: usize = 32;
+/// Enough for two uuids, four integers, or a uuid as text.
+const HELD_BYTES_MAX: usize = 64;
 
 impl KeyHasher {
     /// Starts with the table's secret.
     #[inline]
     pub fn new(key: &HashKey) -> KeyHasher {
-        KeyHasher { hasher: SipHasher13::new_with_key(&key.0), held: [0; HELD_MAX], count: Some(0) }
+        KeyHasher { hasher: SipHasher13::new_with_key(&key.0), held: [0; HELD_BYTES_MAX], held_bytes: Some(0) }
     }
 
     /// Takes the next column of the key.
@@ -115,8 +115,8 @@ impl KeyHasher {
     /// The hash of all parts taken.
     #[inline]
     pub fn finish(&self) -> KeyHash {
-        KeyHash(match self.count {
-            Some(count) => self.hasher.hash(&self.held[..count]),
+        KeyHash(match self.held_bytes {
+            Some(held_bytes) => self.hasher.hash(&self.held[..held_bytes]),
             None => self.hasher.finish(),
         })
     }
@@ -135,20 +135,19 @@ impl KeyHasher {
 
     #[inline]
     fn take(&mut self, bytes: &[u8]) {
-        if let Some(count) = self.count
-            && let Some(room) = self.held[count..].get_mut(..bytes.len())
-        {
-            room.copy_from_slice(bytes);
-            self.count = Some(count + bytes.len());
-            return;
+        let end = self.held_bytes.map(|held_bytes| held_bytes + bytes.len());
+        match (self.held_bytes, end) {
+            (Some(begin), Some(end)) if end <= HELD_BYTES_MAX => {
+                self.held[begin..end].copy_from_slice(bytes);
+                self.held_bytes = Some(end);
+            }
+            _ => self.stream(bytes),
         }
-        self.take_in(bytes);
     }
 
-    #[cold]
-    fn take_in(&mut self, bytes: &[u8]) {
-        if let Some(count) = self.count.take() {
-            self.hasher.write(&self.held[..count]);
+    fn stream(&mut self, bytes: &[u8]) {
+        if let Some(held_bytes) = self.held_bytes.take() {
+            self.hasher.write(&self.held[..held_bytes]);
         }
         self.hasher.write(bytes);
     }
@@ -173,16 +172,15 @@ mod tests {
 
     #[test]
     fn the_hash_is_that_of_the_canonical_form_however_long_it_is() {
-        let text = "0123456789".repeat(10);
-        for split in 0..text.len() {
-            let (one, other) = text.split_at(split);
+        for (one, other) in (0..=80).flat_map(|one| (0..=80).map(move |other| (one, other))) {
+            let texts = ["o".repeat(one), "t".repeat(other)];
             let mut canonical = SipHasher13::new_with_key(&[7; 16]);
-            for part in [one, other] {
-                canonical.write(&[2, 0, 0, 0, part.len() as u8]);
-                canonical.write(part.as_bytes());
+            for text in &texts {
+                canonical.write(&[2, 0, 0, 0, text.len() as u8]);
+                canonical.write(text.as_bytes());
             }
-            canonical.write(&[5, 1]);
-            assert_eq!(hash(&[KeyPart::Text(one), KeyPart::Text(other), KeyPart::Bool(true)]).0, canonical.finish());
+            let hashed = hash(&[KeyPart::Text(&texts[0]), KeyPart::Text(&texts[1])]);
+            assert_eq!(hashed.0, canonical.finish(), "{one} and {other} bytes");
         }
     }
 

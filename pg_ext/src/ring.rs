@@ -2,11 +2,13 @@
 //! and the backends' latches; a reader copies at most [`READ_MAX`] entries while it holds the lock.
 //!
 //! ```text
-//! memory   where it lies, and who makes it     listeners   who waits for changes     stats   what is counted
+//! memory    where it lies, and who makes it      commits   what every committer writes
+//! listeners who waits for changes                stats     what is counted
 //! ```
 //! Nothing here is written to disk. Postgres makes shared memory anew after every crash, and with it the epoch, so a
 //! lost change always shows as a new epoch.
 
+mod commits;
 pub(crate) mod listeners;
 mod memory;
 pub(crate) mod stats;
@@ -105,8 +107,7 @@ fn listeners() -> Option<&'static Listeners> {
 /// Publishes changes and wakes one listener. Called from the commit callback: it neither allocates nor fails.
 pub(crate) fn publish(entries: &[Entry]) {
     if let Some(shared) = shared() {
-        shared.commits.0.note_commit();
-        shared.count_published(entries);
+        shared.stats.0.count_published(entries);
         publish_in(shared, entries);
     }
 }
@@ -114,7 +115,6 @@ pub(crate) fn publish(entries: &[Entry]) {
 /// Makes every reader find itself overrun: for a commit that changed more tables than can be told.
 pub(crate) fn publish_gap() {
     if let Some(shared) = shared() {
-        shared.commits.0.note_commit();
         publish_gap_in(shared);
     }
 }
@@ -145,7 +145,10 @@ impl Memory for Shared {
     }
 
     fn exclusive<T>(&self, body: impl FnOnce() -> T) -> T {
-        self.locked(pg_sys::LWLockMode::LW_EXCLUSIVE, body)
+        self.locked(pg_sys::LWLockMode::LW_EXCLUSIVE, || {
+            self.commits.0.note_commit();
+            body()
+        })
     }
 
     fn shared<T>(&self, body: impl FnOnce() -> T) -> T {
@@ -153,6 +156,7 @@ impl Memory for Shared {
     }
 
     fn copy_in(&self, place: usize, entries: &[Entry]) {
+        self.commits.0.count(entries.len());
         // SAFETY: they lie within the ring's `size` entries, and the lock makes us their only user.
         unsafe { first_entry().add(place).copy_from_nonoverlapping(entries.as_ptr(), entries.len()) };
     }

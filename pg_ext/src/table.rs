@@ -26,6 +26,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+/// The columns of a key, beside the rest of its table unless they are many.
+pub(crate) type KeyColumns = SmallVec<[KeyColumn; 4]>;
+
 /// A field that has stamps, in the relation at hand: a partition numbers its columns on its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Stamped {
@@ -50,7 +53,7 @@ pub(crate) struct Table {
     pub(crate) relid: pg_sys::Oid,
     /// The columns of the primary key, in its order. Empty when there is none that could be hashed, or when the
     /// extension's tables say nothing of this one: then every change is one of the whole table.
-    pub(crate) key: SmallVec<[KeyColumn; 4]>,
+    pub(crate) key: KeyColumns,
     hash_key: HashKey,
     /// The last column that a key, a tag or the version is in.
     pub(crate) last_noted_attnum: i16,
@@ -173,27 +176,37 @@ pub(crate) unsafe fn id_of(trigger: *const pg_sys::Trigger) -> Option<TableId> {
         if (*trigger).tgnargs < 1 {
             return None;
         }
-        let text = *(*trigger).tgargs;
-        number(text).or_else(|| std::ffi::CStr::from_ptr(text).to_str().ok()?.parse().ok()).map(TableId)
+        parse(*(*trigger).tgargs).map(TableId)
     }
 }
 
-/// The number that a text is, if it is one of at most nine digits, as those of tables are.
+/// The integer that a text is. By hand: this runs for every row, and the text is nowhere else checked to be UTF-8.
 ///
 /// # Safety
 /// The text must end with a zero.
-#[inline(always)]
-unsafe fn number(text: *const std::ffi::c_char) -> Option<i32> {
-    let mut number = 0;
-    for place in 0..=9 {
-        // SAFETY: the caller vouches for the end, and nothing behind it is looked at.
-        match unsafe { *text.add(place) } as u8 {
-            digit @ b'0'..=b'9' if place < 9 => number = number * 10 + i32::from(digit - b'0'),
-            0 if place > 0 => return Some(number),
-            _ => return None,
+#[inline]
+unsafe fn parse(text: *const std::ffi::c_char) -> Option<i32> {
+    // SAFETY: the caller vouches for the end, and nothing behind it is looked at.
+    let byte = |place: usize| unsafe { *text.add(place) } as u8;
+    let is_negative = byte(0) == b'-';
+    let first = usize::from(is_negative);
+    let (mut place, mut negated) = (first, 0_i32);
+    while byte(place) != 0 {
+        let digit = byte(place).wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
         }
+        // There is one more number below zero than above.
+        negated = negated.checked_mul(10)?.checked_sub(i32::from(digit))?;
+        place += 1;
     }
-    None
+    if place == first {
+        None
+    } else if is_negative {
+        Some(negated)
+    } else {
+        negated.checked_neg()
+    }
 }
 
 /// The database's secret, as of now.

@@ -4,6 +4,7 @@ use crate::ring::Entry;
 use cache_sync_core::number::{KeyHash, TableId, Version};
 use cache_sync_core::wire::ChangeKind;
 use pgrx::pg_sys;
+use std::mem::{offset_of, size_of};
 
 /// Most entries; one more, and the tables concerned count as changed as a whole.
 pub(super) const KEYS_MAX: usize = 4_096;
@@ -14,7 +15,7 @@ const PLACES: usize = 2 * KEYS_MAX;
 /// So few entries are found by looking at all of them: most transactions never touch the places.
 const SCANNED_MAX: usize = 8;
 
-/// The changes of a transaction. In this order, because that of most transactions lie in one cache line then.
+/// The changes of a transaction. In this order, because all that a transaction with one change needs lies in one cache line then.
 #[repr(C, align(64))]
 pub(super) struct Keys {
     count: u16,
@@ -29,6 +30,8 @@ pub(super) struct Keys {
     /// Where in `places` each entry's number is, so that little is to be cleared after a small transaction.
     place_of: [u16; KEYS_MAX],
 }
+
+const _: () = assert!(offset_of!(Keys, entries) + size_of::<Entry>() <= 64);
 
 impl Keys {
     /// No changes.

@@ -6,18 +6,18 @@
 //! restart the server.) The segment lasts until the server ends
 //! or crashes, like the other memory, and no longer in a process than what that calls before it leaves shared memory.
 
+use super::commits::Commits;
 use super::listeners::Listeners;
 use super::stats::Stats;
 use super::{EPOCH_BITS, Entry};
 use crate::failure::Failure;
 use crate::settings;
 use pgrx::{pg_guard, pg_sys};
-use std::cell::UnsafeCell;
 use std::ffi::CStr;
 use std::mem::size_of;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr};
 
 const NAME: &CStr = c"cache_sync";
 /// Tells memory of another build of the library: rises when what lies there is read or written in another way. The sizes are
@@ -27,17 +27,6 @@ const ABI: u64 = 0x6361_6368_0000_0004 ^ ((size_of::<Shared>() as u64) << 8) ^ (
 /// Keeps what many write apart from what others read.
 #[repr(C, align(128))]
 pub(super) struct OwnCacheLine<T>(pub(super) T);
-
-/// What every committer writes, together: it moves from processor to processor with each commit.
-#[repr(C)]
-pub(super) struct Commits {
-    pub(super) lock: UnsafeCell<pg_sys::LWLock>,
-    pub(super) head: AtomicU64,
-    /// How many changes were published.
-    pub(super) changes: AtomicU64,
-    /// Where in the log the last commit ends.
-    pub(super) lsn: AtomicU64,
-}
 
 /// What lies in shared memory; `size` entries follow it.
 #[repr(C)]

@@ -1,6 +1,7 @@
-//! What is counted of the feed since the server started, for operators. Counted with atomics, apart from the ring's lock.
+//! What is counted of the feed since the server started, for operators. But for what `commits` has, with atomics, apart from the
+//! ring's lock.
 
-use super::memory::{Commits, OwnCacheLine, Shared};
+use super::memory::OwnCacheLine;
 use super::{Entry, shared};
 use cache_sync_core::number::{Lsn, TableId};
 use cache_sync_core::wire::ChangeKind;
@@ -60,19 +61,16 @@ pub(crate) struct SeenTable {
     pub(crate) flushes: u64,
 }
 
-impl Shared {
-    /// Counts what is published. Called from the commit callback: it neither allocates nor fails.
-    #[inline]
+impl Stats {
+    /// Counts by tables what is published. Called from the commit callback: it neither allocates nor fails.
     pub(super) fn count_published(&self, entries: &[Entry]) {
-        let stats = &self.stats.0;
-        self.commits.0.changes.fetch_add(entries.len() as u64, Relaxed);
         for of_table in entries.chunk_by(|one, next| one.table == next.table) {
             let Some(first) = of_table.first() else { continue };
             let flushes = of_table.iter().filter(|entry| entry.kind == ChangeKind::FlushTable).count() as u64;
             if flushes > 0 {
-                stats.told.0.flushes.fetch_add(flushes, Relaxed);
+                self.told.0.flushes.fetch_add(flushes, Relaxed);
             }
-            if let Some(table) = stats.table(name_of(first.database, first.table)) {
+            if let Some(table) = self.table(name_of(first.database, first.table)) {
                 table.changes.fetch_add(of_table.len() as u64, Relaxed);
                 if flushes > 0 {
                     table.flushes.fetch_add(flushes, Relaxed);
@@ -80,20 +78,8 @@ impl Shared {
             }
         }
     }
-}
 
-impl Commits {
-    /// Notes where in the log the commit ends whose changes are published next. Called from the commit callback.
-    #[inline]
-    pub(super) fn note_commit(&self) {
-        // SAFETY: a plain read of what Postgres noted of this backend's last commit.
-        self.lsn.fetch_max(unsafe { pg_sys::XactLastCommitEnd }, AcqRel);
-    }
-}
-
-impl Stats {
     /// Where a table is counted; takes a place for one that is new. `None` when there is none left.
-    #[inline]
     fn table(&self, name: u64) -> Option<&OfTable> {
         let first = (name.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - TABLES_MAX.ilog2())) as usize;
         let mut places = (first..first + STEPS_MAX).map(|place| &self.tables[place % TABLES_MAX]);

@@ -4,6 +4,7 @@ use super::tag::{Tag, TagKind};
 use super::{Stamped, Table};
 use crate::catalog::{self, Attached, Locked, Secret};
 use crate::key::{KeyColumn, KeyKind};
+use crate::table::KeyColumns;
 use cache_sync_core::key::HashKey;
 use cache_sync_core::number::TableId;
 use cache_sync_core::rule::Rule;
@@ -52,7 +53,7 @@ pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Opti
     let table = Table {
         id,
         relid,
-        key: key.into(),
+        key,
         version_attnum,
         clock_attnum,
         versioned: attached.is_some_and(|attached| attached.versioned),
@@ -70,18 +71,18 @@ pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Opti
 ///
 /// # Safety
 /// The relation must be open.
-unsafe fn primary_key(relation: pg_sys::Relation) -> Vec<KeyColumn> {
+unsafe fn primary_key(relation: pg_sys::Relation) -> KeyColumns {
     // SAFETY: the relation is open, so its list of indexes may be asked for; a row of pg_index stays pinned until it
     // is released, and `indkey` has as many numbers as the index has columns, the key columns first.
     unsafe {
         pg_sys::list_free(pg_sys::RelationGetIndexList(relation));
         let index = (*relation).rd_pkindex;
         if index == pg_sys::InvalidOid {
-            return Vec::new();
+            return KeyColumns::new();
         }
         let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::INDEXRELID as i32, pg_sys::Datum::from(index));
         if row.is_null() {
-            return Vec::new();
+            return KeyColumns::new();
         }
         let index = pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_index>();
         let attnums = (*index).indkey.values.as_slice((*index).indnkeyatts as usize).to_vec();

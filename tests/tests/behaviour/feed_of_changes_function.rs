@@ -38,3 +38,22 @@ fn tells_what_changed_since_a_position() {
         "t"
     );
 }
+
+/// Triggers have the table's number as text.
+#[test]
+fn names_the_table_however_long_its_number_is() {
+    let cluster = cluster_of_its_own();
+    let db = Database::with_extension_in(&cluster);
+    for id in ["7", "10", "999999999", "1000000000", "2147483647"] {
+        db.psql(&format!(
+            "ALTER TABLE cache_sync.attached ALTER table_id RESTART WITH {id};
+             CREATE TABLE t{id} (id int PRIMARY KEY); SELECT cache_sync.attach('t{id}'); INSERT INTO t{id} VALUES (1)"
+        ));
+        let told = format!(
+            "SELECT tbl, table_id, kind FROM cache_sync.changes(max_rows => 1) JOIN cache_sync.tables USING (tbl)
+             WHERE key_hash = cache_sync.key_hash('t{id}', '{{\"id\": 1}}')"
+        );
+        assert_eq!(db.psql(&told), format!("t{id}|{id}|unversioned"));
+        db.psql(&format!("SELECT cache_sync.detach('t{id}')"));
+    }
+}
