@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// How long one side writes at a time.
 const TURN: Duration = Duration::from_millis(500);
 /// How long its listeners have to hear of it before it is the other one's turn: a feed's longest pause with the settings'
-/// defaults (102 ms), and some more.
+/// defaults (105 ms), and some more.
 const SETTLE: Duration = Duration::from_millis(150);
 
 /// What came out.

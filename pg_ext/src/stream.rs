@@ -26,6 +26,11 @@ const READS_MAX: usize = 64;
 const STRETCH: Duration = Duration::from_micros(400);
 /// However many there are.
 const STRETCH_MAX: Duration = Duration::from_millis(100);
+/// By how much each change since the last message stretches it, too: a message takes its turn on a processor from those who write,
+/// and the more they write, the less they have to spare.
+const STRETCH_BY_CHANGE: Duration = Duration::from_micros(50);
+/// However many there were.
+const STRETCH_BY_CHANGES_MAX: Duration = Duration::from_millis(3);
 
 sql_functions! {
     /// `stream(table_ids int[], since_epoch bigint, since_position bigint)`
@@ -166,7 +171,7 @@ impl Feed {
                     self.subscription.select(&self.entries[..count], &mut changes);
                     self.position += count as u64;
                     if count < READ_MAX {
-                        self.rest();
+                        self.rest(self.position - before);
                         break;
                     }
                 }
@@ -213,9 +218,12 @@ impl Feed {
         Ok(())
     }
 
-    /// Lets changes gather before the next message. Only a feed that has caught up does.
-    fn rest(&mut self) {
-        let pause = settings::wake_interval() + (STRETCH * listeners::count()).min(STRETCH_MAX);
+    /// Lets changes gather before the next message, after one of so many. Only a feed that has caught up does.
+    fn rest(&mut self, changes: u64) {
+        let changes = u32::try_from(changes).unwrap_or(u32::MAX);
+        let pause = settings::wake_interval()
+            + (STRETCH * listeners::count()).min(STRETCH_MAX)
+            + STRETCH_BY_CHANGE.saturating_mul(changes).min(STRETCH_BY_CHANGES_MAX);
         // The wait counts in milliseconds; one listener alone is not stretched to the next one.
         self.resting_until = Some(Instant::now() + Duration::from_millis(pause.as_millis() as u64));
     }
