@@ -104,6 +104,7 @@ fn finish(result: Result<()>) -> ExitCode {
 /// A cluster for benchmarks: fsync is on, as it is for those who measure themselves.
 pub(crate) fn options() -> Options {
     Options::default()
+        // Two sides with 128 listeners and 32 writers each, and those of the round before that are still leaving.
         .setting("max_connections", "700")
         .setting("shared_buffers", "512MB")
         .setting("max_wal_size", "4GB")

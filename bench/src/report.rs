@@ -82,7 +82,7 @@ impl Report {
         );
         self.0.iter().for_each(|row| println!("{}", line(row)));
         let missed = self.0.iter().filter(|row| !row.target.holds(row.ratio)).count();
-        println!("{} rows, {missed} missed", self.0.len());
+        println!("{} rows, {missed} missed. The ratio of several rounds is the median of theirs.", self.0.len());
     }
 
     pub(crate) fn write_json(&self, file: &str) -> std::io::Result<()> {

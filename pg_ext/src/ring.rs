@@ -145,6 +145,7 @@ impl Memory for Shared {
     }
 
     fn exclusive<T>(&self, body: impl FnOnce() -> T) -> T {
+        // Only committers take it alone.
         self.locked(pg_sys::LWLockMode::LW_EXCLUSIVE, || {
             self.commits.0.note_commit();
             body()

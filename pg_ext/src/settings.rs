@@ -144,7 +144,8 @@ fn define_times() {
         c"cache_sync.wake_interval",
         c"Least time between two messages of one feed.",
         c"A feed that was idle sends at once; under load it gathers changes for this long, plus 0.4 ms for each open \
-          feed (100 ms at most) and 0.05 ms for each change since its last message (3 ms at most), so that writers need not wake anybody. Default 2 ms, from 0 to 1000 ms.",
+          feed (100 ms at most) and 0.05 ms for each change since its last message (3 ms at most), so that writers \
+          need not wake anybody. Default 2 ms, from 0 to 1000 ms.",
         &WAKE_INTERVAL,
         0,
         1_000,

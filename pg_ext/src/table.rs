@@ -180,7 +180,7 @@ pub(crate) unsafe fn id_of(trigger: *const pg_sys::Trigger) -> Option<TableId> {
     }
 }
 
-/// The integer that a text is. By hand: this runs for every row, and the text is nowhere else checked to be UTF-8.
+/// The integer that a text is. By hand, since this runs for every row: `str::parse` wants its length and that it is UTF-8 first.
 ///
 /// # Safety
 /// The text must end with a zero.
