@@ -1,6 +1,6 @@
 //! Settings, each with its default, unit and bounds.
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use std::time::Duration;
 
 /// How long a connection may go unanswered by the other host before it counts as broken, unless the DSN says otherwise.
@@ -74,7 +74,7 @@ impl ClientConfig {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let within = |name: &str, value: usize, min: usize, max: usize| match (min..=max).contains(&value) {
             true => Ok(()),
-            false => Err(Error::new(Kind::Config, format!("{name} is {value}; it must be from {min} to {max}"))),
+            false => Err(Error::new(ErrorKind::Config, format!("{name} is {value}; it must be from {min} to {max}"))),
         };
         let millis = |duration: Duration| usize::try_from(duration.as_millis()).unwrap_or(usize::MAX);
         within("pool_size", self.pool_size, 1, 10_000)?;
@@ -92,7 +92,7 @@ impl ClientConfig {
 fn parse(dsn: &str) -> Result<tokio_postgres::Config, Error> {
     // The cause is left out on purpose: it may quote the DSN, and with it a password.
     let mut postgres: tokio_postgres::Config =
-        dsn.parse().map_err(|_| Error::new(Kind::Config, "the DSN is not a valid Postgres connection string"))?;
+        dsn.parse().map_err(|_| Error::new(ErrorKind::Config, "the DSN is not a valid Postgres connection string"))?;
     if postgres.get_application_name().is_none() {
         postgres.application_name("cache_sync");
     }

@@ -10,13 +10,13 @@ use std::sync::Arc;
 pub struct Error(Arc<Inner>);
 
 struct Inner {
-    kind: Kind,
+    kind: ErrorKind,
     message: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ErrorKind {
     Closed,
     Full,
     Missing,
@@ -36,12 +36,12 @@ pub(crate) const NEEDS_SESSIONS: &str =
 pub(crate) type Step = &'static str;
 
 impl Error {
-    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error(Arc::new(Inner { kind, message: message.into(), source: None }))
     }
 
     pub(crate) fn caused(
-        kind: Kind,
+        kind: ErrorKind,
         message: impl Into<String>,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> Error {
@@ -49,7 +49,7 @@ impl Error {
     }
 
     pub(crate) fn closed() -> Error {
-        Error::new(Kind::Closed, "the client is closed")
+        Error::new(ErrorKind::Closed, "the client is closed")
     }
 
     /// A query failed: by the server's word if it has an SQLSTATE, else because the connection did.
@@ -63,45 +63,45 @@ impl Error {
             None => format!("{step}: the connection to Postgres failed"),
         };
         let kind = match source.code() {
-            Some(code) if is_outage(code.code()) => Kind::Unavailable,
-            Some(_) => Kind::Database,
-            None => Kind::Unavailable,
+            Some(code) if is_outage(code.code()) => ErrorKind::Unavailable,
+            Some(_) => ErrorKind::Database,
+            None => ErrorKind::Unavailable,
         };
         Error::caused(kind, message, source)
     }
 
     pub(crate) fn timeout(step: Step, after: std::time::Duration) -> Error {
-        Error::new(Kind::Unavailable, format!("{step}: no answer within {after:?}"))
+        Error::new(ErrorKind::Unavailable, format!("{step}: no answer within {after:?}"))
     }
 
     /// The client was closed.
     pub fn is_closed(&self) -> bool {
-        self.0.kind == Kind::Closed
+        self.0.kind == ErrorKind::Closed
     }
 
     /// The buffer of unwritten patches is full, and the client was told to refuse rather than to wait.
     pub fn is_full(&self) -> bool {
-        self.0.kind == Kind::Full
+        self.0.kind == ErrorKind::Full
     }
 
     /// There is no such row, and the call does not create one.
     pub fn is_missing(&self) -> bool {
-        self.0.kind == Kind::Missing
+        self.0.kind == ErrorKind::Missing
     }
 
     /// The change cannot be expressed by the field's rule (lowering a `max`, say), or touches the key.
     pub fn is_rule_violation(&self) -> bool {
-        self.0.kind == Kind::RuleViolation
+        self.0.kind == ErrorKind::RuleViolation
     }
 
     /// Postgres cannot be reached or is not up.
     pub fn is_unavailable(&self) -> bool {
-        self.0.kind == Kind::Unavailable
+        self.0.kind == ErrorKind::Unavailable
     }
 
     /// The same call may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.0.kind, Kind::Unavailable | Kind::Full)
+        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Full)
     }
 
     /// What Postgres said, if it was Postgres that said it.

@@ -1,9 +1,9 @@
 //! Cached queries: what users hold. Results are dropped when a row on which they depend changes.
 
-use crate::error::{Error, Kind};
-use crate::results::{Answer, Question, TagValue};
-use crate::row;
-use crate::shared::Shared;
+use crate::client::{Client, Shared};
+use crate::codec::row;
+use crate::error::{Error, ErrorKind};
+use crate::results::{CachedResult, Dependency, Question, TagIs, TagValue};
 use serde::de::DeserializeOwned;
 use std::any::{Any, TypeId};
 use std::hash::Hash;
@@ -11,6 +11,27 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::types::ToSql;
+
+impl Client {
+    /// A query whose result is cached until a row on which it depends changes: `T` is a struct whose members are columns of
+    /// the result. `sql` is one SELECT.
+    ///
+    /// ```no_run
+    /// # #[derive(serde::Deserialize)] struct Post { id: i64, body: String }
+    /// # async fn example(client: cache_sync::Client) -> Result<(), cache_sync::Error> {
+    /// let newest = client
+    ///     .query::<Post>("SELECT id, body FROM post WHERE author = $1 ORDER BY id DESC LIMIT 20")
+    ///     .bind(7_i64)
+    ///     .depends_on("post", "author", 7_i64)
+    ///     .fetch()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn query<T: DeserializeOwned + Send + Sync + 'static>(&self, sql: &str) -> Query<T> {
+        Query::new(self.shared.clone(), sql)
+    }
+}
 
 /// A query whose result is cached. Made with [`Client::query`](crate::Client::query).
 ///
@@ -50,13 +71,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
     /// The result is dropped when a row of the table changes that has this value in the column, or had it before. The column
     /// must be one of the table's tags (`attach(..., tags => ...)`, `set_tags`).
     pub fn depends_on(mut self, table: &str, column: &str, value: impl Into<TagValue>) -> Query<T> {
-        self.question.depends_on.push((table.to_owned(), Some((column.to_owned(), value.into()))));
+        let tag = TagIs { name: column.to_owned(), value: value.into() };
+        self.question.depends_on.push(Dependency { table: table.to_owned(), tag: Some(tag) });
         self
     }
 
     /// The result is dropped when any row of the table changes.
     pub fn depends_on_table(mut self, table: &str) -> Query<T> {
-        self.question.depends_on.push((table.to_owned(), None));
+        self.question.depends_on.push(Dependency { table: table.to_owned(), tag: None });
         self
     }
 
@@ -77,7 +99,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
         let Query { shared, question, .. } = self;
         if question.depends_on.is_empty() {
             let message = "a query must be said to depend on something: depends_on, or depends_on_table";
-            return Err(Error::new(Kind::Config, message));
+            return Err(Error::new(ErrorKind::Config, message));
         }
         shared.common.check_open()?;
         if let Some(answer) = shared.results.hit(&question) {
@@ -98,19 +120,20 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
 async fn load<T: DeserializeOwned + Send + Sync + 'static>(
     shared: &Shared,
     question: &Arc<Question>,
-) -> Result<Answer, Error> {
+) -> Result<CachedResult, Error> {
     let select = async || {
         let parameters: Vec<_> = question.parameters.iter().map(|parameter| parameter.as_sql()).collect();
-        let (epoch, layout, rows) = shared.store.select(&question.sql, &parameters).await?;
-        let rows: Result<Vec<T>, _> = rows.iter().map(|row| row::decode(&layout, row, 0)).collect();
-        let rows = rows.map_err(|error| Error::caused(Kind::Value, "a row of a query does not fit its type", error))?;
-        Ok((epoch, Arc::new(rows) as Arc<dyn Any + Send + Sync>))
+        let selected = shared.store.select(&question.sql, &parameters).await?;
+        let rows: Result<Vec<T>, _> = selected.rows.iter().map(|row| row::decode(&selected.layout, row, 0)).collect();
+        let rows =
+            rows.map_err(|error| Error::caused(ErrorKind::Value, "a row of a query does not fit its type", error))?;
+        Ok((selected.epoch, Arc::new(rows) as Arc<dyn Any + Send + Sync>))
     };
     shared.results.load(question, select).await
 }
 
-fn fresh<T: Send + Sync + 'static>(answer: Answer) -> Result<QueryRead<T>, Error> {
+fn fresh<T: Send + Sync + 'static>(answer: CachedResult) -> Result<QueryRead<T>, Error> {
     let rows = answer.rows.downcast::<Vec<T>>();
-    let rows = rows.map_err(|_| Error::new(Kind::Value, "a result is of another type than was asked for"))?;
+    let rows = rows.map_err(|_| Error::new(ErrorKind::Value, "a result is of another type than was asked for"))?;
     Ok(QueryRead { rows, stale_for: None })
 }

@@ -71,3 +71,15 @@ impl Future for Written {
         Pin::new(&mut self.0).poll(context).map(|outcome| outcome.map_err(|_| Error::closed()))
     }
 }
+
+/// A write that Postgres may not have when the client closes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Unwritten {
+    /// The table, with its schema.
+    pub table: String,
+    /// The key's columns as a JSON object.
+    pub key: String,
+    /// The change as JSON: its kind and its fields.
+    pub patch: String,
+}

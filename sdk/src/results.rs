@@ -1,96 +1,68 @@
 //! The results of queries that a client holds, and the loads under way.
 //!
 //! ```text
-//! depends   counters that changes raise      bind   parameters      tag   values of the columns that results depend on
+//! question  which result it is       bind  its parameters       tag  values of the columns that results depend on
+//! depends   counters that changes raise
 //! ```
 
 mod bind;
 mod depends;
+mod question;
 mod tag;
 
-pub(crate) use bind::Bound;
+pub(crate) use question::{Dependency, Question, TagIs};
 pub use tag::TagValue;
 
+use crate::change::feed::{Feed, Part};
+use crate::codec::layout::TableMeta;
 use crate::common::Common;
+use crate::common::counters::Counter;
+use crate::common::lock::lock;
 use crate::config::ClientConfig;
-use crate::counters::Counter;
 use crate::error::Error;
-use crate::feed::{Feed, Part};
-use crate::layout::TableMeta;
-use crate::lock::lock;
-use crate::store::{Store, within};
-use depends::{Seen, Source};
-use std::any::{Any, TypeId};
+use crate::pg::{Store, within};
+use cache_sync_core::number::Epoch;
+use depends::{Mark, Source};
+use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
-/// Which result it is.
-pub(crate) struct Question {
-    pub(crate) sql: String,
-    pub(crate) parameters: Vec<Box<dyn Bound>>,
-    /// Table, and a tag's name and value; without one, the whole table.
-    pub(crate) depends_on: Vec<(String, Option<(String, TagValue)>)>,
-    /// Of what type the rows are.
-    pub(crate) rows: TypeId,
-}
-
-impl PartialEq for Question {
-    fn eq(&self, other: &Question) -> bool {
-        self.rows == other.rows
-            && self.sql == other.sql
-            && self.depends_on == other.depends_on
-            && self.parameters.len() == other.parameters.len()
-            && self.parameters.iter().zip(&other.parameters).all(|(one, other)| one.is_same(&**other))
-    }
-}
-
-impl Eq for Question {}
-
-impl Hash for Question {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.sql.hash(state);
-        self.parameters.iter().for_each(|parameter| parameter.hash_to(state));
-        self.depends_on.hash(state);
-    }
-}
-
 /// A result with what it depends on.
 #[derive(Clone)]
-pub(crate) struct Answer {
+pub(crate) struct CachedResult {
     /// A `Vec` of the rows' type.
     pub(crate) rows: Arc<dyn Any + Send + Sync>,
-    seen: Arc<[Seen]>,
+    marks: Arc<[Mark]>,
     /// Whether it came from the server whose changes are heard, while they were heard.
     trusted: bool,
 }
 
-impl Answer {
+impl CachedResult {
     fn is_current(&self) -> bool {
-        self.trusted && self.seen.iter().all(Seen::is_current)
+        self.trusted && self.marks.iter().all(Mark::is_current)
     }
 }
 
 /// A load that several may wait for.
 #[derive(Clone)]
-struct Flight {
-    answer: Arc<OnceCell<Result<Answer, Error>>>,
+struct QueryFlight {
+    answer: Arc<OnceCell<Result<CachedResult, Error>>>,
     /// What the tables said when it began, once it has: who comes after a change must not get what was read before.
-    began: Arc<OnceLock<Arc<[Seen]>>>,
+    began: Arc<OnceLock<Arc<[Mark]>>>,
     /// One load of a question at a time: while one runs, all who come after a change wait for the next one.
     turn: Arc<AsyncMutex<()>>,
 }
 
-impl Flight {
-    fn new(turn: Arc<AsyncMutex<()>>) -> Flight {
-        Flight { answer: Arc::default(), began: Arc::default(), turn }
+impl QueryFlight {
+    fn new(turn: Arc<AsyncMutex<()>>) -> QueryFlight {
+        QueryFlight { answer: Arc::default(), began: Arc::default(), turn }
     }
 
     fn may_be_joined(&self) -> bool {
-        self.began.get().is_none_or(|began| began.iter().all(Seen::is_current))
+        self.began.get().is_none_or(|began| began.iter().all(Mark::is_current))
     }
 }
 
@@ -98,7 +70,7 @@ impl Flight {
 struct Waiting<'a> {
     results: &'a Results,
     question: Arc<Question>,
-    flight: Flight,
+    flight: QueryFlight,
 }
 
 impl Drop for Waiting<'_> {
@@ -106,7 +78,7 @@ impl Drop for Waiting<'_> {
         /// The list's, and that of whoever waits last.
         const HELD_BY_LAST: usize = 2;
         let mut flights = lock(&self.results.flights);
-        let is_ours = |flight: &Flight| Arc::ptr_eq(&flight.answer, &self.flight.answer);
+        let is_ours = |flight: &QueryFlight| Arc::ptr_eq(&flight.answer, &self.flight.answer);
         let is_over = self.flight.answer.initialized() || Arc::strong_count(&self.flight.answer) <= HELD_BY_LAST;
         if is_over && flights.get(&self.question).is_some_and(is_ours) {
             flights.remove(&self.question);
@@ -128,10 +100,12 @@ pub(crate) struct Results {
     store: Arc<Store>,
     feed: Arc<Feed>,
     timeout: Duration,
+    /// For how long results may be served while Postgres cannot be asked.
+    stale_max: Duration,
     pub(crate) hits: Counter,
     pub(crate) loads: Counter,
-    held: moka::sync::Cache<Arc<Question>, Answer>,
-    flights: Mutex<HashMap<Arc<Question>, Flight>>,
+    held: moka::sync::Cache<Arc<Question>, CachedResult>,
+    flights: Mutex<HashMap<Arc<Question>, QueryFlight>>,
     names: Mutex<HashMap<String, Named>>,
     /// Tables are described by one caller at a time, for all.
     describing: AsyncMutex<()>,
@@ -144,6 +118,7 @@ impl Results {
             store,
             feed,
             timeout: config.query_timeout,
+            stale_max: config.stale_while_unavailable,
             hits: Counter::default(),
             loads: Counter::default(),
             held: moka::sync::Cache::new(config.query_results_max),
@@ -160,7 +135,7 @@ impl Results {
     }
 
     /// What is held and may be served.
-    pub(crate) fn hit(&self, question: &Question) -> Option<Answer> {
+    pub(crate) fn hit(&self, question: &Question) -> Option<CachedResult> {
         let answer = self.held.get(question)?;
         (self.common.freshness.is_live() && answer.is_current()).then(|| {
             self.hits.add(1);
@@ -169,32 +144,36 @@ impl Results {
     }
 
     /// What is held and was good when Postgres was heard last, if the caller allows it and that is not too long ago.
-    pub(crate) fn stale(&self, question: &Question) -> Option<(Answer, Duration)> {
-        let answer = self.held.get(question).filter(Answer::is_current)?;
+    pub(crate) fn stale(&self, question: &Question) -> Option<(CachedResult, Duration)> {
+        let answer = self.held.get(question).filter(CachedResult::is_current)?;
         let doubt = self.common.freshness.doubt();
-        (doubt <= self.common.stale_while_unavailable).then_some((answer, doubt))
+        (doubt <= self.stale_max).then_some((answer, doubt))
     }
 
     /// Loads, or waits for a load that began after everything that this caller may know of.
-    pub(crate) async fn load<L>(&self, question: &Arc<Question>, load: impl FnOnce() -> L) -> Result<Answer, Error>
+    pub(crate) async fn load<L>(
+        &self,
+        question: &Arc<Question>,
+        load: impl FnOnce() -> L,
+    ) -> Result<CachedResult, Error>
     where
-        L: Future<Output = Result<(u64, Arc<dyn Any + Send + Sync>), Error>>,
+        L: Future<Output = Result<(Epoch, Arc<dyn Any + Send + Sync>), Error>>,
     {
         let waiting = Waiting { results: self, question: question.clone(), flight: self.flight(question) };
         let flight = &waiting.flight;
         let answer = flight.answer.get_or_init(async || {
             let _turn = flight.turn.lock().await;
-            let mut seen = Vec::with_capacity(question.depends_on.len());
-            for (table, tag) in &question.depends_on {
-                let (source, flushes) = self.source(table).await?;
-                seen.push(source.look(flushes, tag.as_ref())?);
+            let mut marks = Vec::with_capacity(question.depends_on.len());
+            for on in &question.depends_on {
+                let (source, flushes) = self.source(&on.table).await?;
+                marks.push(source.look(flushes, on.tag.as_ref())?);
             }
             // Whoever takes over from a caller that gave up goes by what was seen first, which is older.
-            let began = flight.began.get_or_init(|| seen.into());
+            let began = flight.began.get_or_init(|| marks.into());
             let live = self.common.freshness.is_live();
             self.loads.add(1);
             let (epoch, rows) = load().await?;
-            Ok(Answer { rows, seen: began.clone(), trusted: live && epoch == self.common.freshness.epoch() })
+            Ok(CachedResult { rows, marks: began.clone(), trusted: live && epoch.0 == self.common.freshness.epoch() })
         });
         let answer = answer.await.clone()?;
         if answer.is_current() {
@@ -203,15 +182,15 @@ impl Results {
         Ok(answer)
     }
 
-    fn flight(&self, question: &Arc<Question>) -> Flight {
+    fn flight(&self, question: &Arc<Question>) -> QueryFlight {
         match lock(&self.flights).entry(question.clone()) {
             Entry::Occupied(flight) if flight.get().may_be_joined() => flight.get().clone(),
             Entry::Occupied(mut flight) => {
-                let next = Flight::new(flight.get().turn.clone());
+                let next = QueryFlight::new(flight.get().turn.clone());
                 flight.insert(next);
                 flight.get().clone()
             }
-            Entry::Vacant(vacant) => vacant.insert(Flight::new(Arc::default())).clone(),
+            Entry::Vacant(vacant) => vacant.insert(QueryFlight::new(Arc::default())).clone(),
         }
     }
 
@@ -222,7 +201,7 @@ impl Results {
     /// When it is not attached, or the feed does not answer.
     async fn source(&self, name: &str) -> Result<(Arc<Source>, u64), Error> {
         loop {
-            let named = lock(&self.names).get(name).filter(|named| !named.source.is_defunct()).cloned();
+            let named = lock(&self.names).get(name).filter(|named| !named.source.is_retired()).cloned();
             if let Some(Named { source, described: Some(described) }) = &named
                 && *described == source.flushes()
             {
@@ -230,7 +209,7 @@ impl Results {
             }
             let _one = self.describing.lock().await;
             // Somebody may have done it meanwhile.
-            let known = lock(&self.names).get(name).filter(|named| !named.source.is_defunct()).cloned();
+            let known = lock(&self.names).get(name).filter(|named| !named.source.is_retired()).cloned();
             let is_other =
                 |now: &Named, then: &Named| now.described != then.described || !Arc::ptr_eq(&now.source, &then.source);
             if known.as_ref().is_some_and(|known| named.as_ref().is_none_or(|named| is_other(known, named))) {
@@ -259,7 +238,7 @@ impl Results {
 
     /// The table, which may be known by another name.
     fn subscribed(&self, meta: TableMeta) -> Arc<Source> {
-        let is_it = |source: &&Arc<Source>| source.id == meta.table_id && !source.is_defunct();
+        let is_it = |source: &&Arc<Source>| source.id == meta.table_id && !source.is_retired();
         if let Some(source) = lock(&self.names).values().map(|named| &named.source).find(is_it) {
             return source.clone();
         }

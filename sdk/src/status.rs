@@ -1,7 +1,5 @@
 //! What a client is doing, for people and their metrics.
 
-use crate::feed::FeedKind;
-
 /// The state of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -34,6 +32,17 @@ pub struct Status {
     pub query_loads: u64,
     /// The caches, by table.
     pub caches: Vec<CacheStatus>,
+}
+
+/// How a client hears of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FeedKind {
+    /// From shared memory, by `CALL cache_sync.stream`.
+    Stream,
+    /// By NOTIFY, because the server is older than PostgreSQL 17 and has not preloaded the extension's library: writers are slower,
+    /// and every new connection means that all that is held must be loaded again, and so does one's own write.
+    Notify,
 }
 
 /// The state of a [`Cache`](crate::Cache). Counters count since it was opened.

@@ -1,12 +1,12 @@
 //! What a result depends on: counters that changes raise. A result knows what they said before it was loaded, and may be
 //! served as long as they say the same; so a change during the load needs no case of its own.
 
-use super::tag::TagValue;
-use crate::error::{Error, Kind};
-use crate::feed::Subscriber;
-use crate::layout::{TableMeta, quote};
-use crate::lock::lock;
-use crate::store::Store;
+use super::question::TagIs;
+use crate::change::feed::Subscriber;
+use crate::codec::layout::{TableMeta, quote};
+use crate::common::lock::lock;
+use crate::error::{Error, ErrorKind};
+use crate::pg::Store;
 use cache_sync_core::number::{KeyHash, TableId};
 use cache_sync_core::wire::{Change, ChangeKind};
 use futures_util::future::BoxFuture;
@@ -29,7 +29,7 @@ pub(crate) struct Source {
     /// Those of the whole table, and the moments after which nothing is trusted unseen.
     flushes: AtomicU64,
     tags: Mutex<Tags>,
-    defunct: AtomicBool,
+    retired: AtomicBool,
 }
 
 /// Counters of the tags on which results depend.
@@ -48,12 +48,12 @@ impl Source {
             changes: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
             tags: Mutex::default(),
-            defunct: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
         }
     }
 
-    pub(super) fn is_defunct(&self) -> bool {
-        self.defunct.load(Ordering::Acquire)
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     /// How often the table as a whole changed, with its name and its tags perhaps.
@@ -70,13 +70,13 @@ impl Source {
     ///
     /// # Errors
     /// When the table has no such tag, or it cannot hold the value.
-    pub(super) fn look(self: &Arc<Source>, flushes: u64, tag: Option<&(String, TagValue)>) -> Result<Seen, Error> {
-        let Some((name, value)) = tag else {
+    pub(super) fn look(self: &Arc<Source>, flushes: u64, tag: Option<&TagIs>) -> Result<Mark, Error> {
+        let Some(TagIs { name, value }) = tag else {
             let on = On::Table(self.changes.load(Ordering::Acquire));
-            return Ok(Seen { source: self.clone(), flushes, on });
+            return Ok(Mark { source: self.clone(), flushes, on });
         };
         let meta = lock(&self.meta).clone();
-        let mismatch = |message: String| Error::new(Kind::Mismatch, message);
+        let mismatch = |message: String| Error::new(ErrorKind::Mismatch, message);
         let place = meta.tags.iter().position(|tag| tag.name == *name).ok_or_else(|| {
             let tags: Vec<_> = meta.tags.iter().map(|tag| &*tag.name).collect();
             mismatch(format!(
@@ -90,7 +90,7 @@ impl Source {
         }
         let counter = self.counter(value.hash(&meta.hash_key, place));
         let seen = counter.load(Ordering::Acquire);
-        Ok(Seen { source: self.clone(), flushes, on: On::Tag(counter, seen) })
+        Ok(Mark { source: self.clone(), flushes, on: On::Tag(counter, seen) })
     }
 
     fn counter(&self, hash: KeyHash) -> Arc<AtomicU64> {
@@ -110,7 +110,7 @@ impl Source {
 
 /// What one thing that a result depends on said before the result was loaded.
 #[derive(Clone)]
-pub(super) struct Seen {
+pub(super) struct Mark {
     source: Arc<Source>,
     flushes: u64,
     on: On,
@@ -122,7 +122,7 @@ enum On {
     Tag(Arc<AtomicU64>, u64),
 }
 
-impl Seen {
+impl Mark {
     /// Whether it still says the same.
     pub(super) fn is_current(&self) -> bool {
         let flushes = self.source.flushes.load(Ordering::Acquire);
@@ -130,15 +130,15 @@ impl Seen {
             On::Table(seen) => self.source.changes.load(Ordering::Acquire) == *seen,
             On::Tag(counter, seen) => counter.load(Ordering::Acquire) == *seen,
         };
-        is_unchanged && flushes == self.flushes && !self.source.is_defunct()
+        is_unchanged && flushes == self.flushes && !self.source.is_retired()
     }
 }
 
 impl Subscriber for Source {
-    fn change(&self, change: &Change) {
+    fn tell(&self, change: &Change) {
         self.changes.fetch_add(1, Ordering::AcqRel);
         match change.kind {
-            ChangeKind::FlushTable => self.raise_generation(),
+            ChangeKind::FlushTable => self.doubt_all(),
             ChangeKind::Tag => {
                 if let Some(counter) = lock(&self.tags).counters.get(&change.key).and_then(Weak::upgrade) {
                     counter.fetch_add(1, Ordering::AcqRel);
@@ -148,7 +148,7 @@ impl Subscriber for Source {
         }
     }
 
-    fn raise_generation(&self) {
+    fn doubt_all(&self) {
         self.flushes.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -162,7 +162,7 @@ impl Subscriber for Source {
                 Ok((_, meta)) if meta.hash_key == hash_key && meta.table_id == self.id => Ok(true),
                 Err(error) if error.is_unavailable() => Err(error),
                 Ok(_) | Err(_) => {
-                    self.defunct.store(true, Ordering::Release);
+                    self.retired.store(true, Ordering::Release);
                     Ok(false)
                 }
             }

@@ -1,6 +1,6 @@
 //! The value of a tag, as the database hashes it.
 
-use crate::layout::TagKind;
+use crate::codec::layout::TagKind;
 use cache_sync_core::key::{HashKey, KeyHasher, KeyPart};
 use cache_sync_core::number::KeyHash;
 

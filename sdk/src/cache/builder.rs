@@ -1,0 +1,146 @@
+//! The settings of a cache, and how it is opened.
+
+use super::Cache;
+use crate::change::feed::Part;
+use crate::client::{Client, Shared};
+use crate::codec::key::{self, Key};
+use crate::codec::layout::{Layout, members_of};
+use crate::codec::schema::Schema;
+use crate::codec::value::CacheValue;
+use crate::config::{CacheConfig, Durability};
+use crate::entries::Entries;
+use crate::error::{Error, ErrorKind};
+use crate::pg::within;
+use crate::read::Reads;
+use crate::read::loader::Loader;
+use crate::write::{Flusher, Writes};
+use cache_sync_core::number::TableId;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Tasks that load rows of one table: while one waits for its statement, another can send the next.
+const LOADERS: usize = 2;
+
+impl Client {
+    /// A cache of one attached table: `K` is its key (a tuple for several columns), `V` a struct whose members are columns.
+    /// `table` is a table's name as SQL would write it.
+    pub fn cache<K: Key, V: CacheValue>(&self, table: &str) -> CacheBuilder<K, V> {
+        CacheBuilder::new(self.shared.clone(), table)
+    }
+}
+
+/// Settings of a [`Cache`] before it is opened.
+#[must_use]
+pub struct CacheBuilder<K, V> {
+    shared: Arc<Shared>,
+    name: String,
+    config: CacheConfig,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
+    fn new(shared: Arc<Shared>, table: &str) -> CacheBuilder<K, V> {
+        CacheBuilder { shared, name: table.to_owned(), config: CacheConfig::default(), types: PhantomData }
+    }
+
+    /// Entries held at most. Default 10,000.
+    pub fn max_capacity(mut self, entries: u64) -> CacheBuilder<K, V> {
+        self.config.max_capacity = entries;
+        self
+    }
+
+    /// How long an entry may be held, counted from when it was loaded or written, or its write was confirmed. Default: no
+    /// limit.
+    pub fn time_to_live(mut self, age: Duration) -> CacheBuilder<K, V> {
+        self.config.time_to_live = Some(age);
+        self
+    }
+
+    /// When writes return. Default [`Durability::Memory`].
+    pub fn durability(mut self, durability: Durability) -> CacheBuilder<K, V> {
+        self.config.durability = durability;
+        self
+    }
+
+    /// The columns that `V` reads and writes. Needed for maps and types with flattened members; a struct tells its own.
+    pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> CacheBuilder<K, V> {
+        self.config.members = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Opens the cache: checks that table and types fit, and subscribes to the table's changes.
+    ///
+    /// # Errors
+    /// When the table is not attached, `K` or `V` does not fit it, the client has a cache of it already, or the feed does
+    /// not answer ([`Error::is_unavailable`]).
+    pub async fn open(self) -> Result<Cache<K, V>, Error> {
+        let CacheBuilder { shared, name, config, .. } = self;
+        let (oid, schema) = schema_of::<K, V>(&shared, &name, &config).await?;
+        let id = schema.table_id();
+        let entries = Arc::new(Entries::new(schema, &config, shared.common.clone()));
+        let cache = Cache {
+            reads: Arc::new(Reads::new(entries.clone(), shared.config.stale_while_unavailable)),
+            writes: Arc::new(Writes::new(entries.clone(), shared.config.batch_entries_max)),
+            durability: config.durability,
+            shared,
+        };
+        let shared = &cache.shared;
+        shared.add_table(id, cache.writes.clone())?;
+        let opening = Opening { shared, id };
+        let registration = shared.feed.register(id, Part::Rows, entries);
+        within("subscribing to the table's changes", shared.config.query_timeout, async {
+            shared.feed.served(registration).await;
+            Ok(())
+        })
+        .await?;
+        std::mem::forget(opening);
+        start_tasks(&cache, oid);
+        Ok(cache)
+    }
+}
+
+/// The table's oid, and what is known of it; `K` and `V` fit.
+async fn schema_of<K: Key, V: CacheValue>(
+    shared: &Shared,
+    name: &str,
+    config: &CacheConfig,
+) -> Result<(u32, Schema), Error> {
+    let (oid, meta) = shared.store.describe(name).await?;
+    let misfit = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Mismatch, error.to_string());
+    key::check::<K>(&meta.key).map_err(|error| misfit(&error))?;
+    let declared: Option<Vec<&str>> =
+        config.members.as_ref().map(|members| members.iter().map(String::as_str).collect());
+    let members = declared.as_deref().or_else(|| members_of::<V>());
+    let mut layout = Layout::new(members, &meta).map_err(|error| misfit(&error))?;
+    shared.store.resolve(&meta, &mut layout).await?;
+    Ok((oid, Schema::new(meta, layout)))
+}
+
+/// A table that is being opened; taken back when that fails, or whoever opens it gives up.
+struct Opening<'a> {
+    shared: &'a Shared,
+    id: TableId,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.shared.remove_table(self.id);
+    }
+}
+
+fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>, oid: u32) {
+    let (shared, table) = (&cache.shared, &cache.writes);
+    for _ in 0..LOADERS {
+        let loader = Loader::new(cache.reads.clone(), shared.store.clone(), shared.standby.clone());
+        shared.supervisor.spawn(Some(table.clone()), loader.run());
+    }
+    let flusher = Flusher {
+        writes: cache.writes.clone(),
+        connection: shared.batch_connection.clone(),
+        oid,
+        flush_interval: shared.config.flush_interval,
+        apply_timeout: shared.config.query_timeout,
+    };
+    shared.supervisor.spawn(Some(table.clone()), flusher.run());
+}

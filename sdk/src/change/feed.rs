@@ -1,0 +1,228 @@
+//! Hears what was committed, and tells the tables.
+//!
+//! One task, one connection. The subscription resumes where the last one stopped; where it cannot (the ring was overrun,
+//! Postgres was restarted), every table's generation rises: nothing that is held is served before it has been loaded
+//! again. Silence needs no event: reads compare the time of the last message with the clock themselves.
+//!
+//! ```text
+//! stream      the feed of a server that has it in shared memory     notify  what others tell, and `probes` of that
+//! subscriber  who is told                                           link    what comes over one connection
+//! ```
+
+mod link;
+mod notify;
+mod probes;
+mod stream;
+mod subscriber;
+
+pub(crate) use subscriber::{Part, Subscriber};
+
+use crate::common::Common;
+use crate::common::freshness::Freshness;
+use crate::common::lock::lock;
+use crate::error::Error;
+use crate::pg::{FEED, NOT_PRELOADED, Store};
+use crate::status::FeedKind;
+use cache_sync_core::number::{Epoch, Position, TableId};
+use cache_sync_core::wire::Change;
+use link::Link;
+use probes::Probes;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// The SQLSTATE for a table that is not attached.
+const NOT_ATTACHED: &str = "CS005";
+
+/// How far the feed has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) epoch: Epoch,
+    pub(crate) position: Position,
+    /// The last registration of a table that the subscription serves.
+    pub(crate) registration: u64,
+}
+
+pub(crate) struct Feed {
+    subscribers: Mutex<HashMap<(TableId, Part), Arc<dyn Subscriber>>>,
+    registration: AtomicU64,
+    resubscribe: Notify,
+    progress: watch::Sender<Progress>,
+    probes: Probes,
+    kind: watch::Sender<Option<FeedKind>>,
+    pub(crate) gaps: AtomicU64,
+    pub(crate) connects: AtomicU64,
+    #[cfg(feature = "test-faults")]
+    pub(crate) muted: std::sync::atomic::AtomicBool,
+}
+
+impl Feed {
+    pub(crate) fn new() -> Feed {
+        Feed {
+            subscribers: Mutex::default(),
+            registration: AtomicU64::new(0),
+            resubscribe: Notify::new(),
+            progress: watch::Sender::default(),
+            probes: Probes::default(),
+            kind: watch::Sender::default(),
+            gaps: AtomicU64::new(0),
+            connects: AtomicU64::new(0),
+            #[cfg(feature = "test-faults")]
+            muted: std::sync::atomic::AtomicBool::new(false),
+        }
+    }
+
+    /// Subscribes a table; its memory may be filled once [`Feed::served`] has come back for the number returned.
+    pub(crate) fn register(&self, table: TableId, part: Part, subscriber: Arc<dyn Subscriber>) -> u64 {
+        lock(&self.subscribers).insert((table, part), subscriber);
+        let registration = self.registration.fetch_add(1, Ordering::AcqRel) + 1;
+        self.resubscribe.notify_one();
+        registration
+    }
+
+    pub(crate) fn unregister(&self, table: TableId, part: Part) {
+        lock(&self.subscribers).remove(&(table, part));
+    }
+
+    /// Whether nobody wants to hear anything, so that the feed does not even connect.
+    pub(crate) fn is_idle(&self) -> bool {
+        lock(&self.subscribers).is_empty()
+    }
+
+    pub(crate) async fn served(&self, registration: u64) {
+        let mut progress = self.progress.subscribe();
+        drop(progress.wait_for(|progress| progress.registration >= registration).await);
+    }
+
+    /// Waits until everything up to this position has been processed. `false` when the feed has gone on to another epoch
+    /// meanwhile, in which that position means nothing.
+    pub(crate) async fn reached(&self, epoch: Epoch, position: Position) -> bool {
+        let mut progress = self.progress.subscribe();
+        let before = progress.borrow_and_update().epoch;
+        let is_over = |progress: &Progress| progress.epoch != epoch && progress.epoch != before;
+        let is_there = |progress: &Progress| progress.epoch == epoch && progress.position >= position;
+        let ended = progress.wait_for(|progress| is_there(progress) || is_over(progress)).await;
+        ended.is_ok_and(|progress| is_there(&progress))
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        *self.progress.borrow()
+    }
+
+    /// How the feed is heard, or was last.
+    pub(crate) fn kind(&self) -> Option<FeedKind> {
+        *self.kind.borrow()
+    }
+
+    /// Waits until the feed is heard by NOTIFY.
+    pub(crate) async fn is_heard_by_notify(&self) {
+        drop(self.kind.subscribe().wait_for(|kind| *kind == Some(FeedKind::Notify)).await);
+    }
+
+    /// Notes how the feed is heard.
+    fn is_of(&self, kind: FeedKind) {
+        let before = self.kind.send_replace(Some(kind));
+        if kind == FeedKind::Notify && before != Some(kind) {
+            tracing::warn!(
+                "the server has not preloaded cache_sync: changes are heard by NOTIFY, which slows writers down"
+            );
+        }
+    }
+
+    /// Listens until its task is ended.
+    pub(crate) async fn run(&self, store: &Store, common: &Common) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            while self.is_idle() {
+                self.resubscribe.notified().await;
+            }
+            let before = (self.progress(), self.probes.last());
+            let Err(error) = self.listen(store, common).await else { continue };
+            tracing::warn!(%error, "the feed was lost; connecting again");
+            // A table that is not attached any more would keep all others from being heard.
+            if error.sqlstate() == Some(NOT_ATTACHED)
+                && let Err(error) = self.check_tables(store).await
+            {
+                tracing::warn!(%error, "the tables could not be checked");
+            }
+            if (self.progress(), self.probes.last()) != before {
+                pause = PAUSE_MIN;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// One connection. Ends with an error, or without one when tables were added and it must be made anew.
+    async fn listen(&self, store: &Store, common: &Common) -> Result<(), Error> {
+        let (client, messages) = store.connect("feed", FEED).await?;
+        self.connects.fetch_add(1, Ordering::Relaxed);
+        let mut link = Link { messages, store, common };
+        match self.stream(&client, &mut link).await {
+            Err(error) if error.sqlstate() == Some(NOT_PRELOADED) => self.listen_to_notify(&client, &mut link).await,
+            ended => ended,
+        }
+    }
+
+    /// The tables that somebody wants to hear of, by number.
+    fn tables(&self) -> Vec<i32> {
+        let mut tables: Vec<i32> = lock(&self.subscribers).keys().map(|(table, _)| table.0).collect();
+        tables.sort_unstable();
+        tables.dedup();
+        tables
+    }
+
+    async fn begin(&self, epoch: Epoch, resumed: bool, store: &Store, freshness: &Freshness) -> Result<(), Error> {
+        let before = freshness.epoch();
+        if before != epoch.0 && before != 0 {
+            self.check_tables(store).await?;
+        }
+        if !resumed || before != epoch.0 {
+            self.doubt_everything();
+        }
+        freshness.set_epoch(epoch.0);
+        Ok(())
+    }
+
+    /// Lets go of tables that are no longer those that were opened.
+    async fn check_tables(&self, store: &Store) -> Result<(), Error> {
+        let subscribers: Vec<_> = lock(&self.subscribers).iter().map(|(table, of)| (*table, of.clone())).collect();
+        for ((table, part), subscriber) in subscribers {
+            if !subscriber.check_again(store).await? {
+                self.unregister(table, part);
+            }
+        }
+        Ok(())
+    }
+
+    fn doubt_everything(&self) {
+        self.gaps.fetch_add(1, Ordering::Relaxed);
+        lock(&self.subscribers).values().for_each(|subscriber| subscriber.doubt_all());
+    }
+
+    /// Whether a test has made the feed deaf.
+    fn is_muted(&self) -> bool {
+        #[cfg(feature = "test-faults")]
+        return self.muted.load(Ordering::Acquire);
+        #[cfg(not(feature = "test-faults"))]
+        false
+    }
+
+    fn tell(&self, changes: &[Change]) {
+        if self.is_muted() {
+            return;
+        }
+        let subscribers = lock(&self.subscribers);
+        for change in changes {
+            for part in [Part::Rows, Part::Queries] {
+                if let Some(subscriber) = subscribers.get(&(change.table, part)) {
+                    subscriber.tell(change);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! What comes over one connection of the feed, and who is concerned.
+
+use crate::common::Common;
+use crate::error::{Error, ErrorKind, Step};
+use crate::pg::{Messages, Store};
+use futures_util::StreamExt;
+use tokio_postgres::{AsyncMessage, Notification};
+
+pub(super) const LISTENING: Step = "listening to the feed";
+
+pub(super) struct Link<'a> {
+    pub(super) messages: Messages,
+    pub(super) store: &'a Store,
+    pub(super) common: &'a Common,
+}
+
+impl Link<'_> {
+    /// The next notification; `None` for what is none.
+    pub(super) async fn notification(&mut self) -> Result<Option<Notification>, Error> {
+        match self.messages.next().await {
+            Some(Ok(AsyncMessage::Notification(notification))) => Ok(Some(notification)),
+            Some(Ok(_)) => Ok(None),
+            Some(Err(error)) => Err(Error::query(LISTENING, error)),
+            None => Err(Error::new(ErrorKind::Unavailable, "the feed's connection was closed")),
+        }
+    }
+}

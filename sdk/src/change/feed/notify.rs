@@ -1,0 +1,133 @@
+//! The feed of a server before PostgreSQL 17 that has not preloaded the extension's library: writers NOTIFY.
+//!
+//! Nothing says by itself that the connection still hears, so the feed *probes*: it asks a small question, whose answer comes
+//! behind the notifications of everything that was committed before it was asked, because Postgres hands those over before
+//! it is ready for the next question. A connection that is new has missed something.
+
+use super::link::{LISTENING, Link};
+use super::{Feed, Progress};
+use crate::common::Common;
+use crate::error::Error;
+use crate::pg::{LISTEN, LISTEN_STATE, within};
+use crate::status::FeedKind;
+use cache_sync_core::number::{Epoch, Position, Stamp};
+use cache_sync_core::wire::{Body, CHANNEL, Change, Message, WireError};
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio_postgres::{Client, Notification, Statement};
+
+/// The time between two probes, unless the bound on staleness asks for more of them.
+const INTERVAL_MAX: Duration = Duration::from_secs(1);
+/// Probes within the bound on staleness.
+const PER_TIMEOUT: u32 = 3;
+
+impl Feed {
+    /// Waits until a probe that begins from here on has been answered. `false` when this is not how the feed is heard.
+    pub(crate) async fn probed(&self) -> bool {
+        let (mut answered, mut kind) = (self.probes.answered.subscribe(), self.kind.subscribe());
+        let begun = self.probes.begun();
+        self.probes.wanted.notify_one();
+        tokio::select! {
+            answered = answered.wait_for(|number| *number > begun) => answered.is_ok(),
+            _ = kind.wait_for(|kind| *kind != Some(FeedKind::Notify)) => false,
+        }
+    }
+
+    /// Listens until the connection fails.
+    pub(super) async fn listen_to_notify(&self, client: &Client, link: &mut Link<'_>) -> Result<(), Error> {
+        let interval = INTERVAL_MAX.min(link.common.freshness.timeout() / PER_TIMEOUT);
+        let ready = async {
+            client.batch_execute(LISTEN).await?;
+            client.prepare(LISTEN_STATE).await
+        };
+        let statement = self.hearing(link, ready).await?;
+        let mut is_new = true;
+        loop {
+            self.probe(client, &statement, is_new, link).await?;
+            is_new = false;
+            let next = tokio::time::sleep(interval);
+            tokio::pin!(next);
+            loop {
+                tokio::select! {
+                    biased;
+                    heard = self.hear_next(link) => heard?,
+                    () = &mut next => break,
+                    () = self.probes.wanted.notified() => break,
+                    // The next probe names the tables that were added.
+                    () = self.resubscribe.notified() => break,
+                }
+            }
+        }
+    }
+
+    /// Asks whether all is well.
+    async fn probe(
+        &self,
+        client: &Client,
+        statement: &Statement,
+        is_new: bool,
+        link: &mut Link<'_>,
+    ) -> Result<(), Error> {
+        let registration = self.registration.load(Ordering::Acquire);
+        let tables = self.tables();
+        let number = self.probes.begin();
+        let asked = Instant::now();
+        let row = self.hearing(link, client.query_one(statement, &[&tables])).await?;
+        let (epoch, hlc): (i64, i64) = (row.get(0), row.get(1));
+        let (epoch, common) = (Epoch(epoch as u64), link.common);
+        common.clock.hear(Stamp(hlc));
+        if is_new || common.freshness.epoch() != epoch.0 {
+            self.is_of(FeedKind::Notify);
+            common.freshness.set_lsn(None);
+            self.begin(epoch, false, link.store, &common.freshness).await?;
+        }
+        // Of what was committed since it was asked, nobody has said that it was heard.
+        common.freshness.heard_by(asked);
+        self.progress.send_replace(Progress { epoch, position: Position(0), registration });
+        self.probes.answered.send_replace(number);
+        Ok(())
+    }
+
+    /// Waits for an answer, and hears what comes ahead of it.
+    async fn hearing<T>(
+        &self,
+        link: &mut Link<'_>,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Error> {
+        tokio::pin!(answer);
+        within(LISTENING, link.common.freshness.timeout(), async {
+            loop {
+                tokio::select! {
+                    biased;
+                    heard = self.hear_next(link) => heard?,
+                    answer = &mut answer => return answer.map_err(|error| Error::query(LISTENING, error)),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Hears the next message, if it is a notification.
+    async fn hear_next(&self, link: &mut Link<'_>) -> Result<(), Error> {
+        if let Some(notification) = link.notification().await? {
+            self.hear(&notification, link.common);
+        }
+        Ok(())
+    }
+
+    /// Anybody may send notifications, so what they say is believed only so far as to load something again.
+    fn hear(&self, notification: &Notification, common: &Common) {
+        if notification.channel() != CHANNEL {
+            return;
+        }
+        match Message::decode(notification.payload()) {
+            Ok(Message { epoch, body: Body::Changes(changes), .. }) if epoch.0 == common.freshness.epoch() => {
+                self.tell(&changes.into_iter().map(Change::unversioned).collect::<Vec<_>>());
+            }
+            // Another server's, another extension's, or of a writer with another version of the library.
+            Ok(_) | Err(WireError::Protocol(_)) => self.doubt_everything(),
+            Err(error @ WireError::Malformed) => tracing::debug!(%error, "a notification was not understood"),
+        }
+    }
+}

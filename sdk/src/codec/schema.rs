@@ -1,0 +1,89 @@
+//! What is known of a cache's table from when it was opened on.
+
+use super::fields;
+use super::key::{self, Key};
+use super::layout::{Layout, Role, TableMeta};
+use super::value::{CacheValue, Value};
+use crate::error::{Error, ErrorKind};
+use cache_sync_core::fields::FieldIndex;
+use cache_sync_core::merge::CannotMerge;
+use cache_sync_core::number::{KeyHash, TableId};
+use cache_sync_core::patch::{Kind as PatchKind, Patch as RowPatch};
+use cache_sync_core::rule::Rule;
+use std::sync::Arc;
+
+/// How the table was described, and which of its columns the type's members are.
+pub(crate) struct Schema {
+    pub(crate) meta: TableMeta,
+    pub(crate) layout: Layout,
+    /// Puts make their value whatever the row is: no field counts or compares.
+    is_determined: bool,
+    /// Members that only Postgres can tell: after a write the row has to be loaded.
+    has_read_only: bool,
+}
+
+impl Schema {
+    pub(crate) fn new(meta: TableMeta, layout: Layout) -> Schema {
+        let roles = || layout.columns.iter().map(|column| &column.role);
+        Schema {
+            is_determined: roles()
+                .all(|role| matches!(role, Role::Key(_) | Role::Field { rule: Rule::Lww | Rule::Arrival, .. })),
+            has_read_only: roles().any(|role| matches!(role, Role::ReadOnly)),
+            meta,
+            layout,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn hash<K: Key>(&self, key: &K) -> KeyHash {
+        key::key_hash(&self.meta.hash_key, key)
+    }
+
+    pub(crate) fn table_id(&self) -> TableId {
+        self.meta.table_id
+    }
+
+    /// The table's name with its schema, for people.
+    pub(crate) fn display_name(&self) -> String {
+        format!("{}.{}", self.meta.schema, self.meta.name)
+    }
+
+    pub(crate) fn rule(&self, field: FieldIndex) -> &Rule {
+        match self.layout.columns.get(usize::from(field)).map(|column| &column.role) {
+            Some(Role::Field { rule, .. }) => rule,
+            _ => &Rule::Arrival,
+        }
+    }
+
+    /// Whether a write of this kind makes its value whatever the row is.
+    pub(crate) fn is_determined(&self, kind: PatchKind) -> bool {
+        kind == PatchKind::Delete || (self.is_determined && kind != PatchKind::Edit)
+    }
+
+    /// Whether the row can be told from what it was and the patch, where Postgres says that nothing coerced it.
+    pub(crate) fn is_told(&self, patch: &RowPatch) -> bool {
+        // Of a row that it creates, Postgres may say when it expires.
+        !self.has_read_only && (self.meta.expires.is_none() || patch.kind == PatchKind::Edit)
+    }
+
+    /// The value with the patch; none where only Postgres can tell.
+    ///
+    /// # Errors
+    /// When the patch is one that its rules cannot take.
+    pub(crate) fn preview<V: CacheValue>(&self, patch: &RowPatch, value: &Value<V>) -> Result<Option<Value<V>>, Error> {
+        let violation = |error: &dyn std::fmt::Display| Error::new(ErrorKind::RuleViolation, error.to_string());
+        let row = match value {
+            Some(value) => Some(fields::to_fields(&self.layout, &**value).map_err(|error| violation(&error))?),
+            None => None,
+        };
+        match patch.preview(row, |field| self.rule(field)) {
+            Ok(Some(row)) => {
+                let value = fields::from_fields(&self.layout, &row).map_err(|error| violation(&error))?;
+                Ok(Some(Some(Arc::new(value))))
+            }
+            Ok(None) => Ok(Some(None)),
+            Err(CannotMerge::OnlyPostgres(_)) => Ok(None),
+            Err(error) => Err(violation(&error)),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a cache holds: the one state that reads, writes and changes share. Synchronous, without any I/O.
+//!
+//! The lock of a key's shard is held for every step of that key; inside it only other locks of this folder, of the clock and the
+//! budget, and moka's are taken, and nothing waits. Order: shard, then whatever the walk adds to it (the keys that are wanted, the
+//! line of those that wait for the flusher).
+//!
+//! ```text
+//! memory      moka, and what lies in it             slot      a key for which something is under way
+//! shards      all slots, spread over locks          place     one key under its lock
+//! generation  when everything held was doubted      session   the numbers of batches
+//! load        what loads do to it                   outcome   what outcomes do to it
+//! change      what others' changes do to it
+//! ```
+
+mod change;
+mod generation;
+mod load;
+pub(crate) mod memory;
+mod outcome;
+mod place;
+pub(crate) mod session;
+mod shards;
+pub(crate) mod slot;
+
+pub(crate) use outcome::Outcomes;
+
+use crate::codec::key::Key;
+use crate::codec::schema::Schema;
+use crate::codec::value::{CacheValue, Value};
+use crate::common::Common;
+use crate::common::counters::Counters;
+use crate::config::CacheConfig;
+use crate::error::{Error, ErrorKind};
+use cache_sync_core::number::KeyHash;
+use cache_sync_core::patch::Patch as RowPatch;
+use generation::Generations;
+use memory::{Entry, Memory};
+use session::Numbering;
+use shards::Shards;
+use slot::Preview;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// What all handles of one cache hold.
+pub(crate) struct Entries<K, V> {
+    pub(crate) schema: Schema,
+    pub(crate) common: Arc<Common>,
+    pub(crate) counters: Counters,
+    pub(crate) numbering: Numbering,
+    memory: Memory<K, V>,
+    generations: Generations,
+    shards: Shards<K, V>,
+    /// The table is no longer attached as it was, or keys are hashed anew: nothing that is held can be told apart any more.
+    retired: AtomicBool,
+}
+
+impl<K: Key, V: CacheValue> Entries<K, V> {
+    pub(crate) fn new(schema: Schema, config: &CacheConfig, common: Arc<Common>) -> Entries<K, V> {
+        Entries {
+            memory: Memory::new(config.max_capacity, config.time_to_live),
+            generations: Generations::new(),
+            shards: Shards::new(),
+            counters: Counters::default(),
+            numbering: Numbering::new(),
+            retired: AtomicBool::new(false),
+            schema,
+            common,
+        }
+    }
+
+    /// What memory holds for the key, whether it may be served or not.
+    #[inline]
+    pub(crate) fn held(&self, key: &K, hash: KeyHash) -> Option<Entry<K, V>> {
+        self.memory.get(hash, key)
+    }
+
+    /// Whether an entry has not been doubted since it was confirmed, nor expired.
+    #[inline]
+    pub(crate) fn is_current(&self, entry: &Entry<K, V>) -> bool {
+        entry.generation == self.generation() && !entry.expires.is_over(self.common.clock.started)
+    }
+
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generations.current()
+    }
+
+    /// Everything that is held and may be served, by key.
+    pub(crate) fn all(&self) -> Vec<(K, Value<V>)> {
+        let generation = self.generation();
+        let live = self.common.freshness.is_live();
+        let usable = self.memory.entries().into_iter().filter(|entry| live && entry.generation == generation);
+        usable.map(|entry| (entry.key().clone(), entry.value)).collect()
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.memory.len()
+    }
+
+    /// How long ago what was confirmed in this generation was last known to be in step.
+    pub(crate) fn doubt(&self, generation: u64) -> Duration {
+        if generation == self.generation() {
+            return self.common.freshness.doubt();
+        }
+        self.generations.ended_ago(generation).unwrap_or(Duration::MAX)
+    }
+
+    pub(crate) fn check_usable(&self) -> Result<(), Error> {
+        self.common.check_open()?;
+        if self.is_retired() {
+            let name = &self.schema.meta.name;
+            let message = format!("the table {name} is no longer attached as it was when it was opened; open it again");
+            return Err(Error::new(ErrorKind::Mismatch, message));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.raise_generation();
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+}
+
+impl<V: CacheValue> Preview<V> for Schema {
+    fn preview(&self, patch: &RowPatch, value: &Value<V>) -> Option<Value<V>> {
+        Schema::preview(self, patch, value).ok().flatten()
+    }
+
+    fn is_told(&self, patch: &RowPatch) -> bool {
+        Schema::is_told(self, patch)
+    }
+
+    fn coalesce(&self, earlier: RowPatch, later: RowPatch) -> Result<RowPatch, Box<(RowPatch, RowPatch)>> {
+        earlier.coalesce(later, |field| self.rule(field))
+    }
+}

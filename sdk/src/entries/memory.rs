@@ -1,0 +1,165 @@
+//! What a cache holds: moka stores and evicts; whether an entry may be served is decided by whoever asks.
+
+use crate::codec::value::Value;
+use cache_sync_core::number::{KeyHash, Version};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A row, or its known absence, in memory. It lies in moka's own entry, so that a hit touches no memory beyond what
+/// moka touches and the value.
+#[derive(Debug)]
+pub(crate) struct Entry<K, V> {
+    key: HeldKey<K>,
+    pub(crate) value: Value<V>,
+    /// The version of the row that the value is based on.
+    pub(crate) version: Version,
+    /// The generation in which it was confirmed.
+    pub(crate) generation: u64,
+    pub(crate) expires: Expiry,
+}
+
+/// When a row expires, in microseconds since the client started; most never do. It is half as large as an `Instant` that
+/// may not be there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expiry(u64);
+
+impl Expiry {
+    /// Never.
+    pub(crate) const NEVER: Expiry = Expiry(u64::MAX);
+
+    pub(crate) fn new(at: Option<Instant>, started: Instant) -> Expiry {
+        at.map_or(Expiry::NEVER, |at| Expiry(at.saturating_duration_since(started).as_micros() as u64))
+    }
+
+    pub(crate) fn instant(self, started: Instant) -> Option<Instant> {
+        (self.0 != u64::MAX).then(|| started + Duration::from_micros(self.0))
+    }
+
+    #[inline]
+    pub(crate) fn is_over(self, started: Instant) -> bool {
+        self.0 != u64::MAX && started.elapsed() >= Duration::from_micros(self.0)
+    }
+}
+
+impl<K: Clone, V> Entry<K, V> {
+    pub(crate) fn new(key: &K, value: Value<V>, version: Version, generation: u64, expires: Expiry) -> Entry<K, V> {
+        Entry { key: HeldKey::new(key), value, version, generation, expires }
+    }
+
+    pub(crate) fn key(&self) -> &K {
+        self.key.get()
+    }
+}
+
+impl<K: Clone, V> Clone for Entry<K, V> {
+    #[inline]
+    fn clone(&self) -> Entry<K, V> {
+        let Entry { key, value, version, generation, expires } = self;
+        Entry { key: key.clone(), value: value.clone(), version: *version, generation: *generation, expires: *expires }
+    }
+}
+
+/// A key that is cloned with every look-up: what has memory of its own is shared, so that a hit allocates nothing.
+#[derive(Clone, Debug)]
+enum HeldKey<K> {
+    Inline(K),
+    Shared(Arc<K>),
+}
+
+impl<K: Clone> HeldKey<K> {
+    fn new(key: &K) -> HeldKey<K> {
+        match std::mem::needs_drop::<K>() {
+            true => HeldKey::Shared(Arc::new(key.clone())),
+            false => HeldKey::Inline(key.clone()),
+        }
+    }
+
+    #[inline]
+    fn get(&self) -> &K {
+        match self {
+            HeldKey::Inline(key) => key,
+            HeldKey::Shared(key) => key,
+        }
+    }
+}
+
+/// The keys are hashes with a secret already: hashing them again would only cost time.
+#[derive(Debug, Default)]
+pub(crate) struct AlreadyHashed(u64);
+
+impl Hasher for AlreadyHashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// By hash, which is all that a change names: of two keys with one hash, the later one takes the place of the other.
+pub(crate) struct Memory<K, V>(moka::sync::Cache<KeyHash, Entry<K, V>, BuildHasherDefault<AlreadyHashed>>);
+
+impl<K: Clone + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Memory<K, V> {
+    pub(crate) fn new(max_capacity: u64, time_to_live: Option<Duration>) -> Memory<K, V> {
+        let builder = moka::sync::Cache::builder().max_capacity(max_capacity);
+        let builder = match time_to_live {
+            Some(time) => builder.time_to_live(time),
+            None => builder,
+        };
+        Memory(builder.build_with_hasher(BuildHasherDefault::default()))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, hash: KeyHash, key: &K) -> Option<Entry<K, V>> {
+        self.of_hash(hash).filter(|entry| entry.key() == key)
+    }
+
+    /// The entry that a change of this hash means.
+    #[inline]
+    pub(crate) fn of_hash(&self, hash: KeyHash) -> Option<Entry<K, V>> {
+        self.0.get(&hash)
+    }
+
+    pub(crate) fn hold(&self, hash: KeyHash, entry: Entry<K, V>) {
+        self.0.insert(hash, entry);
+    }
+
+    pub(crate) fn drop_entry(&self, hash: KeyHash) {
+        self.0.invalidate(&hash);
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Entry<K, V>> {
+        self.0.iter().map(|(_, entry)| entry).collect()
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.0.run_pending_tasks();
+        self.0.entry_count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_one_hash_are_not_taken_for_each_other() {
+        let memory = Memory::new(10, None);
+        let hash = KeyHash(7);
+        for key in ["a".to_owned(), "b".to_owned()] {
+            memory.hold(hash, Entry::new(&key, Some(Arc::new(key.clone())), Version(1), 1, Expiry::NEVER));
+            assert_eq!(memory.get(hash, &key).and_then(|entry| entry.value).as_deref(), Some(&key));
+        }
+        assert!(memory.get(hash, &"a".to_owned()).is_none());
+        memory.drop_entry(hash);
+        assert!(memory.of_hash(hash).is_none());
+    }
+}

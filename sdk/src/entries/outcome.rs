@@ -1,0 +1,82 @@
+//! What outcomes do: each patch of a batch is done, and whoever waits for it hears so.
+
+use super::Entries;
+use crate::codec::key::Key;
+use crate::codec::value::CacheValue;
+use crate::receipt::{Outcome, Receipt};
+use cache_sync_core::number::{KeyHash, Sequence};
+use cache_sync_core::outcome::Record;
+use cache_sync_core::patch::Patch as RowPatch;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// What became of a batch.
+pub(crate) struct Outcomes {
+    /// One for each patch, by its place; none when nobody can tell any more.
+    pub(crate) records: Option<Vec<Record>>,
+    /// The server that told is the one whose changes are heard.
+    pub(crate) same_server: bool,
+}
+
+impl Outcomes {
+    /// Nobody can tell any more.
+    pub(crate) const UNKNOWN: Outcomes = Outcomes { records: None, same_server: false };
+}
+
+impl<K: Key, V: CacheValue> Entries<K, V> {
+    /// Takes the outcomes of the batch of this number, which carried a patch of each of these keys.
+    pub(crate) fn settle(&self, keys: &[KeyHash], sequence: Sequence, outcomes: &Outcomes) {
+        self.counters.batches.add(1);
+        self.counters.patches.add(keys.len() as u64);
+        for (place, hash) in keys.iter().enumerate() {
+            let record = outcomes.records.as_ref().and_then(|records| records.get(place));
+            self.settle_one(*hash, sequence, record, outcomes.same_server);
+        }
+    }
+
+    fn settle_one(&self, hash: KeyHash, sequence: Sequence, record: Option<&Record>, same_server: bool) {
+        if record.is_some() {
+            self.numbering.note_settled(sequence);
+        }
+        let mut place = self.place(hash);
+        let Some(slot) = place.slot() else { return };
+        let done = slot.settle(sequence, record, self.generation(), same_server, &self.schema);
+        place.reflect(Instant::now());
+        place.leave();
+        drop(place);
+        let Some(done) = done else { return };
+        self.common.budget.give_back(1, done.size);
+        let outcome = record.map_or_else(Outcome::unknown, Outcome::from);
+        done.receipts.into_iter().for_each(|receipt| drop(receipt.send(outcome.clone())));
+    }
+
+    /// A receipt for everything that is pending now.
+    pub(crate) fn pending(&self) -> Vec<Receipt> {
+        let mut receipts = Vec::new();
+        self.shards.each(|slot| {
+            slot.await_pending(|| {
+                let (sender, receiver) = oneshot::channel();
+                receipts.push(Receipt(receiver));
+                sender
+            });
+        });
+        receipts
+    }
+
+    /// Nobody works for this table any more: whoever waits for a load or an outcome hears so.
+    pub(crate) fn abandon(&self) {
+        self.shards.each(|slot| slot.abandon());
+    }
+
+    /// Takes everything that Postgres does not have, when the client closes.
+    pub(crate) fn take_unwritten(&self) -> Vec<(K, RowPatch)> {
+        let mut unwritten = Vec::new();
+        self.shards.each(|slot| {
+            for pending in slot.unwritten() {
+                self.common.budget.give_back(1, pending.size);
+                unwritten.push((slot.key.clone(), pending.patch));
+            }
+        });
+        unwritten
+    }
+}

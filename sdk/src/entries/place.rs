@@ -1,0 +1,83 @@
+//! A key's place under the lock of its shard, for one step of that key.
+
+use super::Entries;
+use super::memory::{Entry, Expiry};
+use super::shards::Shard;
+use super::slot::{Base, Slot};
+use crate::codec::key::Key;
+use crate::codec::value::CacheValue;
+use cache_sync_core::number::KeyHash;
+use std::sync::MutexGuard;
+use std::time::Instant;
+
+/// So much room for slots a shard keeps when it is empty.
+const SHARD_KEPT: usize = 256;
+
+/// A key's place, locked: nobody else takes a step of this key meanwhile.
+pub(crate) struct Place<'a, K, V> {
+    entries: &'a Entries<K, V>,
+    hash: KeyHash,
+    shard: MutexGuard<'a, Shard<K, V>>,
+}
+
+impl<K: Key, V: CacheValue> Entries<K, V> {
+    pub(crate) fn place(&self, hash: KeyHash) -> Place<'_, K, V> {
+        Place { entries: self, hash, shard: self.shards.of(hash) }
+    }
+}
+
+impl<K: Key, V: CacheValue> Place<'_, K, V> {
+    /// The slot, if something is under way for the key.
+    pub(crate) fn slot(&mut self) -> Option<&mut Slot<K, V>> {
+        self.shard.get_mut(&self.hash)
+    }
+
+    /// The slot; a new one over what memory holds, if there is none.
+    pub(crate) fn slot_for(&mut self, key: &K) -> &mut Slot<K, V> {
+        let (entries, hash) = (self.entries, self.hash);
+        self.shard.entry(hash).or_insert_with(|| slot_over(entries, entries.memory.get(hash, key), key))
+    }
+
+    /// A new slot, where there is none, for a key of which memory holds this.
+    pub(crate) fn occupy(&mut self, held: Option<Entry<K, V>>, key: &K) -> &mut Slot<K, V> {
+        let entries = self.entries;
+        self.shard.entry(self.hash).or_insert_with(|| slot_over(entries, held, key))
+    }
+
+    /// Lets memory hold what the slot shows.
+    pub(crate) fn reflect(&mut self, now: Instant) {
+        let Some(slot) = self.shard.get(&self.hash) else { return };
+        let (entries, generation) = (self.entries, self.entries.generation());
+        match slot.entry(generation, now) {
+            Some((answer, expires)) => {
+                let expires = Expiry::new(expires, entries.common.clock.started);
+                let entry = Entry::new(&slot.key, answer.value, answer.version, generation, expires);
+                entries.memory.hold(self.hash, entry);
+            }
+            None => entries.memory.drop_entry(self.hash),
+        }
+    }
+
+    /// Lets the slot go if nothing is under way any more.
+    pub(crate) fn leave(&mut self) {
+        if self.shard.get(&self.hash).is_some_and(Slot::is_idle) {
+            self.shard.remove(&self.hash);
+            if self.shard.is_empty() {
+                self.shard.shrink_to(SHARD_KEPT);
+            }
+        }
+    }
+}
+
+fn slot_over<K: Key, V: CacheValue>(entries: &Entries<K, V>, held: Option<Entry<K, V>>, key: &K) -> Slot<K, V> {
+    let base = match held {
+        Some(entry) => Base::Known {
+            expires: entry.expires.instant(entries.common.clock.started),
+            value: entry.value,
+            version: entry.version,
+            generation: entry.generation,
+        },
+        None => Base::Unknown,
+    };
+    Slot::new(key.clone(), base, entries.generation())
+}

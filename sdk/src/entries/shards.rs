@@ -1,0 +1,34 @@
+//! The slots of all keys for which something is under way, spread over locks.
+
+use super::memory::AlreadyHashed;
+use super::slot::Slot;
+use crate::common::lock::lock;
+use cache_sync_core::number::KeyHash;
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::sync::{Mutex, MutexGuard};
+
+const SHARDS: usize = 64;
+
+pub(super) type Shard<K, V> = HashMap<KeyHash, Slot<K, V>, BuildHasherDefault<AlreadyHashed>>;
+
+/// The slots of all keys for which something is under way, spread over locks.
+pub(super) struct Shards<K, V>(Box<[Mutex<Shard<K, V>>]>);
+
+impl<K, V> Shards<K, V> {
+    pub(super) fn new() -> Shards<K, V> {
+        Shards((0..SHARDS).map(|_| Mutex::default()).collect())
+    }
+
+    /// Shows every slot there is, shard by shard.
+    pub(super) fn each(&self, mut look: impl FnMut(&mut Slot<K, V>)) {
+        for shard in &self.0 {
+            lock(shard).values_mut().for_each(&mut look);
+        }
+    }
+
+    pub(super) fn of(&self, hash: KeyHash) -> MutexGuard<'_, Shard<K, V>> {
+        // moka takes the upper bits and maps the lower ones, so those in the middle spread the locks.
+        lock(&self.0[(hash.0 >> u32::BITS) as usize % SHARDS])
+    }
+}

@@ -1,0 +1,140 @@
+//! The state of one key while something is under way for it: patches that Postgres does not have yet, or loads.
+//!
+//! Every step here is synchronous and knows no time but what it is told; the table holds the lock around it. Keys with
+//! nothing under way have no slot: memory alone knows them.
+//!
+//! ```text
+//! base     what is known of the row            load    who joins which load, and whether what it brings may be kept
+//! flight   one load and who waits for it       write   how patches wait, are frozen into a batch, and are settled
+//! pending  patches that wait                   change  what others did
+//! ```
+
+mod base;
+mod change;
+mod flight;
+mod load;
+mod pending;
+mod write;
+
+pub(crate) use base::{Answer, Base, Preview};
+pub(crate) use load::Loaded;
+pub(crate) use pending::Pending;
+
+use crate::codec::value::Value;
+use cache_sync_core::number::Version;
+use cache_sync_core::patch::Kind as PatchKind;
+use flight::Flight;
+use pending::{Held, UnderWay, apply_all};
+use smallvec::SmallVec;
+use std::time::{Duration, Instant};
+
+/// How long a change that may be the echo of a batch under way is held back before the entry is doubted.
+const HOLD_MAX: Duration = Duration::from_millis(250);
+
+pub(crate) struct Slot<K, V> {
+    pub(crate) key: K,
+    base: Base<V>,
+    /// Base and patches, as far as they can be told; what memory holds for this key.
+    shown: Option<Value<V>>,
+    under_way: Option<UnderWay<V>>,
+    /// The patches that wait for their batch, in the order of their acceptance: mostly one.
+    queued: SmallVec<[Pending<V>; 1]>,
+    flights: Vec<Flight<V>>,
+}
+
+impl<K, V> Slot<K, V> {
+    pub(crate) fn new(key: K, base: Base<V>, generation: u64) -> Slot<K, V> {
+        let mut slot = Slot { key, base, shown: None, under_way: None, queued: SmallVec::new(), flights: Vec::new() };
+        slot.shown = slot.fresh_base(generation);
+        slot
+    }
+
+    /// Nothing is under way any more; memory alone can go on.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.under_way.is_none() && self.queued.is_empty() && self.flights.is_empty()
+    }
+
+    /// What may be shown now, if anything.
+    pub(crate) fn shown(&self, generation: u64, now: Instant) -> Option<Value<V>> {
+        let held_too_long = self.held().is_some_and(|held| now.duration_since(held.since) >= HOLD_MAX);
+        let base_doubted = matches!(self.base, Base::Known { generation: of, expires, .. }
+            if of != generation || expires.is_some_and(|at| at <= now));
+        let whole = self.pending().last().is_some_and(|pending| pending.determined);
+        if !whole && (held_too_long || base_doubted) {
+            return None;
+        }
+        self.shown.clone()
+    }
+
+    /// What memory may hold: nothing while a change is held back, so that every read comes by here.
+    pub(crate) fn entry(&self, generation: u64, now: Instant) -> Option<(Answer<V>, Option<Instant>)> {
+        match self.held() {
+            Some(_) => None,
+            None => self.answer(generation, now).map(|answer| (answer, self.expires())),
+        }
+    }
+
+    /// What a read may be answered now, if anything.
+    pub(crate) fn answer(&self, generation: u64, now: Instant) -> Option<Answer<V>> {
+        self.shown(generation, now).map(|value| Answer { value, version: self.base_version() })
+    }
+
+    fn expires(&self) -> Option<Instant> {
+        match &self.base {
+            Base::Known { expires, .. } => *expires,
+            Base::Unknown => None,
+        }
+    }
+
+    /// The last value known, however doubtful, and the generation in which it was confirmed.
+    pub(crate) fn last_known(&self, generation: u64, now: Instant, table: &impl Preview<V>) -> Option<(Value<V>, u64)> {
+        let (base, confirmed) = match &self.base {
+            Base::Known { expires: Some(at), .. } if *at <= now => (None, generation),
+            Base::Known { value, generation: of, .. } => (Some(value.clone()), *of),
+            Base::Unknown => (None, generation),
+        };
+        apply_all(base, self.pending(), table).map(|value| (value, confirmed))
+    }
+
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// Whether a load or an outcome has shown that the row exists, and none that it is gone. A row that expires may be gone
+    /// by the time that the write arrives, which then must create it.
+    pub(crate) fn has_seen_row(&self) -> bool {
+        let deleted_here = self.pending().any(|pending| pending.patch.kind == PatchKind::Delete);
+        !deleted_here && matches!(&self.base, Base::Known { value: Some(_), expires: None, .. })
+    }
+
+    pub(crate) fn base_version(&self) -> Version {
+        match &self.base {
+            Base::Known { version, .. } => *version,
+            Base::Unknown => Version::NONE,
+        }
+    }
+
+    fn held(&self) -> Option<&Held> {
+        self.under_way.as_ref()?.held.as_ref()
+    }
+
+    fn fresh_base(&self, generation: u64) -> Option<Value<V>> {
+        match &self.base {
+            Base::Known { value, generation: of, .. } if *of == generation => Some(value.clone()),
+            _ => None,
+        }
+    }
+
+    fn pending(&self) -> impl Iterator<Item = &Pending<V>> {
+        let under_way =
+            self.under_way.as_ref().filter(|under_way| !under_way.included).map(|under_way| &under_way.pending);
+        under_way.into_iter().chain(&self.queued)
+    }
+
+    fn show(&mut self, generation: u64, table: &impl Preview<V>) {
+        self.shown = apply_all(self.fresh_base(generation), self.pending(), table);
+    }
+}
+
+#[cfg(test)]
+mod tests;

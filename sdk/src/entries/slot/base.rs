@@ -1,0 +1,55 @@
+//! What is known of a row without the patches that are pending, and what a read is answered.
+
+use crate::codec::value::Value;
+use cache_sync_core::number::Version;
+use cache_sync_core::patch::Patch as RowPatch;
+use std::time::Instant;
+
+/// What a read is answered.
+#[derive(Debug)]
+pub(crate) struct Answer<V> {
+    /// What is shown.
+    pub(crate) value: Value<V>,
+    /// The version of the row that it is based on.
+    pub(crate) version: Version,
+}
+
+impl<V> Clone for Answer<V> {
+    fn clone(&self) -> Answer<V> {
+        Answer { value: self.value.clone(), version: self.version }
+    }
+}
+
+/// What a load or an outcome confirmed of the row, without the patches that are pending.
+#[derive(Debug)]
+pub(crate) enum Base<V> {
+    Unknown,
+    Known {
+        value: Value<V>,
+        version: Version,
+        generation: u64,
+        /// When the row expires; then it has to be loaded again.
+        expires: Option<Instant>,
+    },
+}
+
+impl<V> Clone for Base<V> {
+    fn clone(&self) -> Base<V> {
+        match self {
+            Base::Unknown => Base::Unknown,
+            Base::Known { value, version, generation, expires } => {
+                Base::Known { value: value.clone(), version: *version, generation: *generation, expires: *expires }
+            }
+        }
+    }
+}
+
+/// How a patch changes what is shown. The slot decides when; only the table knows how.
+pub(crate) trait Preview<V> {
+    /// The value with the patch, or `None` when that cannot be told here.
+    fn preview(&self, patch: &RowPatch, value: &Value<V>) -> Option<Value<V>>;
+    /// Whether the row can be told from what it was and the patch, where Postgres says that nothing coerced it.
+    fn is_told(&self, patch: &RowPatch) -> bool;
+    /// The later patch merged into the earlier one.
+    fn coalesce(&self, earlier: RowPatch, later: RowPatch) -> Result<RowPatch, Box<(RowPatch, RowPatch)>>;
+}

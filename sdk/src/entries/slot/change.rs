@@ -1,0 +1,61 @@
+//! What others did to the row.
+
+use super::Slot;
+use super::base::{Base, Preview};
+use super::flight::Fence;
+use super::pending::Held;
+use cache_sync_core::number::Version;
+use cache_sync_core::wire::{Change, ChangeKind};
+use std::time::Instant;
+
+impl<K, V> Slot<K, V> {
+    /// A committed change of this key. Returns whether something else than before may be held now.
+    pub(crate) fn change(&mut self, change: &Change, generation: u64, now: Instant, table: &impl Preview<V>) -> bool {
+        let versioned = change.kind == ChangeKind::Versioned && change.version != Version::NONE;
+        for started in self.flights.iter_mut().filter_map(|flight| flight.started.as_mut()) {
+            started.fence = match started.fence {
+                Fence::Open if versioned => Fence::AtLeast(change.version),
+                Fence::AtLeast(version) if versioned => Fence::AtLeast(version.max(change.version)),
+                _ => Fence::Shut,
+            };
+        }
+        if change.version != Version::NONE && self.covers(change.version, versioned) {
+            return false;
+        }
+        match &mut self.under_way {
+            // Its own echo may come before its outcome: which of the two it is, the outcome will tell.
+            Some(under_way) if change.version != Version::NONE => {
+                let held = under_way.held.get_or_insert(Held { version: change.version, foreign: false, since: now });
+                held.foreign |= !versioned && held.version != change.version;
+                held.version = held.version.max(change.version);
+            }
+            Some(under_way) => {
+                under_way.held = Some(Held { version: Version::NONE, foreign: true, since: now });
+                self.doubt(generation, table);
+            }
+            None => self.doubt(generation, table),
+        }
+        true
+    }
+
+    /// Whether the base is the state that the change made, or for versioned changes a later one.
+    fn covers(&self, change: Version, versioned: bool) -> bool {
+        match &self.base {
+            Base::Known { version, .. } => *version == change || (versioned && *version > change),
+            Base::Unknown => false,
+        }
+    }
+
+    /// What is held may not be shown before it has been loaded again; what is being loaded may not be kept.
+    pub(crate) fn invalidate(&mut self, generation: u64, table: &impl Preview<V>) {
+        for started in self.flights.iter_mut().filter_map(|flight| flight.started.as_mut()) {
+            started.fence = Fence::Shut;
+        }
+        self.doubt(generation, table);
+    }
+
+    fn doubt(&mut self, generation: u64, table: &impl Preview<V>) {
+        self.base = Base::Unknown;
+        self.show(generation, table);
+    }
+}

@@ -1,0 +1,70 @@
+//! Patches that Postgres does not have yet: those that wait, and the one that is under way.
+
+use super::base::Preview;
+use crate::codec::value::Value;
+use crate::receipt::Outcome;
+use cache_sync_core::number::{Sequence, Version};
+use cache_sync_core::patch::{Kind as PatchKind, Patch as RowPatch};
+use smallvec::SmallVec;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// Those who wait for a patch: mostly one.
+pub(crate) type Receipts = SmallVec<[oneshot::Sender<Outcome>; 1]>;
+
+/// A patch with those who wait for it.
+pub(crate) struct Pending<V> {
+    pub(crate) patch: RowPatch,
+    /// What it makes where there is no row; none for an edit.
+    pub(crate) value: Option<Value<V>>,
+    /// It makes that value whatever the row is.
+    pub(crate) determined: bool,
+    pub(crate) receipts: Receipts,
+    /// Its share of the buffer's bytes.
+    pub(crate) size: usize,
+}
+
+impl<V> Pending<V> {
+    /// The value that this patch makes where there is no row, once the later one is merged into it.
+    pub(super) fn value_with(&self, later: &Pending<V>, table: &impl Preview<V>) -> Option<Value<V>> {
+        let over_this = match &self.value {
+            Some(value @ Some(_)) if !later.determined => table.preview(&later.patch, value),
+            _ => None,
+        };
+        over_this.or_else(|| later.value.clone())
+    }
+}
+
+pub(super) struct UnderWay<V> {
+    pub(super) sequence: Sequence,
+    pub(super) generation: u64,
+    pub(super) pending: Pending<V>,
+    /// The base already contains it.
+    pub(super) included: bool,
+    pub(super) held: Option<Held>,
+}
+
+/// Changes that arrived while a batch was under way: its echo, or somebody else's.
+#[derive(Clone, Copy)]
+pub(super) struct Held {
+    pub(super) version: Version,
+    pub(super) foreign: bool,
+    pub(super) since: Instant,
+}
+
+/// The value with the pending patches; none where that cannot be told here.
+pub(super) fn apply_all<'a, V: 'a>(
+    base: Option<Value<V>>,
+    pending: impl Iterator<Item = &'a Pending<V>>,
+    table: &impl Preview<V>,
+) -> Option<Value<V>> {
+    pending.fold(base, |value, pending| match (value, &pending.value) {
+        (_, Some(whole)) if pending.determined => Some(whole.clone()),
+        (Some(None), Some(created))
+            if matches!(pending.patch.kind, PatchKind::Put { seen: false } | PatchKind::Replace) =>
+        {
+            Some(created.clone())
+        }
+        (value, _) => table.preview(&pending.patch, &value?),
+    })
+}

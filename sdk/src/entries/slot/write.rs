@@ -1,0 +1,138 @@
+//! Writes: how patches wait, are frozen into a batch, and are settled by its outcome.
+
+use super::Slot;
+use super::base::{Base, Preview};
+use super::pending::{Pending, UnderWay};
+use crate::codec::value::Value;
+use crate::receipt::Outcome;
+use cache_sync_core::number::{Sequence, Version};
+use cache_sync_core::outcome::{Record, Verdict};
+use cache_sync_core::patch::Patch as RowPatch;
+use tokio::sync::oneshot;
+
+impl<K, V> Slot<K, V> {
+    /// Takes a write: into the patch that waits already if one patch can say both, else behind it. `shown` is what the
+    /// key looks like with it. Returns by how many bytes the buffer grew, and whether a patch more waits.
+    pub(crate) fn accept(
+        &mut self,
+        new: Pending<V>,
+        shown: Option<Value<V>>,
+        table: &impl Preview<V>,
+    ) -> (isize, bool) {
+        self.shown = shown;
+        let size = new.size as isize;
+        let Some(last) = self.queued.pop() else {
+            self.queued.push(new);
+            return (size, true);
+        };
+        let value = last.value_with(&new, table);
+        let determined = new.determined || (last.determined && value.is_some());
+        match table.coalesce(last.patch, new.patch) {
+            Ok(patch) => {
+                let (size, size_before) = (patch.size(), last.size);
+                let mut receipts = last.receipts;
+                receipts.extend(new.receipts);
+                self.queued.push(Pending { patch, value, determined, receipts, size });
+                (size as isize - size_before as isize, false)
+            }
+            Err(both) => {
+                let (earlier, later) = *both;
+                self.queued.push(Pending { patch: earlier, ..last });
+                self.queued.push(Pending { patch: later, ..new });
+                (size, true)
+            }
+        }
+    }
+
+    /// Freezes the first patch that waits, for the batch of this number. From here on it does not change until its
+    /// outcome is known.
+    pub(crate) fn freeze(&mut self, sequence: Sequence, generation: u64) -> Option<RowPatch> {
+        debug_assert!(self.under_way.is_none(), "one batch is under way at a time");
+        if self.queued.is_empty() {
+            return None;
+        }
+        let pending = self.queued.remove(0);
+        let patch = pending.patch.clone();
+        self.under_way = Some(UnderWay { sequence, generation, pending, included: false, held: None });
+        Some(patch)
+    }
+
+    /// Takes the outcome of the batch of this number; only the patch that it carried is done. `None` is an outcome that
+    /// nobody can tell any more.
+    pub(crate) fn settle(
+        &mut self,
+        sequence: Sequence,
+        record: Option<&Record>,
+        generation: u64,
+        same_server: bool,
+        table: &impl Preview<V>,
+    ) -> Option<Pending<V>> {
+        let under_way = self.under_way.take_if(|under_way| under_way.sequence == sequence)?;
+        for flight in &mut self.flights {
+            if let Some(started) = &mut flight.started {
+                started.settled = Some(sequence);
+            }
+        }
+        self.base = match record {
+            Some(record) if same_server => self.base_after(&under_way, record, generation, table),
+            _ => Base::Unknown,
+        };
+        self.show(generation, table);
+        Some(under_way.pending)
+    }
+
+    /// The base moves on to an outcome's version only from exactly the version that the outcome replaced, and only if
+    /// nothing else was heard meanwhile: else somebody else's change lies between, which only a load can bring.
+    fn base_after(&self, done: &UnderWay<V>, record: &Record, generation: u64, table: &impl Preview<V>) -> Base<V> {
+        let unheard = match done.held {
+            None => true,
+            Some(held) => !held.foreign && held.version <= record.version,
+        };
+        if done.generation != generation || !unheard || record.version == Version::NONE {
+            return Base::Unknown;
+        }
+        let is_exact = record.exact && table.is_told(&done.pending.patch);
+        let expires = self.expires();
+        let known = |value| Base::Known { value, version: record.version, generation, expires };
+        match (&self.base, record.verdict) {
+            (Base::Known { version, generation: of, .. }, _) if *of == generation && *version == record.version => {
+                self.base.clone()
+            }
+            (Base::Known { version, generation: of, .. }, _)
+                if done.included && *of == generation && *version > record.version =>
+            {
+                self.base.clone()
+            }
+            (_, Verdict::Applied) if is_exact && done.pending.determined => {
+                done.pending.value.clone().map_or(Base::Unknown, known)
+            }
+            (Base::Known { value, version, generation: of, .. }, Verdict::Applied)
+                if is_exact && *of == generation && *version == record.replaced && !done.included =>
+            {
+                table.preview(&done.pending.patch, value).map_or(Base::Unknown, known)
+            }
+            _ => Base::Unknown,
+        }
+    }
+
+    /// Nobody works for the key any more: whoever waits for a load or an outcome hears so.
+    pub(crate) fn abandon(&mut self) {
+        self.flights.clear();
+        let under_way = self.under_way.as_mut().map(|under_way| &mut under_way.pending);
+        under_way.into_iter().chain(&mut self.queued).for_each(|pending| pending.receipts.clear());
+    }
+
+    /// Every patch that waits, for a client that closes.
+    pub(crate) fn unwritten(&mut self) -> Vec<Pending<V>> {
+        let under_way = self.under_way.take().map(|under_way| under_way.pending);
+        under_way.into_iter().chain(std::mem::take(&mut self.queued)).collect()
+    }
+
+    /// Lets somebody wait for everything that is pending now.
+    pub(crate) fn await_pending(&mut self, mut receipt: impl FnMut() -> oneshot::Sender<Outcome>) {
+        let under_way = self.under_way.as_mut().map(|under_way| &mut under_way.pending);
+        for pending in under_way.into_iter().chain(&mut self.queued) {
+            pending.receipts.push(receipt());
+        }
+    }
+}

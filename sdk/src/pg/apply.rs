@@ -1,0 +1,103 @@
+//! Batches, on a connection of their own.
+
+use super::connection::{Messages, SESSION};
+use super::store::Store;
+use crate::common::lock::lock;
+use crate::error::Error;
+use cache_sync_core::number::{Epoch, Fence, Sequence};
+use futures_util::StreamExt;
+use std::sync::{Arc, Mutex};
+use tokio::task::JoinHandle;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+/// The connection that all flushers of a client share.
+pub(crate) struct BatchConnection {
+    store: Arc<Store>,
+    current: tokio::sync::Mutex<Option<Arc<Connected>>>,
+}
+
+/// What is open of it.
+pub(crate) struct Connected {
+    client: tokio_postgres::Client,
+    apply: tokio_postgres::Statement,
+    driver: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A batch as it goes out.
+pub(crate) struct Sending<'a> {
+    /// The table's oid.
+    pub(crate) table: u32,
+    pub(crate) session: Uuid,
+    pub(crate) fence: Fence,
+    /// The server's number of the batch.
+    pub(crate) sequence: Sequence,
+    pub(crate) shapes: &'a str,
+    pub(crate) rows: &'a [String],
+}
+
+/// The answer to a batch.
+pub(crate) struct Applied {
+    pub(crate) epoch: Epoch,
+    pub(crate) outcomes: Vec<u8>,
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        if let Some(driver) = lock(&self.driver).take() {
+            driver.abort();
+        }
+    }
+}
+
+impl BatchConnection {
+    pub(crate) fn new(store: Arc<Store>) -> BatchConnection {
+        BatchConnection { store, current: tokio::sync::Mutex::new(None) }
+    }
+
+    /// The connection, opened anew if it was lost.
+    pub(crate) async fn get(&self) -> Result<Arc<Connected>, Error> {
+        const APPLY: &str = "SELECT epoch, last_seq, outcomes FROM cache_sync.apply($1::pg_catalog.oid::pg_catalog.regclass, \
+             $2, $3, $4, $5::pg_catalog.text::pg_catalog.jsonb, $6::pg_catalog.text[])";
+        let mut current = self.current.lock().await;
+        if let Some(connected) = current.as_ref().filter(|connected| !connected.client.is_closed()) {
+            return Ok(connected.clone());
+        }
+        let (client, messages) = self.store.connect("flusher", SESSION).await?;
+        let driver = tokio::spawn(drive(messages));
+        let driver = Mutex::new(Some(driver));
+        let apply = client.prepare(APPLY).await.map_err(|error| Error::query("preparing to write", error))?;
+        let connected = Arc::new(Connected { client, apply, driver });
+        *current = Some(connected.clone());
+        Ok(connected)
+    }
+
+    /// Gives the connection up: nothing comes back on it.
+    pub(crate) async fn forget(&self) {
+        *self.current.lock().await = None;
+    }
+}
+
+async fn drive(mut messages: Messages) {
+    while let Some(Ok(_)) = messages.next().await {}
+}
+
+impl Connected {
+    /// Opens (or opens again) the client's line of batches to a table.
+    pub(crate) async fn open_session(&self, table: u32, session: Uuid) -> Result<Fence, Error> {
+        let text = "SELECT fence, last_seq FROM cache_sync.open_session($1::pg_catalog.oid::pg_catalog.regclass, $2)";
+        let opened = self.client.query_one(text, &[&table, &session]).await;
+        opened.map(|row| Fence(row.get(0))).map_err(|error| Error::query("opening a session", error))
+    }
+
+    /// Sends a batch. The answer is only believed once the server is ready for the next query: the commit comes after the
+    /// command's completion.
+    pub(crate) async fn apply(&self, batch: &Sending<'_>) -> Result<Applied, Error> {
+        let Sending { table, session, fence, sequence, shapes, rows } = batch;
+        let params: [&(dyn ToSql + Sync); 6] = [table, session, &fence.0, &sequence.0, shapes, rows];
+        let row = self.client.query_one(&self.apply, &params).await;
+        let row = row.map_err(|error| Error::query("writing a batch", error))?;
+        let epoch: i64 = row.get(0);
+        Ok(Applied { epoch: Epoch(epoch as u64), outcomes: row.get(2) })
+    }
+}

@@ -1,0 +1,133 @@
+//! How connections are made, and what is set on each.
+
+use super::within::within;
+use crate::config::ClientConfig;
+use crate::error::{Error, ErrorKind, Step};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt, poll_fn};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{AsyncMessage, Socket};
+
+/// The messages of a connection of one's own; polling them is what drives it.
+pub(crate) type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Error>>;
+
+type Opened = Result<(tokio_postgres::Client, Messages), tokio_postgres::Error>;
+type Connect = dyn Fn(tokio_postgres::Config) -> BoxFuture<'static, Opened> + Send + Sync;
+
+/// How to reach Postgres, with or without TLS.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    connect: Arc<Connect>,
+    manager: Arc<dyn Fn(tokio_postgres::Config) -> Manager + Send + Sync>,
+}
+
+impl Connector {
+    pub(crate) fn new<T>(tls: T) -> Connector
+    where
+        T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
+        T::Stream: Send + Sync + 'static,
+        T::TlsConnect: Send + Sync,
+        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
+        let for_pool = tls.clone();
+        Connector {
+            connect: Arc::new(move |config| {
+                let tls = tls.clone();
+                Box::pin(async move {
+                    let (client, mut connection) = config.connect(tls).await?;
+                    let messages: Messages = Box::pin(poll_fn(move |context| connection.poll_message(context)));
+                    Ok((client, messages))
+                })
+            }),
+            manager: Arc::new(move |config| {
+                let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+                Manager::from_config(config, for_pool.clone(), recycling)
+            }),
+        }
+    }
+}
+
+/// What is set on the connections of pool and flusher. A load must see everything that was committed before it was sent, and a
+/// batch looks at rows again in new snapshots, whatever the role's default isolation is. Set, not given as start-up options,
+/// which poolers refuse.
+pub(crate) const SESSION: &str = "SET default_transaction_isolation = 'read committed'";
+
+/// What is set on the feed's connection: the timeouts count over the whole CALL, which is meant to last. Not every version knows all
+/// of them.
+pub(crate) const FEED: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) \
+     ANY ('{statement_timeout,idle_in_transaction_session_timeout,transaction_timeout}')";
+
+/// Connects outside a pool. `settings` is what is set first.
+pub(super) async fn connect(
+    connector: &Connector,
+    postgres: tokio_postgres::Config,
+    timeout: Duration,
+    settings: &str,
+) -> Result<(tokio_postgres::Client, Messages), Error> {
+    const STEP: Step = "connecting to Postgres";
+    within(STEP, timeout, async {
+        let (client, mut messages) =
+            (connector.connect)(postgres).await.map_err(|error| match error.as_db_error() {
+                Some(_) => Error::query(STEP, error),
+                None => Error::caused(ErrorKind::Unavailable, "Postgres cannot be reached", error),
+            })?;
+        {
+            let set = client.batch_execute(settings);
+            tokio::pin!(set);
+            loop {
+                tokio::select! {
+                    set = &mut set => break set.map_err(|error| Error::query(STEP, error))?,
+                    message = messages.next() => if let Some(Err(error)) = message {
+                        return Err(Error::query(STEP, error));
+                    },
+                }
+            }
+        }
+        Ok((client, messages))
+    })
+    .await
+}
+
+/// A server, and what its connections are for.
+#[derive(Clone, Copy)]
+pub(crate) struct Endpoint<'a> {
+    pub(crate) config: &'a ClientConfig,
+    /// The server, which may be another than the configuration's own.
+    pub(crate) postgres: &'a tokio_postgres::Config,
+    pub(crate) connector: &'a Connector,
+    /// What they are called in `application_name`.
+    pub(crate) purpose: &'a str,
+}
+
+impl Endpoint<'_> {
+    /// A pool of connections for loads.
+    pub(crate) fn pool(&self, size: usize) -> Result<Pool, Error> {
+        let Endpoint { config, postgres, connector, purpose } = self;
+        // A load that nobody waits for any more must not keep a connection busy.
+        let settings = format!("{SESSION}; SET statement_timeout = {}", config.query_timeout.as_millis());
+        let settings: Arc<str> = settings.into();
+        let set = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+            let settings = settings.clone();
+            Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
+        });
+        Pool::builder((connector.manager)(named(postgres, purpose)))
+            .max_size(size)
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .wait_timeout(Some(config.query_timeout))
+            .create_timeout(Some(config.connect_timeout))
+            .post_create(set)
+            .build()
+            .map_err(|error| Error::caused(ErrorKind::Config, "the connection pool cannot be built", error))
+    }
+}
+
+/// The same server, with the connection's purpose in its name.
+pub(super) fn named(config: &tokio_postgres::Config, purpose: &str) -> tokio_postgres::Config {
+    let mut config = config.clone();
+    let name = config.get_application_name().unwrap_or("cache_sync").to_owned();
+    config.application_name(format!("{name} {purpose}"));
+    config
+}

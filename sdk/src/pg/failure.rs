@@ -1,0 +1,19 @@
+//! How questions over a pool fail.
+
+use crate::error::{Error, ErrorKind, Step};
+use deadpool_postgres::PoolError;
+
+/// Whether a prepared statement can no longer be used because its table has changed its columns.
+pub(super) fn is_plan_outdated(error: &tokio_postgres::Error) -> bool {
+    const CACHED_PLAN_CHANGED: &str = "0A000";
+    error.code().is_some_and(|code| code.code() == CACHED_PLAN_CHANGED)
+}
+
+/// No connection could be had.
+pub(super) fn no_connection(step: Step, error: PoolError) -> Error {
+    match error {
+        PoolError::Backend(error) if error.as_db_error().is_some() => Error::query(step, error),
+        PoolError::Closed => Error::closed(),
+        error => Error::caused(ErrorKind::Unavailable, format!("{step}: no connection to Postgres"), error),
+    }
+}

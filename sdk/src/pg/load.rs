@@ -1,0 +1,133 @@
+//! Loads of rows by their keys.
+
+use super::failure::{is_plan_outdated, no_connection};
+use crate::codec::key::{self, Key, KeyArray};
+use crate::codec::layout::{TableMeta, quote};
+use crate::codec::schema::Schema;
+use crate::error::{Error, ErrorKind, Step};
+use cache_sync_core::number::{Epoch, Lsn, Sequence};
+use deadpool_postgres::Pool;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+pub(super) const STEP: Step = "loading rows";
+
+/// The statement that loads rows of one table, and how many parameters its key takes.
+pub(crate) struct LoadStatement {
+    text: String,
+}
+
+/// Where a load's rows begin.
+pub(crate) const LOAD_COLUMNS: usize = 5;
+
+impl LoadStatement {
+    /// One row per key asked for, missing ones too, so that what was seen of the session comes along even when no row
+    /// exists. `load_state` is STABLE and stands in a subselect of its own: it reads with the snapshot of the rows, once.
+    pub(crate) fn new(schema: &Schema) -> LoadStatement {
+        let Schema { meta, layout, .. } = schema;
+        let keys = || meta.key.iter().enumerate();
+        let arrays: Vec<_> =
+            keys().map(|(place, column)| format!("pg_catalog.unnest(${}::{}[])", place + 3, column.sql_type)).collect();
+        let names: Vec<_> = keys().map(|(place, _)| format!("k{place}")).collect();
+        let on: Vec<_> = keys()
+            .map(|(place, column)| format!("t.{} OPERATOR(pg_catalog.=) k.k{place}", quote(&column.name)))
+            .collect();
+        let version = if meta.versioned { "coalesce(t.cs_version, 0)" } else { "0::pg_catalog.int8" };
+        // A row that has expired is none; of the others the client hears for how many microseconds they are good.
+        let (good_for, is_good) = match &meta.expires {
+            None => ("NULL::pg_catalog.int8".to_owned(), String::new()),
+            Some(column) => (
+                format!(
+                    "CASE WHEN pg_catalog.isfinite(t.{column}) THEN (EXTRACT(EPOCH FROM t.{column} \
+                     OPERATOR(pg_catalog.-) pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 END"
+                ),
+                format!(" AND (t.{column} IS NULL OR t.{column} OPERATOR(pg_catalog.>) pg_catalog.now())"),
+            ),
+        };
+        let text = format!(
+            "SELECT (SELECT cache_sync.load_state($1, $2)), k.ord, t.{first} IS NOT NULL, {version}, {good_for}, {columns} \
+             FROM ROWS FROM ({arrays}) WITH ORDINALITY AS k({names}, ord) \
+             LEFT JOIN {table} AS t ON {on}{is_good}",
+            first = quote(&meta.key[0].name),
+            columns = layout.select_list("t"),
+            arrays = arrays.join(", "),
+            names = names.join(", "),
+            table = format_args!("{}.{}", quote(&meta.schema), quote(&meta.name)),
+            on = on.join(" AND "),
+        );
+        LoadStatement { text }
+    }
+}
+
+/// What a load's statement saw beside the rows.
+pub(crate) struct LoadState {
+    pub(crate) epoch: Epoch,
+    pub(crate) last_seq: Sequence,
+    /// What the rows show was in the log by then.
+    pub(crate) lsn: Lsn,
+}
+
+/// Some keys that are to be loaded.
+pub(crate) struct Loading<'a, K> {
+    pub(crate) session: Uuid,
+    pub(crate) meta: &'a TableMeta,
+    pub(crate) keys: &'a [K],
+}
+
+impl<K: Key> Loading<'_, K> {
+    /// Loads them over a connection of the pool, in one autocommitted statement. What is asked `ahead` is answered before that
+    /// begins.
+    pub(crate) async fn run(
+        &self,
+        pool: &Pool,
+        statement: &LoadStatement,
+        ahead: Option<&str>,
+    ) -> Result<(Option<Row>, (LoadState, Vec<Row>)), Error> {
+        let failed = |error| Error::query(STEP, error);
+        let arrays: Vec<KeyArray> = key::arrays(self.keys, &self.meta.key).map_err(|error| {
+            Error::caused(ErrorKind::Mismatch, format!("a key does not fit table {}", self.meta.name), error)
+        })?;
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&self.session, &self.meta.table_id.0];
+        params.extend(arrays.iter().map(|array| array as &(dyn ToSql + Sync)));
+        let client = pool.get().await.map_err(|error| no_connection(STEP, error))?;
+        for last_try in [false, true] {
+            let load = client.prepare_cached(&statement.text).await.map_err(failed)?;
+            // Both are sent at once; the server answers one after the other.
+            let (ahead, rows) = match ahead {
+                None => (None, client.query(&load, &params).await),
+                Some(text) => {
+                    let text = client.prepare_cached(text).await.map_err(failed)?;
+                    let (ahead, rows) = tokio::join!(client.query_one(&text, &[]), client.query(&load, &params));
+                    (Some(ahead.map_err(failed)?), rows)
+                }
+            };
+            match rows {
+                Err(error) if !last_try && is_plan_outdated(&error) => {
+                    client.statement_cache.clear();
+                }
+                rows => {
+                    let rows = rows.map_err(failed)?;
+                    return Ok((ahead, (LoadState::of(&rows)?, rows)));
+                }
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "loading rows: the table changes too often"))
+    }
+}
+
+impl LoadState {
+    fn of(rows: &[Row]) -> Result<LoadState, Error> {
+        let state: Vec<i64> = match rows.first() {
+            Some(row) => row.try_get(0).map_err(|error| Error::query(STEP, error))?,
+            None => Vec::new(),
+        };
+        match state[..] {
+            [epoch, last_seq, lsn] => {
+                let (epoch, lsn) = (Epoch(epoch.cast_unsigned()), Lsn(lsn.cast_unsigned()));
+                Ok(LoadState { epoch, last_seq: Sequence(last_seq), lsn })
+            }
+            _ => Err(Error::new(ErrorKind::Mismatch, "the extension's load_state answers in a way unknown here")),
+        }
+    }
+}

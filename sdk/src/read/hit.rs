@@ -1,0 +1,20 @@
+//! The hit path: no lock, no allocation, no statement.
+
+use super::Reads;
+use crate::codec::key::Key;
+use crate::codec::value::CacheValue;
+use crate::entries::memory::Entry;
+use cache_sync_core::number::KeyHash;
+
+impl<K: Key, V: CacheValue> Reads<K, V> {
+    /// What memory holds for the key and may be served.
+    #[inline]
+    pub(crate) fn hit(&self, key: &K, hash: KeyHash) -> Option<Entry<K, V>> {
+        let entries = &*self.entries;
+        let entry = entries.held(key, hash)?;
+        (entries.is_current(&entry) && entries.common.freshness.is_live()).then(|| {
+            entries.counters.hits.add_one(hash.0);
+            entry
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! The way of a read that did not hit: what a slot shows, or the load that will bring it.
+
+use super::Reads;
+use crate::codec::key::Key;
+use crate::codec::value::{CacheValue, Value};
+use crate::entries::slot::Answer;
+use crate::error::Error;
+use cache_sync_core::number::KeyHash;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// What became of a look-up.
+pub(crate) enum Found<V> {
+    Here(Answer<V>),
+    Loading(oneshot::Receiver<Result<Answer<V>, Error>>),
+    /// Another key with the same hash is busy: this one goes past the cache.
+    Collision,
+}
+
+/// A value that could not be confirmed.
+pub(crate) struct Stale<V> {
+    pub(crate) value: Value<V>,
+    /// For how long it has been in doubt at most.
+    pub(crate) doubt: Duration,
+}
+
+impl<K: Key, V: CacheValue> Reads<K, V> {
+    /// What the key's slot shows, or the load to wait for.
+    pub(crate) fn look_up(&self, key: &K, hash: KeyHash) -> Result<Found<V>, Error> {
+        let entries = &*self.entries;
+        let now = Instant::now();
+        let live = entries.common.freshness.is_live_at(now);
+        let hit = |answer| {
+            entries.counters.hits.add_one(hash.0);
+            Ok(Found::Here(answer))
+        };
+        let mut place = entries.place(hash);
+        // Under the lock, so that nobody begins to wait after `abandon` has come by.
+        entries.check_usable()?;
+        let slot = match place.slot() {
+            Some(slot) if slot.key != *key => return Ok(Found::Collision),
+            Some(slot) => match slot.answer(entries.generation(), now).filter(|_| live) {
+                Some(answer) => return hit(answer),
+                None => place.slot_for(key),
+            },
+            None => match entries.held(key, hash) {
+                // It came between the look that failed and the lock.
+                Some(entry) if live && entries.is_current(&entry) => {
+                    return hit(Answer { value: entry.value, version: entry.version });
+                }
+                held => place.occupy(held, key),
+            },
+        };
+        entries.counters.misses.add(1);
+        let (sender, receiver) = oneshot::channel();
+        if slot.join(self.flights.fetch_add(1, Ordering::Relaxed), entries.generation(), sender) {
+            self.wanted.push(hash);
+        }
+        Ok(Found::Loading(receiver))
+    }
+
+    /// What was held when the database went away, if the caller allows it and it is not too old.
+    pub(crate) fn stale(&self, key: &K, hash: KeyHash) -> Option<Stale<V>> {
+        let entries = &*self.entries;
+        let mut place = entries.place(hash);
+        let (value, confirmed) = match place.slot().filter(|slot| slot.key == *key) {
+            Some(slot) => slot.last_known(entries.generation(), Instant::now(), &entries.schema)?,
+            None => {
+                let started = entries.common.clock.started;
+                let entry = entries.held(key, hash).filter(|entry| !entry.expires.is_over(started))?;
+                (entry.value, entry.generation)
+            }
+        };
+        drop(place);
+        let doubt = entries.doubt(confirmed);
+        (doubt <= self.stale_max).then(|| {
+            entries.counters.stale_served.add(1);
+            Stale { value, doubt }
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! Loads from a hot standby.
+//!
+//! A standby shows the rows as they were some time ago, and the feed says nothing of what it has replayed. So a statement ahead of
+//! the load asks how far it is, and the load counts only if that covers every change that the feed has told of, what loads from the
+//! primary have shown of the same keys, and every batch of this client that is done. What the feed tells after that drops the
+//! entry, as it does with any other. A standby that is behind, away, or of another database, server or timeline than the feed's, is
+//! passed over: the primary is asked.
+
+use crate::codec::key::Key;
+use crate::common::counters::Counter;
+use crate::common::freshness::Freshness;
+use crate::common::lock::lock;
+use crate::error::{Error, Step};
+use crate::pg::{
+    Endpoint, History, LoadState, LoadStatement, Loading, SERVER_STATE, ServerState, SessionCheck, Store, within,
+};
+use cache_sync_core::number::{Epoch, Lsn};
+use deadpool_postgres::Pool;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tokio::sync::OnceCell;
+use tokio_postgres::Row;
+
+/// How long a standby may take, which the primary could have answered meanwhile.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// How long a standby that could not be asked is left alone, the first time; each time in a row twice as long.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+const STEP: Step = "loading from the standby";
+
+/// A hot standby that is asked for rows.
+pub(crate) struct Standby {
+    pool: Pool,
+    sessions: SessionCheck,
+    timeout: Duration,
+    /// The feed's epoch, and the history of its server.
+    history: Mutex<Option<(Epoch, History)>>,
+    /// Each connection is one of the server's, as was found out once.
+    is_checked: OnceCell<()>,
+    /// Until when it is left alone, and for how long that was.
+    paused: Mutex<Option<(Instant, Duration)>>,
+    /// Loads that it answered.
+    pub(crate) loads: Counter,
+    /// Loads that were left to the primary.
+    pub(crate) passed_over: Counter,
+}
+
+/// A load, and what must be in it.
+pub(crate) struct Asked<'a, K> {
+    pub(crate) statement: &'a LoadStatement,
+    pub(crate) loading: &'a Loading<'a, K>,
+    /// Up to where the log must have been replayed, whatever the feed has told.
+    pub(crate) needed: Lsn,
+}
+
+impl Standby {
+    pub(crate) fn new(endpoint: &Endpoint<'_>) -> Result<Standby, Error> {
+        let pool = endpoint.pool(endpoint.config.pool_size)?;
+        Ok(Standby {
+            sessions: SessionCheck::new(&pool, endpoint)?,
+            pool,
+            timeout: endpoint.config.connect_timeout.min(ANSWER_MAX),
+            history: Mutex::default(),
+            is_checked: OnceCell::new(),
+            paused: Mutex::default(),
+            loads: Counter::default(),
+            passed_over: Counter::default(),
+        })
+    }
+
+    /// Loads rows, if the standby has replayed all that this client knows of; `None` when the primary must be asked.
+    pub(crate) async fn load<K: Key>(
+        &self,
+        store: &Store,
+        freshness: &Freshness,
+        asked: &Asked<'_, K>,
+        has_own_batches: impl Fn(&LoadState) -> bool,
+    ) -> Option<(LoadState, Vec<Row>)> {
+        let loaded = match self.is_paused() {
+            true => None,
+            false => self.ask(store, freshness, asked).await,
+        };
+        let loaded = loaded.filter(|(state, _)| has_own_batches(state));
+        let counter = if loaded.is_some() { &self.loads } else { &self.passed_over };
+        counter.add(1);
+        loaded
+    }
+
+    async fn ask<K: Key>(
+        &self,
+        store: &Store,
+        freshness: &Freshness,
+        asked: &Asked<'_, K>,
+    ) -> Option<(LoadState, Vec<Row>)> {
+        let epoch = Epoch(freshness.epoch());
+        // What the primary has to say to it, the load from there will tell.
+        let history = self.history_of(store, epoch).await.ok().flatten()?;
+        // What the feed tells from here on forbids storing what the load brings.
+        let needed = freshness.lsn()?.max(asked.needed);
+        let answer = within(STEP, self.timeout, async {
+            self.is_checked.get_or_try_init(|| self.sessions.run(self.timeout / 3)).await?;
+            let (state, loaded) = asked.loading.run(&self.pool, asked.statement, Some(SERVER_STATE)).await?;
+            let state = state.as_ref().map(ServerState::of).transpose().map_err(|error| Error::query(STEP, error))?;
+            Ok((state, loaded))
+        });
+        match answer.await {
+            Ok((state, (loaded, rows))) => {
+                self.is_back();
+                let state = state.filter(|state| state.in_recovery && state.history == history);
+                // The epoch that a standby knows is that of its own memory, in which nobody publishes.
+                state.filter(|state| state.lsn >= needed).map(|_| (LoadState { epoch, ..loaded }, rows))
+            }
+            Err(error) => {
+                self.pause(&error);
+                None
+            }
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        lock(&self.paused).is_some_and(|(until, _)| Instant::now() < until)
+    }
+
+    fn pause(&self, error: &Error) {
+        let mut paused = lock(&self.paused);
+        let pause = paused.map_or(PAUSE_MIN, |(_, pause)| (2 * pause).min(PAUSE_MAX));
+        if paused.is_none() {
+            tracing::warn!(%error, "the standby cannot be asked; rows are loaded from the primary");
+        }
+        *paused = Some((Instant::now() + pause, pause));
+    }
+
+    fn is_back(&self) {
+        if lock(&self.paused).take().is_some() {
+            tracing::info!("the standby answers again");
+        }
+    }
+
+    /// The history of the feed's server, which the primary's pool is asked for after each change of the epoch.
+    async fn history_of(&self, store: &Store, epoch: Epoch) -> Result<Option<History>, Error> {
+        if let Some((of, history)) = *lock(&self.history)
+            && of == epoch
+        {
+            return Ok(Some(history));
+        }
+        let state = store.server_state().await?;
+        if state.epoch != epoch || state.in_recovery {
+            return Ok(None);
+        }
+        *lock(&self.history) = Some((epoch, state.history));
+        Ok(Some(state.history))
+    }
+
+    pub(crate) fn close(&self) {
+        self.pool.close();
+    }
+}

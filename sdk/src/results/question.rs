@@ -1,0 +1,51 @@
+//! Which result it is.
+
+use super::bind::Bound;
+use super::tag::TagValue;
+use std::any::TypeId;
+use std::hash::{Hash, Hasher};
+
+/// What a result depends on.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Dependency {
+    /// The table, as the caller calls it.
+    pub(crate) table: String,
+    /// The rows of one tag's value; without it, the whole table.
+    pub(crate) tag: Option<TagIs>,
+}
+
+/// A tag, and the value that rows have or had in it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TagIs {
+    pub(crate) name: String,
+    pub(crate) value: TagValue,
+}
+
+/// Which result it is.
+pub(crate) struct Question {
+    pub(crate) sql: String,
+    pub(crate) parameters: Vec<Box<dyn Bound>>,
+    pub(crate) depends_on: Vec<Dependency>,
+    /// Of what type the rows are.
+    pub(crate) rows: TypeId,
+}
+
+impl PartialEq for Question {
+    fn eq(&self, other: &Question) -> bool {
+        self.rows == other.rows
+            && self.sql == other.sql
+            && self.depends_on == other.depends_on
+            && self.parameters.len() == other.parameters.len()
+            && self.parameters.iter().zip(&other.parameters).all(|(one, other)| one.is_same(&**other))
+    }
+}
+
+impl Eq for Question {}
+
+impl Hash for Question {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.sql.hash(state);
+        self.parameters.iter().for_each(|parameter| parameter.hash_to(state));
+        self.depends_on.hash(state);
+    }
+}

@@ -1,0 +1,230 @@
+//! Brings the buffer to Postgres: freezes a batch, sends it until its outcome is known, settles it.
+//!
+//! What can happen to a batch, and what then:
+//!
+//! - *It is answered*: each patch gets its outcome.
+//! - *The connection breaks, or Postgres is busy or away*: it is sent again, in the same bytes under the same number,
+//!   after a pause that grows to a few seconds. Postgres answers a batch that it has already applied with what it said
+//!   the first time.
+//! - *Its session is unknown or lost*: had it never been sent, it moves to a new session; else nobody can say whether it
+//!   was applied, and each of its outcomes is unknown.
+//! - *The server has lost earlier batches* (failover, restore): what was lost is reported, the batch gets the number
+//!   that the server expects.
+//! - *The table cannot be written at all* (privileges, a dropped column): it waits, loudly, and tries again.
+
+use super::Writes;
+use super::batch::Batch;
+use crate::codec::key::Key;
+use crate::codec::value::CacheValue;
+use crate::entries::Outcomes;
+use crate::error::{Error, ErrorKind, is_outage};
+use crate::pg::{BatchConnection, Sending};
+use cache_sync_core::number::{Fence, Sequence};
+use cache_sync_core::outcome::{self, Record, Verdict};
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_secs(3);
+
+/// How often a batch that Postgres refuses as a whole is tried before its patches are given up as rejected.
+const REFUSALS_MAX: u32 = 3;
+
+/// Writes the batches of one table, in a task of its own.
+pub(crate) struct Flusher<K, V> {
+    pub(crate) writes: Arc<Writes<K, V>>,
+    pub(crate) connection: Arc<BatchConnection>,
+    /// The table's oid.
+    pub(crate) oid: u32,
+    pub(crate) flush_interval: Duration,
+    pub(crate) apply_timeout: Duration,
+}
+
+/// What is known from the tries of a batch so far.
+#[derive(Default)]
+struct Tries {
+    /// It may have reached the server, which may have applied it.
+    sent: bool,
+    /// How often Postgres has refused it as a whole.
+    refusals: u32,
+}
+
+/// What comes after an error.
+enum Next {
+    Settled(Outcomes),
+    /// Again, after so long at least.
+    Again(Duration),
+}
+
+impl<K: Key, V: CacheValue> Flusher<K, V> {
+    /// Flushes until its task is ended.
+    pub(crate) async fn run(self) {
+        let mut fence = None;
+        for number in 1.. {
+            while !self.writes.has_waiting() {
+                self.writes.arrived.notified().await;
+            }
+            self.gather().await;
+            let frozen = self.writes.freeze(Sequence(number));
+            let batch = Batch::new(Sequence(number), &frozen, &self.writes.entries.schema);
+            drop(frozen);
+            self.write(&mut fence, &batch).await;
+        }
+    }
+
+    /// Lets writes come together for a moment, unless somebody waits for them or the batch is full.
+    async fn gather(&self) {
+        let deadline = tokio::time::Instant::now() + self.flush_interval;
+        while !self.writes.is_next_batch_due() {
+            if tokio::time::timeout_at(deadline, self.writes.arrived.notified()).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    async fn write(&self, fence: &mut Option<Fence>, batch: &Batch) {
+        let entries = &*self.writes.entries;
+        if batch.keys.is_empty() {
+            return entries.numbering.leave_out(batch.sequence);
+        }
+        let (mut tries, mut pause) = (Tries::default(), PAUSE_MIN);
+        let outcomes = loop {
+            let next = match self.send(fence, batch, &mut tries).await {
+                Ok(outcomes) => Next::Settled(outcomes),
+                Err(error) => self.after_error(fence, batch, &error, &mut tries),
+            };
+            let at_least = match next {
+                Next::Settled(outcomes) => break outcomes,
+                Next::Again(at_least) => at_least,
+            };
+            entries.counters.flush_retries.add(1);
+            tokio::time::sleep(jittered(pause.max(at_least))).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        };
+        entries.settle(&batch.keys, batch.sequence, &outcomes);
+    }
+
+    async fn send(&self, fence: &mut Option<Fence>, batch: &Batch, tries: &mut Tries) -> Result<Outcomes, Error> {
+        let entries = &*self.writes.entries;
+        let session = entries.numbering.session();
+        let work = async {
+            let connected = self.connection.get().await?;
+            let fence = match *fence {
+                Some(fence) => fence,
+                None => *fence.insert(connected.open_session(self.oid, session.id).await?),
+            };
+            let before = std::mem::replace(&mut tries.sent, true);
+            let sending = Sending {
+                table: self.oid,
+                session: session.id,
+                fence,
+                sequence: session.to_server(batch.sequence),
+                shapes: &batch.shapes,
+                rows: &batch.rows,
+            };
+            let applied = connected.apply(&sending).await;
+            // What Postgres refuses it has not committed; where it goes away with an error, it may have.
+            let code = applied.as_ref().err().and_then(Error::sqlstate);
+            if code.is_some_and(|code| !is_outage(code)) {
+                tries.sent = before;
+            }
+            applied
+        };
+        let Ok(applied) = tokio::time::timeout(self.apply_timeout, work).await else {
+            self.connection.forget().await;
+            return Err(Error::timeout("writing a batch", self.apply_timeout));
+        };
+        let applied = applied?;
+        let same_server = applied.epoch.0 == entries.common.freshness.epoch();
+        let records = outcome::unpack(&applied.outcomes).map_err(|error| {
+            Error::caused(ErrorKind::Mismatch, "the extension answers a batch in a way unknown here", error)
+        })?;
+        Ok(Outcomes { records: Some(records), same_server })
+    }
+
+    fn after_error(&self, fence: &mut Option<Fence>, batch: &Batch, error: &Error, tries: &mut Tries) -> Next {
+        let table = &self.writes.entries.schema.meta.name;
+        match error.sqlstate() {
+            // The session is this client's alone: it can only have been opened by an earlier try of its own that came
+            // late. Number and digest see to it that the batch is applied once.
+            Some("CS002") => {
+                *fence = None;
+                Next::Again(Duration::ZERO)
+            }
+            Some("CS001" | "CS004") => {
+                tracing::error!(table, %error, sent = tries.sent, "the session is lost; going on with a new one");
+                self.leave_session(fence, batch, tries.sent)
+            }
+            Some("CS003") => self.follow_server(fence, batch, error),
+            Some(code) if is_outage(code) => Next::Again(Duration::ZERO),
+            Some(code) if is_refusal(code) && tries.refusals + 1 >= REFUSALS_MAX => {
+                tracing::error!(table, %error, patches = batch.keys.len(), "Postgres refuses the batch as a whole");
+                self.writes.entries.numbering.leave_out(batch.sequence);
+                let records = vec![rejected(code); batch.keys.len()];
+                Next::Settled(Outcomes { records: Some(records), same_server: true })
+            }
+            Some(_) => {
+                tries.refusals += 1;
+                tracing::error!(table, %error, "the table cannot be written; its patches wait");
+                Next::Again(Duration::from_millis(500))
+            }
+            None => {
+                tracing::warn!(table, %error, "a batch could not be written yet; it will be sent again");
+                Next::Again(Duration::ZERO)
+            }
+        }
+    }
+
+    /// A batch that was never sent moves to the new session; of one that was, nobody can say any more what became.
+    fn leave_session(&self, fence: &mut Option<Fence>, batch: &Batch, sent: bool) -> Next {
+        let numbering = &self.writes.entries.numbering;
+        *fence = None;
+        if sent {
+            numbering.begin_anew(Sequence(batch.sequence.0 + 1));
+            Next::Settled(Outcomes::UNKNOWN)
+        } else {
+            numbering.begin_anew(batch.sequence);
+            Next::Again(Duration::ZERO)
+        }
+    }
+
+    /// The server stands elsewhere in the session: it was restored from a backup, or failed over to a standby that was
+    /// behind.
+    fn follow_server(&self, fence: &mut Option<Fence>, batch: &Batch, error: &Error) -> Next {
+        let entries = &*self.writes.entries;
+        let detail = error.db_error().and_then(|db| db.detail()).unwrap_or_default();
+        let last: Option<i64> = detail.split("last_seq=").nth(1).and_then(|rest| rest.trim().parse().ok());
+        let expected = entries.numbering.session().to_server(batch.sequence);
+        let table = &entries.schema.meta.name;
+        match last {
+            Some(last) if last < expected.0 => {
+                let lost = expected.0 - 1 - last;
+                tracing::error!(table, lost, "the server has lost batches that it had confirmed");
+                entries.numbering.renumber(batch.sequence, Sequence(last + 1));
+                Next::Again(Duration::ZERO)
+            }
+            last => {
+                tracing::error!(table, ?last, "the server is ahead of this session; the outcome is unknown");
+                self.leave_session(fence, batch, true)
+            }
+        }
+    }
+}
+
+/// Data exceptions, constraints, limits, and errors that functions raise: what a patch, not the table, is to blame for. The
+/// same classes as the extension's, for what it could not isolate: a key that comes twice as Postgres reads it, say.
+fn is_refusal(sqlstate: &str) -> bool {
+    ["20", "21", "22", "23", "27", "44", "54", "P0"].iter().any(|class| sqlstate.starts_with(class))
+}
+
+fn rejected(sqlstate: &str) -> Record {
+    let sqlstate = sqlstate.as_bytes().try_into().ok();
+    Record { sqlstate, ..Record::of(Verdict::Rejected) }
+}
+
+/// Between half and the whole of the pause, so that many clients do not come back at once.
+fn jittered(pause: Duration) -> Duration {
+    let random = Uuid::new_v4().as_u64_pair().0 % 1000;
+    pause.mul_f64(0.5 + random as f64 / 2000.0)
+}
