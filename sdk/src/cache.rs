@@ -11,59 +11,34 @@ pub use builder::CacheBuilder;
 
 use crate::client::{CacheTable, Shared};
 use crate::codec::fields;
-use crate::codec::key::{self, Key};
+use crate::codec::key::Key;
 use crate::codec::key_check::contradiction;
 use crate::codec::layout::Role;
 use crate::codec::schema::Schema;
 use crate::codec::value::CacheValue;
-use crate::config::Durability;
-use crate::entries::slot::Answer;
 use crate::error::{Error, ErrorKind};
 use crate::patch::Patch;
-use crate::read::{Found, Reads, Stale, loader};
+use crate::read::{Read, Reads};
 use crate::receipt::{Outcome, Receipt};
 use crate::status::CacheStatus;
-use crate::write::{Refused, Write, WriteKind, Writes};
+use crate::write::{Write, WriteKind, Writes};
 use cache_sync_core::fields::Fields;
-use cache_sync_core::number::{KeyHash, Version};
+use cache_sync_core::number::KeyHash;
 use cache_sync_core::outcome::Verdict;
 use futures_util::future::join_all;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// A per-key cache of one table that stays in step with it. Cloning it is cheap; all clones are one cache.
 pub struct Cache<K, V> {
     shared: Arc<Shared>,
     reads: Arc<Reads<K, V>>,
     writes: Arc<Writes<K, V>>,
-    durability: Durability,
 }
 
 impl<K, V> Clone for Cache<K, V> {
     fn clone(&self) -> Cache<K, V> {
-        let Cache { shared, reads, writes, durability } = self;
-        Cache { shared: shared.clone(), reads: reads.clone(), writes: writes.clone(), durability: *durability }
-    }
-}
-
-/// A value with what is known about it.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Read<V> {
-    /// The row, or `None` if there is none.
-    pub value: Option<Arc<V>>,
-    /// The version of the row as it was loaded or written last; writes that Postgres does not have yet are in the value
-    /// but not in the version. [`Version::NONE`] on plain tables, and where the version is not known.
-    pub version: Version,
-    /// `None` while the feed is heard: the value is at most the staleness bound old. Else the value could not be
-    /// confirmed, and this is the time for which it has been in doubt.
-    pub stale_for: Option<Duration>,
-}
-
-impl<V> Read<V> {
-    fn confirmed(answer: Answer<V>) -> Read<V> {
-        Read { value: answer.value, version: answer.version, stale_for: None }
+        let Cache { shared, reads, writes } = self;
+        Cache { shared: shared.clone(), reads: reads.clone(), writes: writes.clone() }
     }
 }
 
@@ -78,7 +53,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         let hash = self.hash(key);
         match self.reads.hit(key, hash) {
             Some(entry) => Ok(entry.value),
-            None => self.load(key, hash).await.map(|read| read.value),
+            None => self.reads.load(key, hash).await.map(|read| read.value),
         }
     }
 
@@ -89,8 +64,8 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     pub async fn read(&self, key: &K) -> Result<Read<V>, Error> {
         let hash = self.hash(key);
         match self.reads.hit(key, hash) {
-            Some(entry) => Ok(Read { value: entry.value, version: entry.version, stale_for: None }),
-            None => self.load(key, hash).await,
+            Some(entry) => Ok(Read::confirmed(entry.value, entry.version)),
+            None => self.reads.load(key, hash).await,
         }
     }
 
@@ -102,7 +77,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// As [`Cache::cached`], with what is known about the value.
     pub fn held(&self, key: &K) -> Option<Read<V>> {
         let entry = self.reads.hit(key, self.hash(key))?;
-        Some(Read { value: entry.value, version: entry.version, stale_for: None })
+        Some(Read::confirmed(entry.value, entry.version))
     }
 
     /// The rows in the order of the keys. What is not held is loaded in batches.
@@ -123,28 +98,6 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         self.schema().hash(key)
     }
 
-    async fn load(&self, key: &K, hash: KeyHash) -> Result<Read<V>, Error> {
-        let receiver = match self.reads.look_up(key, hash)? {
-            Found::Here(answer) => return Ok(Read::confirmed(answer)),
-            Found::Loading(receiver) => receiver,
-            Found::Collision => return self.load_past_cache(key).await,
-        };
-        match receiver.await {
-            Ok(Ok(answer)) => Ok(Read::confirmed(answer)),
-            Ok(Err(error)) if error.is_unavailable() => match self.reads.stale(key, hash) {
-                Some(Stale { value, doubt }) => Ok(Read { value, version: Version::NONE, stale_for: Some(doubt) }),
-                None => Err(error),
-            },
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(Error::closed()),
-        }
-    }
-
-    async fn load_past_cache(&self, key: &K) -> Result<Read<V>, Error> {
-        let value = loader::load_one(&self.reads.entries, &self.shared.store, key).await?;
-        Ok(Read { value, version: Version::NONE, stale_for: None })
-    }
-
     /// Writes the whole value: creates the row, or sets the members of `V` in it, leaving columns that `V` does not know
     /// and fields with rule `add` alone. If this client had seen the row and it is gone, the outcome is `missing`.
     ///
@@ -156,7 +109,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         self.check_key(&key, &fields)?;
         let fields = self.writable(fields);
         let write = Write { kind: WriteKind::Put, fields, value: Some(Arc::new(value)), expected: None };
-        self.accept(&key, write).await?.ok_or_else(Error::closed)
+        self.writes.accept(&key, write).await?.ok_or_else(Error::closed)
     }
 
     /// Changes the row: what `change` alters becomes a patch of just those fields, which the fields' rules merge into the
@@ -179,10 +132,10 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
             let fields = fields::diff(&self.schema().layout, &self.encode(&before)?, &self.encode(&after)?)
                 .map_err(|error| Error::new(ErrorKind::RuleViolation, error.to_string()))?;
             if fields.is_empty() {
-                return Ok(settled(Outcome { verdict: Some(Verdict::Unchanged), ..Outcome::unknown() }));
+                return Ok(Receipt::settled(Outcome { verdict: Some(Verdict::Unchanged), ..Outcome::unknown() }));
             }
             let write = Write { kind: WriteKind::Edit, fields, value: Some(Arc::new(after)), expected: Some(before) };
-            if let Some(receipt) = self.accept(key, write).await? {
+            if let Some(receipt) = self.writes.accept(key, write).await? {
                 return Ok(receipt);
             }
         }
@@ -195,7 +148,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     pub async fn patch(&self, key: &K, patch: Patch<'_>) -> Result<Receipt, Error> {
         let fields = patch.into_fields(&self.schema().layout)?;
         let write = Write { kind: WriteKind::Edit, fields, value: None, expected: None };
-        self.accept(key, write).await?.ok_or_else(Error::closed)
+        self.writes.accept(key, write).await?.ok_or_else(Error::closed)
     }
 
     /// Deletes the row.
@@ -204,7 +157,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// [`Error::is_full`] when the buffer is full and writes are to be refused.
     pub async fn delete(&self, key: &K) -> Result<Receipt, Error> {
         let write = Write { kind: WriteKind::Delete, fields: Fields::new(), value: None, expected: None };
-        self.accept(key, write).await?.ok_or_else(Error::closed)
+        self.writes.accept(key, write).await?.ok_or_else(Error::closed)
     }
 
     /// Drops the entry from memory; the row is not touched, and the next read loads it.
@@ -220,37 +173,6 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// What this cache is doing.
     pub fn status(&self) -> CacheStatus {
         CacheTable::status(&*self.writes)
-    }
-
-    /// `None`: the row is no longer the one that an update was computed from.
-    async fn accept(&self, key: &K, mut write: Write<V>) -> Result<Option<Receipt>, Error> {
-        const COLLISION_PAUSE: Duration = Duration::from_millis(1);
-        let hash = self.hash(key);
-        self.reads.entries.check_usable()?;
-        if !key::fits(key, &self.schema().meta.key)
-            .map_err(|error| Error::new(ErrorKind::Mismatch, error.to_string()))?
-        {
-            return Err(Error::new(ErrorKind::RuleViolation, "the key is out of the range of its column"));
-        }
-        loop {
-            let reserved = write.size();
-            self.shared.common.budget.take(reserved).await?;
-            match self.writes.accept(key, hash, write, reserved) {
-                Ok(receipt) => return self.durable(receipt).await.map(Some),
-                Err(Refused::Changed) => return Ok(None),
-                Err(Refused::Error(error)) => return Err(error),
-                Err(Refused::Collision(again)) => write = again,
-            }
-            tokio::time::sleep(COLLISION_PAUSE).await;
-        }
-    }
-
-    async fn durable(&self, receipt: Receipt) -> Result<Receipt, Error> {
-        if self.durability == Durability::Memory {
-            return Ok(receipt);
-        }
-        self.writes.request_flush();
-        receipt.written().await.map(settled)
     }
 
     fn encode(&self, value: &V) -> Result<Fields, Error> {
@@ -272,11 +194,4 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
             None => Ok(()),
         }
     }
-}
-
-fn settled(outcome: Outcome) -> Receipt {
-    let (sender, receiver) = oneshot::channel();
-    // The receiver is right here.
-    let _ = sender.send(outcome);
-    Receipt(receiver)
 }

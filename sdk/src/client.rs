@@ -82,7 +82,7 @@ impl Client {
         if shared.common.closed.swap(true, Ordering::AcqRel) {
             return Err(Error::closed());
         }
-        shared.common.budget.close();
+        shared.budget.close();
         let in_time = tokio::time::timeout(deadline, self.flush()).await;
         if in_time.is_err() {
             tracing::warn!(?deadline, "the client closes with unwritten patches");
@@ -106,8 +106,8 @@ impl Client {
             feed_position: progress.position.0,
             feed_connects: shared.feed.connects.load(Ordering::Relaxed),
             gaps: shared.feed.gaps.load(Ordering::Relaxed),
-            buffered: shared.common.budget.entries(),
-            buffered_bytes: shared.common.budget.bytes(),
+            buffered: shared.budget.entries(),
+            buffered_bytes: shared.budget.bytes(),
             standby_loads: shared.standby.as_ref().map_or(0, |standby| standby.loads.get()),
             standby_passed_over: shared.standby.as_ref().map_or(0, |standby| standby.passed_over.get()),
             query_results: shared.results.count(),

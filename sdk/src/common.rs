@@ -1,19 +1,16 @@
-//! What a client shares with all its tables: whether it is open, whether the feed is heard, the time, the bounds of the buffer.
+//! What a client shares with all its tables: whether it is open, whether the feed is heard, the time.
 //!
 //! ```text
 //! freshness  whether what is held may be served     clock     the time, and the stamps of writes
-//! budget     how many patches may wait              counters  what is counted
-//! lock       locks that outlive a panic
+//! counters   what is counted                        lock      locks that outlive a panic
 //! ```
 
-pub(crate) mod budget;
 pub(crate) mod clock;
 pub(crate) mod counters;
 pub(crate) mod freshness;
 pub(crate) mod lock;
 
 use crate::error::{Error, ErrorKind};
-use budget::Budget;
 use clock::Clock;
 use freshness::Freshness;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +18,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What a client shares with all its tables.
 pub(crate) struct Common {
     pub(crate) freshness: Freshness,
-    pub(crate) budget: Budget,
     pub(crate) clock: Clock,
     pub(crate) closed: AtomicBool,
     /// A task of the client has died.
@@ -29,9 +25,9 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    pub(crate) fn new(freshness: Freshness, budget: Budget) -> Common {
+    pub(crate) fn new(freshness: Freshness) -> Common {
         let (closed, broken) = (AtomicBool::new(false), AtomicBool::new(false));
-        Common { freshness, budget, clock: Clock::new(), closed, broken }
+        Common { freshness, clock: Clock::new(), closed, broken }
     }
 
     /// Whether the client is open and all its tasks work.

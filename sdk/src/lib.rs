@@ -74,7 +74,7 @@ struct Readme;
 // floor 5: change    the walk of a change: the feed, and what it is applied to
 // floor 4: entries   what a cache holds, the one state that the walks share; no I/O
 // floor 4: pg        everything that is said to Postgres
-// floor 3: common    what a client shares with its tables: freshness, clock, budget
+// floor 3: common    what a client shares with its tables: is it open, is the feed heard, the time
 // floor 3: patch     changes that a caller spells out
 // floor 2: codec     types against columns
 // floor 2: config    settings
@@ -99,7 +99,7 @@ mod results;
 mod status;
 mod write;
 
-pub use cache::{Cache, CacheBuilder, Read};
+pub use cache::{Cache, CacheBuilder};
 pub use cache_sync_core::number::Version;
 pub use cache_sync_core::outcome::Verdict;
 pub use client::{Client, ClientBuilder};
@@ -109,6 +109,7 @@ pub use config::{Durability, WhenFull};
 pub use error::Error;
 pub use patch::Patch;
 pub use query::{Query, QueryRead};
+pub use read::Read;
 pub use receipt::{Outcome, Receipt, Unwritten, Written};
 pub use results::TagValue;
 pub use status::{CacheStatus, FeedKind, Status};

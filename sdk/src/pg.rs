@@ -22,7 +22,7 @@ mod within;
 
 pub(crate) use apply::{BatchConnection, Sending};
 pub(crate) use connection::{Connector, Endpoint, FEED, Messages};
-pub(crate) use load::{LOAD_COLUMNS, LoadState, LoadStatement, Loading};
+pub(crate) use load::{LoadState, LoadStatement, LoadedRow, Loading};
 pub(crate) use pooler::SessionCheck;
 pub(crate) use server_state::{History, SERVER_STATE, ServerState};
 pub(crate) use store::Store;

@@ -14,22 +14,49 @@ mod seen;
 pub(crate) mod standby;
 mod wanted;
 
-pub(crate) use miss::{Found, Stale};
-
 use crate::codec::key::Key;
-use crate::codec::value::CacheValue;
+use crate::codec::value::{CacheValue, Value};
 use crate::common::lock::lock;
 use crate::entries::Entries;
-use cache_sync_core::number::KeyHash;
+use crate::entries::slot::Answer;
+use crate::pg::Store;
+use cache_sync_core::number::{KeyHash, Version};
 use seen::Seen;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wanted::WantedKeys;
 
+/// A value with what is known about it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Read<V> {
+    /// The row, or `None` if there is none.
+    pub value: Option<Arc<V>>,
+    /// The version of the row as it was loaded or written last; writes that Postgres does not have yet are in the value
+    /// but not in the version. [`Version::NONE`] on plain tables, and where the version is not known.
+    pub version: Version,
+    /// `None` while the feed is heard: the value is at most the staleness bound old. Else the value could not be
+    /// confirmed, and this is the time for which it has been in doubt.
+    pub stale_for: Option<Duration>,
+}
+
+impl<V> Read<V> {
+    pub(crate) fn confirmed(value: Value<V>, version: Version) -> Read<V> {
+        Read { value, version, stale_for: None }
+    }
+}
+
+impl<V> From<Answer<V>> for Read<V> {
+    fn from(answer: Answer<V>) -> Read<V> {
+        Read::confirmed(answer.value, answer.version)
+    }
+}
+
 /// The reads of one cache.
 pub(crate) struct Reads<K, V> {
     pub(crate) entries: Arc<Entries<K, V>>,
+    store: Arc<Store>,
     wanted: WantedKeys,
     /// How many loads were asked for; each has the next number.
     flights: AtomicU64,
@@ -40,8 +67,9 @@ pub(crate) struct Reads<K, V> {
 }
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
-    pub(crate) fn new(entries: Arc<Entries<K, V>>, stale_max: Duration) -> Reads<K, V> {
-        Reads { entries, wanted: WantedKeys::default(), flights: AtomicU64::new(0), seen: Mutex::default(), stale_max }
+    pub(crate) fn new(entries: Arc<Entries<K, V>>, store: Arc<Store>, stale_max: Duration) -> Reads<K, V> {
+        let (wanted, flights) = (WantedKeys::default(), AtomicU64::new(0));
+        Reads { entries, store, wanted, flights, seen: Mutex::default(), stale_max }
     }
 
     /// Drops what memory holds for the key: somebody knows that the row has changed.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! accept   into the buffer, then shown              line     the keys that wait for the flusher
+//! budget   how many patches may wait
 //! flusher  sends batches until their outcome is known
 //! freeze   what goes into the next batch            batch    a frozen batch as it is sent
 //! ```
@@ -9,18 +10,22 @@
 
 mod accept;
 mod batch;
+pub(crate) mod budget;
 mod flusher;
 mod freeze;
 mod line;
 
-pub(crate) use accept::{Refused, Write, WriteKind};
+pub(crate) use accept::{Write, WriteKind};
 pub(crate) use flusher::Flusher;
 
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
+use crate::config::Durability;
 use crate::entries::Entries;
 use crate::receipt::Receipt;
+use budget::Budget;
+use cache_sync_core::patch::Patch as RowPatch;
 use line::Line;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
@@ -32,13 +37,21 @@ pub(crate) struct Writes<K, V> {
     line: Mutex<Line>,
     /// Something has come to wait, or somebody is in a hurry.
     arrived: Notify,
+    budget: Arc<Budget>,
+    limits: Limits,
+}
+
+/// When writes return, and how many go together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) durability: Durability,
     /// Patches in one batch.
-    batch_entries_max: usize,
+    pub(crate) batch_entries_max: usize,
 }
 
 impl<K: Key, V: CacheValue> Writes<K, V> {
-    pub(crate) fn new(entries: Arc<Entries<K, V>>, batch_entries_max: usize) -> Writes<K, V> {
-        Writes { entries, line: Mutex::default(), arrived: Notify::new(), batch_entries_max }
+    pub(crate) fn new(entries: Arc<Entries<K, V>>, budget: Arc<Budget>, limits: Limits) -> Writes<K, V> {
+        Writes { entries, line: Mutex::default(), arrived: Notify::new(), budget, limits }
     }
 
     /// Asks the flusher to send what waits now without waiting for more.
@@ -54,7 +67,12 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
     /// Whether the next batch need not wait for more: somebody waits for it, or it is full.
     fn is_next_batch_due(&self) -> bool {
         let line = lock(&self.line);
-        line.is_urgent() || line.len() >= self.batch_entries_max
+        line.is_urgent() || line.len() >= self.limits.batch_entries_max
+    }
+
+    /// Takes everything that Postgres does not have, when the client closes.
+    pub(crate) fn take_unwritten(&self) -> Vec<(K, RowPatch)> {
+        self.entries.take_unwritten(|bytes| self.budget.give_back(bytes))
     }
 
     /// Asks for a flush, and returns receipts for all that is pending.

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::pg::within;
 use crate::read::Reads;
 use crate::read::loader::Loader;
-use crate::write::{Flusher, Writes};
+use crate::write::{Flusher, Limits, Writes};
 use cache_sync_core::number::TableId;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -79,10 +79,11 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         let (oid, schema) = schema_of::<K, V>(&shared, &name, &config).await?;
         let id = schema.table_id();
         let entries = Arc::new(Entries::new(schema, &config, shared.common.clone()));
+        let batch_entries_max = shared.config.batch_entries_max;
+        let limits = Limits { durability: config.durability, batch_entries_max };
         let cache = Cache {
-            reads: Arc::new(Reads::new(entries.clone(), shared.config.stale_while_unavailable)),
-            writes: Arc::new(Writes::new(entries.clone(), shared.config.batch_entries_max)),
-            durability: config.durability,
+            reads: Arc::new(Reads::new(entries.clone(), shared.store.clone(), shared.config.stale_while_unavailable)),
+            writes: Arc::new(Writes::new(entries.clone(), shared.budget.clone(), limits)),
             shared,
         };
         let shared = &cache.shared;
@@ -132,7 +133,7 @@ impl Drop for Opening<'_> {
 fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>, oid: u32) {
     let (shared, table) = (&cache.shared, &cache.writes);
     for _ in 0..LOADERS {
-        let loader = Loader::new(cache.reads.clone(), shared.store.clone(), shared.standby.clone());
+        let loader = Loader::new(cache.reads.clone(), shared.standby.clone());
         shared.supervisor.spawn(Some(table.clone()), loader.run());
     }
     let flusher = Flusher {

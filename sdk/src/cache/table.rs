@@ -24,7 +24,7 @@ impl<K: Key, V: CacheValue> CacheTable for Writes<K, V> {
     }
 
     fn take_unwritten(&self) -> Vec<Unwritten> {
-        let unwritten = self.entries.take_unwritten().into_iter();
+        let unwritten = Writes::take_unwritten(self).into_iter();
         unwritten.map(|(key, patch)| shown(&self.entries.schema, &key, &patch)).collect()
     }
 

@@ -3,12 +3,12 @@
 use super::Client;
 use super::shared::Shared;
 use crate::common::Common;
-use crate::common::budget::Budget;
 use crate::common::freshness::Freshness;
 use crate::config::{ClientConfig, WhenFull};
 use crate::error::Error;
 use crate::pg::{Connector, Endpoint, Store};
 use crate::read::standby::Standby;
+use crate::write::budget::Budget;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Socket;
@@ -140,7 +140,7 @@ impl ClientBuilder {
         store.check_sessions().await?;
         store.check_versions().await?;
         let budget = Budget::new(config.buffer_entries_max, config.buffer_bytes_max, config.when_full);
-        let common = Common::new(Freshness::new(config.feed_timeout), budget);
-        Ok(Client { shared: Shared::begin(config, common, store, standby) })
+        let common = Common::new(Freshness::new(config.feed_timeout));
+        Ok(Client { shared: Shared::begin(config, common, budget, store, standby) })
     }
 }

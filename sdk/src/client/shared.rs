@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::pg::{BatchConnection, Store};
 use crate::read::standby::Standby;
 use crate::results::Results;
+use crate::write::budget::Budget;
 use cache_sync_core::number::TableId;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct Shared {
     pub(crate) config: ClientConfig,
     pub(crate) common: Arc<Common>,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) store: Arc<Store>,
     pub(crate) standby: Option<Arc<Standby>>,
     pub(crate) feed: Arc<Feed>,
@@ -32,18 +34,21 @@ impl Shared {
     pub(super) fn begin(
         config: ClientConfig,
         common: Common,
+        budget: Budget,
         store: Store,
         standby: Option<Arc<Standby>>,
     ) -> Arc<Shared> {
-        let (common, store, feed) = (Arc::new(common), Arc::new(store), Arc::new(Feed::new()));
+        let (common, budget) = (Arc::new(common), Arc::new(budget));
+        let (store, feed) = (Arc::new(store), Arc::new(Feed::new()));
         let shared = Arc::new(Shared {
             results: Results::new(&config, common.clone(), store.clone(), feed.clone()),
             batch_connection: Arc::new(BatchConnection::new(store.clone())),
-            supervisor: Supervisor::new(common.clone()),
+            supervisor: Supervisor::new(common.clone(), budget.clone()),
             tables: Mutex::default(),
             common: common.clone(),
             feed: feed.clone(),
             store: store.clone(),
+            budget,
             standby,
             config,
         });
@@ -71,7 +76,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let buffered = self.common.budget.entries();
+        let buffered = self.budget.entries();
         if buffered > 0 && !self.common.closed.load(Ordering::Acquire) {
             tracing::error!(buffered, "the client was dropped without close: these patches are lost");
         }

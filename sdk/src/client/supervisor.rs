@@ -3,6 +3,7 @@
 use super::table::CacheTable;
 use crate::common::Common;
 use crate::common::lock::lock;
+use crate::write::budget::Budget;
 use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -11,17 +12,18 @@ use tokio::task::JoinHandle;
 /// Owns the tasks of a client: they end with it.
 pub(crate) struct Supervisor {
     common: Arc<Common>,
+    budget: Arc<Budget>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Supervisor {
-    pub(super) fn new(common: Arc<Common>) -> Supervisor {
-        Supervisor { common, tasks: Mutex::default() }
+    pub(super) fn new(common: Arc<Common>, budget: Arc<Budget>) -> Supervisor {
+        Supervisor { common, budget, tasks: Mutex::default() }
     }
 
     /// Runs a task, perhaps for one table. One that dies makes every later call fail, and lets go who waits for the table.
     pub(crate) fn spawn(&self, table: Option<Arc<dyn CacheTable>>, work: impl Future<Output = ()> + Send + 'static) {
-        let guard = DeathNotice { common: self.common.clone(), table };
+        let guard = DeathNotice { common: self.common.clone(), budget: self.budget.clone(), table };
         let task = tokio::spawn(async move {
             let _guard = guard;
             work.await;
@@ -49,6 +51,7 @@ impl Drop for Supervisor {
 
 struct DeathNotice {
     common: Arc<Common>,
+    budget: Arc<Budget>,
     table: Option<Arc<dyn CacheTable>>,
 }
 
@@ -57,7 +60,7 @@ impl Drop for DeathNotice {
         if std::thread::panicking() {
             self.common.broken.store(true, Ordering::Release);
             self.common.freshness.lost();
-            self.common.budget.close();
+            self.budget.close();
             self.table.iter().for_each(|table| table.abandon());
         }
     }

@@ -5,7 +5,8 @@ use super::slot::Loaded;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::error::Error;
-use cache_sync_core::number::KeyHash;
+use cache_sync_core::hlc;
+use cache_sync_core::number::{KeyHash, Version};
 use std::time::Instant;
 
 impl<K: Key, V: CacheValue> Entries<K, V> {
@@ -18,13 +19,20 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     }
 
     /// Takes what the load of this number brought. Returns whether it has to be asked again.
-    pub(crate) fn loaded(&self, hash: KeyHash, flight: u64, loaded: &Loaded<V>) -> bool {
+    pub(crate) fn loaded(&self, hash: KeyHash, flight: u64, mut loaded: Loaded<V>) -> bool {
+        loaded.version = self.believable(loaded.version);
         let mut place = self.place(hash);
         let Some(slot) = place.slot() else { return false };
-        let is_wanted_again = slot.loaded(flight, loaded, self.generation(), &self.schema);
+        let is_wanted_again = slot.loaded(flight, &loaded, self.generation(), &self.schema);
         place.reflect(Instant::now());
         place.leave();
         is_wanted_again
+    }
+
+    /// A version far ahead of the server's clock was written by hand, and says nothing about order.
+    fn believable(&self, version: Version) -> Version {
+        let is_plausible = || hlc::is_plausible(version.0, self.common.clock.hlc().0);
+        if version == Version::NONE || is_plausible() { version } else { Version::NONE }
     }
 
     /// Memory stays as it is: what is held may still be served stale.

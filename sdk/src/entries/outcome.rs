@@ -1,6 +1,7 @@
 //! What outcomes do: each patch of a batch is done, and whoever waits for it hears so.
 
 use super::Entries;
+use super::slot::Pending;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::receipt::{Outcome, Receipt};
@@ -24,30 +25,43 @@ impl Outcomes {
 }
 
 impl<K: Key, V: CacheValue> Entries<K, V> {
-    /// Takes the outcomes of the batch of this number, which carried a patch of each of these keys.
-    pub(crate) fn settle(&self, keys: &[KeyHash], sequence: Sequence, outcomes: &Outcomes) {
+    /// Takes the outcomes of the batch of this number, which carried a patch of each of these keys. What each patch took of the
+    /// buffer is told to `free` before anybody hears its outcome.
+    pub(crate) fn settle(
+        &self,
+        keys: &[KeyHash],
+        sequence: Sequence,
+        outcomes: &Outcomes,
+        mut free: impl FnMut(usize),
+    ) {
         self.counters.batches.add(1);
         self.counters.patches.add(keys.len() as u64);
         for (place, hash) in keys.iter().enumerate() {
             let record = outcomes.records.as_ref().and_then(|records| records.get(place));
-            self.settle_one(*hash, sequence, record, outcomes.same_server);
+            if let Some(done) = self.settle_one(*hash, sequence, record, outcomes.same_server) {
+                free(done.size);
+                let outcome = record.map_or_else(Outcome::unknown, Outcome::from);
+                done.receipts.into_iter().for_each(|receipt| drop(receipt.send(outcome.clone())));
+            }
         }
     }
 
-    fn settle_one(&self, hash: KeyHash, sequence: Sequence, record: Option<&Record>, same_server: bool) {
+    fn settle_one(
+        &self,
+        hash: KeyHash,
+        sequence: Sequence,
+        record: Option<&Record>,
+        same_server: bool,
+    ) -> Option<Pending<V>> {
         if record.is_some() {
             self.numbering.note_settled(sequence);
         }
         let mut place = self.place(hash);
-        let Some(slot) = place.slot() else { return };
+        let slot = place.slot()?;
         let done = slot.settle(sequence, record, self.generation(), same_server, &self.schema);
         place.reflect(Instant::now());
         place.leave();
-        drop(place);
-        let Some(done) = done else { return };
-        self.common.budget.give_back(1, done.size);
-        let outcome = record.map_or_else(Outcome::unknown, Outcome::from);
-        done.receipts.into_iter().for_each(|receipt| drop(receipt.send(outcome.clone())));
+        done
     }
 
     /// A receipt for everything that is pending now.
@@ -68,12 +82,12 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         self.shards.each(|slot| slot.abandon());
     }
 
-    /// Takes everything that Postgres does not have, when the client closes.
-    pub(crate) fn take_unwritten(&self) -> Vec<(K, RowPatch)> {
+    /// Takes everything that Postgres does not have, when the client closes. What each patch took of the buffer is told to `free`.
+    pub(crate) fn take_unwritten(&self, mut free: impl FnMut(usize)) -> Vec<(K, RowPatch)> {
         let mut unwritten = Vec::new();
         self.shards.each(|slot| {
             for pending in slot.unwritten() {
-                self.common.budget.give_back(1, pending.size);
+                free(pending.size);
                 unwritten.push((slot.key.clone(), pending.patch));
             }
         });

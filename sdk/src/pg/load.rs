@@ -3,10 +3,14 @@
 use super::failure::{is_plan_outdated, no_connection};
 use crate::codec::key::{self, Key, KeyArray};
 use crate::codec::layout::{TableMeta, quote};
+use crate::codec::row;
 use crate::codec::schema::Schema;
+use crate::codec::value::{CacheValue, Value};
 use crate::error::{Error, ErrorKind, Step};
-use cache_sync_core::number::{Epoch, Lsn, Sequence};
+use cache_sync_core::number::{Epoch, Lsn, Sequence, Version};
 use deadpool_postgres::Pool;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -18,8 +22,8 @@ pub(crate) struct LoadStatement {
     text: String,
 }
 
-/// Where a load's rows begin.
-pub(crate) const LOAD_COLUMNS: usize = 5;
+/// How many columns of a load's row stand ahead of those of the type.
+const COLUMNS_AHEAD: usize = 5;
 
 impl LoadStatement {
     /// One row per key asked for, missing ones too, so that what was seen of the session comes along even when no row
@@ -129,5 +133,36 @@ impl LoadState {
             }
             _ => Err(Error::new(ErrorKind::Mismatch, "the extension's load_state answers in a way unknown here")),
         }
+    }
+}
+
+/// What a load brought for one key.
+pub(crate) struct LoadedRow<V> {
+    /// The key's place among those that were asked for.
+    pub(crate) place: usize,
+    /// The row; none if there is none, an error if it does not fit the type.
+    pub(crate) value: Result<Value<V>, Error>,
+    /// As stored; [`Version::NONE`] on plain tables and where there is no row.
+    pub(crate) version: Version,
+    /// For how long the row is good, counted from the start of the statement; none if it does not expire.
+    pub(crate) good_for: Option<Duration>,
+}
+
+impl<V: CacheValue> LoadedRow<V> {
+    pub(crate) fn of(row: &Row, schema: &Schema) -> Option<LoadedRow<V>> {
+        let (place, exists): (i64, bool) = (row.get(1), row.get(2));
+        let value = exists.then(|| {
+            row::decode::<V>(&schema.layout, row, COLUMNS_AHEAD).map(Arc::new).map_err(|error| {
+                let message = format!("a row of table {} does not fit the type", schema.meta.name);
+                Error::caused(ErrorKind::Value, message, error)
+            })
+        });
+        let good_for: Option<i64> = row.get(4);
+        Some(LoadedRow {
+            place: usize::try_from(place - 1).ok()?,
+            value: value.transpose(),
+            version: if exists { Version(row.get(3)) } else { Version::NONE },
+            good_for: good_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs())),
+        })
     }
 }

@@ -2,22 +2,18 @@
 //!
 //! Loads run in tasks of the client, not in the reader that missed, so that a reader that gives up stops nobody.
 
-use super::Reads;
 use super::standby::{Asked, Standby};
+use super::{Read, Reads};
 use crate::codec::key::{self, Key};
-use crate::codec::row;
-use crate::codec::schema::Schema;
-use crate::codec::value::{CacheValue, Value};
+use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
-use crate::entries::Entries;
 use crate::entries::session::Session;
 use crate::entries::slot::Loaded;
 use crate::error::{Error, ErrorKind};
-use crate::pg::{LOAD_COLUMNS, LoadState, LoadStatement, Loading, Store};
-use cache_sync_core::hlc;
+use crate::pg::{LoadState, LoadStatement, LoadedRow, Loading};
 use cache_sync_core::number::{KeyHash, Sequence, Version};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio_postgres::Row;
 
 /// Keys in one statement.
@@ -26,7 +22,6 @@ const LOAD_KEYS_MAX: usize = 1000;
 /// Loads rows of one table, in a task of its own.
 pub(crate) struct Loader<K, V> {
     reads: Arc<Reads<K, V>>,
-    store: Arc<Store>,
     standby: Option<Arc<Standby>>,
     statement: LoadStatement,
 }
@@ -38,19 +33,10 @@ struct Wanted<K> {
     flight: u64,
 }
 
-/// Under what a statement's rows were loaded.
-struct Circumstances {
-    sent: Instant,
-    /// The last batch of this client that the statement's snapshot contained.
-    last_seq: Sequence,
-    /// The feed is live and speaks to the same server.
-    trusted: bool,
-}
-
 impl<K: Key, V: CacheValue> Loader<K, V> {
-    pub(crate) fn new(reads: Arc<Reads<K, V>>, store: Arc<Store>, standby: Option<Arc<Standby>>) -> Loader<K, V> {
+    pub(crate) fn new(reads: Arc<Reads<K, V>>, standby: Option<Arc<Standby>>) -> Loader<K, V> {
         let statement = LoadStatement::new(&reads.entries.schema);
-        Loader { reads, store, standby, statement }
+        Loader { reads, standby, statement }
     }
 
     /// Loads until its task is ended.
@@ -81,8 +67,22 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
         match self.rows(&wanted, session, live).await {
             Ok((state, rows)) => {
                 let trusted = live && state.epoch.0 == entries.common.freshness.epoch();
-                let under = Circumstances { sent, last_seq: session.to_client(state.last_seq), trusted };
-                rows.iter().for_each(|row| self.take_row(&wanted, row, &under));
+                let last_seq = session.to_client(state.last_seq);
+                for row in rows.iter().filter_map(|row| LoadedRow::of(row, &entries.schema)) {
+                    let Some(wanted) = wanted.get(row.place) else { continue };
+                    let value = match row.value {
+                        Ok(value) => value,
+                        Err(error) => {
+                            entries.load_failed(wanted.hash, wanted.flight, &error);
+                            continue;
+                        }
+                    };
+                    let expires = row.good_for.and_then(|good_for| sent.checked_add(good_for));
+                    let loaded = Loaded { value, version: row.version, expires, last_seq, trusted };
+                    if entries.loaded(wanted.hash, wanted.flight, loaded) {
+                        self.reads.wanted.push(wanted.hash);
+                    }
+                }
             }
             Err(error) => wanted.iter().for_each(|wanted| entries.load_failed(wanted.hash, wanted.flight, &error)),
         }
@@ -101,12 +101,12 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
                 settled == Sequence(0) || (state.last_seq.0 >= 0 && session.to_client(state.last_seq) >= settled)
             };
             let freshness = &entries.common.freshness;
-            if let Some(loaded) = standby.load(&self.store, freshness, &asked, has_own_batches).await {
+            if let Some(loaded) = standby.load(&self.reads.store, freshness, &asked, has_own_batches).await {
                 return Ok(loaded);
             }
         }
         let invalidations = lock(&self.reads.seen).invalidations();
-        let loaded = self.store.load(&self.statement, &loading).await?;
+        let loaded = self.reads.store.load(&self.statement, &loading).await?;
         if self.standby.is_some() {
             lock(&self.reads.seen).note(hashes(), loaded.0.lsn, invalidations);
         }
@@ -120,7 +120,10 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
         let absent = Loaded { value: None, version: Version::NONE, expires: None, last_seq, trusted: live };
         match key::fits(&wanted.key, &entries.schema.meta.key) {
             Ok(true) => return true,
-            Ok(false) => self.loaded(wanted, &absent),
+            Ok(false) => {
+                // It contains every batch there will ever be, so it need not be asked again.
+                entries.loaded(wanted.hash, wanted.flight, absent);
+            }
             Err(error) => {
                 let error = Error::new(ErrorKind::Mismatch, error.to_string());
                 entries.load_failed(wanted.hash, wanted.flight, &error);
@@ -128,55 +131,19 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
         }
         false
     }
+}
 
-    fn take_row(&self, wanted: &[Wanted<K>], row: &Row, under: &Circumstances) {
-        let entries = &*self.reads.entries;
-        let place: i64 = row.get(1);
-        let Some(wanted) = usize::try_from(place - 1).ok().and_then(|place| wanted.get(place)) else { return };
-        let exists: bool = row.get(2);
-        let value = match exists.then(|| decode(&entries.schema, row)).transpose() {
-            Ok(value) => value,
-            Err(error) => return entries.load_failed(wanted.hash, wanted.flight, &error),
+impl<K: Key, V: CacheValue> Reads<K, V> {
+    /// Loads one row past the cache.
+    pub(super) async fn load_past_cache(&self, key: &K) -> Result<Read<V>, Error> {
+        let schema = &self.entries.schema;
+        let session = self.entries.numbering.session().id;
+        let loading = Loading { session, meta: &schema.meta, keys: std::slice::from_ref(key) };
+        let (_, rows) = self.store.load(&LoadStatement::new(schema), &loading).await?;
+        let value = match rows.first().and_then(|row| LoadedRow::of(row, schema)) {
+            Some(row) => row.value?,
+            None => None,
         };
-        let version = if exists { believable(entries, Version(row.get(3))) } else { Version::NONE };
-        let good_for: Option<i64> = row.get(4);
-        let good_for = good_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs()));
-        let expires = good_for.and_then(|good_for| under.sent.checked_add(good_for));
-        let (last_seq, trusted) = (under.last_seq, under.trusted);
-        self.loaded(wanted, &Loaded { value, version, expires, last_seq, trusted });
-    }
-
-    fn loaded(&self, wanted: &Wanted<K>, loaded: &Loaded<V>) {
-        if self.reads.entries.loaded(wanted.hash, wanted.flight, loaded) {
-            self.reads.wanted.push(wanted.hash);
-        }
-    }
-}
-
-/// Loads one row past the cache.
-pub(crate) async fn load_one<K: Key, V: CacheValue>(
-    entries: &Entries<K, V>,
-    store: &Store,
-    key: &K,
-) -> Result<Value<V>, Error> {
-    let statement = LoadStatement::new(&entries.schema);
-    let session = entries.numbering.session().id;
-    let loading = Loading { session, meta: &entries.schema.meta, keys: std::slice::from_ref(key) };
-    let (_, rows) = store.load(&statement, &loading).await?;
-    rows.first().filter(|row| row.get(2)).map(|row| decode(&entries.schema, row)).transpose()
-}
-
-fn decode<V: CacheValue>(schema: &Schema, row: &Row) -> Result<Arc<V>, Error> {
-    row::decode::<V>(&schema.layout, row, LOAD_COLUMNS).map(Arc::new).map_err(|error| {
-        let message = format!("a row of table {} does not fit the type", schema.meta.name);
-        Error::caused(ErrorKind::Value, message, error)
-    })
-}
-
-/// A version far ahead of the server's clock was written by hand, and says nothing about order.
-fn believable<K, V>(entries: &Entries<K, V>, version: Version) -> Version {
-    match version == Version::NONE || hlc::is_plausible(version.0, entries.common.clock.hlc().0) {
-        true => version,
-        false => Version::NONE,
+        Ok(Read::confirmed(value, Version::NONE))
     }
 }

@@ -1,33 +1,41 @@
 //! The way of a read that did not hit: what a slot shows, or the load that will bring it.
 
-use super::Reads;
+use super::{Read, Reads};
 use crate::codec::key::Key;
-use crate::codec::value::{CacheValue, Value};
+use crate::codec::value::CacheValue;
 use crate::entries::slot::Answer;
 use crate::error::Error;
-use cache_sync_core::number::KeyHash;
+use cache_sync_core::number::{KeyHash, Version};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// What became of a look-up.
-pub(crate) enum Found<V> {
+enum Found<V> {
     Here(Answer<V>),
     Loading(oneshot::Receiver<Result<Answer<V>, Error>>),
     /// Another key with the same hash is busy: this one goes past the cache.
     Collision,
 }
 
-/// A value that could not be confirmed.
-pub(crate) struct Stale<V> {
-    pub(crate) value: Value<V>,
-    /// For how long it has been in doubt at most.
-    pub(crate) doubt: Duration,
-}
-
 impl<K: Key, V: CacheValue> Reads<K, V> {
+    /// What a read that did not hit is answered: shown by the slot, loaded, or stale if the caller allows it.
+    pub(crate) async fn load(&self, key: &K, hash: KeyHash) -> Result<Read<V>, Error> {
+        let receiver = match self.look_up(key, hash)? {
+            Found::Here(answer) => return Ok(answer.into()),
+            Found::Loading(receiver) => receiver,
+            Found::Collision => return self.load_past_cache(key).await,
+        };
+        match receiver.await {
+            Ok(Ok(answer)) => Ok(answer.into()),
+            Ok(Err(error)) if error.is_unavailable() => self.stale(key, hash).ok_or(error),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::closed()),
+        }
+    }
+
     /// What the key's slot shows, or the load to wait for.
-    pub(crate) fn look_up(&self, key: &K, hash: KeyHash) -> Result<Found<V>, Error> {
+    fn look_up(&self, key: &K, hash: KeyHash) -> Result<Found<V>, Error> {
         let entries = &*self.entries;
         let now = Instant::now();
         let live = entries.common.freshness.is_live_at(now);
@@ -61,7 +69,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     }
 
     /// What was held when the database went away, if the caller allows it and it is not too old.
-    pub(crate) fn stale(&self, key: &K, hash: KeyHash) -> Option<Stale<V>> {
+    fn stale(&self, key: &K, hash: KeyHash) -> Option<Read<V>> {
         let entries = &*self.entries;
         let mut place = entries.place(hash);
         let (value, confirmed) = match place.slot().filter(|slot| slot.key == *key) {
@@ -76,7 +84,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let doubt = entries.doubt(confirmed);
         (doubt <= self.stale_max).then(|| {
             entries.counters.stale_served.add(1);
-            Stale { value, doubt }
+            Read { value, version: Version::NONE, stale_for: Some(doubt) }
         })
     }
 }

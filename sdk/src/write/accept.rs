@@ -1,18 +1,19 @@
 //! Writes: accepted into the buffer, then shown.
 
 use super::Writes;
-use crate::codec::key::Key;
+use crate::codec::key::{self, Key};
 use crate::codec::value::{CacheValue, Value};
 use crate::common::lock::lock;
+use crate::config::Durability;
 use crate::entries::slot::{Pending, Slot};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::receipt::Receipt;
 use cache_sync_core::fields::Fields;
 use cache_sync_core::number::KeyHash;
 use cache_sync_core::patch::{self, Kind as PatchKind, Patch as RowPatch};
 use smallvec::smallvec;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// What a write wants.
@@ -34,13 +35,13 @@ pub(crate) enum WriteKind {
 
 impl<V> Write<V> {
     /// The room it needs in the buffer, in bytes.
-    pub(crate) fn size(&self) -> usize {
+    fn size(&self) -> usize {
         patch::size(&self.fields)
     }
 }
 
 /// Why a write was not accepted.
-pub(crate) enum Refused<V> {
+enum Refused<V> {
     /// The value that an update was computed from is no longer the one shown.
     Changed,
     /// Another key with the same hash has something under way: try again later.
@@ -49,21 +50,42 @@ pub(crate) enum Refused<V> {
 }
 
 impl<K: Key, V: CacheValue> Writes<K, V> {
-    /// Accepts a write into the buffer, then shows it. Room for its size must have been taken; it is given back when
-    /// the write is refused.
-    pub(crate) fn accept(
-        &self,
-        key: &K,
-        hash: KeyHash,
-        write: Write<V>,
-        reserved: usize,
-    ) -> Result<Receipt, Refused<V>> {
-        let result = self.try_accept(key, hash, write, reserved);
-        match &result {
-            Ok(_) => self.entries.counters.writes.add(1),
-            Err(_) => self.entries.common.budget.give_back(1, reserved),
+    /// Accepts a write into the buffer, then shows it; waits as its cache was told to. `None`: the row is no longer the one that an
+    /// update was computed from.
+    pub(crate) async fn accept(&self, key: &K, mut write: Write<V>) -> Result<Option<Receipt>, Error> {
+        const COLLISION_PAUSE: Duration = Duration::from_millis(1);
+        let schema = &self.entries.schema;
+        let hash = schema.hash(key);
+        self.entries.check_usable()?;
+        if !key::fits(key, &schema.meta.key).map_err(|error| Error::new(ErrorKind::Mismatch, error.to_string()))? {
+            return Err(Error::new(ErrorKind::RuleViolation, "the key is out of the range of its column"));
         }
-        result
+        loop {
+            let reserved = write.size();
+            self.budget.take(reserved).await?;
+            let refused = match self.try_accept(key, hash, write, reserved) {
+                Ok(receipt) => {
+                    self.entries.counters.writes.add(1);
+                    return self.durable(receipt).await.map(Some);
+                }
+                Err(refused) => refused,
+            };
+            self.budget.give_back(reserved);
+            match refused {
+                Refused::Changed => return Ok(None),
+                Refused::Error(error) => return Err(error),
+                Refused::Collision(again) => write = again,
+            }
+            tokio::time::sleep(COLLISION_PAUSE).await;
+        }
+    }
+
+    async fn durable(&self, receipt: Receipt) -> Result<Receipt, Error> {
+        if self.limits.durability == Durability::Memory {
+            return Ok(receipt);
+        }
+        self.request_flush();
+        receipt.written().await.map(Receipt::settled)
     }
 
     fn try_accept(&self, key: &K, hash: KeyHash, write: Write<V>, reserved: usize) -> Result<Receipt, Refused<V>> {
@@ -94,7 +116,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
     /// The flusher is woken by the first patch, and when a batch is full: not by every write.
     fn stand_in_line(&self, hash: KeyHash) {
         let length = lock(&self.line).push(hash);
-        if length == 1 || length == self.batch_entries_max {
+        if length == 1 || length == self.limits.batch_entries_max {
             self.arrived.notify_one();
         }
     }
@@ -136,7 +158,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         };
         let (grown, waits) = slot.accept(pending, shown, schema);
         if !waits {
-            common.budget.merged(reserved, grown);
+            self.budget.merged(reserved, grown);
         }
         Ok(Accepted { receipt: Receipt(receiver), waits })
     }

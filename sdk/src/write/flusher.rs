@@ -102,7 +102,8 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             tokio::time::sleep(jittered(pause.max(at_least))).await;
             pause = (pause * 2).min(PAUSE_MAX);
         };
-        entries.settle(&batch.keys, batch.sequence, &outcomes);
+        let free = |bytes| self.writes.budget.give_back(bytes);
+        entries.settle(&batch.keys, batch.sequence, &outcomes, free);
     }
 
     async fn send(&self, fence: &mut Option<Fence>, batch: &Batch, tries: &mut Tries) -> Result<Outcomes, Error> {

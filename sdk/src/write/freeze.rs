@@ -20,7 +20,7 @@ pub(super) struct Frozen<K> {
 impl<K: Key, V: CacheValue> Writes<K, V> {
     /// Freezes patches for the batch of this number, in the order of their acceptance, as many as it takes.
     pub(super) fn freeze(&self, sequence: Sequence) -> Vec<Frozen<K>> {
-        let (hashes, urgent) = lock(&self.line).take(self.batch_entries_max);
+        let (hashes, urgent) = lock(&self.line).take(self.limits.batch_entries_max);
         let mut again = Vec::new();
         let mut bytes = 0;
         let mut frozen = Vec::with_capacity(hashes.len());

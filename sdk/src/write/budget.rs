@@ -31,7 +31,7 @@ impl Budget {
     }
 
     /// Takes room for one patch, waiting for it if the caller chose so.
-    pub(crate) async fn take(&self, bytes: usize) -> Result<(), Error> {
+    pub(super) async fn take(&self, bytes: usize) -> Result<(), Error> {
         if bytes > self.bytes_max {
             let max = self.bytes_max;
             return Err(Error::new(
@@ -68,7 +68,7 @@ impl Budget {
     }
 
     /// The patch for which room was taken became part of one that waits already, which grew by `grown` bytes.
-    pub(crate) fn merged(&self, reserved: usize, grown: isize) {
+    pub(super) fn merged(&self, reserved: usize, grown: isize) {
         let mut taken = lock(&self.taken);
         taken.entries -= 1;
         taken.bytes = taken.bytes.saturating_sub(reserved).saturating_add_signed(grown);
@@ -82,9 +82,10 @@ impl Budget {
         self.freed.notify_waiters();
     }
 
-    pub(crate) fn give_back(&self, entries: usize, bytes: usize) {
+    /// Gives back what one patch has taken.
+    pub(super) fn give_back(&self, bytes: usize) {
         let mut taken = lock(&self.taken);
-        taken.entries -= entries;
+        taken.entries -= 1;
         taken.bytes -= bytes;
         drop(taken);
         self.freed.notify_waiters();
