@@ -65,18 +65,18 @@ struct Readme;
 
 // The plan. A room imports only rooms on floors below its own; `cargo xtask house` draws it, and a test holds it against the code.
 //
-// floor 8: cache     what users hold of one table: its rows by key
-// floor 8: query     what users hold of cached queries
-// floor 7: client    the handle on a database, its tasks, what all its handles share
-// floor 6: results   what a client holds of queries
-// floor 5: read      the walk of a key: hit, miss, load
-// floor 5: write     the walk of a patch: accepted, sent, settled
-// floor 5: change    the walk of a change: the feed, and what it is applied to
-// floor 4: entries   what a cache holds, the one state that the walks share; no I/O
-// floor 4: pg        everything that is said to Postgres
-// floor 3: common    what a client shares with its tables: is it open, is the feed heard, the time
+// floor 7: cache     what users hold of one table: its rows by key
+// floor 7: query     what users hold of cached queries
+// floor 6: client    the handle on a database, its tasks, what all its handles share
+// floor 5: results   what a client holds of queries
+// floor 4: read      the walk of a key: hit, miss, load
+// floor 4: write     the walk of a patch: accepted, sent, settled
+// floor 4: change    the walk of a change: the feed, and what it is applied to
+// floor 3: entries   what a cache holds, the one state that the walks share; no I/O
+// floor 3: pg        everything that is said to Postgres
 // floor 3: patch     changes that a caller spells out
 // floor 2: codec     types against columns
+// floor 2: common    what a client shares with its tables: is it open, is the feed heard, the time
 // floor 2: config    settings
 // floor 2: receipt   what a write hands back
 // floor 1: status    what a client is doing
