@@ -8,18 +8,27 @@
 
 mod batch;
 mod letter;
+mod patches;
+mod poison;
 mod rounds;
 mod rows;
+mod session;
+mod shape;
 mod single;
+pub(crate) mod version;
 
-use crate::clock::LastContest;
-use crate::document::LastDocuments;
-use crate::failure::Failure;
-use crate::function::{argument, sql_functions};
-use crate::poison::{Refusal, attempt, make_constraints_immediate};
-use crate::session::{Session, Turn};
-use crate::shape::{Shape, Target, target};
-use crate::{answer, epoch, hlc, list, sqlstate};
+use crate::apply::poison::{Refusal, attempt, make_constraints_immediate};
+use crate::apply::session::{Session, Turn};
+use crate::apply::shape::{Shape, Target, target};
+use crate::call::answer;
+use crate::call::function::{argument, sql_functions};
+use crate::pg::failure::Failure;
+use crate::pg::sqlstate;
+use crate::ring::hlc;
+use crate::rules::clock::LastContest;
+use crate::rules::document::LastDocuments;
+use crate::rules::list;
+use crate::server::epoch;
 use batch::Part;
 use cache_sync_core::key::{HashKey, KeyHasher, KeyPart};
 use cache_sync_core::outcome::{self, Record, Verdict};

@@ -9,6 +9,7 @@
 //! lost change always shows as a new epoch.
 
 mod commits;
+pub(crate) mod hlc;
 pub(crate) mod listeners;
 mod memory;
 pub(crate) mod stats;

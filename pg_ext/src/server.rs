@@ -1,11 +1,13 @@
 //! Which server this is: its history, where its log ends, and whether it is a standby, which has no feed: nobody publishes what it
 //! replays.
 
-use crate::catalog::Locked;
-use crate::failure::Failure;
-use crate::function::sql_functions;
-use crate::rows::Rows;
-use crate::{epoch, table};
+pub(crate) mod epoch;
+
+use crate::call::function::sql_functions;
+use crate::call::rows::Rows;
+use crate::pg::failure::Failure;
+use crate::tables::catalog::Locked;
+use crate::tables::table;
 use cache_sync_core::number::Lsn;
 use pgrx::{IntoDatum, pg_sys};
 

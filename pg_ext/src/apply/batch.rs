@@ -1,12 +1,13 @@
 //! A batch: patches by shape, and how parts of it are made.
 
+use super::poison::Refusal;
 use super::rows::{self, Place};
-use crate::answer;
-use crate::backend::OfBackend;
-use crate::failure::Failure;
-use crate::poison::Refusal;
-use crate::shape::{Compiled, Planning, Shape, Statement, Target};
-use crate::{owner, session::Session};
+use super::session::Session;
+use super::shape::{Compiled, Planning, Shape, Statement, Target};
+use crate::call::answer;
+use crate::pg::backend::OfBackend;
+use crate::pg::failure::Failure;
+use crate::pg::owner;
 use cache_sync_core::json::Json;
 use cache_sync_core::outcome::{Record, Verdict};
 use pgrx::{IntoDatum, pg_sys};

@@ -1,9 +1,9 @@
 //! Reads what the objects of a shape's patches say beside the columns: their places, and whether their stamps must be
 //! lowered.
 
-use crate::answer;
-use crate::failure::Failure;
-use crate::shape::Compiled;
+use super::shape::Compiled;
+use crate::call::answer;
+use crate::pg::failure::Failure;
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::merge;
 use cache_sync_core::patch::Kind;

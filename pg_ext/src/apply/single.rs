@@ -3,10 +3,12 @@
 use super::Kept;
 use super::batch::Part;
 use super::rounds::{self, Locking};
-use crate::failure::Failure;
-use crate::function::{argument, sql_functions};
-use crate::shape::{Shape, Target, target};
-use crate::{answer, hlc, sqlstate};
+use super::shape::{Shape, Target, target};
+use crate::call::answer;
+use crate::call::function::{argument, sql_functions};
+use crate::pg::failure::Failure;
+use crate::pg::sqlstate;
+use crate::ring::hlc;
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::outcome::Record;
 use cache_sync_core::patch::Kind;

@@ -2,7 +2,7 @@
 //! backend that ends inside of Postgres leaves by `before_shmem_exit`.
 
 use super::{Shared, listeners, shared, stats};
-use crate::settings::LISTENERS_MAX;
+use crate::pg::settings::LISTENERS_MAX;
 use cache_sync_core::wire::Body;
 use cache_sync_ring as bell;
 use pgrx::{pg_guard, pg_sys};

@@ -10,8 +10,8 @@ use super::commits::Commits;
 use super::listeners::Listeners;
 use super::stats::Stats;
 use super::{EPOCH_BITS, Entry};
-use crate::failure::Failure;
-use crate::settings;
+use crate::pg::failure::Failure;
+use crate::pg::settings;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::CStr;
 use std::mem::size_of;
@@ -186,8 +186,8 @@ unsafe extern "C-unwind" fn make_memory() {
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
 mod segment {
     use super::{Entry, NAME, Shared, adopt, fill, random_epoch};
-    use crate::failure::Failure;
-    use crate::settings::RING_SIZE_DEFAULT;
+    use crate::pg::failure::Failure;
+    use crate::pg::settings::RING_SIZE_DEFAULT;
     use pgrx::{PgTryBuilder, pg_sys, pg_sys::panic::CaughtError};
     use std::ffi::c_void;
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

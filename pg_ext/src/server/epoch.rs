@@ -1,0 +1,42 @@
+//! The epoch that SQL and the feed show: the ring's own, mixed with the number of the database's hash key, so that
+//! creating the extension anew is a new epoch too. Without a ring a number of the server and its start stands for it.
+
+use crate::call::answer;
+use crate::call::function::sql_functions;
+use crate::ring;
+use crate::tables::catalog::Locked;
+use crate::tables::table;
+use cache_sync_core::number::Epoch;
+use pgrx::{IntoDatum, pg_sys};
+
+/// The epoch.
+pub(crate) fn current() -> i64 {
+    of(table::secret(Locked::Wait).map_or(0, |secret| secret.id)).0 as i64
+}
+
+/// The epoch under a hash key's number. Both numbers are below 2^53, and so is what they mix to.
+pub(crate) fn of(hash_key_id: i64) -> Epoch {
+    Epoch(ring::epoch().unwrap_or_else(of_server) ^ hash_key_id.unsigned_abs())
+}
+
+/// Tells servers apart, and their starts.
+fn of_server() -> u64 {
+    // SAFETY: reads what the postmaster knew before it forked this backend.
+    let (server, start) = unsafe { (pg_sys::GetSystemIdentifier(), pg_sys::PgStartTime) };
+    (server ^ start.unsigned_abs()) & ((1 << ring::EPOCH_BITS) - 1)
+}
+
+sql_functions! {
+    /// `epoch() -> bigint`
+    fn epoch_current / pg_finfo_epoch_current(_fcinfo) { Ok(pg_sys::Datum::from(current())) }
+
+    /// `feed_kind() -> text`
+    fn feed_kind / pg_finfo_feed_kind(_fcinfo) {
+        answer::value(if ring::is_there() { "stream" } else { "notify" }.into_datum())
+    }
+}
+
+sql_functions! { without ring:
+    /// `is_preloaded() -> boolean`
+    fn is_preloaded / pg_finfo_is_preloaded(_fcinfo) { Ok(pg_sys::Datum::from(ring::is_preloaded())) }
+}

@@ -1,0 +1,6 @@
+//! What is known of attached tables.
+
+mod books;
+pub(crate) mod catalog;
+pub(crate) mod key;
+pub(crate) mod table;
