@@ -1,8 +1,23 @@
-//! The extension `cache_sync`.
+//! The extension `cache_sync`: tells clients which rows change, and applies what they write.
 //!
-//! Start where Postgres comes in: [`apply`] for what the SDK writes, [`feed::trigger`] and [`feed::stream`] for what it hears. Each
-//! room's first page says who is in it and who calls whom. `sql/` holds the install script: tables, `attach`, and the declaration of
-//! every function here.
+//! Two walks go through it. *Changes out*: a row trigger notes what changes (`feed`), the commit publishes it in shared memory
+//! (`ring`), and a backend that runs `CALL stream` sends it to its client. *Patches in*: a client's batch becomes statements over an
+//! attached table (`apply`), which call the functions of the `rules` for every row. They meet in the table only: a patch's rows fire
+//! the triggers like anybody's.
+//!
+//! Start with `feed/trigger.rs` and `feed/stream.rs`, or with `apply/batch.rs`. Each room's first page says who is in it and who calls
+//! whom. `sql/` holds the install script: tables, `attach`, and the declaration of every function here.
+
+// The plan. A room imports only rooms on floors below its own; `cargo xtask house` draws it, and a test holds it against the code.
+//
+// floor 6: apply     patches into rows: batches, statements, refusals, versions
+// floor 6: feed      changes out: triggers, the commit, the stream
+// floor 5: server    which server this is, and which epoch
+// floor 4: rules     what merging makes of values: clocks, documents, lists
+// floor 4: tables    what is known of attached tables
+// floor 3: call      how SQL calls us: functions, arguments, results
+// floor 2: ring      what lies in shared memory: changes, listeners, the clock
+// floor 1: pg        Postgres made safe to call
 
 mod apply;
 mod call;

@@ -6,11 +6,11 @@
 
 mod column;
 
-use crate::call::answer;
+use crate::call::argument;
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
 use crate::pg::sqlstate;
-use crate::rules::clock::plain_bytes;
+use crate::pg::value::plain_bytes;
 use cache_sync_core::json::{Json, unescaped};
 use column::Column;
 use pgrx::pg_sys;
@@ -22,7 +22,7 @@ sql_functions! {
     fn patches / pg_finfo_patches(fcinfo) {
         // SAFETY: the install script declares the function so.
         sqlstate::preserving(|| unsafe {
-            let patches = answer::datum(fcinfo, 0).ok_or_else(|| answer::null("patches"))?;
+            let patches = argument::datum(fcinfo, 0).ok_or_else(|| argument::null("patches"))?;
             let patches = Json::new(plain_bytes(patches));
             if !patches.is_array() {
                 return Err(Failure::new(b"22023", "patches is no array of objects"));
@@ -49,7 +49,7 @@ const MEMBERS_PER_CHECK: usize = 4096;
 const FORM_MAX: usize = 2048;
 
 /// The keys of an object as they stand there, with their columns' places.
-type Form<'a> = Vec<(&'a [u8], Option<usize>)>;
+type KnownKeys<'a> = Vec<(&'a [u8], Option<usize>)>;
 
 impl Set {
     /// # Safety
@@ -77,7 +77,7 @@ impl Set {
     }
 
     fn fill(mut self, patches: Json<'_>) -> Result<pg_sys::Datum, Failure> {
-        let mut form = Form::new();
+        let mut known = KnownKeys::new();
         for object in patches.elements() {
             pgrx::check_for_interrupts!();
             if !object.is_object() {
@@ -85,7 +85,7 @@ impl Set {
             }
             // SAFETY: the context is ours. Whoever catches an error of Postgres restores the one of before.
             let before = unsafe { pg_sys::MemoryContextSwitchTo(self.row) };
-            let read = self.read(&mut form, object);
+            let read = self.read(&mut known, object);
             // SAFETY: as above. The tuplestore was made for this descriptor, and takes copies of the values.
             unsafe {
                 pg_sys::MemoryContextSwitchTo(before);
@@ -101,19 +101,19 @@ impl Set {
     }
 
     /// Reads an object. Patches of one shape look alike, so the keys of the one before tell the columns.
-    fn read<'a>(&mut self, form: &mut Form<'a>, object: Json<'a>) -> Result<(), Failure> {
+    fn read<'a>(&mut self, known: &mut KnownKeys<'a>, object: Json<'a>) -> Result<(), Failure> {
         self.nulls.fill(true);
         for (place, (key, value)) in object.members().enumerate() {
             if place.is_multiple_of(MEMBERS_PER_CHECK) {
                 pgrx::check_for_interrupts!();
             }
-            let column = match form.get(place) {
-                Some((known, column)) if *known == key => *column,
+            let column = match known.get(place) {
+                Some((name, column)) if *name == key => *column,
                 _ => {
                     let column = self.places.get(&*unescaped(key)).copied();
-                    form.truncate(place);
+                    known.truncate(place);
                     if place < FORM_MAX {
-                        form.push((key, column));
+                        known.push((key, column));
                     }
                     column
                 }

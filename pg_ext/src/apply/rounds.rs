@@ -1,6 +1,6 @@
 //! Applies parts of a batch: each shape's statement once, then a closer look at the patches that it did not answer.
 
-use super::batch::{Part, keys_of};
+use super::part::{Part, keys_of};
 use super::shape::{Lazy, Target};
 use crate::pg::failure::Failure;
 use cache_sync_core::number::Version;

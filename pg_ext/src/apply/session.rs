@@ -2,12 +2,13 @@
 
 use super::shape::{Planning, Row, Statement, target};
 use crate::call::answer;
-use crate::call::function::{argument, sql_functions};
+use crate::call::argument::{self, argument};
+use crate::call::function::sql_functions;
 use crate::pg::backend::OfBackend;
 use crate::pg::failure::Failure;
-use crate::pg::owner::{as_owner, is_selectable};
-use crate::pg::sqlstate;
-use crate::server;
+use crate::pg::owner::as_owner;
+use crate::pg::rights::is_selectable;
+use crate::pg::{sqlstate, standby};
 use crate::server::epoch;
 use pgrx::{IntoDatum, Spi, pg_sys};
 use std::cell::OnceCell;
@@ -116,8 +117,8 @@ sql_functions! {
         sqlstate::preserving(|| {
             // SAFETY: the install script declares these arguments and results.
             unsafe {
-                let table = argument::<pg_sys::Oid>(fcinfo, 0).ok_or_else(|| answer::null("tbl"))?;
-                let id = answer::datum(fcinfo, 1).ok_or_else(|| answer::null("session"))?;
+                let table = argument::<pg_sys::Oid>(fcinfo, 0).ok_or_else(|| argument::null("tbl"))?;
+                let id = argument::datum(fcinfo, 1).ok_or_else(|| argument::null("session"))?;
                 let mut opened = [None, None];
                 Spi::connect_mut(|_| {
                     let target = target(table)?;
@@ -139,12 +140,12 @@ sql_functions! {
         sqlstate::preserving(|| {
             // SAFETY: the install script declares these arguments and the result.
             unsafe {
-                let (id, table_id) = (answer::datum(fcinfo, 0), answer::datum(fcinfo, 1));
+                let (id, table_id) = (argument::datum(fcinfo, 0), argument::datum(fcinfo, 1));
                 let mut last_seq = -1;
                 if id.is_some() && table_id.is_some() {
                     Spi::connect(|_| run(3, &[id, table_id], |row| last_seq = row.get(0).unwrap_or(-1)))?;
                 }
-                answer::value(vec![epoch::current(), last_seq, server::log_end().0.cast_signed()].into_datum())
+                answer::value(vec![epoch::current(), last_seq, standby::log_end().0.cast_signed()].into_datum())
             }
         })
     }

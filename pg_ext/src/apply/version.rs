@@ -3,15 +3,16 @@
 //! It runs BEFORE UPDATE, after every trigger of the user's, under the row's lock, and so sees what is going to be
 //! stored and what it replaces.
 
-use crate::call::answer;
 use crate::call::function::sql_functions;
+use crate::call::triggered;
 use crate::pg::backend::OfBackend;
 use crate::pg::failure::Failure;
 use crate::pg::slot::Columns;
+use crate::pg::value;
 use crate::ring::hlc;
-use crate::rules::clock;
-use crate::rules::document;
-use crate::tables::table::{self, Stamped, Table};
+use crate::rules::{clock, document};
+use crate::tables::known;
+use crate::tables::table::{Stamped, Table};
 use cache_sync_core::clock::Clock;
 use cache_sync_core::number::{Stamp, Version};
 use cache_sync_core::rule::Rule;
@@ -20,47 +21,44 @@ use std::cell::Cell;
 
 /// What the trigger saw last. RETURNING reads it: a row's RETURNING list is evaluated right after its own triggers.
 #[derive(Clone, Copy)]
-struct Seen {
+struct LastUpdate {
     replaced: i64,
     tied: bool,
 }
 
-static SEEN: OfBackend<Cell<Seen>> = OfBackend::new(Cell::new(Seen { replaced: 0, tied: false }));
+static LAST: OfBackend<Cell<LastUpdate>> = OfBackend::new(Cell::new(LastUpdate { replaced: 0, tied: false }));
 
 sql_functions! {
     /// `set_version() -> trigger`
     fn set_version / pg_finfo_set_version(fcinfo) {
         // SAFETY: Postgres calls a trigger function with a TriggerData as context, if it calls it as a trigger.
         unsafe {
-            let data = trigger_data(fcinfo)?;
-            let Some(id) = table::id_of((*data).tg_trigger) else {
+            let data = data_before_update(fcinfo)?;
+            let Some(id) = triggered::id_of((*data).tg_trigger) else {
                 return Err(Failure::new(b"39P01", "cache_sync.set_version() needs the table's number as argument")
                     .hint("Its triggers are made by cache_sync.attach."));
             };
-            let table = table::of((*data).tg_relation, id);
+            let table = known::of((*data).tg_relation, id);
             Ok(pg_sys::Datum::from(on_update(&*data, &table)))
         }
     }
 
     /// `replaced_version() -> bigint`: for RETURNING, the version that the row had before this UPDATE.
-    fn replaced_version / pg_finfo_replaced_version(_fcinfo) { Ok(pg_sys::Datum::from(SEEN.get().replaced)) }
+    fn replaced_version / pg_finfo_replaced_version(_fcinfo) { Ok(pg_sys::Datum::from(LAST.get().replaced)) }
 
     /// `replaced_tie() -> boolean`: for RETURNING, whether some field of this UPDATE was decided by value.
-    fn replaced_tie / pg_finfo_replaced_tie(_fcinfo) { Ok(pg_sys::Datum::from(SEEN.get().tied)) }
+    fn replaced_tie / pg_finfo_replaced_tie(_fcinfo) { Ok(pg_sys::Datum::from(LAST.get().tied)) }
 }
 
 /// # Safety
 /// `fcinfo` must be what Postgres called a function with.
-unsafe fn trigger_data(fcinfo: pg_sys::FunctionCallInfo) -> Result<*const pg_sys::TriggerData, Failure> {
+unsafe fn data_before_update(fcinfo: pg_sys::FunctionCallInfo) -> Result<*const pg_sys::TriggerData, Failure> {
     const BEFORE_ROW: u32 = pg_sys::TRIGGER_EVENT_BEFORE | pg_sys::TRIGGER_EVENT_ROW;
     const TIMING: u32 = BEFORE_ROW | pg_sys::TRIGGER_EVENT_INSTEAD | pg_sys::TRIGGER_EVENT_OPMASK;
-    // SAFETY: the caller vouches for `fcinfo`; a context whose tag says so is a TriggerData.
+    // SAFETY: the caller vouches for `fcinfo`.
     unsafe {
-        let context = (*fcinfo).context;
-        if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
-            return Err(Failure::new(b"39P01", "cache_sync.set_version() must be called as a trigger"));
-        }
-        let data = context.cast::<pg_sys::TriggerData>().cast_const();
+        let data = triggered::data(fcinfo)
+            .ok_or_else(|| Failure::new(b"39P01", "cache_sync.set_version() must be called as a trigger"))?;
         if (*data).tg_event & TIMING != BEFORE_ROW | pg_sys::TRIGGER_EVENT_UPDATE {
             return Err(Failure::new(b"39P01", "cache_sync.set_version() must be fired before UPDATE for each row"));
         }
@@ -79,22 +77,23 @@ unsafe fn on_update(data: &pg_sys::TriggerData, table: &Table) -> pg_sys::HeapTu
     unsafe {
         let descriptor = (*data.tg_relation).rd_att;
         let last = (*descriptor).natts as i16;
-        let rows = Rows { old: Columns::of(data.tg_trigslot, last), new: Columns::of(data.tg_newslot, last), table };
-        let replaced = rows.replaced();
+        let update =
+            Update { old: Columns::of(data.tg_trigslot, last), new: Columns::of(data.tg_newslot, last), table };
+        let replaced = update.replaced();
         hlc::observe(replaced.0);
         let version = Version(hlc::next());
         let mut tied = false;
         if table.clock_attnum != 0 {
             // Where no field has stamps any more, the clock is none of the patch's business either.
             let stored = match table.stamped.is_empty() {
-                true => rows.old.get(table.clock_attnum),
-                false => rows.clock(version, &mut tied).map(|clock| answer::bytes(&clock.encode())),
+                true => update.old.get(table.clock_attnum),
+                false => update.clock(version, &mut tied).map(|clock| value::bytea(&clock.encode())),
             };
-            rows.new.set(table.clock_attnum, stored);
+            update.new.set(table.clock_attnum, stored);
         }
-        rows.new.set(table.version_attnum, Some(version.0.into()));
-        SEEN.set(Seen { replaced: replaced.0, tied });
-        let tuple = rows.new.form(descriptor);
+        update.new.set(table.version_attnum, Some(version.0.into()));
+        LAST.set(LastUpdate { replaced: replaced.0, tied });
+        let tuple = update.new.form(descriptor);
         (*tuple).t_self = (*data.tg_newtuple).t_self;
         (*tuple).t_tableOid = (*data.tg_newtuple).t_tableOid;
         (*(*tuple).t_data).t_ctid = (*(*data.tg_newtuple).t_data).t_ctid;
@@ -103,13 +102,13 @@ unsafe fn on_update(data: &pg_sys::TriggerData, table: &Table) -> pg_sys::HeapTu
 }
 
 /// The row before and after, with all their columns.
-struct Rows<'a> {
+struct Update<'a> {
     old: Columns,
     new: Columns,
     table: &'a Table,
 }
 
-impl Rows<'_> {
+impl Update<'_> {
     /// The version of the row before.
     ///
     /// # Safety
@@ -125,7 +124,7 @@ impl Rows<'_> {
     /// The slots must hold the rows.
     unsafe fn clock(&self, version: Version, tied: &mut bool) -> Option<Clock> {
         // SAFETY: the caller vouches for the slots; the table's clock is a bytea.
-        let stored = |row: Columns| unsafe { row.get(self.table.clock_attnum).map(|clock| clock::plain_bytes(clock)) };
+        let stored = |row: Columns| unsafe { row.get(self.table.clock_attnum).map(|clock| value::plain_bytes(clock)) };
         // SAFETY: as above.
         let old = clock::read(stored(self.old), unsafe { self.replaced() });
         let patched = stored(self.new).and_then(|clock| Clock::decode(Some(clock), Version::NONE).ok());
@@ -192,38 +191,9 @@ impl Rows<'_> {
         unsafe {
             match (self.old.get(field.attnum), self.new.get(field.attnum)) {
                 (None, None) => false,
-                (Some(old), Some(new)) => !is_same(old, new, field.is_by_value, field.length),
+                (Some(old), Some(new)) => !value::is_same(old, new, field.is_by_value, field.length),
                 _ => true,
             }
         }
     }
-}
-
-/// Whether two values of a type are the same to the byte, wherever and however they are stored.
-///
-/// # Safety
-/// Both must be values of a type with this length and way of passing.
-pub(crate) unsafe fn is_same(a: pg_sys::Datum, b: pg_sys::Datum, is_by_value: bool, length: i16) -> bool {
-    unsafe extern "C-unwind" {
-        fn datum_image_eq(a: pg_sys::Datum, b: pg_sys::Datum, is_by_value: bool, length: i32) -> bool;
-    }
-    if is_by_value {
-        // What lies above the value in a datum depends on who made it.
-        let unused = u64::BITS - 8 * u32::from(length.unsigned_abs()).clamp(1, 8);
-        return (a.value() as u64) << unused == (b.value() as u64) << unused;
-    }
-    // SAFETY: the caller vouches for the values. The same bytes are the same value, also when they point to one that
-    // is stored elsewhere; only others need to be fetched.
-    unsafe {
-        (length == -1 && stored_bytes(a) == stored_bytes(b))
-            || pg_sys::ffi::pg_guard_ffi_boundary(|| datum_image_eq(a, b, is_by_value, i32::from(length)))
-    }
-}
-
-/// # Safety
-/// `datum` must be a value of variable length.
-unsafe fn stored_bytes<'a>(datum: pg_sys::Datum) -> &'a [u8] {
-    let value = datum.cast_mut_ptr::<pg_sys::varlena>();
-    // SAFETY: such a value begins with its size.
-    unsafe { std::slice::from_raw_parts(value.cast::<u8>(), pgrx::varlena::varsize_any(value)) }
 }

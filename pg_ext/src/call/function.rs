@@ -53,17 +53,3 @@ macro_rules! sql_functions {
     ($($functions:tt)*) => { $crate::call::function::sql_functions!(@run $($functions)*); };
 }
 pub(crate) use sql_functions;
-
-/// An argument of a function, `None` when null.
-///
-/// # Safety
-/// `fcinfo` must be what Postgres called the function with, `index` one of its arguments, and `T` of that argument's
-/// SQL type.
-pub(crate) unsafe fn argument<T: pgrx::FromDatum>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Option<T> {
-    // SAFETY: the caller vouches for index and type; Postgres fills `nargs` entries of `args`.
-    unsafe {
-        debug_assert!(index < (*fcinfo).nargs as usize);
-        let argument = *(*fcinfo).args.as_ptr().add(index);
-        T::from_datum(argument.value, argument.isnull)
-    }
-}

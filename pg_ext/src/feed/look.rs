@@ -4,8 +4,8 @@ use super::subscription::Subscription;
 use crate::call::function::sql_functions;
 use crate::call::rows::{Rows, bigint};
 use crate::pg::sqlstate;
-use crate::ring;
-use crate::ring::{listeners, stats};
+use crate::ring::view;
+use crate::ring::{self, TableCounts};
 use crate::server::epoch;
 use pgrx::IntoDatum;
 
@@ -15,7 +15,7 @@ sql_functions! {
         // SAFETY: Postgres calls this function with a call it has filled in, and for these rows.
         let mut rows = unsafe { Rows::new(fcinfo) };
         let head = ring::head();
-        for seen in listeners::all() {
+        for seen in view::listeners() {
             let lag = head.saturating_sub(seen.position);
             let (pid, armed) = (seen.pid.into_datum(), seen.armed.into_datum());
             let (delivered, gaps) = (bigint(seen.delivered), bigint(seen.gaps));
@@ -28,13 +28,13 @@ sql_functions! {
     fn feed_stats_now / pg_finfo_feed_stats_now(fcinfo) {
         // SAFETY: Postgres calls this function with a call it has filled in, and for these rows.
         let mut rows = unsafe { Rows::new(fcinfo) };
-        let (head, seen) = (ring::head(), stats::seen());
-        let slowest = listeners::all().into_iter().min_by_key(|listener| listener.position);
+        let (head, seen) = (ring::head(), view::feed());
+        let slowest = view::listeners().into_iter().min_by_key(|listener| listener.position);
         rows.push([
             epoch::current().into_datum(),
             bigint(head),
             bigint(ring::size()),
-            i32::try_from(listeners::count()).into_iter().next().into_datum(),
+            i32::try_from(view::listeners_count()).into_iter().next().into_datum(),
             bigint(seen.published),
             bigint(seen.delivered),
             bigint(seen.gaps),
@@ -52,8 +52,8 @@ sql_functions! {
             // SAFETY: Postgres calls this function with a call it has filled in, and for these rows.
             let mut rows = unsafe { Rows::new(fcinfo) };
             let readable = Subscription::new(None)?;
-            let is_shown = |table: &stats::SeenTable| readable.table(table.id).is_some_and(|table| !table.has_hidden_rows);
-            for seen in stats::tables().into_iter().filter(is_shown) {
+            let is_shown = |table: &TableCounts| readable.table(table.id).is_some_and(|table| !table.has_hidden_rows);
+            for seen in view::tables().into_iter().filter(is_shown) {
                 rows.push([seen.id.0.into_datum(), bigint(seen.changes), bigint(seen.flushes)]);
             }
             Ok(rows.end())

@@ -8,18 +8,19 @@
 //! security hides rows from some of them, the table is told as changed as a whole.
 
 use super::subscription::{self, Subscription, whole};
-use crate::call::function::{argument, sql_functions};
+use crate::call::argument::argument;
+use crate::call::function::sql_functions;
 use crate::call::rows::Rows;
-use crate::pg::sqlstate;
+use crate::pg::rights::has_row_security;
+use crate::pg::{sqlstate, standby};
 use crate::ring::Entry;
 use crate::ring::hlc;
-use crate::server;
 use crate::server::epoch;
 use crate::tables::catalog::{self, Locked};
-use crate::tables::table;
+use crate::tables::known;
 use cache_sync_core::number::{Epoch, Lsn, Position, Stamp, TableId};
 use cache_sync_core::wire::{Body, CHANNEL, Change, Message};
-use pgrx::{IntoDatum, pg_sys, pg_sys::ffi::pg_guard_ffi_boundary};
+use pgrx::{IntoDatum, pg_sys::ffi::pg_guard_ffi_boundary};
 use std::ffi::{CString, c_char};
 
 /// Most changes in one notification, whose text must be shorter than 8,000 bytes.
@@ -32,7 +33,7 @@ sql_functions! {
         sqlstate::preserving(|| {
             // SAFETY: Postgres calls this function with a call it has filled in, with this argument and for these rows.
             let (tables, mut rows) = unsafe { (subscription::table_ids(argument(fcinfo, 0))?, Rows::new(fcinfo)) };
-            server::refuse_standby()?;
+            standby::refuse_standby()?;
             Subscription::new(tables)?;
             rows.push([epoch::current().into_datum(), hlc::now().into_datum()]);
             Ok(rows.end())
@@ -43,7 +44,7 @@ sql_functions! {
 /// Puts the changes of the transaction that is about to commit; `None` when everything must be taken for changed.
 pub(crate) fn put(changes: Option<Vec<Entry>>) {
     // A writer of an attached table must not wait for our tables; who cannot be told which changes must doubt them all.
-    let secret = table::secret(Locked::GiveUp);
+    let secret = known::secret(Locked::GiveUp);
     let attached = catalog::attached(None, Locked::GiveUp);
     let epoch = secret.map_or(Epoch(0), |secret| epoch::of(secret.id));
     let (Some(changes), Some(_), Some(attached)) = (changes, secret, attached) else {
@@ -75,18 +76,4 @@ fn put_message(epoch: Epoch, body: Body) {
     let (Ok(channel), Ok(payload)) = (CString::new(CHANNEL), CString::new(message.encode())) else { return };
     // SAFETY: both are strings that end in a zero byte; they are copied.
     unsafe { pg_guard_ffi_boundary(|| Async_Notify(channel.as_ptr(), payload.as_ptr())) };
-}
-
-/// Whether row-level security hides rows of the table from anybody.
-fn has_row_security(relid: pg_sys::Oid) -> bool {
-    // SAFETY: looks the relation up in the system catalogs; the row found is a pg_class row, and released.
-    unsafe {
-        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, pg_sys::Datum::from(relid));
-        if row.is_null() {
-            return false;
-        }
-        let is_on = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_class>()).relrowsecurity;
-        pg_sys::ReleaseSysCache(row);
-        is_on
-    }
 }

@@ -9,9 +9,8 @@ mod keys;
 
 use super::notify;
 use crate::pg::backend::OfBackend;
-use crate::ring;
-use crate::ring::Entry;
 use crate::ring::hlc;
+use crate::ring::{self, Entry};
 use cache_sync_core::number::{KeyHash, TableId, Version};
 use cache_sync_core::wire::ChangeKind;
 use keys::Keys;

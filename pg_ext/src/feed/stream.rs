@@ -5,17 +5,17 @@
 
 mod client;
 
+use super::since::{self, Since};
 use super::subscription::{self, Subscription, whole};
-use crate::call::function::{argument, sql_functions};
+use crate::call::argument::argument;
+use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
-use crate::pg::{settings, sqlstate};
-use crate::ring::hlc;
-use crate::ring::listeners::{self, Listener};
-use crate::ring::{Entry, READ_MAX, Read, stats};
+use crate::pg::{settings, sqlstate, standby};
+use crate::ring::{self, Entry, Listener, READ_MAX, Read};
+use crate::ring::{hlc, view};
 use crate::server::epoch;
 use crate::tables::catalog::Locked;
-use crate::tables::table;
-use crate::{ring, server};
+use crate::tables::known;
 use cache_sync_core::number::{Epoch, Position, Stamp, TableId};
 use cache_sync_core::wire::{Body, Change, Message};
 use client::Client;
@@ -43,7 +43,7 @@ sql_functions! {
             // SAFETY: Postgres calls this function with a call it has filled in, and with these arguments.
             let (tables, since) = unsafe {
                 refuse_in_transaction(fcinfo)?;
-                (subscription::table_ids(argument(fcinfo, 0))?, argument::<i64>(fcinfo, 1).zip(argument::<i64>(fcinfo, 2)))
+                (subscription::table_ids(argument(fcinfo, 0))?, Since { epoch: argument(fcinfo, 1), position: argument(fcinfo, 2) })
             };
             let mut feed = Feed::open(tables, since)?;
             loop {
@@ -72,14 +72,14 @@ struct Feed {
 }
 
 impl Feed {
-    fn open(tables: Option<Vec<TableId>>, since: Option<(i64, i64)>) -> Result<Feed, Failure> {
-        server::refuse_standby()?;
+    fn open(tables: Option<Vec<TableId>>, since: Since) -> Result<Feed, Failure> {
+        standby::refuse_standby()?;
         if !ring::is_there() {
             return Err(Failure::not_preloaded());
         }
         let client = Client::new()
             .ok_or_else(|| Failure::new(b"0A000", "cache_sync.stream() can only be called by a client's connection"))?;
-        let secret = table::secret(Locked::Wait).ok_or_else(gone)?;
+        let secret = known::secret(Locked::Wait).ok_or_else(gone)?;
         let subscription = Subscription::new(tables)?;
         let epoch = epoch::of(secret.id);
         let (position, resumed) = resume(epoch, since);
@@ -105,7 +105,7 @@ impl Feed {
             entries: Box::new([Entry::NONE; READ_MAX]),
         };
         new_transaction();
-        if since.is_some() && !resumed {
+        if since.epoch.is_some() && since.position.is_some() && !resumed {
             feed.listener.count_gap();
         }
         feed.put(Body::Start { resumed });
@@ -203,7 +203,7 @@ impl Feed {
         self.next_heartbeat = Instant::now() + settings::heartbeat_interval();
         // SAFETY: may be called in any transaction.
         unsafe { pg_sys::AcceptInvalidationMessages() };
-        if table::secret(Locked::Wait).ok_or_else(gone)?.id != self.secret_id {
+        if known::secret(Locked::Wait).ok_or_else(gone)?.id != self.secret_id {
             return Err(gone());
         }
         if is_server_stopping() {
@@ -226,7 +226,7 @@ impl Feed {
     fn rest(&mut self, changes: u64) {
         let changes = u32::try_from(changes).unwrap_or(u32::MAX);
         let pause = settings::wake_interval()
-            + (STRETCH * listeners::count()).min(STRETCH_MAX)
+            + (STRETCH * view::listeners_count()).min(STRETCH_MAX)
             + STRETCH_BY_CHANGE.saturating_mul(changes).min(STRETCH_BY_CHANGES_MAX);
         // The wait counts in milliseconds; one listener alone is not stretched to the next one.
         self.resting_until = Some(Instant::now() + Duration::from_millis(pause.as_millis() as u64));
@@ -237,8 +237,8 @@ impl Feed {
         self.listener.count(&body);
         let lsn = match body {
             // What came before may be anything up to now.
-            Body::Start { .. } | Body::Gap => server::log_end(),
-            Body::Changes(_) | Body::Heartbeat => stats::last_lsn(),
+            Body::Start { .. } | Body::Gap => standby::log_end(),
+            Body::Changes(_) | Body::Heartbeat => ring::last_lsn(),
         };
         self.client.put(&Message {
             epoch: self.epoch,
@@ -252,14 +252,13 @@ impl Feed {
 
 /// Where a feed begins, and whether that is where the client asked for: the same memory, which still holds everything
 /// from there on.
-fn resume(epoch: Epoch, since: Option<(i64, i64)>) -> (u64, bool) {
-    let head = ring::head();
+fn resume(epoch: Epoch, since: Since) -> (u64, bool) {
     match since {
-        Some((since_epoch, position)) if since_epoch as u64 == epoch.0 => {
-            let position = position as u64;
-            if (ring::tail()..=head).contains(&position) { (position, true) } else { (head, false) }
-        }
-        _ => (head, false),
+        Since { epoch: Some(of), position: Some(position) } if of as u64 == epoch.0 => match since::held(position) {
+            Ok(position) => (position, true),
+            Err(head) => (head, false),
+        },
+        _ => (ring::head(), false),
     }
 }
 

@@ -4,7 +4,7 @@
 //! and which, is not for somebody who may not see them. Such a table is told as changed as a whole.
 
 use crate::pg::failure::Failure;
-use crate::pg::owner::name_of;
+use crate::pg::rights::{hides_rows, name_of};
 use crate::ring::Entry;
 use crate::tables::catalog::{self, Attached, Locked};
 use cache_sync_core::number::{KeyHash, TableId, Version};
@@ -111,23 +111,21 @@ fn readable(asked_for: Option<&[TableId]>) -> Result<Vec<Readable>, Failure> {
 /// Whether the caller may read the table.
 fn check(table: &Attached) -> Result<Readable, Failure> {
     let mut is_missing = false;
-    // SAFETY: both functions look up the system catalogs; the second one is asked only for a table that is there.
-    unsafe {
-        let right = pg_sys::pg_class_aclcheck_ext(
+    // SAFETY: looks the table up in the system catalogs.
+    let right = unsafe {
+        pg_sys::pg_class_aclcheck_ext(
             table.relid,
             pg_sys::GetUserId(),
             pg_sys::ACL_SELECT as pg_sys::AclMode,
             &mut is_missing,
-        );
-        if is_missing {
-            return Err(Failure::new(b"CS005", format!("the table with number {} is gone", table.id)));
-        }
-        if right != pg_sys::AclResult::ACLCHECK_OK {
-            return Err(Failure::new(b"42501", format!("permission denied for table {}", name_of(table.relid)))
-                .hint("The feed tells only of tables that you may SELECT."));
-        }
-        let has_hidden_rows = pg_sys::check_enable_rls(table.relid, pg_sys::InvalidOid, true)
-            == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32;
-        Ok(Readable { id: table.id, relid: table.relid, has_hidden_rows })
+        )
+    };
+    if is_missing {
+        return Err(Failure::new(b"CS005", format!("the table with number {} is gone", table.id)));
     }
+    if right != pg_sys::AclResult::ACLCHECK_OK {
+        return Err(Failure::new(b"42501", format!("permission denied for table {}", name_of(table.relid)))
+            .hint("The feed tells only of tables that you may SELECT."));
+    }
+    Ok(Readable { id: table.id, relid: table.relid, has_hidden_rows: hides_rows(table.relid) })
 }

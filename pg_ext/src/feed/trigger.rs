@@ -5,10 +5,13 @@
 //! all once the whole table counts as changed.
 
 use super::pending;
-use crate::call::function::{argument, sql_functions};
+use crate::call::argument::argument;
+use crate::call::function::sql_functions;
+use crate::call::triggered;
 use crate::pg::failure::Failure;
 use crate::pg::slot::Columns;
-use crate::tables::table::{self, Table};
+use crate::tables::known;
+use crate::tables::table::Table;
 use cache_sync_core::number::{KeyHash, TableId};
 use cache_sync_core::wire::ChangeKind;
 use pgrx::pg_sys;
@@ -43,7 +46,7 @@ sql_functions! {
     /// AFTER any change FOR EACH STATEMENT of the extension's own tables: tells every backend to read them again.
     fn note_setup / pg_finfo_note_setup(fcinfo) {
         // SAFETY: Postgres calls this function with a call it has filled in; a trigger's relation is open.
-        unsafe { pg_sys::CacheInvalidateRelcache((*trigger_data(fcinfo)?).tg_relation) };
+        unsafe { pg_sys::CacheInvalidateRelcache((*data_after_event(fcinfo)?).tg_relation) };
         Ok(pg_sys::Datum::from(0))
     }
 }
@@ -51,14 +54,10 @@ sql_functions! {
 /// # Safety
 /// `fcinfo` must be what Postgres called a function with.
 #[inline]
-unsafe fn trigger_data(fcinfo: pg_sys::FunctionCallInfo) -> Result<*const pg_sys::TriggerData, Failure> {
-    // SAFETY: the caller vouches for `fcinfo`; a context that is not null is a node and says which.
+unsafe fn data_after_event(fcinfo: pg_sys::FunctionCallInfo) -> Result<*const pg_sys::TriggerData, Failure> {
+    // SAFETY: the caller vouches for `fcinfo`.
     unsafe {
-        let context = (*fcinfo).context;
-        if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
-            return Err(called_by_no_trigger());
-        }
-        let data = context.cast::<pg_sys::TriggerData>().cast_const();
+        let data = triggered::data(fcinfo).ok_or_else(called_by_no_trigger)?;
         // What is returned to any other trigger than one that is fired after the event would cancel it.
         if (*data).tg_event & (pg_sys::TRIGGER_EVENT_BEFORE | pg_sys::TRIGGER_EVENT_INSTEAD) != 0 {
             return Err(made_by_somebody("this trigger of cache_sync must be fired after the event"));
@@ -75,8 +74,8 @@ unsafe fn called_by_trigger(
 ) -> Result<(*const pg_sys::TriggerData, TableId), Failure> {
     // SAFETY: the caller vouches for `fcinfo`, and a trigger's data names its trigger.
     unsafe {
-        let data = trigger_data(fcinfo)?;
-        let id = table::id_of((*data).tg_trigger)
+        let data = data_after_event(fcinfo)?;
+        let id = triggered::id_of((*data).tg_trigger)
             .ok_or_else(|| made_by_somebody("a trigger of cache_sync lacks its argument"))?;
         Ok((data, id))
     }
@@ -99,12 +98,12 @@ unsafe fn note(data: *const pg_sys::TriggerData, id: TableId) {
     // SAFETY: such a trigger's data has its relation open, and the slots of the rows that its event has: the new row of
     // an INSERT and the old one of an UPDATE or DELETE in `tg_trigslot`, the new one of an UPDATE in `tg_newslot`.
     unsafe {
-        let table = table::of((*data).tg_relation, id);
+        let table = known::of((*data).tg_relation, id);
         // A trigger that somebody made FOR EACH STATEMENT has no row.
         if table.key.is_empty() || (*data).tg_trigslot.is_null() {
             return pending::flush(id);
         }
-        let row = Row::new((*data).tg_trigslot, &table);
+        let row = NotedRow::new((*data).tg_trigslot, &table);
         row.note_tags(id);
         // A row that is gone has no number: an entry of the version that was deleted is no echo of the deletion.
         match (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
@@ -114,7 +113,7 @@ unsafe fn note(data: *const pg_sys::TriggerData, id: TableId) {
             }
             _ => return pending::note(id, row.key(), None, ChangeKind::Unversioned),
         }
-        let new = Row::new((*data).tg_newslot, &table);
+        let new = NotedRow::new((*data).tg_newslot, &table);
         new.note_tags(id);
         let key = new.key();
         if row.has_same_key(&new) {
@@ -130,19 +129,19 @@ unsafe fn note(data: *const pg_sys::TriggerData, id: TableId) {
 }
 
 /// A row, taken apart as far as it is noted.
-struct Row<'a> {
+struct NotedRow<'a> {
     columns: Columns,
     table: &'a Table,
 }
 
-impl<'a> Row<'a> {
+impl<'a> NotedRow<'a> {
     /// # Safety
     /// The slot must hold a row of the table, and outlive this.
     #[inline]
-    unsafe fn new(slot: *mut pg_sys::TupleTableSlot, table: &'a Table) -> Row<'a> {
+    unsafe fn new(slot: *mut pg_sys::TupleTableSlot, table: &'a Table) -> NotedRow<'a> {
         // SAFETY: the caller vouches for the slot; the columns asked for are there, because the table was read anew if
         // it has changed since.
-        Row { columns: unsafe { Columns::of(slot, table.last_noted_attnum) }, table }
+        NotedRow { columns: unsafe { Columns::of(slot, table.last_noted_attnum) }, table }
     }
 
     #[inline]
@@ -171,7 +170,7 @@ impl<'a> Row<'a> {
 
     /// Whether the keys are the same as far as that can be seen without hashing them.
     #[inline]
-    fn has_same_key(&self, other: &Row<'_>) -> bool {
+    fn has_same_key(&self, other: &NotedRow<'_>) -> bool {
         // SAFETY: as above.
         let is_same = |attnum: i16| unsafe { self.columns.value(attnum) == other.columns.value(attnum) };
         self.table.key.iter().all(|column| column.kind.is_by_value() && is_same(column.attnum))

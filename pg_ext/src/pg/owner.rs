@@ -1,5 +1,6 @@
 //! Runs things as the owner of the extension's tables, where users have no rights, or of a user's table.
 
+use super::class;
 use super::failure::Failure;
 use pgrx::pg_sys;
 
@@ -59,54 +60,5 @@ fn run_as<T>(user: pg_sys::Oid, flags: u32, body: impl FnOnce() -> T) -> T {
 }
 
 fn owner_of(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    // SAFETY: looked up in the system catalogs; a row of pg_class stays pinned until it is released.
-    unsafe {
-        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, pg_sys::Datum::from(relation));
-        if row.is_null() {
-            return None;
-        }
-        let owner = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_class>()).relowner;
-        pg_sys::ReleaseSysCache(row);
-        Some(owner)
-    }
-}
-
-/// Whether the current user owns the relation.
-pub(crate) fn is_owned(relation: pg_sys::Oid) -> bool {
-    // SAFETY: both look the relation up in the system catalogs and raise an error if it is not there.
-    unsafe {
-        #[cfg(feature = "pg15")]
-        return pg_sys::pg_class_ownercheck(relation, pg_sys::GetUserId());
-        #[cfg(not(feature = "pg15"))]
-        return pg_sys::object_ownercheck(pg_sys::RelationRelationId, relation, pg_sys::GetUserId());
-    }
-}
-
-/// Whether the current user may SELECT from the relation, or from some of its columns.
-pub(crate) fn is_selectable(relation: pg_sys::Oid) -> bool {
-    may(relation, pg_sys::ACL_SELECT as pg_sys::AclMode)
-}
-
-/// Whether the current user has one of these rights on the relation, or on some of its columns.
-pub(crate) fn may(relation: pg_sys::Oid, rights: pg_sys::AclMode) -> bool {
-    // SAFETY: both look the relation up in the system catalogs and raise an error if it is not there.
-    unsafe {
-        let user = pg_sys::GetUserId();
-        pg_sys::pg_class_aclcheck(relation, user, rights) == pg_sys::AclResult::ACLCHECK_OK
-            || pg_sys::pg_attribute_aclcheck_all(relation, user, rights, pg_sys::AclMaskHow::ACLMASK_ANY)
-                == pg_sys::AclResult::ACLCHECK_OK
-    }
-}
-
-/// The relation's name; its number if there is no such relation.
-pub(crate) fn name_of(relation: pg_sys::Oid) -> String {
-    // SAFETY: looks the name up in the system catalogs; null when there is no such relation, else a new string.
-    unsafe {
-        let name = pg_sys::get_rel_name(relation);
-        if name.is_null() {
-            relation.to_string()
-        } else {
-            std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
-        }
-    }
+    class::of(relation, |class| class.relowner)
 }

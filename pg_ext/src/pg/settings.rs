@@ -3,7 +3,7 @@
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
 use std::time::Duration;
 
-/// Most entries the ring may have; also what `ring.rs` sizes its arithmetic for.
+/// Most entries the ring may have; the ring sizes its arithmetic for it.
 pub(crate) const RING_SIZE_MAX: i32 = 1 << 24;
 /// Most listeners there may be; the bitmap of armed ones has this many bits.
 pub(crate) const LISTENERS_MAX: i32 = 4096;

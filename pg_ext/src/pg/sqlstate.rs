@@ -12,10 +12,10 @@ use std::panic::AssertUnwindSafe;
 static LAST: OfBackend<Cell<i32>> = OfBackend::new(Cell::new(0));
 
 /// Our place among the error context callbacks, given up when dropped, also when an error passes through.
-struct Listening(Box<pg_sys::ErrorContextCallback>);
+struct Noting(Box<pg_sys::ErrorContextCallback>);
 
-impl Listening {
-    fn start() -> Listening {
+impl Noting {
+    fn start() -> Noting {
         LAST.set(0);
         // SAFETY: the callbacks are a list whose head is a plain variable. Ours stays where it is, boxed, until it is
         // taken off the list.
@@ -26,12 +26,12 @@ impl Listening {
                 arg: std::ptr::null_mut(),
             });
             pg_sys::error_context_stack = &mut *callback;
-            Listening(callback)
+            Noting(callback)
         }
     }
 }
 
-impl Drop for Listening {
+impl Drop for Noting {
     fn drop(&mut self) {
         // SAFETY: whatever was put on the list after us was taken off before.
         unsafe { pg_sys::error_context_stack = self.0.previous };
@@ -66,7 +66,7 @@ pub(crate) fn of(caught: &CaughtError) -> [u8; 5] {
 /// # Errors
 /// Those of `body`, and the errors that Postgres raises in it.
 pub(crate) fn preserving<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    let _listening = Listening::start();
+    let _noting = Noting::start();
     PgTryBuilder::new(AssertUnwindSafe(body))
         .catch_others(|caught| {
             if matches!(caught, CaughtError::RustPanic { .. }) {

@@ -1,9 +1,7 @@
 //! The clock that hands out versions and stamps: one number in shared memory, raised by every plausible number met.
 
-use crate::call::function::sql_functions;
-use crate::ring;
+use super::memory;
 use cache_sync_core::hlc;
-use pgrx::pg_sys;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -44,14 +42,9 @@ pub(crate) fn plausible(number: i64) -> bool {
 }
 
 fn clock() -> &'static AtomicI64 {
-    ring::clock().unwrap_or(&OF_THIS_BACKEND)
+    memory::clock().unwrap_or(&OF_THIS_BACKEND)
 }
 
 fn wall_clock_micros() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_micros() as i64)
-}
-
-sql_functions! {
-    /// `hlc() -> bigint`, the default of every `cs_version`.
-    fn hlc_next / pg_finfo_hlc_next(_fcinfo) { Ok(pg_sys::Datum::from(next())) }
 }

@@ -3,13 +3,14 @@
 //! A stored stamp that is not plausible (somebody inserted a version of 2^63-1) loses to every write, so that it
 //! cannot keep a field from being written for ever.
 
-use crate::call::answer;
+use crate::call::argument;
 use crate::call::function::sql_functions;
 use crate::pg::backend::OfBackend;
+use crate::pg::value::{self, plain_bytes};
 use crate::ring::hlc;
 use cache_sync_core::clock::{self, Clock};
 use cache_sync_core::number::{FieldId, Stamp, Version};
-use pgrx::{pg_sys, varlena};
+use pgrx::pg_sys;
 use std::cell::Cell;
 use std::cmp::Ordering;
 
@@ -67,9 +68,9 @@ pub(crate) const TIE: Stamp = Stamp(i64::MIN);
 pub(crate) const DECIDED: Stamp = Stamp(i64::MIN + 1);
 
 /// The stamps of a patch: one for all its fields, or one for each.
-struct Stamps<'a>(&'a [i64]);
+struct PatchStamps<'a>(&'a [i64]);
 
-impl Stamps<'_> {
+impl PatchStamps<'_> {
     fn of(&self, place: usize) -> Stamp {
         Stamp(self.0.get(place).or(self.0.first()).copied().unwrap_or(0))
     }
@@ -77,7 +78,7 @@ impl Stamps<'_> {
 
 /// The arguments that most functions here share: `(stamps bigint[], clock bytea, version bigint, fields smallint[])`.
 struct Contest<'a> {
-    stamps: Stamps<'a>,
+    stamps: PatchStamps<'a>,
     stored: Option<&'a [u8]>,
     version: Version,
     fields: &'a [FieldId],
@@ -89,11 +90,11 @@ impl<'a> Contest<'a> {
     unsafe fn of(fcinfo: pg_sys::FunctionCallInfo) -> Contest<'a> {
         // SAFETY: the caller vouches for the arguments' types. The bytes of FieldId are those of an i16.
         unsafe {
-            let fields: &[i16] = elements(fcinfo, 3);
+            let fields: &[i16] = argument::elements(fcinfo, 3);
             Contest {
-                stamps: Stamps(elements(fcinfo, 0)),
-                stored: bytes(fcinfo, 1),
-                version: int8(fcinfo, 2),
+                stamps: PatchStamps(argument::elements(fcinfo, 0)),
+                stored: argument::bytes(fcinfo, 1),
+                version: argument::int8(fcinfo, 2),
                 fields: std::slice::from_raw_parts(fields.as_ptr().cast(), fields.len()),
             }
         }
@@ -189,7 +190,7 @@ sql_functions! {
     fn clock_compare / pg_finfo_clock_compare(fcinfo) {
         // SAFETY: the install script declares these arguments.
         let (incoming, stored, version, field) =
-            unsafe { (int8(fcinfo, 0), bytes(fcinfo, 1), int8(fcinfo, 2), int2(fcinfo, 3)) };
+            unsafe { (argument::int8(fcinfo, 0), argument::bytes(fcinfo, 1), argument::int8(fcinfo, 2), argument::int2(fcinfo, 3)) };
         Ok(to_int(compare(Stamp(incoming.0), stored, version, field)))
     }
 
@@ -207,7 +208,7 @@ sql_functions! {
     /// Otherwise it is for `compare` to say.
     fn clock_all_win / pg_finfo_clock_all_win(fcinfo) {
         // SAFETY: the install script declares these arguments.
-        let (stamps, version) = unsafe { (Stamps(elements(fcinfo, 0)), int8(fcinfo, 1)) };
+        let (stamps, version) = unsafe { (PatchStamps(argument::elements(fcinfo, 0)), argument::int8(fcinfo, 1)) };
         Ok(pg_sys::Datum::from(ALL_WIN.get() == Some((stamps.of(0), version))))
     }
 
@@ -223,8 +224,8 @@ sql_functions! {
     /// patch.
     fn clock_after / pg_finfo_clock_after(fcinfo) {
         // SAFETY: the install script declares these arguments.
-        let (contest, stamped) = unsafe { (Contest::of(fcinfo), elements(fcinfo, 4)) };
-        Ok(answer::bytes(&contest.merged(stamped).encode()))
+        let (contest, stamped) = unsafe { (Contest::of(fcinfo), argument::elements(fcinfo, 4)) };
+        Ok(value::bytea(&contest.merged(stamped).encode()))
     }
 
     /// `clock_first(clock bytea, wins boolean, field smallint, stamp bigint) -> bytea`: a marked clock, in which a patch
@@ -232,10 +233,10 @@ sql_functions! {
     fn clock_first / pg_finfo_clock_first(fcinfo) {
         // SAFETY: the install script declares these arguments.
         let (stored, wins, field, stamp) = unsafe {
-            let wins = answer::datum(fcinfo, 1).is_some_and(|wins| wins.value() != 0);
-            (answer::datum(fcinfo, 0), wins, int2(fcinfo, 2), int8(fcinfo, 3))
+            let wins = argument::datum(fcinfo, 1).is_some_and(|wins| wins.value() != 0);
+            (argument::datum(fcinfo, 0), wins, argument::int2(fcinfo, 2), argument::int8(fcinfo, 3))
         };
-        let stored = stored.ok_or_else(|| answer::null("clock"))?;
+        let stored = stored.ok_or_else(|| argument::null("clock"))?;
         if !wins {
             return Ok(stored);
         }
@@ -243,7 +244,7 @@ sql_functions! {
         let mut clock = read(Some(unsafe { plain_bytes(stored) }), Version::NONE);
         clock.set(field, Stamp(stamp.0));
         clock.set(note_of(field), DECIDED);
-        Ok(answer::bytes(&clock.encode()))
+        Ok(value::bytea(&clock.encode()))
     }
 
     /// `clock_new(stamps bigint[], fields smallint[], stamped smallint[]) -> bytea`: the clock of a row that a patch
@@ -251,84 +252,11 @@ sql_functions! {
     fn clock_new / pg_finfo_clock_new(fcinfo) {
         // SAFETY: the install script declares these arguments.
         let (stamps, fields, stamped): (&[i64], &[i16], &[i16]) =
-            unsafe { (elements(fcinfo, 0), elements(fcinfo, 1), elements(fcinfo, 2)) };
-        let stamps = Stamps(stamps);
+            unsafe { (argument::elements(fcinfo, 0), argument::elements(fcinfo, 1), argument::elements(fcinfo, 2)) };
+        let stamps = PatchStamps(stamps);
         let newest = Stamp(stamps.0.iter().copied().max().unwrap_or(0));
         let of = |field: &i16| fields.iter().position(|own| own == field).map_or(newest, |place| stamps.of(place));
         let all: Vec<_> = stamped.iter().map(|field| (FieldId(*field), of(field))).collect();
-        Ok(answer::bytes(&compact(&all, &Clock::all(newest)).encode()))
-    }
-}
-
-/// An argument of type bigint, null being 0.
-///
-/// # Safety
-/// The function must have such an argument there.
-pub(crate) unsafe fn int8(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Version {
-    // SAFETY: the caller vouches for the argument.
-    let argument = unsafe { *(*fcinfo).args.as_ptr().add(index) };
-    Version(if argument.isnull { 0 } else { argument.value.value() as i64 })
-}
-
-/// An argument of type smallint that is not null.
-///
-/// # Safety
-/// The function must have such an argument there.
-pub(crate) unsafe fn int2(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> FieldId {
-    // SAFETY: the caller vouches for the argument.
-    FieldId(unsafe { (*(*fcinfo).args.as_ptr().add(index)).value.value() as i16 })
-}
-
-/// An argument of type bytea.
-///
-/// # Safety
-/// The function must have such an argument there.
-pub(crate) unsafe fn bytes<'a>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Option<&'a [u8]> {
-    // SAFETY: the caller vouches for the argument, which outlives the call.
-    unsafe {
-        let argument = *(*fcinfo).args.as_ptr().add(index);
-        if argument.isnull { None } else { Some(plain_bytes(argument.value)) }
-    }
-}
-
-/// The bytes of a bytea; only values that are compressed or stored elsewhere are copied.
-///
-/// # Safety
-/// `datum` must be a bytea; the bytes live as long as it, or as the current memory context.
-pub(crate) unsafe fn plain_bytes<'a>(datum: pg_sys::Datum) -> &'a [u8] {
-    let value = datum.cast_mut_ptr::<pg_sys::varlena>();
-    // SAFETY: the caller vouches for the pointer.
-    unsafe {
-        let plain = varlena::varatt_is_4b_u(value) || (varlena::varatt_is_1b(value) && !varlena::varatt_is_1b_e(value));
-        varlena::varlena_to_byte_slice(if plain { value } else { pg_sys::pg_detoast_datum_packed(value) })
-    }
-}
-
-/// The elements of an argument that is a one-dimensional array of fixed-size numbers without nulls; arrays of another
-/// form, and those with more elements than a table has columns, count as empty.
-///
-/// # Safety
-/// The function must have an array of `T`s there.
-unsafe fn elements<'a, T>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> &'a [T] {
-    // SAFETY: the caller vouches for the argument. An array's data begin at the next multiple of 8 bytes after its
-    // header and dimensions, when it has no bitmap of nulls.
-    unsafe {
-        let argument = *(*fcinfo).args.as_ptr().add(index);
-        if argument.isnull {
-            return &[];
-        }
-        let value = argument.value.cast_mut_ptr::<pg_sys::varlena>();
-        let array = if varlena::varatt_is_4b_u(value) { value } else { pg_sys::pg_detoast_datum(value) };
-        let array = array.cast::<pg_sys::ArrayType>();
-        if (*array).ndim != 1 || (*array).dataoffset != 0 {
-            return &[];
-        }
-        let length = *array.add(1).cast::<i32>();
-        // What is done with them takes time by the square, and cannot be interrupted.
-        if length > pg_sys::MaxHeapAttributeNumber as i32 {
-            return &[];
-        }
-        let header = (size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>()).next_multiple_of(8);
-        std::slice::from_raw_parts(array.byte_add(header).cast(), length as usize)
+        Ok(value::bytea(&compact(&all, &Clock::all(newest)).encode()))
     }
 }

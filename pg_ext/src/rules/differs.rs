@@ -1,8 +1,8 @@
 //! Whether two values differ, whatever their type and without asking the caller's search_path for an operator.
 
-use crate::apply::version::is_same;
-use crate::call::answer;
+use crate::call::argument;
 use crate::call::function::sql_functions;
+use crate::pg::value;
 use pgrx::pg_sys;
 
 /// How values of the argument's type are stored; kept with the call.
@@ -16,10 +16,10 @@ sql_functions! {
     fn differs / pg_finfo_differs(fcinfo) {
         // SAFETY: the install script declares two arguments of one type.
         let differs = unsafe {
-            match (answer::datum(fcinfo, 0), answer::datum(fcinfo, 1)) {
+            match (argument::datum(fcinfo, 0), argument::datum(fcinfo, 1)) {
                 (Some(a), Some(b)) => {
                     let storage = storage(fcinfo);
-                    !is_same(a, b, storage.is_by_value, storage.length)
+                    !value::is_same(a, b, storage.is_by_value, storage.length)
                 }
                 (a, b) => a.is_some() != b.is_some(),
             }

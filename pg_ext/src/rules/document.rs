@@ -4,12 +4,13 @@
 //! A statement asks several times about the same row and patch: whether anything changes, for the value, for the clock.
 //! What was merged last is kept with what it was made of.
 
-use super::clock::{self, DECIDED, bytes, int2, int8, note_of, plain_bytes};
+use super::clock::{self, DECIDED, note_of};
 use super::jsonb::{self, Object};
-use crate::call::answer;
 use crate::call::function::sql_functions;
+use crate::call::{answer, argument};
 use crate::pg::backend::OfBackend;
 use crate::pg::failure::Failure;
+use crate::pg::value::{self, plain_bytes};
 use cache_sync_core::document::{self, Way};
 use cache_sync_core::merge;
 use cache_sync_core::number::{FieldId, Stamp, Version};
@@ -49,10 +50,20 @@ impl Default for Merged {
     }
 }
 
-/// A rule with the text that it was read from.
-type Known = (Vec<u8>, Rc<DocumentRule>);
+/// What a statement says of a patch beside its value.
+#[derive(Clone, Copy)]
+struct Incoming {
+    way: Way,
+    /// Whether its value is a list of patches with stamps of their own.
+    is_each: bool,
+    /// Its stamp, or the largest of those that its parts may have.
+    stamp: Stamp,
+}
 
-static RULES: OfBackend<RefCell<Vec<Known>>> = OfBackend::new(RefCell::new(Vec::new()));
+/// A rule with the text that it was read from.
+type KnownRule = (Vec<u8>, Rc<DocumentRule>);
+
+static RULES: OfBackend<RefCell<Vec<KnownRule>>> = OfBackend::new(RefCell::new(Vec::new()));
 static LAST: OfBackend<RefCell<Vec<Rc<Merged>>>> = OfBackend::new(RefCell::new(Vec::new()));
 
 /// Keeps what was merged last through what a user's code may do in the middle of a statement of ours; restored when
@@ -97,12 +108,12 @@ pub(crate) fn rule(text: &[u8]) -> Result<Rc<DocumentRule>, Failure> {
 unsafe fn merged(fcinfo: pg_sys::FunctionCallInfo, first: usize) -> Result<Rc<Merged>, Failure> {
     // SAFETY: the caller vouches for the arguments.
     unsafe {
-        let rule_text = bytes(fcinfo, first).ok_or_else(|| answer::null("rule"))?;
+        let rule_text = argument::bytes(fcinfo, first).ok_or_else(|| argument::null("rule"))?;
         let [is_edit, is_each] =
-            [1, 2].map(|place| answer::datum(fcinfo, first + place).is_some_and(|flag| flag.value() != 0));
-        let [current, incoming] = [3, 4].map(|place| answer::datum(fcinfo, first + place));
-        let (stamp, version) = (Stamp(int8(fcinfo, first + 5).0), int8(fcinfo, first + 7));
-        let (stored, field) = (bytes(fcinfo, first + 6), int2(fcinfo, first + 8));
+            [1, 2].map(|place| argument::datum(fcinfo, first + place).is_some_and(|flag| flag.value() != 0));
+        let [current, incoming] = [3, 4].map(|place| argument::datum(fcinfo, first + place));
+        let (stamp, version) = (Stamp(argument::int8(fcinfo, first + 5).0), argument::int8(fcinfo, first + 7));
+        let (stored, field) = (argument::bytes(fcinfo, first + 6), argument::int2(fcinfo, first + 8));
         let (flags, numbers) =
             ([u8::from(is_edit), u8::from(is_each)], [stamp.0.to_be_bytes(), version.0.to_be_bytes()]);
         let parts = [
@@ -120,11 +131,11 @@ unsafe fn merged(fcinfo: pg_sys::FunctionCallInfo, first: usize) -> Result<Rc<Me
         let rule = rule(rule_text)?;
         let clock = clock::read(stored, version);
         let paths = clock.paths(field).map(clock::believed);
-        let way = if is_edit { Way::Edit } else { Way::Put };
+        let patch = Incoming { way: if is_edit { Way::Edit } else { Way::Put }, is_each, stamp };
         let values = [current, incoming];
-        let made = match overlaid(&rule, values, is_each, stamp, &paths) {
+        let made = match overlaid(&rule, values, patch, &paths) {
             Some(made) => made,
-            None => by_texts(&rule, values, (way, is_each, stamp), paths)?,
+            None => by_texts(&rule, values, patch, paths)?,
         };
         let result = Rc::new(Merged { field, made_of, ..made });
         let mut last = LAST.borrow_mut();
@@ -146,8 +157,7 @@ unsafe fn merged(fcinfo: pg_sys::FunctionCallInfo, first: usize) -> Result<Rc<Me
 unsafe fn overlaid(
     rule: &DocumentRule,
     [current, incoming]: [Option<pg_sys::Datum>; 2],
-    is_each: bool,
-    stamp: Stamp,
+    Incoming { is_each, stamp, .. }: Incoming,
     paths: &Paths,
 ) -> Option<Merged> {
     if is_each || !rule.members.is_empty() || stamp <= paths.newest() {
@@ -157,10 +167,10 @@ unsafe fn overlaid(
     let patch = Object::of(unsafe { plain_bytes(incoming?) })?;
     // SAFETY: as above.
     let object = current.map_or(Some(jsonb::EMPTY), |current| Object::of(unsafe { plain_bytes(current) }))?;
-    let merged = object.merged(&patch, document::levels_of(rule))?;
+    let overlay = object.overlaid(&patch, document::levels_of(rule))?;
     let mut paths = paths.clone();
-    paths.overlay(stamp, merged.covers, &merged.leaves);
-    Some(Merged { value: Some(Value::Bytes(merged.bytes)), paths, is_applied: true, ..Merged::default() })
+    paths.overlay(stamp, overlay.covers, &overlay.leaves);
+    Some(Merged { value: Some(Value::Bytes(overlay.bytes)), paths, is_applied: true, ..Merged::default() })
 }
 
 /// Merges documents as texts.
@@ -170,15 +180,15 @@ unsafe fn overlaid(
 unsafe fn by_texts(
     rule: &DocumentRule,
     [current, incoming]: [Option<pg_sys::Datum>; 2],
-    (way, is_each, stamp): (Way, bool, Stamp),
+    patch: Incoming,
     paths: Paths,
 ) -> Result<Merged, Failure> {
     // SAFETY: the caller vouches for the values.
     let [current, incoming] =
-        [current, incoming].map(|datum| unsafe { datum.map(|datum| answer::text_of_jsonb(datum)) });
-    let parts = parts(incoming.unwrap_or("null"), is_each, stamp)?;
+        [current, incoming].map(|datum| unsafe { datum.map(|datum| value::text_of_jsonb(datum)) });
+    let parts = parts(incoming.unwrap_or("null"), patch.is_each, patch.stamp)?;
     let made = Merged { value: current.map(|text| Value::Text(text.to_owned())), paths, ..Merged::default() };
-    made.with(rule, &parts, way)
+    made.with(rule, &parts, patch.way)
 }
 
 /// The patches that a document's value stands for, each with its stamp; none of them is newer than `stamp`.
@@ -223,8 +233,8 @@ impl Merged {
     /// The document as a jsonb, in memory of the current context.
     fn jsonb(&self) -> Result<Option<pg_sys::Datum>, Failure> {
         match &self.value {
-            Some(Value::Bytes(bytes)) => Ok(Some(answer::bytes(bytes))),
-            Some(Value::Text(text)) => answer::jsonb(text).map(Some),
+            Some(Value::Bytes(bytes)) => Ok(Some(value::bytea(bytes))),
+            Some(Value::Text(text)) => value::jsonb(text).map(Some),
             None => Ok(None),
         }
     }
@@ -277,7 +287,7 @@ sql_functions! {
     /// was beaten: the row's own triggers have run, but no other row was looked at.
     fn document_lost / pg_finfo_document_lost(fcinfo) {
         // SAFETY: the install script declares this argument.
-        let field = unsafe { int2(fcinfo, 0) };
+        let field = unsafe { argument::int2(fcinfo, 0) };
         let is_lost = LAST.borrow().iter().any(|last| last.field == field && last.is_lost);
         Ok(pg_sys::Datum::from(is_lost))
     }
@@ -287,14 +297,14 @@ sql_functions! {
     fn document_clock / pg_finfo_document_clock(fcinfo) {
         // SAFETY: the install script declares these arguments.
         unsafe {
-            let mut clock = match bytes(fcinfo, 0) {
+            let mut clock = match argument::bytes(fcinfo, 0) {
                 Some(marked) => clock::read(Some(marked), Version::NONE),
-                None => clock::read(bytes(fcinfo, 7), int8(fcinfo, 8)).map(clock::believed).marked(true),
+                None => clock::read(argument::bytes(fcinfo, 7), argument::int8(fcinfo, 8)).map(clock::believed).marked(true),
             };
             let merged = merged(fcinfo, 1)?;
             clock.set_paths(merged.field, merged.paths.clone());
             clock.set(note_of(merged.field), DECIDED);
-            Ok(answer::bytes(&clock.encode()))
+            Ok(value::bytea(&clock.encode()))
         }
     }
 
@@ -303,10 +313,10 @@ sql_functions! {
     fn document_fresh / pg_finfo_document_fresh(fcinfo) {
         // SAFETY: the install script declares these arguments.
         unsafe {
-            let rule = rule(bytes(fcinfo, 0).ok_or_else(|| answer::null("rule"))?)?;
-            let Some(incoming) = answer::datum(fcinfo, 1) else { return Ok(answer::nullable(fcinfo, None)) };
-            let is_each = answer::datum(fcinfo, 2).is_some_and(|flag| flag.value() != 0);
-            let parts = parts(answer::text_of_jsonb(incoming), is_each, Stamp(i64::MAX))?;
+            let rule = rule(argument::bytes(fcinfo, 0).ok_or_else(|| argument::null("rule"))?)?;
+            let Some(incoming) = argument::datum(fcinfo, 1) else { return Ok(answer::nullable(fcinfo, None)) };
+            let is_each = argument::datum(fcinfo, 2).is_some_and(|flag| flag.value() != 0);
+            let parts = parts(value::text_of_jsonb(incoming), is_each, Stamp(i64::MAX))?;
             Ok(answer::nullable(fcinfo, fresh(&rule, &parts)?.jsonb()?))
         }
     }
@@ -316,13 +326,13 @@ sql_functions! {
     fn document_clock_fresh / pg_finfo_document_clock_fresh(fcinfo) {
         // SAFETY: the install script declares these arguments.
         unsafe {
-            let stored = answer::datum(fcinfo, 0).ok_or_else(|| answer::null("clock"))?;
-            let rule = rule(bytes(fcinfo, 1).ok_or_else(|| answer::null("rule"))?)?;
-            let Some(incoming) = answer::datum(fcinfo, 2) else { return Ok(stored) };
-            let parts = parts(answer::text_of_jsonb(incoming), true, Stamp(int8(fcinfo, 3).0))?;
+            let stored = argument::datum(fcinfo, 0).ok_or_else(|| argument::null("clock"))?;
+            let rule = rule(argument::bytes(fcinfo, 1).ok_or_else(|| argument::null("rule"))?)?;
+            let Some(incoming) = argument::datum(fcinfo, 2) else { return Ok(stored) };
+            let parts = parts(value::text_of_jsonb(incoming), true, Stamp(argument::int8(fcinfo, 3).0))?;
             let mut clock = clock::read(Some(plain_bytes(stored)), Version::NONE);
-            clock.set_paths(int2(fcinfo, 4), fresh(&rule, &parts)?.paths);
-            Ok(answer::bytes(&clock.encode()))
+            clock.set_paths(argument::int2(fcinfo, 4), fresh(&rule, &parts)?.paths);
+            Ok(value::bytea(&clock.encode()))
         }
     }
 }
@@ -338,6 +348,6 @@ pub(crate) unsafe fn note_change(
     paths: &mut Paths,
 ) {
     // SAFETY: the caller vouches for the values.
-    let [before, after] = [before, after].map(|datum| unsafe { datum.map(|datum| answer::text_of_jsonb(datum)) });
+    let [before, after] = [before, after].map(|datum| unsafe { datum.map(|datum| value::text_of_jsonb(datum)) });
     document::note_change(rule, before, after, stamp, paths);
 }

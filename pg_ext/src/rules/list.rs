@@ -1,12 +1,13 @@
 //! The functions over lists and sets that compiled statements call.
 
-use super::clock::plain_bytes;
 use super::jsonb;
 use crate::call::answer;
-use crate::call::function::{argument, sql_functions};
+use crate::call::argument::{self, argument};
+use crate::call::function::sql_functions;
 use crate::pg::backend::OfBackend;
 use crate::pg::failure::Failure;
 use crate::pg::sqlstate;
+use crate::pg::value::{self, plain_bytes};
 use cache_sync_core::json::Json;
 use cache_sync_core::merge;
 use pgrx::pg_sys;
@@ -34,7 +35,7 @@ sql_functions! {
     fn joined / pg_finfo_joined(fcinfo) {
         // SAFETY: the install script declares these arguments.
         unsafe {
-            let lists = [0, 1].map(|place| answer::datum(fcinfo, place));
+            let lists = [0, 1].map(|place| argument::datum(fcinfo, place));
             for list in lists.into_iter().flatten() {
                 jsonb::list_len(plain_bytes(list)).ok_or_else(|| no_list(list))?;
             }
@@ -50,15 +51,15 @@ sql_functions! {
         // SAFETY: the install script declares these arguments.
         unsafe {
             let cap: Option<i32> = argument(fcinfo, 1);
-            let (Some(list), Some(cap)) = (answer::datum(fcinfo, 0), cap) else {
-                return Ok(answer::nullable(fcinfo, answer::datum(fcinfo, 0)));
+            let (Some(list), Some(cap)) = (argument::datum(fcinfo, 0), cap) else {
+                return Ok(answer::nullable(fcinfo, argument::datum(fcinfo, 0)));
             };
             // No rule has a negative cap; it takes nothing away.
             let (container, cap) = (plain_bytes(list), usize::try_from(cap).unwrap_or(usize::MAX));
             if jsonb::list_len(container).ok_or_else(|| no_list(list))? <= cap {
                 return Ok(list);
             }
-            jsonb::last_of(container, cap).map(|last| answer::bytes(&last)).ok_or_else(|| no_list(list))
+            jsonb::last_of(container, cap).map(|last| value::bytea(&last)).ok_or_else(|| no_list(list))
         }
     }
 
@@ -66,9 +67,9 @@ sql_functions! {
     fn united_json / pg_finfo_united_json(fcinfo) {
         // SAFETY: the install script declares these arguments.
         sqlstate::preserving(|| unsafe {
-            let [current, change] = [0, 1].map(|place| answer::datum(fcinfo, place));
+            let [current, change] = [0, 1].map(|place| argument::datum(fcinfo, place));
             let Some(change) = change else { return Ok(answer::nullable(fcinfo, current)) };
-            answer::jsonb(&unite(current, change, |set| answer::text_of_jsonb(set))?.0)
+            value::jsonb(&unite(current, change, |set| value::text_of_jsonb(set))?.0)
         })
     }
 
@@ -76,7 +77,7 @@ sql_functions! {
     fn united_array / pg_finfo_united_array(fcinfo) {
         // SAFETY: the install script declares these arguments: the array's type is known.
         sqlstate::preserving(|| unsafe {
-            let [current, change] = [0, 1].map(|place| answer::datum(fcinfo, place));
+            let [current, change] = [0, 1].map(|place| argument::datum(fcinfo, place));
             let Some(change) = change else { return Ok(answer::nullable(fcinfo, current)) };
             array(element(fcinfo)?, &unite(current, change, |set| text_of_array(set))?.0)
         })
@@ -86,9 +87,9 @@ sql_functions! {
     fn unites_json / pg_finfo_unites_json(fcinfo) {
         // SAFETY: the install script declares these arguments.
         sqlstate::preserving(|| unsafe {
-            let [current, change] = [0, 1].map(|place| answer::datum(fcinfo, place));
+            let [current, change] = [0, 1].map(|place| argument::datum(fcinfo, place));
             let Some(change) = change else { return Ok(pg_sys::Datum::from(false)) };
-            Ok(pg_sys::Datum::from(unite(current, change, |set| answer::text_of_jsonb(set))?.1))
+            Ok(pg_sys::Datum::from(unite(current, change, |set| value::text_of_jsonb(set))?.1))
         })
     }
 
@@ -96,7 +97,7 @@ sql_functions! {
     fn unites_array / pg_finfo_unites_array(fcinfo) {
         // SAFETY: the install script declares these arguments.
         sqlstate::preserving(|| unsafe {
-            let [current, change] = [0, 1].map(|place| answer::datum(fcinfo, place));
+            let [current, change] = [0, 1].map(|place| argument::datum(fcinfo, place));
             let Some(change) = change else { return Ok(pg_sys::Datum::from(false)) };
             Ok(pg_sys::Datum::from(unite(current, change, |set| text_of_array(set))?.1))
         })
@@ -107,7 +108,7 @@ sql_functions! {
 /// `datum` must be a jsonb.
 unsafe fn no_list(datum: pg_sys::Datum) -> Failure {
     // SAFETY: the caller vouches for the value.
-    let text = unsafe { answer::text_of_jsonb(datum) };
+    let text = unsafe { value::text_of_jsonb(datum) };
     Failure::new(b"22023", format!("the rule append needs a list, not {text}"))
 }
 
@@ -145,7 +146,7 @@ unsafe fn unite<'a>(
         return Ok(united.clone());
     }
     // SAFETY: as above.
-    let united = merge::unite(current.map(text), unsafe { answer::text_of_jsonb(change) });
+    let united = merge::unite(current.map(text), unsafe { value::text_of_jsonb(change) });
     let united = united.map_err(|refused| Failure::new(b"22023", refused.to_string()))?;
     LAST.replace(Some(([set.to_vec(), by.to_vec()], united.clone())));
     Ok(united)

@@ -1,8 +1,9 @@
 //! Rules as SQL meets them: their spelling, and what they do to two values.
 
-use crate::call::answer;
 use crate::call::function::sql_functions;
+use crate::call::{answer, argument};
 use crate::pg::failure::Failure;
+use crate::pg::value::{self, plain_bytes};
 use cache_sync_core::merge::{self, CannotMerge};
 use cache_sync_core::rule::Rule;
 
@@ -21,8 +22,8 @@ sql_functions! {
     fn spelled / pg_finfo_spelled(fcinfo) {
         // SAFETY: the install script declares this argument.
         unsafe {
-            let spelled = answer::datum(fcinfo, 0).map_or("null", |rule| answer::text_of_jsonb(rule));
-            answer::jsonb(&serde_json::to_string(&rule(spelled)?).unwrap_or_default())
+            let spelled = argument::datum(fcinfo, 0).map_or("null", |rule| value::text_of_jsonb(rule));
+            value::jsonb(&serde_json::to_string(&rule(spelled)?).unwrap_or_default())
         }
     }
 
@@ -30,14 +31,14 @@ sql_functions! {
     fn merge_values / pg_finfo_merge_values(fcinfo) {
         // SAFETY: the install script declares these arguments.
         unsafe {
-            let text = |place| answer::datum(fcinfo, place).map(|value| answer::text_of_jsonb(value));
-            let rule = rule(text(0).ok_or_else(|| answer::null("rule"))?)?;
+            let text = |place| argument::datum(fcinfo, place).map(|value| value::text_of_jsonb(value));
+            let rule = rule(text(0).ok_or_else(|| argument::null("rule"))?)?;
             let merged = match merge::merge(&rule, text(1), text(2).unwrap_or("null")) {
                 Ok(merged) => merged,
                 Err(CannotMerge::OnlyPostgres(_)) => return Ok(answer::nullable(fcinfo, None)),
                 Err(refused) => return Err(Failure::new(b"22023", refused.to_string())),
             };
-            answer::jsonb(&merged)
+            value::jsonb(&merged)
         }
     }
 
@@ -47,8 +48,8 @@ sql_functions! {
         const SPECIAL: u16 = 0xc000;
         // SAFETY: the install script declares this argument, which is of variable length.
         unsafe {
-            let change = answer::datum(fcinfo, 0).ok_or_else(|| answer::null("change"))?;
-            let header = crate::rules::clock::plain_bytes(change).first_chunk().map_or(0, |header| u16::from_ne_bytes(*header));
+            let change = argument::datum(fcinfo, 0).ok_or_else(|| argument::null("change"))?;
+            let header = plain_bytes(change).first_chunk().map_or(0, |header| u16::from_ne_bytes(*header));
             if header & SPECIAL == SPECIAL {
                 return Err(Failure::new(b"22023", "the rule add needs a number, not NaN or an infinity"));
             }
@@ -60,8 +61,8 @@ sql_functions! {
     fn not_null / pg_finfo_not_null(fcinfo) {
         // SAFETY: the install script declares these arguments; a text is its bytes.
         unsafe {
-            answer::datum(fcinfo, 0).ok_or_else(|| {
-                let name = crate::rules::clock::bytes(fcinfo, 1).unwrap_or_default();
+            argument::datum(fcinfo, 0).ok_or_else(|| {
+                let name = argument::bytes(fcinfo, 1).unwrap_or_default();
                 Failure::new(b"22004", format!("the function {} returned null", String::from_utf8_lossy(name)))
             })
         }

@@ -1,17 +1,16 @@
 //! The epoch that SQL and the feed show: the ring's own, mixed with the number of the database's hash key, so that
 //! creating the extension anew is a new epoch too. Without a ring a number of the server and its start stands for it.
 
-use crate::call::answer;
 use crate::call::function::sql_functions;
 use crate::ring;
 use crate::tables::catalog::Locked;
-use crate::tables::table;
+use crate::tables::known;
 use cache_sync_core::number::Epoch;
-use pgrx::{IntoDatum, pg_sys};
+use pgrx::pg_sys;
 
 /// The epoch.
 pub(crate) fn current() -> i64 {
-    of(table::secret(Locked::Wait).map_or(0, |secret| secret.id)).0 as i64
+    of(known::secret(Locked::Wait).map_or(0, |secret| secret.id)).0 as i64
 }
 
 /// The epoch under a hash key's number. Both numbers are below 2^53, and so is what they mix to.
@@ -29,14 +28,4 @@ fn of_server() -> u64 {
 sql_functions! {
     /// `epoch() -> bigint`
     fn epoch_current / pg_finfo_epoch_current(_fcinfo) { Ok(pg_sys::Datum::from(current())) }
-
-    /// `feed_kind() -> text`
-    fn feed_kind / pg_finfo_feed_kind(_fcinfo) {
-        answer::value(if ring::is_there() { "stream" } else { "notify" }.into_datum())
-    }
-}
-
-sql_functions! { without ring:
-    /// `is_preloaded() -> boolean`
-    fn is_preloaded / pg_finfo_is_preloaded(_fcinfo) { Ok(pg_sys::Datum::from(ring::is_preloaded())) }
 }

@@ -2,10 +2,12 @@
 //! owner, who has no rights there, and to tell all backends.
 
 use crate::call::answer;
-use crate::call::function::{argument, sql_functions};
+use crate::call::argument::{self, argument};
+use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
-use crate::pg::owner::{as_owner, as_owner_of, is_owned, is_selectable, may, name_of};
-use crate::pg::sqlstate;
+use crate::pg::owner::{as_owner, as_owner_of};
+use crate::pg::rights::{is_owned, is_selectable, may, name_of};
+use crate::pg::{sqlstate, value};
 use pgrx::datum::DatumWithOid;
 use pgrx::{IntoDatum, JsonB, Spi, pg_sys};
 
@@ -13,31 +15,31 @@ sql_functions! {
     /// `record_attached(tbl regclass, facts jsonb) -> jsonb`
     fn record_attached / pg_finfo_record_attached(fcinfo) {
         // SAFETY: the install script declares these arguments.
-        unsafe { record(fcinfo, "SELECT cache_sync.write_attached($1, $2)") }
+        unsafe { note(fcinfo, "SELECT cache_sync.write_attached($1, $2)") }
     }
 
     /// `record_detached(tbl regclass, facts jsonb) -> jsonb`
     fn record_detached / pg_finfo_record_detached(fcinfo) {
         // SAFETY: the install script declares these arguments.
-        unsafe { record(fcinfo, "SELECT cache_sync.write_detached($1, $2)") }
+        unsafe { note(fcinfo, "SELECT cache_sync.write_detached($1, $2)") }
     }
 
     /// `record_rule(tbl regclass, facts jsonb) -> jsonb`
     fn record_rule / pg_finfo_record_rule(fcinfo) {
         // SAFETY: the install script declares these arguments.
-        unsafe { record(fcinfo, "SELECT cache_sync.write_rule($1, $2)") }
+        unsafe { note(fcinfo, "SELECT cache_sync.write_rule($1, $2)") }
     }
 
     /// `record_expiry(tbl regclass, facts jsonb) -> jsonb`
     fn record_expiry / pg_finfo_record_expiry(fcinfo) {
         // SAFETY: the install script declares these arguments.
-        unsafe { record(fcinfo, "SELECT cache_sync.write_expiry($1, $2)") }
+        unsafe { note(fcinfo, "SELECT cache_sync.write_expiry($1, $2)") }
     }
 
     /// `record_tags(tbl regclass, facts jsonb) -> jsonb`
     fn record_tags / pg_finfo_record_tags(fcinfo) {
         // SAFETY: the install script declares these arguments.
-        unsafe { record(fcinfo, "SELECT cache_sync.write_tags($1, $2)") }
+        unsafe { note(fcinfo, "SELECT cache_sync.write_tags($1, $2)") }
     }
 
     /// `prune_expired(tbl regclass, max_rows integer) -> bigint`: deletes rows that have expired, as the table's owner, for
@@ -46,8 +48,8 @@ sql_functions! {
         sqlstate::preserving(|| {
             // SAFETY: the install script declares these arguments.
             let (table, max_rows) = unsafe {
-                let table: pg_sys::Oid = argument(fcinfo, 0).ok_or_else(|| answer::null("tbl"))?;
-                (table, argument::<i32>(fcinfo, 1).ok_or_else(|| answer::null("max_rows"))?)
+                let table: pg_sys::Oid = argument(fcinfo, 0).ok_or_else(|| argument::null("tbl"))?;
+                (table, argument::<i32>(fcinfo, 1).ok_or_else(|| argument::null("max_rows"))?)
             };
             if !may(table, pg_sys::ACL_DELETE as pg_sys::AclMode) {
                 return Err(denied(table, "permission denied for"));
@@ -77,7 +79,7 @@ sql_functions! {
     fn invalidate_table / pg_finfo_invalidate_table(fcinfo) {
         sqlstate::preserving(|| {
             // SAFETY: the install script declares this argument.
-            let table = unsafe { argument(fcinfo, 0) }.ok_or_else(|| answer::null("tbl"))?;
+            let table = unsafe { argument(fcinfo, 0) }.ok_or_else(|| argument::null("tbl"))?;
             refuse_others(table)?;
             invalidate(table);
             Ok(pg_sys::Datum::from(0))
@@ -90,10 +92,10 @@ sql_functions! {
         // SAFETY: the install script declares these arguments; the type's name is a new string, and null for a type that is not there.
         let name = unsafe {
             let (oid, modifier) = (argument(fcinfo, 0), argument(fcinfo, 1));
-            let (Some(oid), Some(modifier)) = (oid, modifier) else { return Err(answer::null("type")) };
+            let (Some(oid), Some(modifier)) = (oid, modifier) else { return Err(argument::null("type")) };
             let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_FORCE_QUALIFY | pg_sys::FORMAT_TYPE_INVALID_AS_NULL;
             let name = pg_sys::format_type_extended(oid, modifier, flags as pg_sys::bits16);
-            (!name.is_null()).then(|| answer::bytes(std::ffi::CStr::from_ptr(name).to_bytes()))
+            (!name.is_null()).then(|| value::bytea(std::ffi::CStr::from_ptr(name).to_bytes()))
         };
         // SAFETY: as above.
         Ok(unsafe { answer::nullable(fcinfo, name) })
@@ -103,7 +105,7 @@ sql_functions! {
     fn describe / pg_finfo_describe(fcinfo) {
         sqlstate::preserving(|| {
             // SAFETY: the install script declares this argument.
-            let table: pg_sys::Oid = unsafe { argument(fcinfo, 0) }.ok_or_else(|| answer::null("tbl"))?;
+            let table: pg_sys::Oid = unsafe { argument(fcinfo, 0) }.ok_or_else(|| argument::null("tbl"))?;
             if !is_selectable(table) {
                 return Err(denied(table, "permission denied for"));
             }
@@ -118,13 +120,13 @@ sql_functions! {
 ///
 /// # Safety
 /// `fcinfo` must be of a function `(regclass, jsonb) -> jsonb`.
-unsafe fn record(fcinfo: pg_sys::FunctionCallInfo, text: &str) -> Result<pg_sys::Datum, Failure> {
+unsafe fn note(fcinfo: pg_sys::FunctionCallInfo, text: &str) -> Result<pg_sys::Datum, Failure> {
     sqlstate::preserving(|| {
         // SAFETY: the caller vouches for the arguments.
         let (table, facts) = unsafe {
-            let table: pg_sys::Oid = argument(fcinfo, 0).ok_or_else(|| answer::null("tbl"))?;
+            let table: pg_sys::Oid = argument(fcinfo, 0).ok_or_else(|| argument::null("tbl"))?;
             // As it came: not every jsonb can be read here.
-            let facts = answer::datum(fcinfo, 1).ok_or_else(|| answer::null("facts"))?;
+            let facts = argument::datum(fcinfo, 1).ok_or_else(|| argument::null("facts"))?;
             (table, DatumWithOid::new(facts, pg_sys::JSONBOID))
         };
         refuse_others(table)?;

@@ -69,7 +69,7 @@ pub(crate) struct FieldRow {
 
 /// The secret, or `None` when the extension is not there or its tables are locked.
 pub(crate) fn secret(locked: Locked) -> Option<Secret> {
-    let table = Table::open(c"secret", locked)?;
+    let table = OpenTable::open(c"secret", locked)?;
     let mut secret = None;
     table.scan(None, |row| {
         let key = row.bytes(3).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
@@ -82,7 +82,7 @@ pub(crate) fn secret(locked: Locked) -> Option<Secret> {
 
 /// All attached tables, or the one of a number; `None` when the extension is not there or its tables are locked.
 pub(crate) fn attached(id: Option<TableId>, locked: Locked) -> Option<Vec<Attached>> {
-    let table = Table::open(c"attached", locked)?;
+    let table = OpenTable::open(c"attached", locked)?;
     let mut all = Vec::new();
     table.scan(id, |row| {
         let columns = (row.get(1), row.get(2), row.get(3), row.get(4));
@@ -96,7 +96,7 @@ pub(crate) fn attached(id: Option<TableId>, locked: Locked) -> Option<Vec<Attach
 
 /// The tags of a table, in their order; `None` when the extension is not there or its tables are locked.
 pub(crate) fn tags(id: TableId, locked: Locked) -> Option<Vec<TagRow>> {
-    let table = Table::open(c"attached", locked)?;
+    let table = OpenTable::open(c"attached", locked)?;
     let mut all = Vec::new();
     table.scan(Some(id), |row| {
         let attnums: Vec<Option<i16>> = row.get(10).unwrap_or_default();
@@ -109,7 +109,7 @@ pub(crate) fn tags(id: TableId, locked: Locked) -> Option<Vec<TagRow>> {
 
 /// The fields of a table that are not dropped; `None` when the extension is not there or its tables are locked.
 pub(crate) fn fields(id: TableId, locked: Locked) -> Option<Vec<FieldRow>> {
-    let table = Table::open(c"field", locked)?;
+    let table = OpenTable::open(c"field", locked)?;
     let mut all = Vec::new();
     table.scan(Some(id), |row| {
         let rule = row.get::<JsonB>(5).and_then(|rule| serde_json::from_value(rule.0).ok());
@@ -129,12 +129,12 @@ pub(crate) fn relid(name: &CStr) -> Option<pg_sys::Oid> {
 }
 
 /// One of the extension's tables, open and locked against being dropped.
-struct Table {
+struct OpenTable {
     relation: pg_sys::Relation,
 }
 
-impl Table {
-    fn open(name: &CStr, locked: Locked) -> Option<Table> {
+impl OpenTable {
+    fn open(name: &CStr, locked: Locked) -> Option<OpenTable> {
         const LOCK: i32 = pg_sys::AccessShareLock as i32;
         let relid = relid(name)?;
         // SAFETY: locks may be taken in any transaction; try_relation_open returns null for a relation that was
@@ -149,11 +149,11 @@ impl Table {
         };
         // SAFETY: the lock taken first; try_relation_open took another one of its own.
         unsafe { pg_sys::UnlockRelationOid(relid, LOCK) };
-        (!relation.is_null()).then_some(Table { relation })
+        (!relation.is_null()).then_some(OpenTable { relation })
     }
 
     /// Calls `each` for every row, or for those whose first column, an integer, is `id`.
-    fn scan(&self, id: Option<TableId>, mut each: impl FnMut(&Row)) {
+    fn scan(&self, id: Option<TableId>, mut each: impl FnMut(&HeapRow)) {
         let mut key = pg_sys::ScanKeyData::default();
         // SAFETY: the relation is open and locked. The snapshot is registered while the scan uses it, and it is the
         // latest one, because a transaction's own may be older than what made the caller look. Both tables that are
@@ -171,7 +171,7 @@ impl Table {
             let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
             let by_index = index != pg_sys::InvalidOid;
             let scan = pg_sys::systable_beginscan(self.relation, index, by_index, snapshot, key_count, &mut key);
-            let mut row = Row::new((*self.relation).rd_att);
+            let mut row = HeapRow::new((*self.relation).rd_att);
             loop {
                 let tuple = pg_sys::systable_getnext(scan);
                 if tuple.is_null() {
@@ -186,7 +186,7 @@ impl Table {
     }
 }
 
-impl Drop for Table {
+impl Drop for OpenTable {
     fn drop(&mut self) {
         // After an error the transaction's abort closes the relation and releases the lock.
         if !std::thread::panicking() {
@@ -197,17 +197,17 @@ impl Drop for Table {
 }
 
 /// A row, taken apart. Columns count from 1, as the install script declares them.
-struct Row {
+struct HeapRow {
     descriptor: pg_sys::TupleDesc,
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
 }
 
-impl Row {
-    fn new(descriptor: pg_sys::TupleDesc) -> Row {
+impl HeapRow {
+    fn new(descriptor: pg_sys::TupleDesc) -> HeapRow {
         // SAFETY: the descriptor of a relation that stays open as long as the row is used.
         let columns = unsafe { (*descriptor).natts } as usize;
-        Row { descriptor, values: vec![pg_sys::Datum::from(0); columns], nulls: vec![true; columns] }
+        HeapRow { descriptor, values: vec![pg_sys::Datum::from(0); columns], nulls: vec![true; columns] }
     }
 
     fn take(&mut self, tuple: pg_sys::HeapTuple) {

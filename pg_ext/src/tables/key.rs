@@ -1,7 +1,8 @@
 //! Hashes the key of a row, by core's canonical form.
 
+use crate::pg::value::plain_bytes;
 use cache_sync_core::key::{KeyHasher, KeyPart};
-use pgrx::{pg_sys, varlena};
+use pgrx::pg_sys;
 use std::borrow::Cow;
 use std::ffi::CStr;
 
@@ -32,7 +33,7 @@ pub(crate) enum KeyKind {
 
 /// A column of the key.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct KeyColumn {
+pub(crate) struct HashedColumn {
     /// Its number in the relation at hand.
     pub(crate) attnum: i16,
     /// How it is hashed.
@@ -82,25 +83,12 @@ impl KeyKind {
                 KeyKind::Date => KeyPart::Date(bits as i32),
                 KeyKind::Timestamp => KeyPart::Timestamp(bits as i64),
                 KeyKind::Uuid => KeyPart::Uuid(*datum.cast_mut_ptr::<[u8; 16]>()),
-                KeyKind::Bytes => KeyPart::Bytes(bytes(datum)),
-                KeyKind::Text => return hasher.part(KeyPart::Text(&utf8(bytes(datum)))),
+                KeyKind::Bytes => KeyPart::Bytes(plain_bytes(datum)),
+                KeyKind::Text => return hasher.part(KeyPart::Text(&utf8(plain_bytes(datum)))),
                 KeyKind::Enum => return hash_label(hasher, pg_sys::Oid::from(bits as u32)),
             }
         };
         hasher.part(part);
-    }
-}
-
-/// The bytes of a value of variable length.
-///
-/// # Safety
-/// `datum` must point to one; the bytes live as long as it, or as the current memory context.
-unsafe fn bytes<'a>(datum: pg_sys::Datum) -> &'a [u8] {
-    let value = datum.cast_mut_ptr::<pg_sys::varlena>();
-    // SAFETY: the caller vouches for the pointer; only values that are compressed or stored elsewhere need a copy.
-    unsafe {
-        let plain = varlena::varatt_is_4b_u(value) || (varlena::varatt_is_1b(value) && !varlena::varatt_is_1b_e(value));
-        varlena::varlena_to_byte_slice(if plain { value } else { pg_sys::pg_detoast_datum_packed(value) })
     }
 }
 

@@ -1,10 +1,9 @@
 //! A column of a row that is read from JSON.
 
-use crate::call::answer;
+use crate::pg::descriptor;
 use crate::pg::failure::Failure;
-use crate::rules::clock::plain_bytes;
+use crate::pg::value::{self, plain_bytes};
 use crate::rules::jsonb;
-use crate::tables::table;
 use cache_sync_core::json::Json;
 use pgrx::pg_sys;
 use std::borrow::Cow;
@@ -16,7 +15,7 @@ pub(super) struct Column {
     pub(super) is_domain: bool,
     /// The value's own text is read, also of strings.
     is_of_json: bool,
-    kind: Kind,
+    reading: Reading,
     input: pg_sys::FmgrInfo,
     parameter: pg_sys::Oid,
     modifier: i32,
@@ -24,7 +23,7 @@ pub(super) struct Column {
 
 /// What is made of a value without asking the type, where that is possible.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Reading {
     Int4,
     Int8,
     Bool,
@@ -44,29 +43,29 @@ impl Column {
         // SAFETY: the caller vouches for the place; the type is in the catalogs, and what is looked up lives in the current
         // memory context, which is that of the call.
         unsafe {
-            let attribute = table::column(descriptor, place as i32);
+            let attribute = descriptor::column(descriptor, place as i32);
             let (oid, modifier) = ((*attribute).atttypid, (*attribute).atttypmod);
             let name = pgrx::name_data_to_str(&(*attribute).attname).to_owned();
             let base = pg_sys::getBaseType(oid);
             if pg_sys::get_element_type(base) != pg_sys::InvalidOid || pg_sys::type_is_rowtype(base) {
                 return Err(Failure::new(b"0A000", format!("the column \"{name}\" is an array or a composite")));
             }
-            let kind = match oid {
-                pg_sys::INT4OID => Kind::Int4,
-                pg_sys::INT8OID => Kind::Int8,
-                pg_sys::BOOLOID => Kind::Bool,
-                pg_sys::TEXTOID => Kind::Text,
-                pg_sys::VARCHAROID if modifier < 0 => Kind::Text,
-                pg_sys::JSONOID => Kind::Json,
-                pg_sys::JSONBOID => Kind::Jsonb,
-                _ => Kind::Other,
+            let reading = match oid {
+                pg_sys::INT4OID => Reading::Int4,
+                pg_sys::INT8OID => Reading::Int8,
+                pg_sys::BOOLOID => Reading::Bool,
+                pg_sys::TEXTOID => Reading::Text,
+                pg_sys::VARCHAROID if modifier < 0 => Reading::Text,
+                pg_sys::JSONOID => Reading::Json,
+                pg_sys::JSONBOID => Reading::Jsonb,
+                _ => Reading::Other,
             };
             let (mut function, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
             let mut input = pg_sys::FmgrInfo::default();
             pg_sys::getTypeInputInfo(oid, &mut function, &mut parameter);
             pg_sys::fmgr_info_cxt(function, &mut input, pg_sys::CurrentMemoryContext);
             let is_of_json = base == pg_sys::JSONOID || base == pg_sys::JSONBOID;
-            Ok(Column { name, is_domain: base != oid, is_of_json, kind, input, parameter, modifier })
+            Ok(Column { name, is_domain: base != oid, is_of_json, reading, input, parameter, modifier })
         }
     }
 
@@ -79,27 +78,27 @@ impl Column {
         if text == b"null" {
             return if self.is_domain { self.input(None) } else { Ok(None) };
         }
-        let quick = match self.kind {
-            Kind::Int4 => value.int8().and_then(|number| i32::try_from(number).ok()).map(pg_sys::Datum::from),
-            Kind::Int8 => value.int8().map(pg_sys::Datum::from),
-            Kind::Bool => match text {
+        let quick = match self.reading {
+            Reading::Int4 => value.int8().and_then(|number| i32::try_from(number).ok()).map(pg_sys::Datum::from),
+            Reading::Int8 => value.int8().map(pg_sys::Datum::from),
+            Reading::Bool => match text {
                 b"true" => Some(pg_sys::Datum::from(true)),
                 b"false" => Some(pg_sys::Datum::from(false)),
                 _ => None,
             },
-            Kind::Text => Some(answer::bytes(&unquoted(text)?)),
-            Kind::Json => {
+            Reading::Text => Some(value::bytea(&unquoted(text)?)),
+            Reading::Json => {
                 if jsonb::has_bad_escapes(text) {
                     // Postgres says what is wrong with it: nobody could read the row.
-                    answer::jsonb(&String::from_utf8_lossy(text))?;
+                    value::jsonb(&String::from_utf8_lossy(text))?;
                 }
-                Some(answer::bytes(text))
+                Some(value::bytea(text))
             }
-            Kind::Jsonb => Some(match jsonb::of_text(value) {
-                Some(container) => answer::bytes(&container),
-                None => answer::jsonb(&String::from_utf8_lossy(text))?,
+            Reading::Jsonb => Some(match jsonb::of_text(value) {
+                Some(container) => value::bytea(&container),
+                None => value::jsonb(&String::from_utf8_lossy(text))?,
             }),
-            Kind::Other => None,
+            Reading::Other => None,
         };
         match quick {
             Some(datum) => Ok(Some(datum)),
@@ -129,7 +128,7 @@ fn unquoted(text: &[u8]) -> Result<Cow<'_, [u8]>, Failure> {
         return Ok(string);
     }
     // Postgres knows which escapes it takes.
-    let scalar = answer::jsonb(&String::from_utf8_lossy(text))?;
+    let scalar = value::jsonb(&String::from_utf8_lossy(text))?;
     // SAFETY: a jsonb, just made.
     let container = unsafe { plain_bytes(scalar) };
     let string = jsonb::scalar_string(container).ok_or_else(|| Failure::new(b"XX000", "a string is none to jsonb"))?;

@@ -1,6 +1,6 @@
 //! What the catalogs say of an attached table, as `cache_sync.layout` tells it.
 
-use super::Shape;
+use super::operation::Shape;
 use crate::pg::failure::Failure;
 use crate::pg::owner::as_owner;
 use cache_sync_core::patch::Kind;

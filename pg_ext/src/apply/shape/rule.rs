@@ -3,7 +3,8 @@
 //! `t.f` is the row's value, `p.f` the patch's.
 
 use super::layout::FieldColumn;
-use super::text::{self, Writer};
+use super::sql::literal;
+use super::writer::Writer;
 use cache_sync_core::patch::Kind;
 use cache_sync_core::rule::Rule;
 
@@ -15,7 +16,7 @@ impl Writer<'_> {
             // Where the column's type is a domain, these functions return its base type, which compares with nothing.
             Rule::Append { cap: Some(cap) } => format!("cache_sync.last_of(p.{column}, {cap})::{ty}"),
             Rule::Json(_) => {
-                let (rule, is_dated) = (text::literal(&field.rule_text()), self.is_dated(field));
+                let (rule, is_dated) = (literal(&field.rule_text()), self.is_dated(field));
                 format!("cache_sync.document_fresh({rule}, p.{column}, {is_dated})::{ty}")
             }
             _ => format!("p.{column}"),
@@ -94,25 +95,6 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether the field's stamp alone decides, so that the last write wins.
-    pub(super) fn is_contested(&self, field: &FieldColumn) -> bool {
-        match &field.rule {
-            Rule::Lww => self.kind != Kind::CompareAndSet,
-            Rule::First | Rule::Json(_) => self.kind == Kind::Replace,
-            _ => false,
-        }
-    }
-
-    /// Whether the field's value is a list of patches with their stamps.
-    pub(super) fn is_dated(&self, field: &FieldColumn) -> bool {
-        self.each && matches!(field.rule, Rule::Json(_)) && !self.sets_values()
-    }
-
-    /// Whether what is not contested is set, and not merged.
-    fn sets_values(&self) -> bool {
-        matches!(self.kind, Kind::Replace | Kind::CompareAndSet)
-    }
-
     /// Whether the patch is the first write of the field.
     pub(super) fn is_first(&self, field: &FieldColumn) -> String {
         let column = &field.column;
@@ -130,7 +112,7 @@ impl Writer<'_> {
         format!(
             "cache_sync.document_{function}({}, {}, {}, t.{c}, p.{c}, {}, t.cs_clock, t.cs_version, \
              {}::pg_catalog.int2)",
-            text::literal(&field.rule_text()),
+            literal(&field.rule_text()),
             self.kind == Kind::Edit,
             self.each,
             if self.each { "$2" } else { "p.\"@\"" },
@@ -143,7 +125,7 @@ impl Writer<'_> {
     pub(super) fn clock_of_parts(&self, clock: &str, field: &FieldColumn) -> String {
         format!(
             "cache_sync.document_clock_fresh({clock}, {}, p.{}, $2, {}::pg_catalog.int2)",
-            text::literal(&field.rule_text()),
+            literal(&field.rule_text()),
             field.column,
             field.id
         )
@@ -157,7 +139,7 @@ impl Writer<'_> {
         let called = format!(
             "cache_sync.not_null({}(t.{column}::{ty}, p.{column}::{ty}), {})",
             function.name,
-            text::literal(&function.name)
+            literal(&function.name)
         );
         if function.strict {
             format!(
@@ -166,5 +148,15 @@ impl Writer<'_> {
         } else {
             called
         }
+    }
+
+    /// Whether the field is decided by value, for the patch.
+    pub(super) fn wins_tie(&self, field: &FieldColumn) -> String {
+        format!(
+            "({} OPERATOR(pg_catalog.=) 0 AND cache_sync.is_larger({}, t.{}))",
+            self.compare(field),
+            self.fresh(field),
+            field.column
+        )
     }
 }

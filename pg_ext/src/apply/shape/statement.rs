@@ -3,7 +3,7 @@
 use crate::pg::backend::OfBackend;
 use crate::pg::failure::Failure;
 use pgrx::{FromDatum, pg_sys};
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::ffi::CString;
 
 /// How many rows a table has while a nested loop over it is planned. The plan is kept while the table grows, and with
@@ -119,7 +119,7 @@ impl Statement {
     /// Makes the plan, unless it is still good, while the planner is told what to do. It must not be told so while the
     /// statement runs, because the user's triggers plan statements of their own then.
     unsafe fn plan_nested(&self) {
-        let _told = Told::tell();
+        let _switches = Switches::turn();
         // SAFETY: the plan is kept and holds one statement; its cached plan is released at once, as the statement's
         // source keeps it.
         unsafe {
@@ -135,6 +135,33 @@ impl Drop for Statement {
     fn drop(&mut self) {
         // SAFETY: the plan was kept by us and nobody else frees it; a plan in use lives on until it is done.
         unsafe { pg_sys::SPI_freeplan(self.plan) };
+    }
+}
+
+/// A statement that is prepared when it is first needed.
+#[derive(Debug)]
+pub(crate) struct Lazy {
+    text: String,
+    types: &'static [pg_sys::Oid],
+    planning: Planning,
+    statement: OnceCell<Statement>,
+}
+
+impl Lazy {
+    pub(super) fn new(text: String, types: &'static [pg_sys::Oid], planning: Planning) -> Lazy {
+        Lazy { text, types, planning, statement: OnceCell::new() }
+    }
+
+    /// The statement; SPI must be connected.
+    ///
+    /// # Errors
+    /// As [`Statement::new`].
+    pub(crate) fn get(&self) -> Result<&Statement, Failure> {
+        if let Some(statement) = self.statement.get() {
+            return Ok(statement);
+        }
+        let statement = Statement::new(&self.text, self.types, self.planning)?;
+        Ok(self.statement.get_or_init(|| statement))
     }
 }
 
@@ -174,8 +201,8 @@ impl Row {
     }
 }
 
-/// What the planner was told, taken back when dropped, also when an error passes through.
-struct Told {
+/// The planner's switches as they were, turned back when dropped, also when an error passes through.
+struct Switches {
     nested_loop: bool,
     hash_join: bool,
     merge_join: bool,
@@ -185,11 +212,11 @@ struct Told {
     hook: pg_sys::get_relation_info_hook_type,
 }
 
-impl Told {
-    fn tell() -> Told {
+impl Switches {
+    fn turn() -> Switches {
         // SAFETY: these are plain variables of the backend, which has one thread.
         unsafe {
-            let before = Told {
+            let before = Switches {
                 nested_loop: pg_sys::enable_nestloop,
                 hash_join: pg_sys::enable_hashjoin,
                 merge_join: pg_sys::enable_mergejoin,
@@ -212,9 +239,9 @@ impl Told {
     }
 }
 
-impl Drop for Told {
+impl Drop for Switches {
     fn drop(&mut self) {
-        // SAFETY: as in `tell`.
+        // SAFETY: as in `turn`.
         unsafe {
             pg_sys::enable_nestloop = self.nested_loop;
             pg_sys::enable_hashjoin = self.hash_join;

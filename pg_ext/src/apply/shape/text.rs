@@ -4,20 +4,13 @@
 //! keys, `t` the table. Types are written out, functions and operators are those of pg_catalog or of the extension,
 //! whatever the caller's search_path says.
 
-use super::layout::{FieldColumn, Layout};
+use super::layout::FieldColumn;
+use super::source::AskedStamps;
+use super::sql::{any, is_true, key_match, numbers};
+use super::writer::Writer;
 use cache_sync_core::patch::Kind;
 use cache_sync_core::rule::Rule;
 use std::fmt::Write;
-
-/// Writes the statements of one shape.
-pub(super) struct Writer<'a> {
-    pub(super) layout: &'a Layout,
-    pub(super) kind: Kind,
-    /// The fields that the shape carries.
-    pub(super) fields: Vec<FieldColumn>,
-    /// Whether every field comes with a stamp of its own.
-    pub(super) each: bool,
-}
 
 impl Writer<'_> {
     /// UPDATE (or DELETE) of the rows that exist, returning `(place, replaced, version, lost)`; `None` when the shape
@@ -30,8 +23,8 @@ impl Writer<'_> {
             text += &format!(
                 "DELETE FROM {relation} AS t USING {} WHERE {} AND {} RETURNING p.\"#\", {version}, 0::pg_catalog.int8, \
                  false",
-                self.source(Stamps::Contested),
-                self.key_match(),
+                self.source(AskedStamps::Contested),
+                key_match(self.layout),
                 self.condition(),
             );
             return Some(text);
@@ -48,8 +41,8 @@ impl Writer<'_> {
             text,
             "UPDATE {relation} AS t SET {} FROM {} WHERE {} AND {} RETURNING p.\"#\", {replaced}, {}, {}",
             set.join(", "),
-            self.source(Stamps::Contested),
-            self.key_match(),
+            self.source(AskedStamps::Contested),
+            key_match(self.layout),
             self.condition(),
             self.version(),
             self.lost(true)
@@ -72,9 +65,9 @@ impl Writer<'_> {
             of_row(&self.condition()),
             of_row(&self.lost(false)),
             self.version(),
-            self.source(Stamps::Contested),
+            self.source(AskedStamps::Contested),
             self.layout.relation,
-            self.key_match()
+            key_match(self.layout)
         )
     }
 
@@ -142,7 +135,7 @@ impl Writer<'_> {
             "WITH p AS MATERIALIZED (SELECT * FROM {}), i AS (INSERT INTO {} ({}){} SELECT {} FROM p \
              ON CONFLICT ({}) DO NOTHING RETURNING {}, {version}) \
              SELECT p.\"#\", 0::pg_catalog.int8, COALESCE(i.cs_version, 0), false FROM i LEFT JOIN p ON {}",
-            self.source(Stamps::All),
+            self.source(AskedStamps::All),
             layout.relation,
             columns.join(", "),
             if layout.identity { " OVERRIDING SYSTEM VALUE" } else { "" },
@@ -150,143 +143,6 @@ impl Writer<'_> {
             keys.join(", "),
             keys.join(", "),
             join.join(" AND ")
-        )
-    }
-
-    /// The members that a patch's JSON object must have.
-    pub(super) fn required(&self) -> Vec<String> {
-        let keys = self.layout.key.iter().map(|key| key.name.clone());
-        let fields = self.fields.iter().map(|field| field.name.clone());
-        let mut required: Vec<_> = std::iter::once("#".to_owned()).chain(keys).chain(fields).collect();
-        if self.kind == Kind::CompareAndSet {
-            required.push("=".to_owned());
-        } else if self.uses_stamps() {
-            let own: Vec<_> = self.own_stamps().map(|field| format!("@{}", field.id)).collect();
-            required.extend(if own.is_empty() { vec!["@".to_owned()] } else { own });
-        }
-        required
-    }
-
-    /// The members that it may have: stamps that this shape has no use for.
-    pub(super) fn optional(&self) -> Vec<String> {
-        let own = self.fields.iter().filter(|_| self.each).map(|field| format!("@{}", field.id));
-        std::iter::once("@".to_owned()).chain(own).collect()
-    }
-
-    /// The fields whose values are lists of patches with stamps of their own.
-    pub(super) fn dated(&self) -> Vec<String> {
-        self.fields.iter().filter(|field| self.is_dated(field)).map(|field| field.name.clone()).collect()
-    }
-
-    /// Whether the statements ask for stamps: an edit of other fields leaves them alone.
-    fn uses_stamps(&self) -> bool {
-        // A patch may have been made under a rule with stamps that the field has no more.
-        let is_any = self.layout.stamped().next().is_some() || self.stamped().next().is_some();
-        match self.kind {
-            Kind::CompareAndSet => false,
-            Kind::Edit => is_any && self.stamped().next().is_some(),
-            Kind::Put { .. } | Kind::Replace | Kind::Delete => is_any,
-        }
-    }
-
-    fn stamped(&self) -> impl Iterator<Item = &FieldColumn> {
-        self.fields.iter().filter(|field| field.rule.is_stamped())
-    }
-
-    fn contested(&self) -> impl Iterator<Item = &FieldColumn> {
-        self.fields.iter().filter(|field| self.is_contested(field))
-    }
-
-    /// The fields that come with a stamp of their own; a document has them in its value.
-    fn own_stamps(&self) -> impl Iterator<Item = &FieldColumn> {
-        self.stamped().filter(|field| self.has_own_stamp(field))
-    }
-
-    fn has_own_stamp(&self, field: &FieldColumn) -> bool {
-        self.each && field.rule.is_stamped() && !self.is_dated(field)
-    }
-
-    /// The fields that change in a row that exists.
-    fn merged(&self) -> impl Iterator<Item = &FieldColumn> {
-        let is_put = matches!(self.kind, Kind::Put { .. });
-        self.fields.iter().filter(move |field| !(is_put && field.rule.is_left_by_put()))
-    }
-
-    /// The patches, sorted by key so that everybody locks rows in the same order, with stamps that are believed.
-    fn source(&self, stamps: Stamps) -> String {
-        let mut columns = String::from("\"#\" pg_catalog.int4");
-        let mut selected = String::from("r.\"#\"");
-        for key in &self.layout.key {
-            let _ = write!(columns, ", {} {}", key.column, key.declared);
-            let _ = write!(selected, ", r.{}", key.column);
-        }
-        let is_change = |field: &FieldColumn| matches!(field.rule, Rule::Add | Rule::Union) && self.kind == Kind::Edit;
-        for field in &self.fields {
-            let is_change = is_change(field);
-            let _ = write!(columns, ", {} {}", field.column, if is_change { &field.change } else { &field.declared });
-            if is_change && field.change == "numeric" {
-                let _ = write!(selected, ", cache_sync.finite(r.{c}) AS {c}", c = field.column);
-            } else {
-                let _ = write!(selected, ", r.{}", field.column);
-            }
-        }
-        if self.kind == Kind::CompareAndSet {
-            columns += ", \"=\" pg_catalog.int8";
-            selected += ", COALESCE(r.\"=\", 0) AS \"=\"";
-        }
-        if self.uses_stamps() {
-            columns += ", \"@\" pg_catalog.int8";
-            selected += ", LEAST(r.\"@\", $2) AS \"@\"";
-            for field in self.own_stamps() {
-                let own = own_stamp(field);
-                let _ = write!(columns, ", {own} pg_catalog.int8");
-                let _ = write!(selected, ", LEAST(r.{own}, $2) AS {own}");
-            }
-            let stamp = |field: &FieldColumn| match self.has_own_stamp(field) {
-                true => format!("LEAST(r.{}, $2)", own_stamp(field)),
-                false => "LEAST(r.\"@\", $2)".to_owned(),
-            };
-            let mut own: Vec<_> = match stamps {
-                _ if !self.each => Vec::new(),
-                Stamps::Contested => self.contested().map(stamp).collect(),
-                Stamps::All => self.stamped().map(stamp).collect(),
-            };
-            if own.is_empty() {
-                own.push("LEAST(r.\"@\", $2)".to_owned());
-            }
-            let _ = write!(selected, ", ARRAY[{}] AS \"@stamps\"", own.join(", "));
-        }
-        let is_plain = self.fields.iter().all(|field| is_change(field) || field.is_plain);
-        let read = if is_plain { "cache_sync.patches" } else { "pg_catalog.json_to_recordset" };
-        format!("(SELECT {selected} FROM {read}($1) AS r({columns}) ORDER BY {}) AS p", key_order(self.layout, "r"))
-    }
-
-    fn key_match(&self) -> String {
-        key_match(self.layout)
-    }
-
-    fn version(&self) -> &'static str {
-        if self.layout.versioned { "COALESCE(t.cs_version, 0)" } else { "0::pg_catalog.int8" }
-    }
-
-    /// The field's stamp in the patch.
-    fn stamp(&self, field: &FieldColumn) -> String {
-        format!("p.{}", if self.has_own_stamp(field) { own_stamp(field) } else { "\"@\"".to_owned() })
-    }
-
-    /// How the field's stamp in the patch stands to the row's: 1, 0 or -1.
-    pub(super) fn compare(&self, field: &FieldColumn) -> String {
-        let stamp = self.stamp(field);
-        format!("cache_sync.compare({stamp}, t.cs_clock, t.cs_version, {}::pg_catalog.int2)", field.id)
-    }
-
-    /// Whether the field is decided by value, for the patch.
-    pub(super) fn wins_tie(&self, field: &FieldColumn) -> String {
-        format!(
-            "({} OPERATOR(pg_catalog.=) 0 AND cache_sync.is_larger({}, t.{}))",
-            self.compare(field),
-            self.fresh(field),
-            field.column
         )
     }
 
@@ -343,116 +199,4 @@ impl Writer<'_> {
         reasons.extend(others.filter_map(|field| self.loses(field, after)));
         any(reasons.into_iter())
     }
-}
-
-/// Which stamps a statement needs of patches whose fields have stamps of their own.
-#[derive(Clone, Copy)]
-enum Stamps {
-    /// Those of the fields that are contested.
-    Contested,
-    /// Those of all that have one.
-    All,
-}
-
-/// A string in SQL, whatever `standard_conforming_strings` says.
-pub(super) fn literal(text: &str) -> String {
-    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-}
-
-/// Locks the rows of several shapes' patches in the order of their keys and returns their places; `$1` is an array of
-/// their json arrays. As an UPDATE does: also next to deletions, foreign keys' children of the other rows need not wait, and
-/// whoever inserts several of them, in whatever order, does not wait for a batch that waits for him.
-pub(super) fn lock(layout: &Layout) -> String {
-    format!(
-        "SELECT p.\"#\" FROM {} JOIN {} AS t ON {} FOR NO KEY UPDATE OF t",
-        keys_of(layout, "$1"),
-        layout.relation,
-        key_match(layout)
-    )
-}
-
-/// A place of a patch whose row has expired; `None` when rows do not expire.
-pub(super) fn expired(layout: &Layout) -> Option<String> {
-    let (keys, has_expired) = (keys_of(layout, "$1"), has_expired(layout)?);
-    Some(format!("SELECT p.\"#\" FROM {keys} JOIN {} AS t ON {has_expired} LIMIT 1", layout.relation))
-}
-
-/// Deletes the rows of patches that have expired, in the order of their keys.
-pub(super) fn expire(layout: &Layout) -> Option<String> {
-    let (keys, has_expired) = (keys_of(layout, "$1"), has_expired(layout)?);
-    Some(format!("DELETE FROM {} AS t USING {keys} WHERE {has_expired}", layout.relation))
-}
-
-/// Whether the row `t` is that of the patch `p`, and has expired.
-fn has_expired(layout: &Layout) -> Option<String> {
-    let expires = layout.expires.as_ref()?;
-    Some(format!("{} AND t.{expires} OPERATOR(pg_catalog.<=) pg_catalog.now()", key_match(layout)))
-}
-
-/// The places of patches in the order of their keys.
-pub(super) fn order(layout: &Layout) -> String {
-    format!("SELECT p.\"#\" FROM {}", keys_of(layout, "$1"))
-}
-
-/// A place of a patch whose key another patch has, too.
-pub(super) fn duplicate(layout: &Layout) -> String {
-    let keys: Vec<_> = layout.key.iter().map(|key| format!("p.{}", key.column)).collect();
-    format!(
-        "SELECT pg_catalog.max(p.\"#\") FROM {} GROUP BY {} HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1 LIMIT 1",
-        keys_of(layout, "$1"),
-        keys.join(", ")
-    )
-}
-
-/// The row of a key: `$1` is a json array with the key's columns.
-pub(super) fn row(layout: &Layout) -> String {
-    format!(
-        "SELECT pg_catalog.to_jsonb(t.*) OPERATOR(pg_catalog.-) '{{cs_version,cs_clock}}'::pg_catalog.text[] FROM {} \
-         JOIN {} AS t ON {}",
-        keys_of(layout, "ARRAY[$1]"),
-        layout.relation,
-        key_match(layout)
-    )
-}
-
-fn keys_of(layout: &Layout, parts: &str) -> String {
-    let mut columns = String::from("\"#\" pg_catalog.int4");
-    for key in &layout.key {
-        let _ = write!(columns, ", {} {}", key.column, key.declared);
-    }
-    format!(
-        "(SELECT r.* FROM pg_catalog.unnest({parts}) AS a(part), LATERAL cache_sync.patches(a.part) AS \
-         r({columns}) ORDER BY {}) AS p",
-        key_order(layout, "r")
-    )
-}
-
-fn key_order(layout: &Layout, alias: &str) -> String {
-    let order: Vec<_> = layout.key.iter().map(|key| format!("{alias}.{}{}", key.column, key.order)).collect();
-    order.join(", ")
-}
-
-fn key_match(layout: &Layout) -> String {
-    let columns: Vec<_> =
-        layout.key.iter().map(|key| format!("t.{c} OPERATOR(pg_catalog.=) p.{c}", c = key.column)).collect();
-    columns.join(" AND ")
-}
-
-fn numbers<'a>(fields: impl Iterator<Item = &'a FieldColumn>) -> String {
-    let ids: Vec<_> = fields.map(|field| field.id.to_string()).collect();
-    format!("'{{{}}}'::pg_catalog.int2[]", ids.join(","))
-}
-
-fn any(reasons: impl Iterator<Item = String>) -> String {
-    let reasons: Vec<_> = reasons.collect();
-    if reasons.is_empty() { "false".to_owned() } else { format!("({})", reasons.join(" OR ")) }
-}
-
-fn is_true(condition: &str) -> String {
-    format!("COALESCE({condition}, false)")
-}
-
-/// The column of a field's own stamp. It goes by the field's number: a name with a letter more may be too long for one.
-fn own_stamp(field: &FieldColumn) -> String {
-    format!("\"@{}\"", field.id)
 }

@@ -1,8 +1,10 @@
 //! A container from a valid JSON text, as `jsonb_in` makes it, in one pass. What is rare is left to the caller, who has
 //! `jsonb_in`.
 
+use super::form::{
+    CONTAINER, FALSE, Head, IS_LIST, IS_OBJECT, IS_SCALAR, LENGTH, NULL, NUMBER, TRUE, WORD, align, push,
+};
 use super::number::push_number;
-use super::{CONTAINER, FALSE, Head, IS_LIST, IS_OBJECT, IS_SCALAR, LENGTH, NULL, NUMBER, TRUE, WORD, align, push};
 use cache_sync_core::json::Json;
 use std::borrow::Cow;
 

@@ -1,10 +1,10 @@
 //! Reads what there is to know of an attached table.
 
+use super::catalog::{self, Attached, Locked, Secret};
+use super::key::{HashedColumn, KeyKind};
+use super::table::{HashedColumns, Stamped, Table};
 use super::tag::{Tag, TagKind};
-use super::{Stamped, Table};
-use crate::tables::catalog::{self, Attached, Locked, Secret};
-use crate::tables::key::{KeyColumn, KeyKind};
-use crate::tables::table::KeyColumns;
+use crate::pg::descriptor;
 use cache_sync_core::key::HashKey;
 use cache_sync_core::number::TableId;
 use cache_sync_core::rule::Rule;
@@ -71,25 +71,25 @@ pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Opti
 ///
 /// # Safety
 /// The relation must be open.
-unsafe fn primary_key(relation: pg_sys::Relation) -> KeyColumns {
+unsafe fn primary_key(relation: pg_sys::Relation) -> HashedColumns {
     // SAFETY: the relation is open, so its list of indexes may be asked for; a row of pg_index stays pinned until it
     // is released, and `indkey` has as many numbers as the index has columns, the key columns first.
     unsafe {
         pg_sys::list_free(pg_sys::RelationGetIndexList(relation));
         let index = (*relation).rd_pkindex;
         if index == pg_sys::InvalidOid {
-            return KeyColumns::new();
+            return HashedColumns::new();
         }
         let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::INDEXRELID as i32, pg_sys::Datum::from(index));
         if row.is_null() {
-            return KeyColumns::new();
+            return HashedColumns::new();
         }
         let index = pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_index>();
         let attnums = (*index).indkey.values.as_slice((*index).indnkeyatts as usize).to_vec();
         pg_sys::ReleaseSysCache(row);
         let column = |attnum: i16| {
             let kind = KeyKind::of(column_type((*relation).rd_att, attnum)?)?;
-            Some(KeyColumn { attnum, kind })
+            Some(HashedColumn { attnum, kind })
         };
         attnums.into_iter().map(column).collect::<Option<_>>().unwrap_or_default()
     }
@@ -101,24 +101,7 @@ unsafe fn column_type(descriptor: pg_sys::TupleDesc, attnum: i16) -> Option<pg_s
     // SAFETY: the caller vouches for the descriptor, and the number is checked against its columns.
     unsafe {
         (attnum >= 1 && i32::from(attnum) <= (*descriptor).natts)
-            .then(|| (*column(descriptor, i32::from(attnum) - 1)).atttypid)
-    }
-}
-
-/// The column in a place, counted from 0.
-///
-/// # Safety
-/// The descriptor must have that many columns.
-pub(crate) unsafe fn column(descriptor: pg_sys::TupleDesc, place: i32) -> *const pg_sys::FormData_pg_attribute {
-    // SAFETY: the caller vouches for the place. From PostgreSQL 18 on the columns lie behind their short forms, of which there are
-    // as many.
-    unsafe {
-        #[cfg(not(feature = "pg18"))]
-        let columns = (*descriptor).attrs.as_ptr();
-        #[cfg(feature = "pg18")]
-        let columns: *const pg_sys::FormData_pg_attribute =
-            (*descriptor).compact_attrs.as_ptr().add((*descriptor).natts as usize).cast();
-        columns.add(place as usize)
+            .then(|| (*descriptor::column(descriptor, i32::from(attnum) - 1)).atttypid)
     }
 }
 
@@ -143,7 +126,7 @@ unsafe fn attnum(relation: pg_sys::Relation, name: &CStr) -> i16 {
     unsafe {
         let descriptor = (*relation).rd_att;
         (0..(*descriptor).natts)
-            .map(|place| &*column(descriptor, place))
+            .map(|place| &*descriptor::column(descriptor, place))
             .find(|column| !column.attisdropped && CStr::from_ptr(column.attname.data.as_ptr()) == name)
             .map_or(0, |column| column.attnum)
     }
@@ -156,14 +139,15 @@ unsafe fn attnum(relation: pg_sys::Relation, name: &CStr) -> i16 {
 unsafe fn tag(relation: pg_sys::Relation, attached: &Attached, row: &catalog::TagRow) -> Option<Tag> {
     // SAFETY: the caller vouches for the relation, whose column this is.
     unsafe {
-        let name = match name_of(attached, row.attnum) {
+        let name = match name_by_number(attached, row.attnum) {
             Matched::No => row.name.clone(),
             Matched::Gone => return None,
             Matched::As(name) => name,
         };
         let attnum = attnum(relation, &name);
         let kind = TagKind::of(column_type((*relation).rd_att, attnum)?)?;
-        let is_virtual = (*column((*relation).rd_att, i32::from(attnum) - 1)).attgenerated == b'v' as c_char;
+        let is_virtual =
+            (*descriptor::column((*relation).rd_att, i32::from(attnum) - 1)).attgenerated == b'v' as c_char;
         (!is_virtual).then_some(Tag { attnum, kind })
     }
 }
@@ -177,7 +161,7 @@ enum Matched {
     As(CString),
 }
 
-fn name_of(attached: &Attached, attnum: i16) -> Matched {
+fn name_by_number(attached: &Attached, attnum: i16) -> Matched {
     if attached.relid != attached.matched_relid || attnum == 0 {
         return Matched::No;
     }
@@ -198,7 +182,7 @@ unsafe fn stamped(relation: pg_sys::Relation, attached: &Attached, rows: &[catal
     rows.iter()
         .filter(|row| row.rule.is_stamped())
         .filter_map(|row| {
-            let name = match name_of(attached, row.attnum) {
+            let name = match name_by_number(attached, row.attnum) {
                 Matched::No => CString::new(row.name.as_str()).ok()?,
                 Matched::Gone => return None,
                 Matched::As(name) => name,
@@ -206,7 +190,7 @@ unsafe fn stamped(relation: pg_sys::Relation, attached: &Attached, rows: &[catal
             // SAFETY: the caller vouches for the relation, whose column this is.
             unsafe {
                 let attnum = attnum(relation, &name);
-                let column = &*column((*relation).rd_att, i32::from((attnum > 0).then(|| attnum - 1)?));
+                let column = &*descriptor::column((*relation).rd_att, i32::from((attnum > 0).then(|| attnum - 1)?));
                 let (is_by_value, length) = (column.attbyval, column.attlen);
                 // A document in a column that no longer holds documents is a value like others.
                 let is_document = matches!(row.rule, Rule::Json(_));

@@ -1,6 +1,7 @@
 //! A column on which queries can depend: the feed tells the hash of each value that it had or has in a row that changed.
 
-use crate::tables::key::KeyKind;
+use super::key::KeyKind;
+use crate::pg::descriptor;
 use cache_sync_core::key::KeyHasher;
 use pgrx::pg_sys;
 
@@ -35,7 +36,7 @@ impl TagKind {
                 return None;
             }
             let descriptor = pg_sys::lookup_rowtype_tupdesc_copy(base, -1);
-            let parts = (0..(*descriptor).natts).map(|place| &*super::column(descriptor, place));
+            let parts = (0..(*descriptor).natts).map(|place| &*descriptor::column(descriptor, place));
             let kind = |part: &pg_sys::FormData_pg_attribute| Some((part.atttypid, TagKind::of(part.atttypid)?));
             let kinds: Option<Vec<_>> = parts.filter(|part| !part.attisdropped).map(kind).collect();
             pg_sys::FreeTupleDesc(descriptor);
@@ -77,7 +78,7 @@ impl TagKind {
                 ..pg_sys::HeapTupleData::default()
             };
             pg_sys::heap_deform_tuple(&mut tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
-            let column = |place: usize| &*super::column(descriptor, place as i32);
+            let column = |place: usize| &*descriptor::column(descriptor, place as i32);
             let live = || (0..columns).filter(|place| !column(*place).attisdropped);
             let mut is_told = live().map(|place| column(place).atttypid).eq(parts.iter().map(|(oid, _)| *oid));
             for ((_, kind), place) in parts.iter().zip(live()) {

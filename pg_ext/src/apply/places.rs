@@ -2,8 +2,8 @@
 //! lowered.
 
 use super::shape::Compiled;
-use crate::call::answer;
 use crate::pg::failure::Failure;
+use crate::pg::value;
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::merge;
 use cache_sync_core::patch::Kind;
@@ -140,7 +140,7 @@ pub(super) fn subset(rows: Json<'_>, places: &[Place]) -> (pg_sys::Datum, Vec<Pl
         own.push(Place { start, end: array.len() as u32, ..*place });
     }
     array.push(b']');
-    (answer::bytes(&array), own)
+    (value::bytea(&array), own)
 }
 
 /// The patches in these places of `rows` with nothing but their numbers and keys.
@@ -155,7 +155,7 @@ pub(super) fn keys(rows: Json<'_>, places: &[Place], is_key: impl Fn(&str) -> bo
         array.push(b'}');
     }
     array.extend_from_slice(if array.is_empty() { b"[]" } else { b"]" });
-    answer::bytes(&array)
+    value::bytea(&array)
 }
 
 impl Place {
