@@ -1,17 +1,18 @@
 //! The extension `cache_sync`: tells clients which rows change, and applies what they write.
 //!
-//! Two walks go through it. *Changes out*: a row trigger notes what changes (`feed`), the commit publishes it in shared memory
-//! (`ring`), and a backend that runs `CALL stream` sends it to its client. *Patches in*: a client's batch becomes statements over an
+//! Two walks go through it. *Changes out*: a row trigger notes what changes and the commit publishes it (`commit`) in shared memory
+//! (`ring`), from where a backend that runs `CALL stream` (`feed`) sends it to its client. *Patches in*: a client's batch becomes statements over an
 //! attached table (`apply`), which call the functions of the `rules` for every row. They meet in the table only: a patch's rows fire
 //! the triggers like anybody's.
 //!
-//! Start with `feed/trigger.rs` and `feed/stream.rs`, or with `apply/batch.rs`. Each room's first page says who is in it and who calls
+//! Start with `commit/trigger.rs` and `feed/stream.rs`, or with `apply/batch.rs`. Each room's first page says who is in it and who calls
 //! whom. `sql/` holds the install script: tables, `attach`, and the declaration of every function here.
 
 // The plan. A room imports only rooms on floors below its own; `cargo xtask house` draws it, and a test holds it against the code.
 //
 // floor 6: apply     patches into rows: batches, statements, refusals, versions
-// floor 6: feed      changes out: triggers, the commit, the stream
+// floor 6: commit    what a transaction changes, noted by triggers and told by its commit
+// floor 6: feed      what clients hear: the stream, and the tables that it tells of
 // floor 5: server    which server this is, and which epoch
 // floor 4: rules     what merging makes of values: clocks, documents, lists
 // floor 4: tables    what is known of attached tables
@@ -21,6 +22,7 @@
 
 mod apply;
 mod call;
+mod commit;
 mod feed;
 mod pg;
 mod ring;
@@ -37,7 +39,7 @@ pgrx::pg_module_magic!(name, version);
 #[pg_guard]
 extern "C-unwind" fn _PG_init() {
     pg::settings::define();
-    feed::pending::register_callback();
+    commit::pending::register_callback();
     // SAFETY: a plain read of a variable that Postgres sets before it loads libraries.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         ring::install_hooks();

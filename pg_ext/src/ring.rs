@@ -10,7 +10,7 @@
 //! stats      what is counted                        entry      one change
 //! line       a cache line of its own
 //! ```
-//! `feed::pending` publishes at a commit, `feed::stream` reads, and waits by a [`Listener`]; each function that SQL calls has
+//! `commit::pending` publishes at a commit, `feed::stream` reads, and waits by a [`Listener`]; each function that SQL calls has
 //! [`ensure`]d before that there is a ring. From `layout` down there is only data with its methods; `memory` knows where it lies, and
 //! all above ask it.
 //!
@@ -30,7 +30,7 @@ mod segment;
 mod stats;
 pub(crate) mod view;
 
-pub(crate) use entry::Entry;
+pub(crate) use entry::{Entry, whole};
 pub(crate) use layout::EPOCH_BITS;
 pub(crate) use listener::Listener;
 pub(crate) use memory::{epoch, install_hooks, is_preloaded, is_there};

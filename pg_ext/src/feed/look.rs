@@ -4,8 +4,7 @@ use super::subscription::Subscription;
 use crate::call::function::sql_functions;
 use crate::call::rows::{Rows, bigint};
 use crate::pg::sqlstate;
-use crate::ring::view;
-use crate::ring::{self, TableCounts};
+use crate::ring::{self, TableCounts, view};
 use crate::server::epoch;
 use pgrx::IntoDatum;
 

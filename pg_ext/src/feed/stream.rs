@@ -6,13 +6,12 @@
 mod client;
 
 use super::since::{self, Since};
-use super::subscription::{self, Subscription, whole};
+use super::subscription::{self, Subscription};
 use crate::call::argument::argument;
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
 use crate::pg::{settings, sqlstate, standby};
-use crate::ring::{self, Entry, Listener, READ_MAX, Read};
-use crate::ring::{hlc, view};
+use crate::ring::{self, Entry, Listener, READ_MAX, Read, hlc, view, whole};
 use crate::server::epoch;
 use crate::tables::catalog::Locked;
 use crate::tables::known;

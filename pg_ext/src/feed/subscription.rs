@@ -5,10 +5,10 @@
 
 use crate::pg::failure::Failure;
 use crate::pg::rights::{hides_rows, name_of};
-use crate::ring::Entry;
+use crate::ring::{Entry, whole};
 use crate::tables::catalog::{self, Attached, Locked};
-use cache_sync_core::number::{KeyHash, TableId, Version};
-use cache_sync_core::wire::{Change, ChangeKind};
+use cache_sync_core::number::TableId;
+use cache_sync_core::wire::Change;
 use pgrx::pg_sys;
 
 /// A table that the caller may read.
@@ -70,11 +70,6 @@ impl Subscription {
             }
         }
     }
-}
-
-/// The change of a whole table.
-pub(crate) fn whole(table: TableId) -> Change {
-    Change { table, key: KeyHash(0), version: Version::NONE, kind: ChangeKind::FlushTable }
 }
 
 /// The numbers of tables that a caller asks for, none of them null.

@@ -35,3 +35,8 @@ impl Entry {
         Change { table: self.table, key: self.key, version: self.version, kind: self.kind }
     }
 }
+
+/// The change of a whole table.
+pub(crate) fn whole(table: TableId) -> Change {
+    Change { table, key: KeyHash(0), version: Version::NONE, kind: ChangeKind::FlushTable }
+}

@@ -7,39 +7,18 @@
 //! Everybody may LISTEN. A table's keys are hashed with a secret of its own, which only those learn who may read it; where row-level
 //! security hides rows from some of them, the table is told as changed as a whole.
 
-use super::subscription::{self, Subscription, whole};
-use crate::call::argument::argument;
-use crate::call::function::sql_functions;
-use crate::call::rows::Rows;
 use crate::pg::rights::has_row_security;
-use crate::pg::{sqlstate, standby};
-use crate::ring::Entry;
-use crate::ring::hlc;
+use crate::ring::{Entry, hlc, whole};
 use crate::server::epoch;
 use crate::tables::catalog::{self, Locked};
 use crate::tables::known;
 use cache_sync_core::number::{Epoch, Lsn, Position, Stamp, TableId};
 use cache_sync_core::wire::{Body, CHANNEL, Change, Message};
-use pgrx::{IntoDatum, pg_sys::ffi::pg_guard_ffi_boundary};
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use std::ffi::{CString, c_char};
 
 /// Most changes in one notification, whose text must be shorter than 8,000 bytes.
 const CHANGES_MAX: usize = 280;
-
-sql_functions! {
-    /// `listen_state(table_ids integer[]) -> (epoch bigint, hlc bigint)`: what a client asks that hears by NOTIFY; the answer
-    /// comes behind all notifications of what was committed before.
-    fn listen_state / pg_finfo_listen_state(fcinfo) {
-        sqlstate::preserving(|| {
-            // SAFETY: Postgres calls this function with a call it has filled in, with this argument and for these rows.
-            let (tables, mut rows) = unsafe { (subscription::table_ids(argument(fcinfo, 0))?, Rows::new(fcinfo)) };
-            standby::refuse_standby()?;
-            Subscription::new(tables)?;
-            rows.push([epoch::current().into_datum(), hlc::now().into_datum()]);
-            Ok(rows.end())
-        })
-    }
-}
 
 /// Puts the changes of the transaction that is about to commit; `None` when everything must be taken for changed.
 pub(crate) fn put(changes: Option<Vec<Entry>>) {

@@ -9,8 +9,7 @@ mod keys;
 
 use super::notify;
 use crate::pg::backend::OfBackend;
-use crate::ring::hlc;
-use crate::ring::{self, Entry};
+use crate::ring::{self, Entry, hlc};
 use cache_sync_core::number::{KeyHash, TableId, Version};
 use cache_sync_core::wire::ChangeKind;
 use keys::Keys;
