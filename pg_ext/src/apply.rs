@@ -1,230 +1,26 @@
-//! Applies patches: numbered batches for the SDK, single ones for SQL.
+//! Patches into rows.
 //!
 //! ```text
-//! batch    patches by shape            rows     what a patch says beside its columns
-//! rounds   applies them                single   `upsert`, `edit`, `delete`, `compare_and_set`
-//! letter   refused patches once more
+//! batch    `apply`: numbered batches             single   `upsert`, `edit`, `delete`, `compare_and_set`
+//! letter   refused patches once more             version  the trigger that numbers UPDATEs
+//! rounds   applies parts of a batch              patches  the rows of a batch as SQL reads them
+//! part     the patches of one shape              session  a client's numbered line of batches
+//! places   what a patch says beside its columns  shape    compiles a shape's statements
+//! poison   isolates patches that are refused     kept     what statements remember
 //! ```
+//! `batch`, `single` and `letter` make parts of what they are given (`part`, `places`, `shape`) and have `rounds` run their statements,
+//! `batch` in a subtransaction of `poison`. `session` says whether a batch is the next one. Where a statement updates a row, Postgres
+//! calls `version`.
 
 mod batch;
+mod kept;
 mod letter;
+mod part;
+mod patches;
+mod places;
+mod poison;
 mod rounds;
-mod rows;
+mod session;
+mod shape;
 mod single;
-
-use crate::clock::LastContest;
-use crate::document::LastDocuments;
-use crate::failure::Failure;
-use crate::function::{argument, sql_functions};
-use crate::poison::{Refusal, attempt, make_constraints_immediate};
-use crate::session::{Session, Turn};
-use crate::shape::{Shape, Target, target};
-use crate::{answer, epoch, hlc, list, sqlstate};
-use batch::Part;
-use cache_sync_core::key::{HashKey, KeyHasher, KeyPart};
-use cache_sync_core::outcome::{self, Record, Verdict};
-use pgrx::{IntoDatum, Spi, pg_sys};
-use rounds::{Answers, Locking};
-
-/// How often a batch starts over rather than lock rows in another order than that of their keys.
-const STARTS_OVER_MAX: usize = 3;
-
-/// Keeps what statements of ours remember of the row that they are at, while a user's code in the middle of one calls us
-/// again; restored when dropped.
-struct Kept {
-    _contest: LastContest,
-    _documents: LastDocuments,
-}
-
-impl Kept {
-    fn keep() -> Kept {
-        list::forget();
-        Kept { _contest: LastContest::keep(), _documents: LastDocuments::keep() }
-    }
-}
-
-/// A batch as it came.
-struct Batch {
-    session: Session,
-    seq: i64,
-    shapes: Vec<Shape>,
-    rows: Vec<pg_sys::Datum>,
-}
-
-sql_functions! {
-    /// `apply(tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows text[], OUT epoch bigint,
-    /// OUT last_seq bigint, OUT outcomes bytea)`
-    fn apply / pg_finfo_apply(fcinfo) {
-        sqlstate::preserving(|| {
-            let _kept = Kept::keep();
-            // SAFETY: the install script declares these arguments and results.
-            unsafe {
-                let table = argument::<pg_sys::Oid>(fcinfo, 0).ok_or_else(|| answer::null("tbl"))?;
-                let id = answer::datum(fcinfo, 1).ok_or_else(|| answer::null("session"))?;
-                let fence = argument::<i64>(fcinfo, 2).ok_or_else(|| answer::null("fence"))?;
-                let seq = argument::<i64>(fcinfo, 3).ok_or_else(|| answer::null("seq"))?;
-                let shapes = answer::plain(fcinfo, 4).ok_or_else(|| answer::null("shapes"))?;
-                let rows = answer::plain(fcinfo, 5).ok_or_else(|| answer::null("rows"))?;
-                let outcomes = Spi::connect_mut(|_| {
-                    let target = target(table)?;
-                    let session = Session { id, table_id: target.layout.table_id };
-                    let rows = elements(rows)?;
-                    let digest = digest(shapes, &rows);
-                    let packed = match session.take(fence, seq, digest)? {
-                        Turn::Again(outcomes) => outcomes,
-                        Turn::Next => {
-                            let shapes = Shape::read(answer::text_of_jsonb(shapes))?;
-                            let batch = Batch { session, seq, shapes, rows };
-                            let outcomes = outcome::pack(&batch.apply(&target)?);
-                            session.keep(seq, digest, &outcomes)?;
-                            outcomes
-                        }
-                    };
-                    Ok(packed)
-                })?;
-                let epoch = epoch::current().into();
-                answer::record(fcinfo, &mut [Some(epoch), Some(seq.into()), outcomes.into_datum()])
-            }
-        })
-    }
-}
-
-impl Batch {
-    fn apply(self, target: &Target) -> Result<Vec<Record>, Failure> {
-        if self.shapes.len() != self.rows.len() {
-            let message = format!("there are {} shapes but {} rows", self.shapes.len(), self.rows.len());
-            return Err(Failure::new(b"22023", message));
-        }
-        let hlc = hlc::next();
-        let mut parts = Vec::with_capacity(self.rows.len());
-        for (shape, rows) in self.shapes.iter().zip(&self.rows) {
-            // SAFETY: `elements` has made the rows plain.
-            parts.push(unsafe { Part::new(target, shape, *rows, hlc)? });
-        }
-        parts.retain(|part| !part.places.is_empty());
-        let total = batch::count(&parts)?;
-        commit_durably();
-        let mut records = vec![Record::of(Verdict::Swallowed); total];
-        for (place, record) in self.isolate(target, &parts, hlc, true)? {
-            records[place as usize] = record;
-        }
-        Ok(records)
-    }
-
-    /// Applies the parts, but without the patches that Postgres refuses, which it finds by halving.
-    fn isolate(&self, target: &Target, parts: &[Part], hlc: i64, is_whole: bool) -> Result<Answers, Failure> {
-        if parts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let refusal = match self.in_order(target, parts, hlc)? {
-            Ok(answers) => return Ok(answers),
-            Err(refusal) => refusal,
-        };
-        if let [part] = parts
-            && part.places.len() == 1
-        {
-            return Ok(vec![part.bury(self.session, self.seq, hlc, &refusal)?]);
-        }
-        if is_whole {
-            // The halves would lock in an order of their own, and not see each other's keys. When a patch has a key that
-            // cannot be read, the halving has to do without.
-            let _ = attempt(|| {
-                rounds::refuse_duplicates(target, parts)?;
-                rounds::lock(target, parts, |_| ())?;
-                Ok(Some(()))
-            })?;
-        }
-        let mut answers = Vec::new();
-        for half in batch::halves(parts) {
-            answers.extend(self.isolate(target, &half, hlc, false)?);
-        }
-        Ok(answers)
-    }
-
-    /// Applies the parts, starting over when rows would have to be locked out of the order of their keys.
-    fn in_order(&self, target: &Target, parts: &[Part], hlc: i64) -> Result<Result<Answers, Refusal>, Failure> {
-        for start in 0..=STARTS_OVER_MAX {
-            let locking = Locking { first: start > 0 || parts.len() > 1, strict: start < STARTS_OVER_MAX };
-            let applied = attempt(|| {
-                let answers = rounds::run(target, parts, hlc, locking)?;
-                if answers.is_some() {
-                    make_constraints_immediate();
-                }
-                Ok(answers)
-            })?;
-            match applied {
-                Ok(None) => {}
-                Ok(Some(answers)) => return Ok(Ok(answers)),
-                Err(refusal) => return Ok(Err(refusal)),
-            }
-        }
-        Err(Failure::new(b"XX000", "a batch did not come to an end"))
-    }
-}
-
-/// The elements of `rows`, as json.
-///
-/// # Errors
-/// When there are nulls among them, or the array has another form; of texts that are no JSON Postgres' error is raised.
-///
-/// # Safety
-/// `rows` must be an array of text, neither compressed nor stored elsewhere.
-unsafe fn elements(rows: pg_sys::Datum) -> Result<Vec<pg_sys::Datum>, Failure> {
-    let array = rows.cast_mut_ptr::<pg_sys::ArrayType>();
-    // SAFETY: the caller vouches for the array: its dimensions and lower bounds follow its header, and it is taken
-    // apart as an array of values of variable length aligned to integers.
-    unsafe {
-        let dimensions = (*array).ndim;
-        let lower_bound = *array.add(1).cast::<i32>().add(1);
-        if dimensions > 1 || (dimensions == 1 && lower_bound != 1) {
-            return Err(Failure::new(b"2202E", "rows must be an array of one dimension that begins at 1"));
-        }
-        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        let align = pg_sys::TYPALIGN_INT as std::ffi::c_char;
-        pg_sys::deconstruct_array(array, pg_sys::TEXTOID, -1, false, align, &mut values, &mut nulls, &mut count);
-        if (0..count as usize).any(|place| *nulls.add(place)) {
-            return Err(answer::null("an element of rows"));
-        }
-        (0..count as usize)
-            .map(|place| {
-                let text = pg_sys::pg_detoast_datum((*values.add(place)).cast_mut_ptr());
-                answer::check_json(pgrx::varlena::varlena_to_byte_slice(text))?;
-                Ok(text.into())
-            })
-            .collect()
-    }
-}
-
-/// What tells a batch that is sent again from another one under its number.
-///
-/// # Safety
-/// All must be plain values of variable length.
-unsafe fn digest(shapes: pg_sys::Datum, rows: &[pg_sys::Datum]) -> i64 {
-    // The secret of database keys plays no part: the digest is compared with one made from what the same client sent.
-    let mut hasher = KeyHasher::new(&HashKey([0; 16]));
-    for datum in std::iter::once(&shapes).chain(rows) {
-        // SAFETY: the caller vouches for the values.
-        hasher.part(KeyPart::Bytes(unsafe { pgrx::varlena::varlena_to_byte_slice(datum.cast_mut_ptr()) }));
-    }
-    hasher.finish().0 as i64
-}
-
-/// An outcome says that a patch is durable, so the commit must wait for the disk whatever the role's settings say.
-fn commit_durably() {
-    // SAFETY: a plain variable of the backend; the setting is one that users may set, and lasts until the end of the
-    // transaction.
-    unsafe {
-        if pg_sys::synchronous_commit < pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32 {
-            pg_sys::set_config_option(
-                c"synchronous_commit".as_ptr(),
-                c"on".as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_LOCAL,
-                true,
-                0,
-                false,
-            );
-        }
-    }
-}
+mod version;

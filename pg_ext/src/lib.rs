@@ -1,67 +1,34 @@
-//! The extension `cache_sync`.
+//! The extension `cache_sync`: tells clients which rows change, and applies what they write.
 //!
-//! ```text
-//! settings   the GUCs                               failure how SQL functions fail
-//! ring       changes in shared memory               function how SQL functions are declared and run
-//! hlc        the clock that hands out versions
-//! catalog    reads the extension's own tables       key     hashes the key of a row
-//! table      what a backend knows of an attached table, read once and kept until it changes
-//! slot       a row in the executor's hands
-//! trigger    row and TRUNCATE triggers              pending the keys of this transaction, and the commit callback
-//! epoch      the feed's identity                    subscription  the tables that one feed tells of
-//! server     standby or not, and where its log ends rows    results of several rows
-//! stream     `CALL stream`                          changes `changes()` and the other functions around the feed
-//! notify     the feed without shared memory        look    what there is to see of it
-//! books      notes for owners in the extension's tables   owner  acts as the extension's owner
-//! version    the trigger that numbers UPDATEs       clock   the functions over `cs_clock`
-//! session    numbered batches                       shape   compiles a patch's statements
-//! apply      batches, `upsert`, `edit`, `delete`    poison  isolates patches that Postgres refuses
-//! answer     arguments and results                  sqlstate  keeps the codes that users made up
-//! document   what a patch makes of a JSON document   list     lists and sets
-//! jsonb      objects in their own form              patches the rows of a batch
-//! merge      rules as SQL meets them                 differs  whether two values of any type differ
-//! backend    state of this backend                  fault   (tests only) what must not happen at a commit
-//! ```
-//! `sql/` holds the install script: tables, `attach`, and the declaration of every function here.
+//! Two walks go through it. *Changes out*: a row trigger notes what changes and the commit publishes it (`commit`) in shared memory
+//! (`ring`), from where a backend that runs `CALL stream` (`feed`) sends it to its client. *Patches in*: a client's batch becomes statements over an
+//! attached table (`apply`), which call the functions of the `rules` for every row. They meet in the table only: a patch's rows fire
+//! the triggers like anybody's.
+//!
+//! Start with `commit/trigger.rs` and `feed/stream.rs`, or with `apply/batch.rs`. Each room's first page says who is in it and who calls
+//! whom. `sql/` holds the install script: tables, `attach`, and the declaration of every function here.
 
-mod answer;
+// The plan. A room imports only rooms on floors below its own; `cargo xtask house` draws it, and a test holds it against the code.
+//
+// floor 6: apply     patches into rows: batches, statements, refusals, versions
+// floor 6: commit    what a transaction changes, noted by triggers and told by its commit
+// floor 6: feed      what clients hear: the stream, and the tables that it tells of
+// floor 5: server    which server this is, and which epoch
+// floor 4: rules     what merging makes of values: clocks, documents, lists
+// floor 4: tables    what is known of attached tables
+// floor 3: call      how SQL calls us: functions, arguments, results
+// floor 2: ring      what lies in shared memory: changes, listeners, the clock
+// floor 1: pg        Postgres made safe to call
+
 mod apply;
-mod backend;
-mod books;
-mod catalog;
-mod changes;
-mod clock;
-mod differs;
-mod document;
-mod epoch;
-mod failure;
-#[cfg(feature = "test_faults")]
-mod fault;
-mod function;
-mod hlc;
-mod jsonb;
-mod key;
-mod list;
-mod look;
-mod merge;
-mod notify;
-mod owner;
-mod patches;
-mod pending;
-mod poison;
+mod call;
+mod commit;
+mod feed;
+mod pg;
 mod ring;
-mod rows;
+mod rules;
 mod server;
-mod session;
-mod settings;
-mod shape;
-mod slot;
-mod sqlstate;
-mod stream;
-mod subscription;
-mod table;
-mod trigger;
-mod version;
+mod tables;
 
 use pgrx::{pg_guard, pg_sys};
 
@@ -71,8 +38,8 @@ pgrx::pg_module_magic!(name, version);
 #[allow(non_snake_case)]
 #[pg_guard]
 extern "C-unwind" fn _PG_init() {
-    settings::define();
-    pending::register_callback();
+    pg::settings::define();
+    commit::pending::register_callback();
     // SAFETY: a plain read of a variable that Postgres sets before it loads libraries.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         ring::install_hooks();

@@ -18,7 +18,7 @@ use crate::scratch::Scratch;
 const BLACK_BOX: &str = "cache-sync-tests";
 
 /// What the extension is compiled from.
-const EXTENSION_DIRS: [&str; 3] = ["pg_ext/", "core/", "ring/"];
+const EXTENSION_DIRS: [&str; 2] = ["pg_ext/", "core/"];
 
 /// How many lines of a failed compilation or test are shown.
 const LINES_SHOWN: usize = 30;

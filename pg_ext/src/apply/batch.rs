@@ -1,192 +1,207 @@
-//! A batch: patches by shape, and how parts of it are made.
+//! `apply`: numbered batches, for the SDK.
 
-use super::rows::{self, Place};
-use crate::answer;
-use crate::backend::OfBackend;
-use crate::failure::Failure;
-use crate::poison::Refusal;
-use crate::shape::{Compiled, Planning, Shape, Statement, Target};
-use crate::{owner, session::Session};
-use cache_sync_core::json::Json;
-use cache_sync_core::outcome::{Record, Verdict};
-use pgrx::{IntoDatum, pg_sys};
-use std::cell::OnceCell;
-use std::collections::HashSet;
-use std::rc::Rc;
+use super::kept::Kept;
+use super::part::{self, Part};
+use super::poison::{Refusal, attempt, make_constraints_immediate};
+use super::rounds::{self, Answers, Locking};
+use super::session::{Session, Turn};
+use super::shape::{Shape, Target, target};
+use crate::call::answer;
+use crate::call::argument::{self, argument};
+use crate::call::function::sql_functions;
+use crate::pg::failure::Failure;
+use crate::pg::{sqlstate, value};
+use crate::ring::hlc;
+use crate::server::epoch;
+use cache_sync_core::key::{HashKey, KeyHasher, KeyPart};
+use cache_sync_core::outcome::{self, Record, Verdict};
+use pgrx::{IntoDatum, Spi, pg_sys};
 
-/// How many patches a batch may have.
-const PATCHES_MAX: usize = 100_000;
+/// How often a batch starts over rather than lock rows in another order than that of their keys.
+const STARTS_OVER_MAX: usize = 3;
 
-const BURY: &str = "INSERT INTO cache_sync.dead_letter \
-    (table_id, session, seq, ord, sqlstate, message, op, patch, shape, hlc) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-const LETTER: &[pg_sys::Oid] = &[
-    pg_sys::INT4OID,
-    pg_sys::UUIDOID,
-    pg_sys::INT8OID,
-    pg_sys::INT4OID,
-    pg_sys::TEXTOID,
-    pg_sys::TEXTOID,
-    pg_sys::TEXTOID,
-    pg_sys::JSONOID,
-    pg_sys::JSONBOID,
-    pg_sys::INT8OID,
-];
-
-static BURIAL: OfBackend<OnceCell<Statement>> = OfBackend::new(OnceCell::new());
-
-/// The patches of one shape.
-#[derive(Clone)]
-pub(super) struct Part {
-    pub(super) compiled: Rc<Compiled>,
-    /// A json array, plain.
-    pub(super) rows: pg_sys::Datum,
-    pub(super) places: Vec<Place>,
+/// A batch as it came.
+struct Batch {
+    session: Session,
+    seq: i64,
+    shapes: Vec<Shape>,
+    rows: Vec<pg_sys::Datum>,
 }
 
-impl Part {
-    /// The patches of `shape`, checked for form.
-    ///
-    /// # Errors
-    /// When the shape or the patches are not what docs/design.md describes.
-    ///
-    /// # Safety
-    /// `rows` must be a json that is neither compressed nor stored elsewhere.
-    pub(super) unsafe fn new(target: &Target, shape: &Shape, rows: pg_sys::Datum, hlc: i64) -> Result<Part, Failure> {
-        let compiled = target.compile(shape)?;
-        // SAFETY: the caller vouches for `rows`.
-        let places = rows::read(&compiled, unsafe { json_of(rows) }, hlc)?;
-        Ok(Part { compiled, rows, places })
+sql_functions! {
+    /// `apply(tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows text[], OUT epoch bigint,
+    /// OUT last_seq bigint, OUT outcomes bytea)`
+    fn apply / pg_finfo_apply(fcinfo) {
+        sqlstate::preserving(|| {
+            let _kept = Kept::keep();
+            // SAFETY: the install script declares these arguments and results.
+            unsafe {
+                let table = argument::<pg_sys::Oid>(fcinfo, 0).ok_or_else(|| argument::null("tbl"))?;
+                let id = argument::datum(fcinfo, 1).ok_or_else(|| argument::null("session"))?;
+                let fence = argument::<i64>(fcinfo, 2).ok_or_else(|| argument::null("fence"))?;
+                let seq = argument::<i64>(fcinfo, 3).ok_or_else(|| argument::null("seq"))?;
+                let shapes = argument::plain(fcinfo, 4).ok_or_else(|| argument::null("shapes"))?;
+                let rows = argument::plain(fcinfo, 5).ok_or_else(|| argument::null("rows"))?;
+                let outcomes = Spi::connect_mut(|_| {
+                    let target = target(table)?;
+                    let session = Session { id, table_id: target.layout.table_id };
+                    let rows = plain_rows(rows)?;
+                    let digest = digest(shapes, &rows);
+                    let packed = match session.take(fence, seq, digest)? {
+                        Turn::Again(outcomes) => outcomes,
+                        Turn::Next => {
+                            let shapes = Shape::read(value::text_of_jsonb(shapes))?;
+                            let batch = Batch { session, seq, shapes, rows };
+                            let outcomes = outcome::pack(&batch.apply(&target)?);
+                            session.keep(seq, digest, &outcomes)?;
+                            outcomes
+                        }
+                    };
+                    Ok(packed)
+                })?;
+                let epoch = epoch::current().into();
+                answer::record(fcinfo, &mut [Some(epoch), Some(seq.into()), outcomes.into_datum()])
+            }
+        })
     }
+}
 
-    /// Its patches with these numbers.
-    pub(super) fn subset(&self, numbers: &[u32]) -> Part {
-        if numbers.len() == self.places.len() {
-            return self.clone();
+impl Batch {
+    fn apply(self, target: &Target) -> Result<Vec<Record>, Failure> {
+        if self.shapes.len() != self.rows.len() {
+            let message = format!("there are {} shapes but {} rows", self.shapes.len(), self.rows.len());
+            return Err(Failure::new(b"22023", message));
         }
-        let numbers: HashSet<_> = numbers.iter().collect();
-        let places: Vec<_> = self.places.iter().filter(|place| numbers.contains(&place.number)).copied().collect();
-        let (rows, places) = rows::subset(self.json(), &places);
-        Part { compiled: Rc::clone(&self.compiled), rows, places }
+        let hlc = hlc::next();
+        let mut parts = Vec::with_capacity(self.rows.len());
+        for (shape, rows) in self.shapes.iter().zip(&self.rows) {
+            // SAFETY: `plain_rows` has made the rows plain.
+            parts.push(unsafe { Part::new(target, shape, *rows, hlc)? });
+        }
+        parts.retain(|part| !part.places.is_empty());
+        let total = part::count(&parts)?;
+        commit_durably();
+        let mut records = vec![Record::of(Verdict::Swallowed); total];
+        for (place, record) in self.isolate(target, &parts, hlc, true)? {
+            records[place as usize] = record;
+        }
+        Ok(records)
     }
 
-    /// The numbers of its patches.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
-        self.places.iter().map(|place| place.number)
-    }
-
-    fn json(&self) -> Json<'_> {
-        // SAFETY: the rows are plain, and live as long as the call that they came with.
-        unsafe { json_of(self.rows) }
-    }
-
-    /// Keeps the part's only patch among the dead letters, and says that it was rejected.
-    ///
-    /// # Errors
-    /// When the extension's tables are not there.
-    pub(super) fn bury(
-        &self,
-        session: Session,
-        seq: i64,
-        hlc: i64,
-        refusal: &Refusal,
-    ) -> Result<(u32, Record), Failure> {
-        let Some(patch) = self.places.first() else {
-            return Err(Failure::new(b"XX000", "there is no patch to be kept"));
+    /// Applies the parts, but without the patches that Postgres refuses, which it finds by halving.
+    fn isolate(&self, target: &Target, parts: &[Part], hlc: i64, is_whole: bool) -> Result<Answers, Failure> {
+        if parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let refusal = match self.in_order(target, parts, hlc)? {
+            Ok(answers) => return Ok(answers),
+            Err(refusal) => refusal,
         };
-        let place = patch.number;
-        let text = |text: &str| text.into_datum();
-        let arguments = [
-            Some(session.table_id.into()),
-            Some(session.id),
-            Some(seq.into()),
-            Some((place as i32).into()),
-            text(&String::from_utf8_lossy(&refusal.sqlstate)),
-            text(&refusal.message),
-            text(self.compiled.shape.op()),
-            Some(answer::bytes(patch.text(self.json()))),
-            Some(answer::jsonb(&self.compiled.shape.to_json().to_string())?),
-            Some(hlc.into()),
-        ];
-        owner::as_owner(|| {
-            // SAFETY: the arguments are of LETTER's types.
-            unsafe { prepared(&BURIAL, BURY, LETTER)?.run(&arguments, |_| ()) }
-        })??;
-        Ok((place, Record { sqlstate: Some(refusal.sqlstate), ..Record::of(Verdict::Rejected) }))
+        if let [part] = parts
+            && part.places.len() == 1
+        {
+            return Ok(vec![part.bury(self.session, self.seq, hlc, &refusal)?]);
+        }
+        if is_whole {
+            // The halves would lock in an order of their own, and not see each other's keys. When a patch has a key that
+            // cannot be read, the halving has to do without.
+            let _ = attempt(|| {
+                rounds::refuse_duplicates(target, parts)?;
+                rounds::lock(target, parts, |_| ())?;
+                Ok(Some(()))
+            })?;
+        }
+        let mut answers = Vec::new();
+        for half in part::halves(parts) {
+            answers.extend(self.isolate(target, &half, hlc, false)?);
+        }
+        Ok(answers)
+    }
+
+    /// Applies the parts, starting over when rows would have to be locked out of the order of their keys.
+    fn in_order(&self, target: &Target, parts: &[Part], hlc: i64) -> Result<Result<Answers, Refusal>, Failure> {
+        for start in 0..=STARTS_OVER_MAX {
+            let locking = Locking { first: start > 0 || parts.len() > 1, strict: start < STARTS_OVER_MAX };
+            let applied = attempt(|| {
+                let answers = rounds::run(target, parts, hlc, locking)?;
+                if answers.is_some() {
+                    make_constraints_immediate();
+                }
+                Ok(answers)
+            })?;
+            match applied {
+                Ok(None) => {}
+                Ok(Some(answers)) => return Ok(Ok(answers)),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        Err(Failure::new(b"XX000", "a batch did not come to an end"))
     }
 }
 
-/// The text of a json.
-///
-/// # Safety
-/// `datum` must be a json that is neither compressed nor stored elsewhere, and must outlive what is returned.
-unsafe fn json_of<'a>(datum: pg_sys::Datum) -> Json<'a> {
-    // SAFETY: the caller vouches for the value; it begins with its size.
-    Json::new(unsafe { pgrx::varlena::varlena_to_byte_slice(datum.cast_mut_ptr()) })
-}
-
-fn prepared<'a>(cell: &'a OnceCell<Statement>, text: &str, types: &[pg_sys::Oid]) -> Result<&'a Statement, Failure> {
-    if let Some(statement) = cell.get() {
-        return Ok(statement);
-    }
-    let statement = Statement::new(text, types, Planning::Free)?;
-    Ok(cell.get_or_init(|| statement))
-}
-
-/// How many patches the parts have; every place from 0 must be there once.
+/// The elements of `rows`, as json.
 ///
 /// # Errors
-/// When it is not, or there are too many.
-pub(super) fn count(parts: &[Part]) -> Result<usize, Failure> {
-    let total = parts.iter().map(|part| part.places.len()).sum();
-    if total > PATCHES_MAX {
-        return Err(Failure::new(b"54000", format!("a batch has {total} patches, of {PATCHES_MAX} at most")));
-    }
-    let mut is_taken = vec![false; total];
-    for number in parts.iter().flat_map(Part::numbers) {
-        match is_taken.get_mut(number as usize) {
-            Some(is_taken) if !*is_taken => *is_taken = true,
-            _ => {
-                let message = format!("the \"#\" {number} of a patch is taken, or no place in the batch");
-                return Err(Failure::new(b"22023", message));
-            }
-        }
-    }
-    Ok(total)
-}
-
-/// The parts' patches in two halves.
-pub(super) fn halves(parts: &[Part]) -> [Vec<Part>; 2] {
-    let total: usize = parts.iter().map(|part| part.places.len()).sum();
-    let (mut room, mut left, mut right) = (total / 2, Vec::new(), Vec::new());
-    for part in parts {
-        let numbers: Vec<_> = part.numbers().collect();
-        let (first, second) = numbers.split_at(room.min(numbers.len()));
-        room -= first.len();
-        for (half, numbers) in [(&mut left, first), (&mut right, second)] {
-            if !numbers.is_empty() {
-                half.push(part.subset(numbers));
-            }
-        }
-    }
-    [left, right]
-}
-
-/// The keys of the parts' patches as an array of json. Only they: a value that Postgres cannot read must not keep rows from
-/// being locked in order.
-pub(super) fn keys_of(target: &Target, parts: &[Part]) -> pg_sys::Datum {
-    let is_key = |name: &str| target.layout.key.iter().any(|key| key.name == name);
-    let mut rows: Vec<_> = parts.iter().map(|part| rows::keys(part.json(), &part.places, is_key)).collect();
-    // SAFETY: the elements are json, of variable length and aligned to integers.
+/// When there are nulls among them, or the array has another form; of texts that are no JSON Postgres' error is raised.
+///
+/// # Safety
+/// `rows` must be an array of text, neither compressed nor stored elsewhere.
+unsafe fn plain_rows(rows: pg_sys::Datum) -> Result<Vec<pg_sys::Datum>, Failure> {
+    let array = rows.cast_mut_ptr::<pg_sys::ArrayType>();
+    // SAFETY: the caller vouches for the array: its dimensions and lower bounds follow its header, and it is taken
+    // apart as an array of values of variable length aligned to integers.
     unsafe {
-        pg_sys::construct_array(
-            rows.as_mut_ptr(),
-            rows.len() as i32,
-            pg_sys::JSONOID,
-            -1,
-            false,
-            pg_sys::TYPALIGN_INT as std::ffi::c_char,
-        )
-        .into()
+        let dimensions = (*array).ndim;
+        let lower_bound = *array.add(1).cast::<i32>().add(1);
+        if dimensions > 1 || (dimensions == 1 && lower_bound != 1) {
+            return Err(Failure::new(b"2202E", "rows must be an array of one dimension that begins at 1"));
+        }
+        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        let align = pg_sys::TYPALIGN_INT as std::ffi::c_char;
+        pg_sys::deconstruct_array(array, pg_sys::TEXTOID, -1, false, align, &mut values, &mut nulls, &mut count);
+        if (0..count as usize).any(|place| *nulls.add(place)) {
+            return Err(argument::null("an element of rows"));
+        }
+        (0..count as usize)
+            .map(|place| {
+                let text = pg_sys::pg_detoast_datum((*values.add(place)).cast_mut_ptr());
+                value::check_json(pgrx::varlena::varlena_to_byte_slice(text))?;
+                Ok(text.into())
+            })
+            .collect()
+    }
+}
+
+/// What tells a batch that is sent again from another one under its number.
+///
+/// # Safety
+/// All must be plain values of variable length.
+unsafe fn digest(shapes: pg_sys::Datum, rows: &[pg_sys::Datum]) -> i64 {
+    // The secret of database keys plays no part: the digest is compared with one made from what the same client sent.
+    let mut hasher = KeyHasher::new(&HashKey([0; 16]));
+    for datum in std::iter::once(&shapes).chain(rows) {
+        // SAFETY: the caller vouches for the values.
+        hasher.part(KeyPart::Bytes(unsafe { pgrx::varlena::varlena_to_byte_slice(datum.cast_mut_ptr()) }));
+    }
+    hasher.finish().0 as i64
+}
+
+/// An outcome says that a patch is durable, so the commit must wait for the disk whatever the role's settings say.
+fn commit_durably() {
+    // SAFETY: a plain variable of the backend; the setting is one that users may set, and lasts until the end of the
+    // transaction.
+    unsafe {
+        if pg_sys::synchronous_commit < pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32 {
+            pg_sys::set_config_option(
+                c"synchronous_commit".as_ptr(),
+                c"on".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_LOCAL,
+                true,
+                0,
+                false,
+            );
+        }
     }
 }

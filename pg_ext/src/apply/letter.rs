@@ -1,15 +1,17 @@
 //! `requeue_dead_letter` and `discard_dead_letter`: what becomes of refused patches.
 
-use super::Kept;
-use super::batch::Part;
+use super::kept::Kept;
+use super::part::Part;
 use super::rounds;
-use super::single::{answer as answer_with, apply_alone, row_after};
-use crate::answer;
-use crate::failure::Failure;
-use crate::function::{argument, sql_functions};
-use crate::owner::{self, as_owner, is_selectable};
-use crate::shape::{Shape, Target, target};
-use crate::{hlc, sqlstate};
+use super::shape::{Shape, Target, target};
+use super::single::{apply_alone, record_of, row_after};
+use crate::call::argument::{self, argument};
+use crate::call::function::sql_functions;
+use crate::pg::failure::Failure;
+use crate::pg::owner::as_owner;
+use crate::pg::rights::{hides_rows, is_selectable, may};
+use crate::pg::{sqlstate, value};
+use crate::ring::hlc;
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::merge;
 use cache_sync_core::number::Version;
@@ -30,8 +32,8 @@ sql_functions! {
             // SAFETY: the install script declares these arguments and results. What goes into the result is copied out
             // of memory that ends with SPI.
             unsafe {
-                let id: i64 = argument(fcinfo, 0).ok_or_else(|| answer::null("id"))?;
-                let force: bool = argument(fcinfo, 1).ok_or_else(|| answer::null("force"))?;
+                let id: i64 = argument(fcinfo, 0).ok_or_else(|| argument::null("id"))?;
+                let force: bool = argument(fcinfo, 1).ok_or_else(|| argument::null("force"))?;
                 let outside = pg_sys::CurrentMemoryContext;
                 let (record, row) = Spi::connect_mut(|_| {
                     let letter = Letter::read(id)?.ok_or_else(|| no_letter(id))?;
@@ -42,7 +44,7 @@ sql_functions! {
                     }
                     Ok((record, row_after(&target, rows, outside)?))
                 })?;
-                answer_with(fcinfo, &record, row)
+                record_of(fcinfo, &record, row)
             }
         })
     }
@@ -51,7 +53,7 @@ sql_functions! {
     fn discard_dead_letter / pg_finfo_discard_dead_letter(fcinfo) {
         sqlstate::preserving(|| {
             // SAFETY: the install script declares this argument.
-            let id: i64 = unsafe { argument(fcinfo, 0) }.ok_or_else(|| answer::null("id"))?;
+            let id: i64 = unsafe { argument(fcinfo, 0) }.ok_or_else(|| argument::null("id"))?;
             let is_there = Spi::connect_mut(|_| {
                 let Some(letter) = Letter::read(id)? else { return Ok(false) };
                 letter.forget(id)?;
@@ -96,12 +98,7 @@ impl Letter {
         })?;
         let read = read.map_err(|error| Failure::new(b"XX000", error.to_string()))?;
         let Some((Some(table), Some(patch), shape, hlc)) = read else { return Ok(None) };
-        // SAFETY: looks the table up in the system catalogs.
-        let is_hidden = || unsafe {
-            pg_sys::check_enable_rls(table, pg_sys::InvalidOid, true)
-                == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
-        };
-        if !is_selectable(table) || is_hidden() {
+        if !is_selectable(table) || hides_rows(table) {
             return Ok(None);
         }
         let (Some(JsonB(shape)), Some(hlc)) = (shape, hlc) else {
@@ -118,7 +115,7 @@ impl Letter {
 
     /// Deletes it, for those who may write its table: it may be all that is left of a write. SPI must be connected.
     fn forget(&self, id: i64) -> Result<(), Failure> {
-        if !owner::may(self.table, WRITES) {
+        if !may(self.table, WRITES) {
             return Err(Failure::new(b"42501", format!("permission denied for the table of dead letter {id}"))
                 .hint("Only who may write the table may discard what was written to it."));
         }
@@ -131,7 +128,7 @@ impl Letter {
         let now = hlc::next();
         let dated = target.compile(&self.shape)?.dated.clone();
         let patch = if force { restamped(&self.patch, &dated, now) } else { self.patch.clone() };
-        let rows = answer::bytes(format!("[{patch}]").as_bytes());
+        let rows = value::bytea(format!("[{patch}]").as_bytes());
         // SAFETY: the rows were just made, and are plain.
         let part = unsafe { Part::new(target, &self.shape, rows, now)? };
         let mut newer = None;

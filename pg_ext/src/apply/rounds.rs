@@ -1,8 +1,8 @@
 //! Applies parts of a batch: each shape's statement once, then a closer look at the patches that it did not answer.
 
-use super::batch::{Part, keys_of};
-use crate::failure::Failure;
-use crate::shape::{Lazy, Target};
+use super::part::{Part, keys_of};
+use super::shape::{Lazy, Target};
+use crate::pg::failure::Failure;
 use cache_sync_core::number::Version;
 use cache_sync_core::outcome::{Record, Verdict};
 use cache_sync_core::patch::Kind;

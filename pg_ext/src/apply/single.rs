@@ -1,12 +1,15 @@
 //! `upsert`, `edit`, `delete` and `compare_and_set` for SQL: one patch, in the caller's transaction, stamped now.
 
-use super::Kept;
-use super::batch::Part;
+use super::kept::Kept;
+use super::part::Part;
 use super::rounds::{self, Locking};
-use crate::failure::Failure;
-use crate::function::{argument, sql_functions};
-use crate::shape::{Shape, Target, target};
-use crate::{answer, hlc, sqlstate};
+use super::shape::{Shape, Target, target};
+use crate::call::answer;
+use crate::call::argument::{self, argument};
+use crate::call::function::sql_functions;
+use crate::pg::failure::Failure;
+use crate::pg::{sqlstate, value};
+use crate::ring::hlc;
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::outcome::Record;
 use cache_sync_core::patch::Kind;
@@ -18,7 +21,7 @@ sql_functions! {
     fn upsert / pg_finfo_upsert(fcinfo) {
         // SAFETY: the install script declares these arguments and results.
         unsafe {
-            let doc = document(fcinfo, 1).ok_or_else(|| answer::null("doc"));
+            let doc = document(fcinfo, 1).ok_or_else(|| argument::null("doc"));
             single(fcinfo, Kind::Put { seen: false }, doc?, None, None)
         }
     }
@@ -27,8 +30,8 @@ sql_functions! {
     fn edit / pg_finfo_edit(fcinfo) {
         // SAFETY: the install script declares these arguments and results.
         unsafe {
-            let key = document(fcinfo, 1).ok_or_else(|| answer::null("key"));
-            let patch = document(fcinfo, 2).ok_or_else(|| answer::null("patch"));
+            let key = document(fcinfo, 1).ok_or_else(|| argument::null("key"));
+            let patch = document(fcinfo, 2).ok_or_else(|| argument::null("patch"));
             single(fcinfo, Kind::Edit, key?, Some(patch?), None)
         }
     }
@@ -37,7 +40,7 @@ sql_functions! {
     fn delete / pg_finfo_delete(fcinfo) {
         // SAFETY: the install script declares these arguments and results.
         unsafe {
-            let key = document(fcinfo, 1).ok_or_else(|| answer::null("key"));
+            let key = document(fcinfo, 1).ok_or_else(|| argument::null("key"));
             single(fcinfo, Kind::Delete, key?, None, None)
         }
     }
@@ -47,7 +50,7 @@ sql_functions! {
     fn compare_and_set / pg_finfo_compare_and_set(fcinfo) {
         // SAFETY: the install script declares these arguments and results.
         unsafe {
-            let doc = document(fcinfo, 1).ok_or_else(|| answer::null("doc"));
+            let doc = document(fcinfo, 1).ok_or_else(|| argument::null("doc"));
             let expected = argument::<i64>(fcinfo, 2).unwrap_or(0);
             single(fcinfo, Kind::CompareAndSet, doc?, None, Some(expected))
         }
@@ -62,7 +65,7 @@ unsafe fn document<'a>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Option
     // SAFETY: the caller vouches for the argument, which jsonb_out takes only if it is not null; the text is in memory
     // that lives as long as the call.
     unsafe {
-        let document = answer::datum(fcinfo, index)?;
+        let document = argument::datum(fcinfo, index)?;
         let text: &'a CStr = pgrx::direct_function_call(pg_sys::jsonb_out, &[Some(document)])?;
         Some(Json::new(text.to_bytes()))
     }
@@ -84,7 +87,7 @@ unsafe fn single(
         // SAFETY: the caller vouches for arguments and results. What goes into the result is copied out of memory
         // that ends with SPI.
         unsafe {
-            let table = argument::<pg_sys::Oid>(fcinfo, 0).ok_or_else(|| answer::null("tbl"))?;
+            let table = argument::<pg_sys::Oid>(fcinfo, 0).ok_or_else(|| argument::null("tbl"))?;
             let outside = pg_sys::CurrentMemoryContext;
             let (record, row) = Spi::connect_mut(|_| {
                 let target = target(table)?;
@@ -95,7 +98,7 @@ unsafe fn single(
                 let part = Part::new(&target, &shape, rows, hlc)?;
                 Ok((apply_alone(&target, part, hlc)?, row_after(&target, rows, outside)?))
             })?;
-            answer(fcinfo, &record, row)
+            record_of(fcinfo, &record, row)
         }
     })
 }
@@ -114,7 +117,7 @@ pub(super) fn apply_alone(target: &Target, part: Part, hlc: i64) -> Result<Recor
 ///
 /// # Safety
 /// `fcinfo` must be of a function with these results, and the row a jsonb.
-pub(super) unsafe fn answer(
+pub(super) unsafe fn record_of(
     fcinfo: pg_sys::FunctionCallInfo,
     record: &Record,
     row: Option<pg_sys::Datum>,
@@ -174,7 +177,7 @@ fn travelling(first: Json<'_>, second: Option<Json<'_>>, stamp: i64, expected: O
         }
     }
     row.extend_from_slice(b"}]");
-    answer::bytes(&row)
+    value::bytea(&row)
 }
 
 /// The row as it is now, without the columns that are ours.

@@ -1,19 +1,15 @@
-//! Those who wait for changes: their places in shared memory, and their latches. How they are woken says `cache_sync_ring`; a
-//! backend that ends inside of Postgres leaves by `before_shmem_exit`.
+//! Those who wait for changes: their seats in shared memory, and their latches. How they are woken says `cache_sync_ring`.
 
-use super::{Shared, listeners, shared, stats};
-use crate::settings::LISTENERS_MAX;
-use cache_sync_core::wire::Body;
-use cache_sync_ring as bell;
-use pgrx::{pg_guard, pg_sys};
+use crate::pg::settings::LISTENERS_MAX;
+use pgrx::pg_sys;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
 
 const WORDS: usize = LISTENERS_MAX as usize / u64::BITS as usize;
 
-/// One listener's place; free while `pid` is 0.
+/// One listener's seat; free while `pid` is 0.
 #[repr(C, align(64))]
-struct Slot {
+struct Seat {
     pid: AtomicI32,
     database: AtomicU32,
     position: AtomicU64,
@@ -30,11 +26,11 @@ pub(super) struct Listeners {
     max: u32,
     count: AtomicU32,
     armed: [AtomicU64; WORDS],
-    slots: [Slot; LISTENERS_MAX as usize],
+    seats: [Seat; LISTENERS_MAX as usize],
 }
 
 /// What one can see of a listener.
-pub(crate) struct Seen {
+pub(crate) struct ListenerState {
     /// The backend.
     pub(crate) pid: i32,
     /// Its database.
@@ -62,7 +58,7 @@ impl Listeners {
 
     /// Up to where a listener has read.
     pub(super) fn position(&self, listener: usize) -> &AtomicU64 {
-        &self.slots[listener].position
+        &self.seats[listener].position
     }
 
     /// Ends a listener's wait.
@@ -71,130 +67,67 @@ impl Listeners {
             // Without pgrx's guard: it only sets a flag and sends a signal.
             fn SetLatch(latch: *mut pg_sys::Latch);
         }
-        // SAFETY: a slot's latch is that of a PGPROC, which lies in shared memory as long as the server runs;
+        // SAFETY: a seat's latch is that of a PGPROC, which lies in shared memory as long as the server runs;
         // if its backend is gone, at worst its successor wakes up for nothing.
-        unsafe { SetLatch(self.slots[listener].latch.load(Acquire)) };
+        unsafe { SetLatch(self.seats[listener].latch.load(Acquire)) };
     }
-}
 
-/// Hands on the wake-up that the listener may have been given, and frees its place: whoever takes it may arm at once.
-fn leave(shared: &Shared, index: usize) {
-    bell::leave(shared, index);
-    let listeners = &shared.listeners.0;
-    listeners.slots[index].is_shown.store(false, Release);
-    listeners.slots[index].pid.store(0, Release);
-    listeners.count.fetch_sub(1, Relaxed);
-}
+    /// How many there are.
+    pub(super) fn count(&self) -> u32 {
+        self.count.load(Relaxed)
+    }
 
-/// How many listeners there are.
-pub(crate) fn count() -> u32 {
-    listeners().map_or(0, |listeners| listeners.count.load(Relaxed))
-}
+    /// Takes a free seat for a backend; `None` when all are taken.
+    pub(super) fn take_seat(&self, pid: i32) -> Option<usize> {
+        self.used().iter().position(|seat| seat.pid.compare_exchange(0, pid, AcqRel, Relaxed).is_ok())
+    }
 
-/// What one can see of all listeners.
-pub(crate) fn all() -> Vec<Seen> {
-    let Some(shared) = shared() else { return Vec::new() };
-    let listeners = &shared.listeners.0;
-    let slots = listeners.slots[..listeners.max as usize].iter().enumerate();
-    slots
-        .filter_map(|(index, slot)| {
-            let (is_shown, pid) = (slot.is_shown.load(Acquire), slot.pid.load(Acquire));
-            (is_shown && pid != 0).then(|| Seen {
+    /// Shows who sits on a seat that was just taken.
+    pub(super) fn show(&self, listener: usize, database: pg_sys::Oid, latch: *mut pg_sys::Latch, position: u64) {
+        let seat = &self.seats[listener];
+        seat.database.store(database.to_u32(), Relaxed);
+        seat.position.store(position, Relaxed);
+        seat.delivered.store(0, Relaxed);
+        seat.gaps.store(0, Relaxed);
+        seat.latch.store(latch, Release);
+        seat.is_shown.store(true, Release);
+        self.count.fetch_add(1, Relaxed);
+    }
+
+    /// Frees a seat: whoever takes it may arm at once.
+    pub(super) fn free_seat(&self, listener: usize) {
+        self.seats[listener].is_shown.store(false, Release);
+        self.seats[listener].pid.store(0, Release);
+        self.count.fetch_sub(1, Relaxed);
+    }
+
+    /// Counts changes that the listener has put into a message.
+    pub(super) fn count_delivered(&self, listener: usize, changes: usize) {
+        self.seats[listener].delivered.fetch_add(changes as u64, Relaxed);
+    }
+
+    /// Counts that the listener had to say that something was missed.
+    pub(super) fn count_gap(&self, listener: usize) {
+        self.seats[listener].gaps.fetch_add(1, Relaxed);
+    }
+
+    /// What one can see of all.
+    pub(super) fn states(&self, is_armed: impl Fn(usize) -> bool) -> Vec<ListenerState> {
+        let state = |(index, seat): (usize, &Seat)| {
+            let (is_shown, pid) = (seat.is_shown.load(Acquire), seat.pid.load(Acquire));
+            (is_shown && pid != 0).then(|| ListenerState {
                 pid,
-                database: pg_sys::Oid::from(slot.database.load(Relaxed)),
-                position: slot.position.load(Relaxed),
-                armed: bell::is_armed(shared, index),
-                delivered: slot.delivered.load(Relaxed),
-                gaps: slot.gaps.load(Relaxed),
+                database: pg_sys::Oid::from(seat.database.load(Relaxed)),
+                position: seat.position.load(Relaxed),
+                armed: is_armed(index),
+                delivered: seat.delivered.load(Relaxed),
+                gaps: seat.gaps.load(Relaxed),
             })
-        })
-        .collect()
-}
-
-/// This backend's place among the listeners; leaves it when dropped.
-pub(crate) struct Listener {
-    shared: &'static Shared,
-    index: usize,
-}
-
-/// The place that this backend has not left yet, for [`leave_at_exit`]; -1 for none.
-static MINE: AtomicI32 = AtomicI32::new(-1);
-static LEAVES_AT_EXIT: AtomicBool = AtomicBool::new(false);
-
-impl Listener {
-    /// Takes a place; `None` when all are taken or there is no ring.
-    pub(crate) fn join(position: u64) -> Option<Listener> {
-        let shared = shared()?;
-        let listeners = &shared.listeners.0;
-        if !LEAVES_AT_EXIT.swap(true, Relaxed) {
-            // SAFETY: a backend may register exit callbacks at any time; this one is registered once.
-            unsafe { pg_sys::before_shmem_exit(Some(leave_at_exit), pg_sys::Datum::from(0)) };
-        }
-        // SAFETY: plain reads of variables that a running backend has set.
-        let (pid, database, latch) = unsafe { (pg_sys::MyProcPid, pg_sys::MyDatabaseId, pg_sys::MyLatch) };
-        let index = listeners.slots[..listeners.max as usize]
-            .iter()
-            .position(|slot| slot.pid.compare_exchange(0, pid, AcqRel, Relaxed).is_ok())?;
-        MINE.store(index as i32, Relaxed);
-        let slot = &listeners.slots[index];
-        slot.database.store(database.to_u32(), Relaxed);
-        slot.position.store(position, Relaxed);
-        slot.delivered.store(0, Relaxed);
-        slot.gaps.store(0, Relaxed);
-        slot.latch.store(latch, Release);
-        slot.is_shown.store(true, Release);
-        listeners.count.fetch_add(1, Relaxed);
-        Some(Listener { shared, index })
+        };
+        self.used().iter().enumerate().filter_map(state).collect()
     }
 
-    /// Shows others up to where this listener has read.
-    pub(crate) fn tell_position(&self, position: u64) {
-        self.shared.listeners.0.slots[self.index].position.store(position, Relaxed);
-    }
-
-    /// Counts that something was missed.
-    pub(crate) fn count_gap(&self) {
-        self.shared.listeners.0.slots[self.index].gaps.fetch_add(1, Relaxed);
-        stats::count_gap();
-    }
-
-    /// Counts what this listener has put into a message.
-    pub(crate) fn count(&self, body: &Body) {
-        let slot = &self.shared.listeners.0.slots[self.index];
-        match body {
-            Body::Changes(changes) => {
-                slot.delivered.fetch_add(changes.len() as u64, Relaxed);
-                stats::count_delivered(changes.len());
-            }
-            Body::Gap => self.count_gap(),
-            Body::Start { .. } | Body::Heartbeat => {}
-        }
-    }
-
-    /// Asks to be woken by the next change after `position`. `false` when there is one already; then it is not armed.
-    ///
-    /// The caller resets its latch before, waits for it after, and then calls [`Listener::woken`] before all else.
-    pub(crate) fn arm(&self, position: u64) -> bool {
-        bell::arm(self.shared, self.index, position)
-    }
-
-    /// Ends the wait: if somebody handed this listener a wake-up, hands it on.
-    pub(crate) fn woken(&self) {
-        bell::woken(self.shared, self.index);
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if MINE.swap(-1, Relaxed) >= 0 {
-            leave(self.shared, self.index);
-        }
-    }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn leave_at_exit(_code: i32, _arg: pg_sys::Datum) {
-    if let (Ok(index), Some(shared)) = (usize::try_from(MINE.swap(-1, Relaxed)), shared()) {
-        leave(shared, index);
+    fn used(&self) -> &[Seat] {
+        &self.seats[..self.max as usize]
     }
 }

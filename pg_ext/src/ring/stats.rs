@@ -1,9 +1,9 @@
 //! What is counted of the feed since the server started, for operators. But for what `commits` has, with atomics, apart from the
 //! ring's lock.
 
-use super::memory::OwnCacheLine;
-use super::{Entry, shared};
-use cache_sync_core::number::{Lsn, TableId};
+use super::entry::Entry;
+use super::line::OwnCacheLine;
+use cache_sync_core::number::TableId;
 use cache_sync_core::wire::ChangeKind;
 use pgrx::pg_sys;
 use std::sync::atomic::AtomicU64;
@@ -38,9 +38,9 @@ struct Told {
     flushes: AtomicU64,
 }
 
-/// What one can see of it.
+/// The counts of the whole server.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Seen {
+pub(crate) struct FeedCounts {
     /// Changes that were committed.
     pub(crate) published: u64,
     /// Changes put into messages, over all feeds.
@@ -51,8 +51,8 @@ pub(crate) struct Seen {
     pub(crate) flushes: u64,
 }
 
-/// What one can see of a table.
-pub(crate) struct SeenTable {
+/// The counts of a table.
+pub(crate) struct TableCounts {
     /// The table's number.
     pub(crate) id: TableId,
     /// Its changes that were committed.
@@ -70,13 +70,45 @@ impl Stats {
             if flushes > 0 {
                 self.told.0.flushes.fetch_add(flushes, Relaxed);
             }
-            if let Some(table) = self.table(name_of(first.database, first.table)) {
+            if let Some(table) = self.table(counted_as(first.database, first.table)) {
                 table.changes.fetch_add(of_table.len() as u64, Relaxed);
                 if flushes > 0 {
                     table.flushes.fetch_add(flushes, Relaxed);
                 }
             }
         }
+    }
+
+    /// Counts changes that a feed has put into a message.
+    pub(super) fn count_delivered(&self, changes: usize) {
+        self.told.0.delivered.fetch_add(changes as u64, Relaxed);
+    }
+
+    /// Counts a gap that a feed has told.
+    pub(super) fn count_gap(&self) {
+        self.told.0.gaps.fetch_add(1, Relaxed);
+    }
+
+    /// The counts of the whole server, of which so many changes were published.
+    pub(super) fn of_server(&self, published: u64) -> FeedCounts {
+        let told = &self.told.0;
+        FeedCounts {
+            published,
+            delivered: told.delivered.load(Relaxed),
+            gaps: told.gaps.load(Relaxed),
+            flushes: told.flushes.load(Relaxed),
+        }
+    }
+
+    /// The counts of a database's tables.
+    pub(super) fn of_tables(&self, database: pg_sys::Oid) -> Vec<TableCounts> {
+        let of_database = |table: &&OfTable| table.name.load(Acquire) >> 32 == u64::from(database.to_u32());
+        let counts = |table: &OfTable| TableCounts {
+            id: TableId((table.name.load(Acquire) as u32).cast_signed()),
+            changes: table.changes.load(Relaxed),
+            flushes: table.flushes.load(Relaxed),
+        };
+        self.tables.iter().filter(of_database).map(counts).collect()
     }
 
     /// Where a table is counted; takes a place for one that is new. `None` when there is none left.
@@ -93,51 +125,7 @@ impl Stats {
     }
 }
 
-fn name_of(database: pg_sys::Oid, table: TableId) -> u64 {
+/// The name under which a table is counted.
+fn counted_as(database: pg_sys::Oid, table: TableId) -> u64 {
     u64::from(database.to_u32()) << 32 | u64::from(table.0.cast_unsigned())
-}
-
-/// Counts changes that a feed has put into a message.
-pub(crate) fn count_delivered(changes: usize) {
-    if let Some(shared) = shared() {
-        shared.stats.0.told.0.delivered.fetch_add(changes as u64, Relaxed);
-    }
-}
-
-/// Counts a gap that a feed has told.
-pub(crate) fn count_gap() {
-    if let Some(shared) = shared() {
-        shared.stats.0.told.0.gaps.fetch_add(1, Relaxed);
-    }
-}
-
-/// Where in the log the last of the commits ends that were published.
-pub(crate) fn last_lsn() -> Lsn {
-    Lsn(shared().map_or(0, |shared| shared.commits.0.lsn.load(Acquire)))
-}
-
-/// The counts of the whole server.
-pub(crate) fn seen() -> Seen {
-    let Some(shared) = shared() else { return Seen::default() };
-    let told = &shared.stats.0.told.0;
-    Seen {
-        published: shared.commits.0.changes.load(Relaxed),
-        delivered: told.delivered.load(Relaxed),
-        gaps: told.gaps.load(Relaxed),
-        flushes: told.flushes.load(Relaxed),
-    }
-}
-
-/// The counts of this database's tables.
-pub(crate) fn tables() -> Vec<SeenTable> {
-    // SAFETY: a plain read of the number of the database that this backend is connected to.
-    let database = u64::from(unsafe { pg_sys::MyDatabaseId }.to_u32());
-    let Some(shared) = shared() else { return Vec::new() };
-    let of_database = |table: &&OfTable| table.name.load(Acquire) >> 32 == database;
-    let seen = |table: &OfTable| SeenTable {
-        id: TableId((table.name.load(Acquire) as u32).cast_signed()),
-        changes: table.changes.load(Relaxed),
-        flushes: table.flushes.load(Relaxed),
-    };
-    shared.stats.0.tables.iter().filter(of_database).map(seen).collect()
 }

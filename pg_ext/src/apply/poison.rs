@@ -1,0 +1,126 @@
+//! Isolates patches that Postgres refuses, so that one of them neither blocks nor loses the others.
+
+use crate::pg::failure::Failure;
+use crate::pg::sqlstate;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::{PgTryBuilder, pg_sys};
+use std::panic::AssertUnwindSafe;
+
+/// Classes of errors that a patch brings with it: data exceptions, violated constraints and views' checks, limits of
+/// what a row may be, what user's functions raise; and what statements in the user's triggers run into because of the
+/// row (cardinality, CASE without a match, a row changed twice).
+const OF_THE_PATCH: [&[u8; 2]; 8] = [b"20", b"21", b"22", b"23", b"27", b"44", b"54", b"P0"];
+
+/// A row that a policy does not allow has the SQLSTATE of a missing privilege; only the function in which Postgres raises
+/// it tells one from the other, whatever language messages are in.
+const POLICY_CHECK: &str = "ExecWithCheckOptions";
+
+/// Where PL/pgSQL raises what a user's trigger or function says about a row, whatever code the user gave it.
+const RAISE: &str = "exec_stmt_raise";
+
+/// Classes of what passes: connections, conflicts of transactions, resources, cancellations, the system.
+const PASSING: [&[u8; 2]; 6] = [b"08", b"40", b"53", b"57", b"58", b"XX"];
+
+/// Classes that Postgres, the SQL standard or we define; all others are of the user's own making.
+const DEFINED: &[&[u8; 2]] = &[
+    b"00", b"01", b"02", b"03", b"08", b"09", b"0A", b"0B", b"0F", b"0L", b"0P", b"0Z", b"20", b"21", b"22", b"23",
+    b"24", b"25", b"26", b"27", b"28", b"2B", b"2D", b"2F", b"34", b"38", b"39", b"3B", b"3D", b"3F", b"40", b"42",
+    b"44", b"53", b"54", b"55", b"57", b"58", b"72", b"CS", b"F0", b"HV", b"P0", b"XX",
+];
+
+/// Why Postgres refused a patch.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) sqlstate: [u8; 5],
+    pub(crate) message: String,
+}
+
+fn is_of_the_patch(sqlstate: [u8; 5], raised_in: Option<&str>) -> bool {
+    let class = [sqlstate[0], sqlstate[1]];
+    OF_THE_PATCH.iter().any(|known| **known == class)
+        || !DEFINED.iter().any(|known| **known == class)
+        || match raised_in {
+            Some(POLICY_CHECK) => sqlstate == *b"42501",
+            Some(RAISE) => sqlstate != *b"55P03" && !PASSING.iter().any(|passing| **passing == class),
+            _ => false,
+        }
+}
+
+/// Runs `body` in a subtransaction, which it may give up by returning `None`. An error that some patch brought undoes it
+/// and comes back as a refusal; all others go on.
+///
+/// # Errors
+/// Those of `body`, which undo it too.
+pub(crate) fn attempt<T>(
+    body: impl FnOnce() -> Result<Option<T>, Failure>,
+) -> Result<Result<Option<T>, Refusal>, Failure> {
+    let subtransaction = Subtransaction::begin();
+    let result =
+        PgTryBuilder::new(AssertUnwindSafe(|| Ok(body()))).catch_others(|caught| Err(Box::new(caught))).execute();
+    if let Ok(Ok(Some(value))) = result {
+        subtransaction.release();
+        return Ok(Ok(Some(value)));
+    }
+    // Also before an error that goes on: Postgres takes a subtransaction left open for a savepoint.
+    subtransaction.roll_back();
+    match result {
+        Ok(ended) => ended.map(Ok),
+        Err(caught) => {
+            let (sqlstate, raised_in) = (sqlstate::of(&caught), sqlstate::report(&caught).function_name());
+            if matches!(*caught, CaughtError::RustPanic { .. }) || !is_of_the_patch(sqlstate, raised_in) {
+                caught.rethrow();
+            }
+            Ok(Err(Refusal { sqlstate, message: sqlstate::report(&caught).message().to_owned() }))
+        }
+    }
+}
+
+/// A subtransaction under way, and what has to be restored after it.
+struct Subtransaction {
+    context: pg_sys::MemoryContext,
+    owner: pg_sys::ResourceOwner,
+}
+
+impl Subtransaction {
+    fn begin() -> Subtransaction {
+        // SAFETY: we are in a function called in a transaction, where subtransactions may be begun; memory goes on
+        // being allocated where it was.
+        unsafe {
+            let before = Subtransaction { context: pg_sys::CurrentMemoryContext, owner: pg_sys::CurrentResourceOwner };
+            pg_sys::BeginInternalSubTransaction(std::ptr::null());
+            pg_sys::CurrentMemoryContext = before.context;
+            before
+        }
+    }
+
+    fn release(self) {
+        // SAFETY: the subtransaction begun above is the current one, as those inside have ended.
+        unsafe {
+            pg_sys::ReleaseCurrentSubTransaction();
+            pg_sys::CurrentMemoryContext = self.context;
+            pg_sys::CurrentResourceOwner = self.owner;
+        }
+    }
+
+    fn roll_back(self) {
+        // SAFETY: as in `release`; after an error, pgrx has emptied Postgres' error state.
+        unsafe {
+            pg_sys::CurrentMemoryContext = self.context;
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+            pg_sys::CurrentMemoryContext = self.context;
+            pg_sys::CurrentResourceOwner = self.owner;
+        }
+    }
+}
+
+/// Checks deferred constraints now, and those of the rest of the transaction at once, so that their violation belongs
+/// to the patches that were just applied.
+pub(crate) fn make_constraints_immediate() {
+    // SAFETY: a zeroed statement with its tag means ALL IMMEDIATE: no names, not deferred. Triggers that fire run in
+    // the current subtransaction.
+    unsafe {
+        let statement = pg_sys::palloc0(size_of::<pg_sys::ConstraintsSetStmt>()).cast::<pg_sys::ConstraintsSetStmt>();
+        (*statement).type_ = pg_sys::NodeTag::T_ConstraintsSetStmt;
+        pg_sys::AfterTriggerSetState(statement);
+    }
+}

@@ -1,0 +1,112 @@
+//! The attached tables that patches go to, with what was compiled for them: kept until the table, one of its partitions or one of its
+//! rules changes.
+
+use super::by_key;
+use super::compiled::Compiled;
+use super::layout::Layout;
+use super::operation::Shape;
+use super::statement::{Lazy, Planning};
+use crate::pg::backend::OfBackend;
+use crate::pg::failure::Failure;
+use pgrx::{pg_guard, pg_sys};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+/// How many shapes of a table a backend keeps compiled.
+const SHAPES_MAX: usize = 100;
+
+/// An attached table, with what was compiled for it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) layout: Layout,
+    /// `($1 array of arrays of patches) -> (place)`: locks their rows in order.
+    pub(crate) lock: Lazy,
+    /// `($1 array of arrays of patches) -> (place)` of one whose row has expired.
+    pub(crate) expired: Option<Lazy>,
+    /// `($1 array of arrays of patches)`: deletes those of their rows that have expired.
+    pub(crate) expire: Option<Lazy>,
+    /// `-> (place)` in the order of the keys
+    pub(crate) order: Lazy,
+    /// `-> (place)` of a patch whose key another one has
+    pub(crate) duplicate: Lazy,
+    /// `($1 array of one patch) -> (row)`
+    pub(crate) row: Lazy,
+    shapes: RefCell<HashMap<Shape, Rc<Compiled>>>,
+    is_stale: Cell<bool>,
+}
+
+const PARTS: &[pg_sys::Oid] = &[pg_sys::JSONARRAYOID];
+const PART: &[pg_sys::Oid] = &[pg_sys::JSONOID];
+
+impl Target {
+    fn new(layout: Layout) -> Target {
+        use Planning::{Free, Nested};
+        Target {
+            lock: Lazy::new(by_key::lock(&layout), PARTS, Nested),
+            expired: by_key::expired(&layout).map(|text| Lazy::new(text, PARTS, Nested)),
+            expire: by_key::expire(&layout).map(|text| Lazy::new(text, PARTS, Nested)),
+            order: Lazy::new(by_key::order(&layout), PARTS, Free),
+            duplicate: Lazy::new(by_key::duplicate(&layout), PARTS, Free),
+            row: Lazy::new(by_key::row(&layout), PART, Nested),
+            layout,
+            shapes: RefCell::default(),
+            is_stale: Cell::new(false),
+        }
+    }
+
+    /// The compiled form of a shape.
+    ///
+    /// # Errors
+    /// When the shape names a field that is not there or cannot be written.
+    pub(crate) fn compile(&self, shape: &Shape) -> Result<Rc<Compiled>, Failure> {
+        if let Some(compiled) = self.shapes.borrow().get(shape) {
+            return Ok(Rc::clone(compiled));
+        }
+        let compiled = Rc::new(Compiled::new(&self.layout, shape)?);
+        let mut shapes = self.shapes.borrow_mut();
+        if shapes.len() >= SHAPES_MAX {
+            shapes.clear();
+        }
+        shapes.insert(shape.clone(), Rc::clone(&compiled));
+        Ok(compiled)
+    }
+}
+
+static TARGETS: OfBackend<RefCell<BTreeMap<u32, Rc<Target>>>> = OfBackend::new(RefCell::new(BTreeMap::new()));
+static IS_REGISTERED: OfBackend<Cell<bool>> = OfBackend::new(Cell::new(false));
+/// Counts the changes of relations, so that one which comes while a table is being read is noticed.
+static CHANGES: OfBackend<Cell<u64>> = OfBackend::new(Cell::new(0));
+
+/// The attached table; SPI must be connected.
+///
+/// # Errors
+/// When the table is not attached, or cannot be worked on as it stands.
+pub(crate) fn target(table: pg_sys::Oid) -> Result<Rc<Target>, Failure> {
+    if !IS_REGISTERED.replace(true) {
+        // SAFETY: a backend may register callbacks at any time; this one is registered once.
+        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), pg_sys::Datum::from(0)) };
+    }
+    let known = TARGETS.borrow().get(&table.to_u32()).map(Rc::clone);
+    if let Some(known) = known.filter(|known| !known.is_stale.get()) {
+        return Ok(known);
+    }
+    let changes = CHANGES.get();
+    let target = Rc::new(Target::new(Layout::read(table)?));
+    target.is_stale.set(changes != CHANGES.get());
+    let replaced = TARGETS.borrow_mut().insert(table.to_u32(), Rc::clone(&target));
+    drop(replaced);
+    Ok(target)
+}
+
+/// May come in the middle of anything, so it only marks.
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
+    CHANGES.set(CHANGES.get().wrapping_add(1));
+    let Ok(targets) = TARGETS.try_borrow() else { return };
+    for target in targets.values() {
+        if relation == pg_sys::InvalidOid || target.layout.relations.contains(&relation.to_u32()) {
+            target.is_stale.set(true);
+        }
+    }
+}

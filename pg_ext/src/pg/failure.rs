@@ -1,0 +1,125 @@
+//! How functions called from SQL fail.
+//!
+//! Postgres' errors travel through Rust as panics that pgrx turns back into errors, but pgrx knows only the SQLSTATEs
+//! that Postgres defines. Functions that answer with SQLSTATEs of our own therefore return a [`Failure`], which is
+//! raised when no Rust frame with anything to drop is left.
+
+use super::backend::OfBackend;
+use pgrx::{PgLogLevel, pg_sys};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString, c_char, c_int};
+
+/// An error with any SQLSTATE.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    sqlstate: [u8; 5],
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    origin: Option<Origin>,
+}
+
+/// Where in Postgres an error arose: some errors can be told from others only by that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    file: &'static CStr,
+    line: u32,
+    function: Option<&'static CStr>,
+}
+
+impl Origin {
+    pub(crate) fn new(file: &str, line: u32, function: Option<&str>) -> Origin {
+        Origin { file: kept(file), line, function: function.map(kept) }
+    }
+}
+
+/// Postgres keeps pointers to these names, which it takes for constants. There are as many as places that raise errors.
+fn kept(name: &str) -> &'static CStr {
+    static NAMES: OfBackend<RefCell<BTreeSet<&'static CStr>>> = OfBackend::new(RefCell::new(BTreeSet::new()));
+    let name = CString::new(name.replace('\0', "")).unwrap_or_default();
+    let mut names = NAMES.borrow_mut();
+    if let Some(known) = names.get(&*name) {
+        return known;
+    }
+    let name = Box::leak(name.into_boxed_c_str());
+    names.insert(name);
+    name
+}
+
+impl Failure {
+    /// A failure that says `message`.
+    pub(crate) fn new(sqlstate: &[u8; 5], message: impl Into<String>) -> Failure {
+        Failure { sqlstate: *sqlstate, message: message.into(), detail: None, hint: None, origin: None }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds particulars.
+    #[must_use]
+    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Failure {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Says where it arose.
+    #[must_use]
+    pub(crate) fn from(mut self, origin: Origin) -> Failure {
+        self.origin = Some(origin);
+        self
+    }
+
+    /// The library was not preloaded, on a server before PostgreSQL 17, which gives shared memory to no other: there is no ring.
+    pub(crate) fn not_preloaded() -> Failure {
+        Failure::new(b"CS006", "cache_sync is not preloaded")
+            .hint("Add cache_sync to shared_preload_libraries and restart the server.")
+    }
+
+    /// The failure as Postgres keeps errors, in memory that Postgres owns.
+    pub(crate) fn into_error_data(self, level: PgLogLevel) -> *mut pg_sys::ErrorData {
+        let code = self.sqlstate.iter().rev().fold(0, |code, byte| (code << 6) | i32::from((byte - b'0') & 0x3f));
+        // SAFETY: palloc0 returns zeroed memory of that size or raises an error; all zeroes is a valid ErrorData, which
+        // is nothing but numbers and pointers that may be null.
+        unsafe {
+            let data = pg_sys::palloc0(size_of::<pg_sys::ErrorData>()).cast::<pg_sys::ErrorData>();
+            (*data).elevel = level as c_int;
+            (*data).sqlerrcode = code;
+            (*data).message = in_postgres_memory(Some(self.message));
+            (*data).detail = in_postgres_memory(self.detail);
+            (*data).hint = in_postgres_memory(self.hint);
+            if let Some(origin) = self.origin {
+                (*data).filename = origin.file.as_ptr();
+                (*data).lineno = origin.line as c_int;
+                (*data).funcname = origin.function.map_or(std::ptr::null(), CStr::as_ptr);
+            }
+            data
+        }
+    }
+}
+
+fn in_postgres_memory(text: Option<String>) -> *mut c_char {
+    match text.map(|text| CString::new(text.replace('\0', ""))) {
+        // SAFETY: pstrdup copies a string that ends in a zero byte into the current memory context.
+        Some(Ok(text)) => unsafe { pg_sys::pstrdup(text.as_ptr()) },
+        _ => std::ptr::null_mut(),
+    }
+}
+
+/// Raises an error that [`Failure::into_error_data`] made.
+///
+/// # Safety
+/// It leaves by a long jump: no frame between here and Postgres may have anything to drop.
+pub(crate) unsafe fn throw(error: *mut pg_sys::ErrorData) -> ! {
+    unsafe extern "C-unwind" {
+        fn ThrowErrorData(edata: *mut pg_sys::ErrorData);
+    }
+    // SAFETY: `error` is a whole ErrorData of level ERROR, for which ThrowErrorData does not return; the caller
+    // vouches for the frames in between.
+    unsafe { ThrowErrorData(error) };
+    unreachable!("ThrowErrorData returned from an error")
+}

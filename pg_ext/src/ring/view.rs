@@ -1,0 +1,29 @@
+//! What there is to see of the ring: who listens, and what is counted.
+
+use super::listeners::ListenerState;
+use super::memory::shared;
+use super::stats::{FeedCounts, TableCounts};
+use cache_sync_ring::is_armed;
+use pgrx::pg_sys;
+
+/// How many listeners there are.
+pub(crate) fn listeners_count() -> u32 {
+    shared().map_or(0, |shared| shared.listeners.0.count())
+}
+
+/// What one can see of all listeners.
+pub(crate) fn listeners() -> Vec<ListenerState> {
+    shared().map_or_else(Vec::new, |shared| shared.listeners.0.states(|index| is_armed(shared, index)))
+}
+
+/// The counts of the whole server.
+pub(crate) fn feed() -> FeedCounts {
+    shared().map_or_else(FeedCounts::default, |shared| shared.stats.0.of_server(shared.commits.0.changes()))
+}
+
+/// The counts of this database's tables.
+pub(crate) fn tables() -> Vec<TableCounts> {
+    // SAFETY: a plain read of the number of the database that this backend is connected to.
+    let database = unsafe { pg_sys::MyDatabaseId };
+    shared().map_or_else(Vec::new, |shared| shared.stats.0.of_tables(database))
+}
