@@ -3,12 +3,12 @@
 //! cargo-pgrx would do three things: point pgrx at an installation (an environment variable does), generate the install
 //! script (ours is written by hand), and copy three files (`tree` does). So nobody needs to compile it.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use crate::error::Result;
+use cache_sync_kit::{Result, command};
+
 use crate::postgres::Postgres;
-use crate::run;
+use crate::workspace::{cargo, target_dir};
 
 /// Which build of the extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,20 +52,6 @@ impl Profile {
     }
 }
 
-/// The workspace's directory.
-pub fn workspace_root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_owned()
-}
-
-/// Where cargo builds: `CARGO_TARGET_DIR`, or `target/` in the workspace.
-pub(crate) fn target_dir() -> PathBuf {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(dir) => workspace_root().join(dir),
-        None => workspace_root().join("target"),
-    }
-}
-
 /// The environment in which cargo compiles pg_ext for `postgres`.
 pub fn build_command_env(postgres: &Postgres) -> [(&'static str, PathBuf); 1] {
     [("PGRX_PG_CONFIG_PATH", postgres.pg_config.clone())]
@@ -81,8 +67,8 @@ pub(crate) fn build(postgres: &Postgres, variant: Variant, profile: Profile) -> 
     if variant == Variant::TestFaults {
         features.push_str(",test_faults");
     }
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace_root()).envs(build_command_env(postgres)).arg("build").arg("--target-dir").arg(&target);
+    let mut cargo = cargo();
+    cargo.envs(build_command_env(postgres)).arg("build").arg("--target-dir").arg(&target);
     cargo.args(["--package", "cache-sync-pg", "--no-default-features", "--features", &features]);
     // cargo calls the directory of each profile like the profile, but for its oldest ones.
     let (profile, dir) = match profile {
@@ -90,7 +76,7 @@ pub(crate) fn build(postgres: &Postgres, variant: Variant, profile: Profile) -> 
         Profile::Dev => ("dev", "debug"),
     };
     cargo.args(["--profile", profile]);
-    run::visibly(&mut cargo)?;
+    command::run(&mut cargo)?;
     let suffix = std::env::consts::DLL_SUFFIX;
     Ok(target.join(dir).join(format!("libcache_sync{suffix}")))
 }

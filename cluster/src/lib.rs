@@ -9,29 +9,28 @@
 //! throwaway  a cluster in a temporary directory that is gone with its owner
 //! lifetime   the directory, which goes when its owner ends, however it ends
 //! user       as whom a server may run
-//! run        runs commands
+//! workspace  the workspace's directory, and cargo in it
 //! ```
 //! Imports run downwards in that list only.
 #![forbid(unsafe_code)]
 
-mod error;
 mod extension;
 mod lifetime;
 mod postgres;
-mod run;
 mod setup;
 mod throwaway;
 mod tools;
 mod tree;
 mod user;
+mod workspace;
 
-pub use error::{Error, Result};
-pub use extension::{Profile, Variant, build_command_env, workspace_root};
+pub use extension::{Profile, Variant, build_command_env};
 pub use postgres::Postgres;
 pub use setup::setup;
-pub use throwaway::{Cluster, Options};
+pub use throwaway::{Cluster, Options, free_port};
 pub use tools::{pgbouncer, python, setup_tools};
 pub use tree::Tree;
+pub use workspace::{cargo, workspace_root};
 
 /// Names the directory of a tree that is ready; whoever finds it set builds nothing. The variant's name is appended to
 /// it: `$CACHE_SYNC_PG_TREES/plain`.

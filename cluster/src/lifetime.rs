@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::error::{During, Result};
+use cache_sync_kit::{During, Result};
 
 /// The file whose lock says that the owner lives.
 const OWNER_FILE: &str = "owner";

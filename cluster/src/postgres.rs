@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use cache_sync_kit::{Error, Result, command};
+
 use crate::PG_CONFIG_VARIABLE;
-use crate::error::{Error, Result};
-use crate::run;
 
 /// The oldest major version that the extension is written for.
 pub(crate) const MAJOR_MIN: u32 = 15;
@@ -36,7 +36,7 @@ impl Postgres {
         if let Some(chosen) = std::env::var_os(PG_CONFIG_VARIABLE) {
             return Postgres::at(Path::new(&chosen))
                 .map(Some)
-                .map_err(|error| Error::new(format!("{PG_CONFIG_VARIABLE}={}: {error}", chosen.to_string_lossy())));
+                .map_err(|error| Error::from(format!("{PG_CONFIG_VARIABLE}={}: {error}", chosen.to_string_lossy())));
         }
         let found = candidates().into_iter().filter_map(|pg_config| Postgres::at(&pg_config).ok());
         Ok(found.max_by_key(|postgres| postgres.major))
@@ -47,17 +47,17 @@ impl Postgres {
     /// # Errors
     /// There is none, it is too old or too new, or it lacks the server or its headers.
     pub fn at(pg_config: &Path) -> Result<Postgres> {
-        let ask = |what: &str| run::output(Command::new(pg_config).arg(what)).map(|said| said.trim().to_owned());
+        let ask = |what: &str| command::output(Command::new(pg_config).arg(what)).map(|said| said.trim().to_owned());
         let version = ask("--version")?;
-        let major = major_of(&version).ok_or_else(|| Error::new(format!("`{version}` is no version")))?;
+        let major = major_of(&version).ok_or_else(|| Error::from(format!("`{version}` is no version")))?;
         if !(MAJOR_MIN..=MAJOR_MAX).contains(&major) {
-            return Err(Error::new(format!("{version} is not one of PostgreSQL {MAJOR_MIN} to {MAJOR_MAX}")));
+            return Err(Error::from(format!("{version} is not one of PostgreSQL {MAJOR_MIN} to {MAJOR_MAX}")));
         }
         let bin = PathBuf::from(ask("--bindir")?);
         let headers = PathBuf::from(ask("--includedir-server")?);
         for needed in [bin.join("postgres"), bin.join("initdb"), headers.join("postgres.h")] {
             if !needed.is_file() {
-                return Err(Error::new(format!("{} is missing", needed.display())));
+                return Err(Error::from(format!("{} is missing", needed.display())));
             }
         }
         // Debian's /usr/bin/pg_config is a shell script that picks a version anew each time.

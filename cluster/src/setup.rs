@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::error::{Error, Result};
+use cache_sync_kit::{Error, Result, command};
+
 use crate::postgres::{MAJOR_MAX, MAJOR_MIN, Postgres};
-use crate::{PG_CONFIG_VARIABLE, run, user};
+use crate::{PG_CONFIG_VARIABLE, user};
 
 /// Keeps the package's scripts from creating and starting a cluster `main`, while it is being installed. They only do so
 /// at a version's first installation, so the file need not stay.
@@ -22,7 +23,7 @@ pub fn setup() -> Result<Postgres> {
     if let (Some(postgres), true, true) = (&found, libclang, compiler) {
         return Ok(postgres.clone());
     }
-    let root = Root::get_with_apt().ok_or_else(|| Error::new(what_to_install(found.is_some(), libclang, compiler)))?;
+    let root = Root::get_with_apt().ok_or_else(|| Error::from(what_to_install(found.is_some(), libclang, compiler)))?;
     println!("Updating the list of packages (apt-get update).");
     root.apt_get(&["update", "-qq"])?;
     let mut packages = Vec::new();
@@ -38,7 +39,7 @@ pub fn setup() -> Result<Postgres> {
         packages.extend([format!("postgresql-{major}"), format!("postgresql-server-dev-{major}")]);
     }
     root.install(&packages, found.is_none())?;
-    Postgres::find()?.ok_or_else(|| Error::new("PostgreSQL was installed, but no usable pg_config came with it"))
+    Postgres::find()?.ok_or_else(|| Error::from("PostgreSQL was installed, but no usable pg_config came with it"))
 }
 
 /// How to become root, which apt needs.
@@ -57,7 +58,7 @@ impl Root {
         if user::is_root() {
             return Some(Root { sudo: false });
         }
-        run::succeeds(Command::new("sudo").args(["-n", "true"])).then_some(Root { sudo: true })
+        command::succeeds(Command::new("sudo").args(["-n", "true"])).then_some(Root { sudo: true })
     }
 
     fn command(&self, program: &str) -> Command {
@@ -70,7 +71,7 @@ impl Root {
     }
 
     pub(crate) fn apt_get(&self, args: &[&str]) -> Result<()> {
-        run::visibly(self.command("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive"))
+        command::run(self.command("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive"))
     }
 
     pub(crate) fn install(&self, packages: &[String], with_server: bool) -> Result<()> {
@@ -83,10 +84,10 @@ impl Root {
         // postgresql-common brings the directory where the scripts of postgresql-N look for this setting.
         self.apt_get(&[&args[..], &["postgresql-common"]].concat())?;
         let write = format!("mkdir -p \"$(dirname {0})\" && echo 'create_main_cluster = false' > {0}", NO_MAIN_CLUSTER);
-        run::visibly(self.command("sh").args(["-c", &write]))?;
+        command::run(self.command("sh").args(["-c", &write]))?;
         args.extend(packages.iter().map(String::as_str));
         let installed = self.apt_get(&args);
-        run::visibly(self.command("rm").args(["-f", NO_MAIN_CLUSTER]))?;
+        command::run(self.command("rm").args(["-f", NO_MAIN_CLUSTER]))?;
         installed
     }
 }
@@ -95,7 +96,7 @@ impl Root {
 fn version_to_install() -> Result<u32> {
     let offered = |package: &str| -> Result<Vec<u32>> {
         let pattern = format!("^{package}-[0-9]+$");
-        let said = run::output(Command::new("apt-cache").args(["search", "--names-only", &pattern]))?;
+        let said = command::output(Command::new("apt-cache").args(["search", "--names-only", &pattern]))?;
         let names = said.lines().filter_map(|line| line.split_whitespace().next());
         let majors = names.filter_map(|name| name.rsplit('-').next()?.parse().ok());
         Ok(majors.filter(|major| (MAJOR_MIN..=MAJOR_MAX).contains(major)).collect())
@@ -107,7 +108,7 @@ fn version_to_install() -> Result<u32> {
     }
     let servers = offered("postgresql")?;
     headers.into_iter().filter(|major| servers.contains(major)).max().ok_or_else(|| {
-        Error::new(format!(
+        Error::from(format!(
             "apt offers no PostgreSQL from {MAJOR_MIN} to {MAJOR_MAX}. Add PostgreSQL's own repository and try again:\n  \
              apt-get install -y postgresql-common ca-certificates\n  \
              /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y"

@@ -5,10 +5,10 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::error::{During, Error, Result};
+use cache_sync_kit::{During, Error, Result, command};
+
 use crate::extension::Variant;
 use crate::lifetime::Lifetime;
-use crate::run;
 use crate::tree::Tree;
 use crate::user::{self, User};
 
@@ -79,18 +79,14 @@ pub struct Cluster {
 
 impl Cluster {
     fn start(options: &Options) -> Result<Cluster> {
-        let tree = Tree::of(options.variant)?;
-        let user = user::server_user()?;
-        let mut cluster = Cluster { tree, lifetime: Lifetime::begin(&short_temp_dir())?, user, port: 0 };
-        if let Some(user) = cluster.user {
-            chown(cluster.lifetime.dir(), Some(user.uid), Some(user.gid))?;
-        }
+        let (tree, user) = (Tree::of(options.variant)?, user::server_user()?);
+        let mut cluster = Cluster::in_empty_dir(tree, user)?;
         let data = cluster.data_dir();
         let mut initdb = cluster.command("initdb");
         initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"]);
-        run::output(initdb.arg("-D").arg(&data))?;
+        command::output(initdb.arg("-D").arg(&data))?;
         cluster.configure(options)?;
-        let mut last = Error::new("the server was not started");
+        let mut last = Error::from("the server was not started");
         for _ in 0..START_ATTEMPTS_MAX {
             cluster.port = free_port()?;
             match cluster.launch() {
@@ -104,21 +100,26 @@ impl Cluster {
         Err(last)
     }
 
+    /// One that has a directory, and nothing in it.
+    fn in_empty_dir(tree: Tree, user: Option<User>) -> Result<Cluster> {
+        let lifetime = Lifetime::begin(&short_temp_dir())?;
+        if let Some(user) = user {
+            chown(lifetime.dir(), Some(user.uid), Some(user.gid))?;
+        }
+        Ok(Cluster { tree, lifetime, user, port: 0 })
+    }
+
     /// A hot standby of this cluster that streams its log, with settings of its own. A slot keeps what it needs.
     ///
     /// # Errors
     /// The cluster cannot be copied, or the standby does not start.
     pub fn standby(&self, settings: &[(&str, &str)]) -> Result<Cluster> {
-        let (tree, lifetime) = (self.tree.clone(), Lifetime::begin(&short_temp_dir())?);
-        let mut standby = Cluster { tree, lifetime, user: self.user, port: 0 };
-        if let Some(user) = standby.user {
-            chown(standby.lifetime.dir(), Some(user.uid), Some(user.gid))?;
-        }
+        let mut standby = Cluster::in_empty_dir(self.tree.clone(), self.user)?;
         let slot = format!("standby_{}", free_port()?);
         let mut copy = self.command("pg_basebackup");
         copy.args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--create-slot", "--slot", &slot]);
         copy.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string(), "-D"]).arg(standby.data_dir());
-        run::output(&mut copy)?;
+        command::output(&mut copy)?;
         let lines = [("unix_socket_directories", &*standby.socket_dir().display().to_string())];
         append_settings(&standby.data_dir(), lines.into_iter().chain(settings.iter().copied()))?;
         standby.port = free_port()?;
@@ -146,6 +147,16 @@ impl Cluster {
         self.lifetime.dir().join("data")
     }
 
+    /// The process that started all others of the server.
+    ///
+    /// # Errors
+    /// The server does not run.
+    pub fn postmaster_pid(&self) -> Result<u32> {
+        let file = self.data_dir().join("postmaster.pid");
+        let text = fs::read_to_string(&file).during(|| file.display().to_string())?;
+        text.lines().next().unwrap_or_default().trim().parse().during(|| file.display().to_string())
+    }
+
     /// Its log.
     pub fn log_file(&self) -> PathBuf {
         self.lifetime.dir().join("log")
@@ -171,7 +182,7 @@ impl Cluster {
     pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
         let mut psql = self.client("psql", database);
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "-c", sql]);
-        run::output(&mut psql).map(|rows| rows.trim_end_matches('\n').to_owned())
+        command::output(&mut psql).map(|rows| rows.trim_end_matches('\n').to_owned())
     }
 
     /// Creates a database.
@@ -198,7 +209,7 @@ impl Cluster {
     pub fn stop(&self, mode: &str) -> Result<()> {
         let mut pg_ctl = self.command("pg_ctl");
         pg_ctl.args(["stop", "--wait", "--silent", "--mode", mode, "-D"]).arg(self.data_dir());
-        run::output(&mut pg_ctl).map(drop)
+        command::output(&mut pg_ctl).map(drop)
     }
 
     /// Starts the server (again) and waits until it takes connections.
@@ -209,9 +220,9 @@ impl Cluster {
         let mut pg_ctl = self.command("pg_ctl");
         pg_ctl.args(["start", "--wait", "--silent", "-D"]).arg(self.data_dir());
         pg_ctl.arg("-l").arg(self.log_file()).arg("-o").arg(format!("-p {}", self.port));
-        run::output(&mut pg_ctl)
+        command::output(&mut pg_ctl)
             .map(drop)
-            .map_err(|error| Error::new(format!("{error}\nthe end of the server's log:\n{}", self.log_tail())))
+            .map_err(|error| Error::from(format!("{error}\nthe end of the server's log:\n{}", self.log_tail())))
     }
 
     /// Leaves the cluster running when this is dropped, and says where it is.
@@ -273,6 +284,9 @@ fn short_temp_dir() -> PathBuf {
 }
 
 /// A port that nobody listened on a moment ago.
-fn free_port() -> Result<u16> {
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

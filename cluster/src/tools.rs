@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::error::{Error, Result};
-use crate::extension::target_dir;
-use crate::run;
+use cache_sync_kit::{Error, Result, command};
+
 use crate::setup::Root;
+use crate::workspace::target_dir;
 
 /// What Debian and Ubuntu call the drivers.
 const PYTHON_PACKAGES: [&str; 3] = ["python3", "python3-asyncpg", "python3-psycopg"];
@@ -21,7 +21,7 @@ const HOW_TO_GET_THEM: &str = "cargo xtask test installs what is missing on Debi
 /// # Errors
 /// There is none: the error says how to get it.
 pub fn python() -> Result<PathBuf> {
-    let has_drivers = |python: &&str| run::succeeds(Command::new(python).args(["-c", "import asyncpg, psycopg"]));
+    let has_drivers = |python: &&str| command::succeeds(Command::new(python).args(["-c", "import asyncpg, psycopg"]));
     let found = ["python3", "/usr/bin/python3"].iter().find(|python| has_drivers(python));
     found.map(PathBuf::from).ok_or_else(|| missing("Python with asyncpg and psycopg"))
 }
@@ -33,7 +33,7 @@ pub fn python() -> Result<PathBuf> {
 pub fn pgbouncer() -> Result<PathBuf> {
     let unpacked = pgbouncer_dir().join("usr/sbin/pgbouncer");
     let places = [Path::new("pgbouncer"), Path::new("/usr/sbin/pgbouncer"), &unpacked];
-    let runs = |place: &&&Path| run::succeeds(Command::new(place).arg("--version"));
+    let runs = |place: &&&Path| command::succeeds(Command::new(place).arg("--version"));
     places.iter().find(runs).map(|place| place.to_path_buf()).ok_or_else(|| missing("pgbouncer"))
 }
 
@@ -64,13 +64,13 @@ fn unpack_pgbouncer(root: &Root) -> Result<()> {
     let dir = pgbouncer_dir();
     println!("Unpacking pgbouncer into {}", dir.display());
     fs::create_dir_all(&dir)?;
-    run::visibly(Command::new("apt-get").args(["download", "-qq", "pgbouncer"]).current_dir(&dir))?;
+    command::run(Command::new("apt-get").args(["download", "-qq", "pgbouncer"]).current_dir(&dir))?;
     let package =
         fs::read_dir(&dir)?.flatten().map(|file| file.path()).find(|file| file.extension() == Some("deb".as_ref()));
-    let package = package.ok_or_else(|| Error::new("apt-get downloaded no package of pgbouncer"))?;
-    let needs = run::output(Command::new("dpkg-deb").arg("-f").arg(&package).arg("Depends"))?;
+    let package = package.ok_or_else(|| Error::from("apt-get downloaded no package of pgbouncer"))?;
+    let needs = command::output(Command::new("dpkg-deb").arg("-f").arg(&package).arg("Depends"))?;
     root.apt_get(&["satisfy", "-y", "-qq", "--no-install-recommends", needs.trim()])?;
-    run::visibly(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&dir))?;
+    command::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&dir))?;
     fs::remove_file(package).map_err(Error::from)
 }
 
@@ -79,5 +79,5 @@ fn pgbouncer_dir() -> PathBuf {
 }
 
 fn missing(what: &str) -> Error {
-    Error::new(format!("{what} is not here: {HOW_TO_GET_THEM}"))
+    Error::from(format!("{what} is not here: {HOW_TO_GET_THEM}"))
 }

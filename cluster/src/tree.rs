@@ -10,11 +10,13 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use cache_sync_kit::{During, Error, Result, command, locked};
+
 use crate::TREES_VARIABLE;
-use crate::error::{During, Error, Result};
-use crate::extension::{self, Profile, Variant, target_dir, workspace_root};
+use crate::extension::{self, Profile, Variant};
 use crate::postgres::Postgres;
-use crate::{run, setup, user};
+use crate::workspace::{target_dir, workspace_root};
+use crate::{setup, user};
 
 /// A private copy of a PostgreSQL installation that has the extension.
 #[derive(Debug, Clone)]
@@ -37,8 +39,7 @@ impl Tree {
         if let Some(trees) = std::env::var_os(TREES_VARIABLE) {
             return Tree::at(&Path::new(&trees).join(variant.name()));
         }
-        // A panic in another thread while it built leaves nothing half done in the map.
-        let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut built = locked(&BUILT);
         let built = built.get_or_insert_default();
         if let Some(tree) = built.get(&variant) {
             return Ok(tree.clone());
@@ -65,6 +66,17 @@ impl Tree {
         Ok(tree)
     }
 
+    /// Brings the trees of both variants up to date, and hands back [`Tree::parent_dir`].
+    ///
+    /// # Errors
+    /// The extension does not compile, or a tree cannot be written.
+    pub fn build_all(postgres: &Postgres, profile: Profile) -> Result<PathBuf> {
+        for variant in Variant::ALL {
+            Tree::build(postgres, variant, profile)?;
+        }
+        Tree::parent_dir(postgres)
+    }
+
     /// The directory that `CACHE_SYNC_PG_TREES` must name for others to find the trees of `postgres`.
     ///
     /// # Errors
@@ -83,7 +95,7 @@ impl Tree {
         let mut parts = note.lines().map(|part| dir.join(part));
         match (parts.next(), parts.next(), parts.next()) {
             (Some(bin), Some(lib), Some(share)) => Ok(Tree { bin, lib, share }),
-            _ => Err(Error::new(format!("{} is damaged: delete it", dir.display()))),
+            _ => Err(Error::from(format!("{} is damaged: delete it", dir.display()))),
         }
     }
 
@@ -139,7 +151,7 @@ fn trees_dir() -> Result<PathBuf> {
     let inside = target_dir().join("pg");
     fs::create_dir_all(&inside).during(|| inside.display().to_string())?;
     let Some(server) = user::server_user()? else { return Ok(inside) };
-    if run::succeeds(user::command_as(Some(server), Path::new("test")).arg("-x").arg(&inside)) {
+    if command::succeeds(user::command_as(Some(server), Path::new("test")).arg("-x").arg(&inside)) {
         return Ok(inside);
     }
     let name: String = target_dir().to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric(), "-");

@@ -4,8 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::error::{Error, Result};
-use crate::run;
+use cache_sync_kit::{Error, Result, command};
 
 /// A user by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +15,7 @@ pub(crate) struct User {
 
 /// Whether this process is root's.
 pub(crate) fn is_root() -> bool {
-    run::output(Command::new("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0")
+    command::output(Command::new("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0")
 }
 
 /// As whom servers must be run: nobody else unless this process is root's.
@@ -29,7 +28,7 @@ pub(crate) fn server_user() -> Result<Option<User>> {
     }
     let users = std::fs::read_to_string("/etc/passwd")?;
     ["postgres", "nobody"].iter().find_map(|name| by_name(&users, name)).map(Some).ok_or_else(|| {
-        Error::new("PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody` to run it as")
+        Error::from("PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody` to run it as")
     })
 }
 

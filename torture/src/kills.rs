@@ -1,10 +1,9 @@
 //! What is done to the server.
 
-use crate::Result;
-use crate::dice::Dice;
 use cache_sync_cluster::Cluster;
+use cache_sync_kit::{Dice, Result, wait};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long the server may take to come back.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -67,16 +66,14 @@ impl Kill {
             Kill::KilledCheckpointer => kill(&backend("backend_type = 'checkpointer'")?)?,
             Kill::Restarted => cluster.restart_immediate()?,
             Kill::KilledPostmaster => {
-                let file = std::fs::read_to_string(cluster.data_dir().join("postmaster.pid"))?;
-                kill(file.lines().next().unwrap_or_default())?;
-                let deadline = Instant::now() + PATIENCE;
+                kill(&cluster.postmaster_pid()?.to_string())?;
+                let mut launched = Ok(());
                 // Until its backends have ended, too, it cannot be started.
-                while let Err(error) = cluster.launch() {
-                    if Instant::now() > deadline {
-                        return Err(error.into());
-                    }
-                    std::thread::sleep(Duration::from_millis(100));
-                }
+                wait::until_blocking(PATIENCE, Duration::from_millis(100), || {
+                    launched = cluster.launch();
+                    Ok(launched.is_ok())
+                })?;
+                launched?;
             }
         }
         Ok(())

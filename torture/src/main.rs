@@ -5,11 +5,9 @@
 //! statements  random statements of all kinds        writers  the connections that run them
 //! nodes       clients with caches, which read and write too
 //! kills       what is done to the server            report   what is printed
-//! dice        random numbers that can be drawn again
 //! ```
 #![forbid(unsafe_code)]
 
-mod dice;
 mod kills;
 mod nodes;
 mod report;
@@ -17,55 +15,41 @@ mod soak;
 mod statements;
 mod writers;
 
+use cache_sync_kit::{CommandLine, Result, exit, write_json};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// Errors end the run; whatever they are, they are only shown.
-pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const USAGE: &str = "usage: cargo xtask torture [--seconds N] [--seed N] [--json FILE]
   --seconds N   how long (default 300)
   --seed N      which random numbers (default: another one each time; it is printed)
   --json FILE   writes the figures there";
 
+const LINE: CommandLine<'_> = CommandLine { valued: &["--seconds", "--seed", "--json"], alone: &[], usage: USAGE };
+
 struct Arguments {
     seconds: u64,
     seed: u64,
-    json: Option<String>,
+    json: Option<PathBuf>,
 }
 
-fn arguments() -> std::result::Result<Arguments, String> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let mut arguments = Arguments { seconds: 300, seed: now.as_nanos() as u64 | 1, json: None };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut value = || words.next().ok_or(format!("{word} needs a value\n{USAGE}"));
-        let number = |text: String| text.parse::<u64>().map_err(|_| format!("{text} is no number\n{USAGE}"));
-        match word.as_str() {
-            "--seconds" => arguments.seconds = number(value()?)?.max(1),
-            "--seed" => arguments.seed = number(value()?)?.max(1),
-            "--json" => arguments.json = Some(value()?),
-            _ => return Err(USAGE.to_owned()),
-        }
+impl Arguments {
+    fn parse(args: &[String]) -> Result<Arguments> {
+        let values = LINE.parse(args)?;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok(Arguments {
+            seconds: values.or("--seconds", 300)?.max(1),
+            seed: values.or("--seed", now.as_nanos() as u64 | 1)?.max(1),
+            json: values.maybe("--json")?,
+        })
     }
-    Ok(arguments)
 }
 
 fn main() -> ExitCode {
-    let arguments = match arguments() {
-        Ok(arguments) => arguments,
-        Err(message) => {
-            eprintln!("{message}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(&arguments) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("torture: {error}");
-            ExitCode::FAILURE
-        }
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match Arguments::parse(&args) {
+        Ok(arguments) => exit::code("torture", run(&arguments)),
+        Err(error) => exit::misused(&error),
     }
 }
 
@@ -76,7 +60,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let report = runtime.block_on(soak::run(Duration::from_secs(arguments.seconds), arguments.seed))?;
     report.print();
     if let Some(file) = &arguments.json {
-        report.write_json(file)?;
+        write_json(file, &report.json())?;
     }
     Ok(report.is_well())
 }

@@ -1,12 +1,11 @@
 //! Nodes: clients with a cache of every table, which read and write.
 
-use crate::Result;
-use crate::dice::Dice;
 use crate::statements::{KEYS, TABLES};
 use cache_sync::{Cache, Client, Error, Key, Patch};
+use cache_sync_kit::{Dice, Result, connect, locked};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::RwLock;
 
@@ -49,6 +48,15 @@ pub(crate) struct Activity {
     pub(crate) writes: u64,
     pub(crate) unavailable: u64,
     pub(crate) unexpected: Vec<String>,
+}
+
+/// What a node says of a key.
+struct Shown<'s, K> {
+    table: &'s str,
+    /// From memory alone, or asked for.
+    how: &'static str,
+    key: &'s K,
+    row: Option<&'s Row>,
 }
 
 pub(crate) struct Node {
@@ -96,7 +104,7 @@ impl Node {
             let done = if is_write { self.write(&mut dice).await } else { self.read(&mut dice).await };
             drop(open);
             let pause = {
-                let mut activity = activity.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut activity = locked(&activity);
                 match done {
                     Ok(()) if is_write => activity.writes += 1,
                     Ok(()) => activity.reads += 1,
@@ -164,30 +172,24 @@ impl Node {
         for key in keys {
             if let Some(held) = cache.cached(key) {
                 compared.held += 1;
-                self.compare_row((table, "held"), key, held.as_deref(), stored.get(key), compared);
+                self.compare_row(Shown { table, how: "held", key, row: held.as_deref() }, stored.get(key), compared);
             }
         }
         for (key, row) in keys.iter().zip(cache.get_many(keys).await?) {
             compared.loaded += 1;
-            self.compare_row((table, "read"), key, row.as_deref(), stored.get(key), compared);
+            self.compare_row(Shown { table, how: "read", key, row: row.as_deref() }, stored.get(key), compared);
         }
         Ok(())
     }
 
-    fn compare_row<K: std::fmt::Debug>(
-        &self,
-        (table, how): (&str, &str),
-        key: &K,
-        shown: Option<&Row>,
-        stored: Option<&Row>,
-        compared: &mut Compared,
-    ) {
-        if shown == stored {
+    fn compare_row<K: std::fmt::Debug>(&self, shown: Shown<'_, K>, stored: Option<&Row>, compared: &mut Compared) {
+        let Shown { table, how, key, row } = shown;
+        if row == stored {
             return;
         }
         compared.stale += 1;
         if compared.told.len() < TOLD_MAX {
-            compared.told.push(format!("{}: {table} {key:?}: {how} {shown:?}, the row is {stored:?}", self.name));
+            compared.told.push(format!("{}: {table} {key:?}: {how} {row:?}, the row is {stored:?}", self.name));
         }
     }
 }
@@ -195,8 +197,7 @@ impl Node {
 impl Stored {
     /// What the tables hold now.
     pub(crate) async fn read(dsn: &str) -> Result<Stored> {
-        let (client, connection) = tokio_postgres::connect(dsn, tokio_postgres::NoTls).await?;
-        let driver = tokio::spawn(connection);
+        let client = connect(dsn).await?;
         let mut tables = BTreeMap::new();
         for table in TABLES {
             let rows = client.query(&format!("SELECT id, v, n FROM {table}"), &[]).await?;
@@ -206,7 +207,6 @@ impl Stored {
         let rows = client.query("SELECT a, b, v, n FROM pair", &[]).await?;
         let row = |row: &tokio_postgres::Row| ((row.get(0), row.get(1)), Row { v: row.get(2), n: row.get(3) });
         let pairs = rows.iter().map(row).collect();
-        driver.abort();
         Ok(Stored { tables, pairs })
     }
 }

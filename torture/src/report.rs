@@ -3,6 +3,7 @@
 use crate::kills::Kill;
 use crate::nodes::{Activity, Compared};
 use crate::writers::Tally;
+use cache_sync_kit::statistics::quantile;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -86,7 +87,7 @@ impl Report {
         println!("writes left over     {}", self.unwritten);
         println!("\n{:<30} {:>6} {:>10} {:>10} {:>10}", "kills", "times", "min ms", "median", "max ms");
         for (kill, times) in self.by_kill() {
-            let (min, median, max) = (times[0], times[times.len() / 2], times[times.len() - 1]);
+            let (min, median, max) = (times[0], quantile(&times, 0.5), times[times.len() - 1]);
             println!("{:<30} {:>6} {min:>10.0} {median:>10.0} {max:>10.0}", kill.name(), times.len());
         }
         for told in self.told.iter().chain(&self.statements.unexpected).chain(&self.activity.unexpected) {
@@ -95,16 +96,15 @@ impl Report {
         println!("{}", if self.is_well() { "all is well" } else { "NOT WELL" });
     }
 
-    pub(crate) fn write_json(&self, file: &str) -> std::io::Result<()> {
+    pub(crate) fn json(&self) -> Value {
         let kills: BTreeMap<&str, Value> =
             self.by_kill().into_iter().map(|(kill, times)| (kill.name(), json!({"repair_ms": times}))).collect();
-        let figures = json!({
+        json!({
             "statements": self.statements.done, "refused": self.statements.refused,
             "node_reads": self.activity.reads, "node_writes": self.activity.writes, "kills": kills,
             "changes": self.changes, "gaps": self.gaps, "epochs": self.epochs.len(), "feed_connects": self.connects,
             "refetched_keys": self.refetches, "quiet_points": self.quiet_points, "entries_held": self.held,
             "entries_read": self.read, "stale_entries": self.stale, "is_well": self.is_well(),
-        });
-        std::fs::write(file, serde_json::to_string_pretty(&figures)? + "\n")
+        })
     }
 }

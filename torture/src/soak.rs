@@ -1,14 +1,13 @@
 //! Rounds: everybody acts, something is killed, everybody acts on; then all is quiet, and every entry must equal its row.
 
-use crate::Result;
-use crate::dice::Dice;
 use crate::kills::Kill;
 use crate::nodes::{Activity, Compared, Node, Stored};
 use crate::report::Report;
 use crate::statements::SCHEMA;
 use crate::writers::{Tally, write};
 use cache_sync_cluster::{Cluster, Options};
-use std::sync::{Arc, Mutex, PoisonError};
+use cache_sync_kit::{Dice, Result, locked, wait};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
@@ -53,8 +52,8 @@ pub(crate) async fn run(time: Duration, seed: u64) -> Result<Report> {
         }
     }
     tasks.shutdown().await;
-    report.statements = std::mem::take(&mut tally.lock().unwrap_or_else(PoisonError::into_inner));
-    report.activity = std::mem::take(&mut activity.lock().unwrap_or_else(PoisonError::into_inner));
+    report.statements = std::mem::take(&mut locked(&tally));
+    report.activity = std::mem::take(&mut locked(&activity));
     for node in &nodes {
         let status = node.client.status();
         report.gaps += status.gaps;
@@ -76,11 +75,9 @@ async fn round(cluster: &Cluster, nodes: &[Arc<Node>], dice: &mut Dice, report: 
     tokio::task::block_in_place(|| kill.strike(cluster, DATABASE))
         .map_err(|error| format!("{}: {error}", kill.name()))?;
     for node in nodes {
-        while !node.is_well().await {
-            if struck.elapsed() > REPAIR_MAX {
-                return Err(format!("{} is not well {REPAIR_MAX:?} after: {}", node.name, kill.name()).into());
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        let left = REPAIR_MAX.saturating_sub(struck.elapsed());
+        if !wait::until(left, Duration::from_millis(5), async || Ok(node.is_well().await)).await? {
+            return Err(format!("{} is not well {REPAIR_MAX:?} after: {}", node.name, kill.name()).into());
         }
     }
     report.repairs.push((kill, struck.elapsed()));

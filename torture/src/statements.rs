@@ -1,6 +1,6 @@
 //! Random statements of all kinds, over a handful of tables.
 
-use crate::dice::Dice;
+use cache_sync_kit::Dice;
 
 /// Keys run from 1 to this.
 pub(crate) const KEYS: i32 = 200;

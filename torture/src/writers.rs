@@ -1,12 +1,12 @@
 //! Connections that run random statements.
 
-use crate::dice::Dice;
 use crate::statements::statement;
+use cache_sync_kit::{Dice, locked};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::RwLock;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 /// What statements may be refused for: others' rows or locks, a cursor without a row, MERGE with one row twice, and a server that is
 /// being killed.
@@ -57,7 +57,7 @@ pub(crate) async fn write(dsn: String, seed: u64, gate: Arc<RwLock<()>>, tally: 
         let text = statement(&mut dice);
         let result = connected.batch_execute(&text).await;
         let is_done = result.is_ok();
-        tally.lock().unwrap_or_else(PoisonError::into_inner).add(&text, result);
+        locked(&tally).add(&text, result);
         if is_done {
             continue;
         }
@@ -73,8 +73,7 @@ pub(crate) async fn write(dsn: String, seed: u64, gate: Arc<RwLock<()>>, tally: 
 }
 
 async fn connect(dsn: &str) -> Option<Client> {
-    let (client, connection) = tokio_postgres::connect(dsn, NoTls).await.ok()?;
-    tokio::spawn(async move { connection.await.is_ok() });
+    let client = cache_sync_kit::connect(dsn).await.ok()?;
     let settings = "SET statement_timeout = '5s'; SET lock_timeout = '1s'; SET client_min_messages = error";
     client.batch_execute(settings).await.ok()?;
     Some(client)

@@ -4,7 +4,7 @@
 //! test     every check, step by step       mutants  takes each rule out and asks its test
 //! program  runs demo, benchmarks and torture        scratch  the copy that mutants breaks
 //! regress  PostgreSQL's own tests with the library
-//! steps    headings, times, cargo
+//! steps    headings, times
 //! ```
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,8 @@ mod test;
 
 use std::process::ExitCode;
 
-use cache_sync_cluster::{Profile, Result, Tree, Variant};
+use cache_sync_cluster::{Profile, Tree, setup};
+use cache_sync_kit::Result;
 
 const USAGE: &str = "\
 usage: cargo xtask <what> [options]
@@ -74,10 +75,6 @@ fn main() -> ExitCode {
 
 /// Builds both variants and prints the directory of their trees, alone on the last line.
 fn extension() -> Result<ExitCode> {
-    let postgres = cache_sync_cluster::setup()?;
-    for variant in Variant::ALL {
-        Tree::build(&postgres, variant, Profile::from_env())?;
-    }
-    println!("{}", Tree::parent_dir(&postgres)?.display());
+    println!("{}", Tree::build_all(&setup()?, Profile::from_env())?.display());
     Ok(ExitCode::SUCCESS)
 }

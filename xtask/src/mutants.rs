@@ -9,13 +9,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use cache_sync_cluster::{Error, Profile, Result, TREES_VARIABLE, Tree, Variant, setup, workspace_root};
+use cache_sync_cluster::{Profile, TREES_VARIABLE, Tree, setup, workspace_root};
+use cache_sync_kit::{CommandLine, During, Error, Result, write_json};
 use serde_json::json;
 
 use crate::scratch::Scratch;
 
 /// The package whose tests need clusters, and with them the extension.
 const BLACK_BOX: &str = "cache-sync-tests";
+
+const LINE: CommandLine<'_> = CommandLine {
+    valued: &["--only", "--json"],
+    alone: &[],
+    usage: "usage: cargo xtask mutants [--only RULE] [--json FILE]",
+};
 
 /// What the extension is compiled from.
 const EXTENSION_DIRS: [&str; 2] = ["pg_ext/", "core/"];
@@ -62,11 +69,12 @@ impl Verdict {
 /// # Errors
 /// The options or a patch's header are wrong, or the copy cannot be made.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    let (only, json_file) = options(args)?;
+    let values = LINE.parse(args)?;
+    let (only, json_file): (Option<u32>, Option<PathBuf>) = (values.maybe("--only")?, values.maybe("--json")?);
     let mut mutants = read_all(&workspace_root().join("tests/mutants"))?;
     mutants.retain(|mutant| only.is_none_or(|rule| rule == mutant.rule));
     if mutants.is_empty() {
-        return Err(Error::new("there is no such mutant in tests/mutants"));
+        return Err(Error::from("there is no such mutant in tests/mutants"));
     }
     let mut scratch = Scratch::new()?;
     let trees = if mutants.iter().any(|mutant| mutant.package == BLACK_BOX) { Some(extension()?) } else { None };
@@ -102,7 +110,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
                        "verdict": verdict.text(), "caught": *verdict == Verdict::Caught, "seconds": seconds})
             })
             .collect();
-        fs::write(file, format!("{:#}\n", serde_json::Value::from(list)))?;
+        write_json(&file, &list.into())?;
     }
     Ok(if caught == results.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -112,11 +120,7 @@ fn extension() -> Result<PathBuf> {
     if let Some(trees) = std::env::var_os(TREES_VARIABLE) {
         return Ok(trees.into());
     }
-    let postgres = setup()?;
-    for variant in Variant::ALL {
-        Tree::build(&postgres, variant, Profile::from_env())?;
-    }
-    Tree::parent_dir(&postgres)
+    Tree::build_all(&setup()?, Profile::from_env())
 }
 
 /// Whether each test passes without any patch.
@@ -174,30 +178,14 @@ fn show(said: &str) {
     }
 }
 
-fn options(args: &[String]) -> Result<(Option<u32>, Option<PathBuf>)> {
-    let (mut only, mut json_file) = (None, None);
-    let mut args = args.iter();
-    while let Some(option) = args.next() {
-        let value = args.next().ok_or_else(|| Error::new(format!("{option} wants a value")))?;
-        match option.as_str() {
-            "--only" => {
-                only = Some(value.parse().map_err(|_| Error::new(format!("--only wants a number, not {value}")))?);
-            }
-            "--json" => json_file = Some(value.into()),
-            _ => return Err(Error::new(format!("mutants knows --only RULE and --json FILE, not {option}"))),
-        }
-    }
-    Ok((only, json_file))
-}
-
 fn read_all(dir: &Path) -> Result<Vec<Mutant>> {
     let mut mutants = Vec::new();
-    for entry in fs::read_dir(dir).map_err(|error| Error::new(format!("{}: {error}", dir.display())))? {
+    for entry in fs::read_dir(dir).during(|| dir.display().to_string())? {
         let file = entry?.path();
         if file.extension().is_some_and(|extension| extension == "patch") {
             let text = fs::read_to_string(&file)?;
             mutants.push(parse(&file, &text).ok_or_else(|| {
-                Error::new(format!("{} lacks `# rule: N` or `# test: package name`", file.display()))
+                Error::from(format!("{} lacks `# rule: N` or `# test: package name`", file.display()))
             })?);
         }
     }
@@ -227,6 +215,7 @@ fn name(file: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cache_sync_kit::command;
 
     const RULES: u32 = 16;
 
@@ -249,9 +238,7 @@ mod tests {
         assert_eq!(rules, (1..=RULES).collect::<Vec<_>>());
         for mutant in mutants {
             let mut git = std::process::Command::new("git");
-            let applied =
-                git.args(["apply", "--check"]).arg(&mutant.file).current_dir(workspace_root()).output().unwrap();
-            assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+            command::output(git.args(["apply", "--check"]).arg(&mutant.file).current_dir(workspace_root())).unwrap();
         }
     }
 }

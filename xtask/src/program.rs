@@ -2,9 +2,8 @@
 
 use std::process::{Command, ExitCode};
 
-use cache_sync_cluster::{Profile, Result, TREES_VARIABLE, Tree, Variant, setup};
-
-use crate::steps::cargo;
+use cache_sync_cluster::{Profile, TREES_VARIABLE, Tree, Variant, cargo, setup};
+use cache_sync_kit::Result;
 
 /// Runs the release build of `package` with `args` against a freshly built extension.
 ///

@@ -5,12 +5,15 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cache_sync_cluster::{Error, Result, TREES_VARIABLE, workspace_root};
+use cache_sync_cluster::{TREES_VARIABLE, cargo, workspace_root};
+use cache_sync_kit::{Result, command, wait};
 
 /// Past this tests under a mutant are taken to hang.
-const TEST_SECONDS_MAX: u64 = 300;
+const TEST_TIME_MAX: Duration = Duration::from_secs(300);
+/// How often it is looked whether they have ended.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The copy.
 pub(crate) struct Scratch {
@@ -40,14 +43,9 @@ impl Scratch {
     /// Makes the copy equal to the working tree again, touching only what differs.
     pub(crate) fn restore(&self) -> Result<()> {
         let root = workspace_root();
-        let listed = Command::new("git")
-            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-            .current_dir(&root)
-            .output()?;
-        if !listed.status.success() {
-            return Err(Error::new("`git ls-files` failed: mutants needs a git checkout"));
-        }
-        let names = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let mut list = Command::new("git");
+        list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(&root);
+        let names = command::output(&mut list).map_err(|error| format!("mutants needs a git checkout: {error}"))?;
         let names: HashSet<&str> = names.split('\0').filter(|name| root.join(name).is_file()).collect();
         for name in &names {
             let (from, to) = (fs::read(root.join(name))?, self.dir.join(name));
@@ -64,14 +62,11 @@ impl Scratch {
     /// # Errors
     /// It does not fit.
     pub(crate) fn apply(&self, patch: &Path) -> Result<()> {
-        let applied = Command::new("git")
-            .arg("apply")
-            .arg(patch)
-            .current_dir(&self.dir)
-            // The copy lies in the checkout's target directory: git must not take it for a part of the checkout.
-            .env("GIT_CEILING_DIRECTORIES", self.dir.parent().unwrap_or(&self.dir))
-            .output()?;
-        if applied.status.success() { Ok(()) } else { Err(Error::new(String::from_utf8_lossy(&applied.stderr))) }
+        let mut apply = Command::new("git");
+        apply.arg("apply").arg(patch).current_dir(&self.dir);
+        // The copy lies in the checkout's target directory: git must not take it for a part of the checkout.
+        apply.env("GIT_CEILING_DIRECTORIES", self.dir.parent().unwrap_or(&self.dir));
+        command::output(&mut apply).map(drop)
     }
 
     /// Tests run with the extension in `trees` from now on.
@@ -86,11 +81,7 @@ impl Scratch {
     pub(crate) fn compile_extension(&self) -> Result<PathBuf> {
         let mut cargo = self.cargo();
         cargo.env("CACHE_SYNC_PROFILE", "dev").env_remove(TREES_VARIABLE);
-        let built = cargo.args(["run", "--quiet", "--package", "xtask", "--", "extension"]).output()?;
-        if !built.status.success() {
-            return Err(Error::new(String::from_utf8_lossy(&built.stderr)));
-        }
-        let said = String::from_utf8_lossy(&built.stdout).into_owned();
+        let said = command::output(cargo.args(["run", "--quiet", "--package", "xtask", "--", "extension"]))?;
         Ok(said.lines().last().unwrap_or_default().into())
     }
 
@@ -99,8 +90,8 @@ impl Scratch {
     /// # Errors
     /// They do not compile.
     pub(crate) fn compile(&self, package: &str) -> Result<()> {
-        let built = self.cargo().args(["test", "--quiet", "--no-run", "--tests", "--package", package]).output()?;
-        if built.status.success() { Ok(()) } else { Err(Error::new(String::from_utf8_lossy(&built.stderr))) }
+        let mut cargo = self.cargo();
+        command::output(cargo.args(["test", "--quiet", "--no-run", "--tests", "--package", package])).map(drop)
     }
 
     /// Runs tests by their full names; `compile` came before.
@@ -120,7 +111,7 @@ impl Scratch {
     /// cargo in the copy. It has a target directory of its own: cargo does not tell packages of one name apart by where
     /// their workspace is, and would take what was compiled here for the working tree's.
     fn cargo(&self) -> Command {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut command = cargo();
         command.current_dir(&self.dir).env("CARGO_TARGET_DIR", self.dir.with_file_name("target"));
         if let Some(trees) = &self.trees {
             command.env(TREES_VARIABLE, trees);
@@ -130,16 +121,13 @@ impl Scratch {
 }
 
 fn ends_in_time(child: &mut Child) -> Result<bool> {
-    let deadline = Instant::now() + Duration::from_secs(TEST_SECONDS_MAX);
-    while child.try_wait()?.is_none() {
-        if Instant::now() > deadline {
-            Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).status()?;
-            child.wait()?;
-            return Ok(false);
-        }
-        std::thread::sleep(Duration::from_millis(50));
+    let ends = wait::until_blocking(TEST_TIME_MAX, LOOK, || Ok(child.try_wait()?.is_some()))?;
+    if !ends {
+        // Where this fails they have just ended.
+        command::succeeds(Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]));
+        child.wait()?;
     }
-    Ok(true)
+    Ok(ends)
 }
 
 /// Name and success, from `test slot::tests::name ... ok`.

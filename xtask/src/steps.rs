@@ -1,10 +1,10 @@
-//! Headings, times, and cargo.
+//! Headings and times.
 
-use std::io::{BufRead, BufReader, IsTerminal};
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cache_sync_cluster::{Error, Result, workspace_root};
+use cache_sync_kit::{Error, Result};
 
 /// The steps taken so far.
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl Steps {
             }
         }
         let status = child.wait()?;
-        if status.success() { Ok(()) } else { Err(Error::new(format!("cargo test ({status})"))) }
+        if status.success() { Ok(()) } else { Err(Error::from(format!("cargo test ({status})"))) }
     }
 
     /// The table of steps and the tests' sum.
@@ -56,29 +56,6 @@ impl Steps {
         println!("{:<44} {:>8.1}", "all", all.as_secs_f64());
         println!("{} passed, {} failed", self.passed, self.failed);
     }
-}
-
-/// cargo in the workspace's directory.
-pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(workspace_root());
-    if !std::io::stderr().is_terminal() {
-        command.env("CARGO_TERM_PROGRESS_WHEN", "never");
-    }
-    command
-}
-
-/// Runs a command that shows what it does.
-///
-/// # Errors
-/// It fails.
-pub(crate) fn must(command: &mut Command) -> Result<()> {
-    let status = command.stdin(Stdio::null()).status()?;
-    if status.success() {
-        return Ok(());
-    }
-    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
-    Err(Error::new(format!("{} {} ({status})", command.get_program().to_string_lossy(), words.join(" "))))
 }
 
 /// Passed and failed, from `test result: ok. 3 passed; 0 failed; 0 ignored; ...`.

@@ -3,11 +3,12 @@
 use std::process::{Command, ExitCode};
 
 use cache_sync_cluster::{
-    Postgres, Profile, Result, TREES_VARIABLE, Tree, Variant, build_command_env, setup, setup_tools, workspace_root,
+    Postgres, Profile, TREES_VARIABLE, Tree, Variant, build_command_env, cargo, setup, setup_tools, workspace_root,
 };
+use cache_sync_kit::{Result, command};
 
 use crate::program;
-use crate::steps::{Steps, cargo, must};
+use crate::steps::Steps;
 
 /// Runs every check.
 ///
@@ -30,11 +31,11 @@ fn all(steps: &mut Steps) -> Result<()> {
         components()?;
         Ok(postgres)
     })?;
-    steps.step("format", |_| must(cargo().args(["fmt", "--all", "--check"])))?;
-    steps.step("clippy", |_| must(&mut clippy(&postgres)))?;
+    steps.step("format", |_| command::run(cargo().args(["fmt", "--all", "--check"])))?;
+    steps.step("clippy", |_| command::run(&mut clippy(&postgres)))?;
     // Both libraries are called cache_sync, so the extension's pages go before, not beside.
-    steps.step("docs of the extension", |_| must(&mut docs(&postgres, true)))?;
-    steps.step("docs", |_| must(&mut docs(&postgres, false)))?;
+    steps.step("docs of the extension", |_| command::run(&mut docs(&postgres, true)))?;
+    steps.step("docs", |_| command::run(&mut docs(&postgres, false)))?;
     for (variant, name) in [(Variant::Plain, "extension"), (Variant::TestFaults, "extension with test faults")] {
         steps.step(name, |_| Tree::build(&postgres, variant, Profile::from_env()))?;
     }
@@ -47,11 +48,11 @@ fn all(steps: &mut Steps) -> Result<()> {
     })?;
     steps.step("soak", |_| {
         let mut soak = program::command("cache-sync-torture");
-        must(soak.args(["--seconds", "25"]).env(TREES_VARIABLE, &trees))
+        command::run(soak.args(["--seconds", "25"]).env(TREES_VARIABLE, &trees))
     })?;
     steps.step("demo", |_| {
         let mut demo = program::command("cache-sync-demo");
-        must(demo.args(["--seconds", "5", "--scale", "1"]).env(TREES_VARIABLE, &trees))
+        command::run(demo.args(["--seconds", "5", "--scale", "1"]).env(TREES_VARIABLE, &trees))
     })
 }
 
@@ -81,10 +82,9 @@ fn docs(postgres: &Postgres, of_extension: bool) -> Command {
 /// rustfmt and clippy, which a minimal Rust lacks.
 fn components() -> Result<()> {
     for (tool, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
-        let there = cargo().args([tool, "--version"]).output().is_ok_and(|out| out.status.success());
-        if !there {
+        if !command::succeeds(cargo().args([tool, "--version"])) {
             println!("Installing {component}");
-            must(Command::new("rustup").args(["component", "add", component]).current_dir(workspace_root()))?;
+            command::run(Command::new("rustup").args(["component", "add", component]).current_dir(workspace_root()))?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 //! would. Whether that works is tried first, then it does its work under it.
 
 use cache_sync_cluster::{Cluster, Options, Variant};
-use cache_sync_tests::dice::Dice;
+use cache_sync_kit::Dice;
 use cache_sync_tests::feed::Feed;
 use cache_sync_tests::{Database, SOON, start, wait_until};
 use std::fs;

@@ -1,8 +1,8 @@
 //! Every function of the extension, called with arguments that nobody would think of: none may show an error of its inside,
 //! break the connection or the server, or change a row.
 
+use cache_sync_kit::Dice;
 use cache_sync_tests::Database;
-use cache_sync_tests::dice::Dice;
 use tokio_postgres::Client;
 
 /// What arguments of a type are drawn from, as SQL.

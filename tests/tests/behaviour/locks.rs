@@ -1,8 +1,8 @@
 //! Which locks batches take: as weak as can be, and always in the order of keys.
 
 use cache_sync_core::outcome::Verdict;
+use cache_sync_kit::Dice;
 use cache_sync_tests::batches::{Batches, sqlstate};
-use cache_sync_tests::dice::Dice;
 use cache_sync_tests::{Database, connect};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! `patches` reads what `json_to_recordset` reads, to the byte, and refuses what that refuses of what it looks at.
 
+use cache_sync_kit::Dice;
 use cache_sync_tests::Database;
-use cache_sync_tests::dice::Dice;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 const DOCUMENTS: usize = 3_000;

@@ -2,7 +2,7 @@
 
 use cache_sync::{Client, ClientBuilder, Patch};
 use cache_sync_cluster::{Cluster, Options};
-use cache_sync_tests::dice::Dice;
+use cache_sync_kit::Dice;
 use cache_sync_tests::rows::{accounts, close, make_accounts, open, shown, stored};
 use cache_sync_tests::{Database, SOON, start, wait_until};
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 
 use cache_sync::{Cache, Client, FeedKind};
 use cache_sync_cluster::{Cluster, Options, Variant};
-use cache_sync_tests::dice::Dice;
+use cache_sync_kit::Dice;
 use cache_sync_tests::feed::Feed;
 use cache_sync_tests::rows::{Account, accounts, client, close, make_accounts, shown, stored};
 use cache_sync_tests::{Database, SOON, cluster_without_preloading, notifies_without_preloading, start, wait_until};

@@ -1,7 +1,7 @@
 //! Keys and rows that the calls for one row take.
 
 use super::{Case, Expected, Expected::*, call};
-use cache_sync_tests::dice::Dice;
+use cache_sync_kit::Dice;
 
 const CALLS: &[(&str, Expected)] = &[
     ("upsert('t', '{}')", Error("22023")),
