@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! merger   walks document and patch        whole   a patch that sets everything
-//! change   from two states to a patch      object, levels   what they share
+//! change   from two states to a patch      object, levels, way   what they share
 //! ```
 //! What a client sends of a document is a *document patch*, as in RFC 7396: an object changes the members that it has,
 //! null removes, everything else is the new value. Values that are not objects, arrays among them, and objects that lie
@@ -15,10 +15,12 @@ mod change;
 mod levels;
 mod merger;
 mod object;
+mod way;
 mod whole;
 
 pub use change::{coalesce, difference, note_change};
 pub use levels::levels_of;
+pub use way::Way;
 
 use crate::json::Json;
 use crate::number::Stamp;
@@ -27,15 +29,6 @@ use crate::rule::DocumentRule;
 use crate::value::CannotMerge;
 use merger::{Merger, Place};
 use whole::{write_all, write_fresh};
-
-/// What a patch wants of the document's own members that add, append and the like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// It brings changes of them.
-    Edit,
-    /// It brings values, which count only where there is none.
-    Put,
-}
 
 /// What a patch made of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,20 +1,25 @@
 //! What the SDK and the extension of cache_sync must agree on, and nothing else: no I/O, no async, no wall clock.
-//!
-//! ```text
-//! number    the newtypes that must not mix (Version, Stamp, Position, ...)
-//! hlc       the hybrid logical clock that hands out versions and stamps
-//! key       the canonical form of a key, and its keyed hash
-//! rule      how a field merges
-//! decimal   JSON numbers                json    finds members and elements in JSON texts
-//! list      lists and sets              value   what the rules do to one value
-//! paths     when a document's paths were written     document   merges documents
-//! merge     what the rules do to values of whatever kind
-//! clock     the stamps of one row, as stored in its column `cs_clock`
-//! fields    values by field             patch   the pending change of one key, and how two of them coalesce
-//! outcome   what became of a patch, as `cache_sync.apply` packs it
-//! wire      the feed's messages
-//! ```
-//! Imports run upwards in that list only.
+
+// The plan. A room imports only rooms on floors below its own; `cargo xtask house` draws it, and a test holds it against the code.
+//
+// floor 7: patch      the pending change of one key, and how two of them coalesce
+// floor 6: merge      what the rules do to values of whatever kind
+// floor 5: document   merges documents
+// floor 4: value      what the rules do to one value
+// floor 3: list       lists and sets
+// floor 3: clock      the stamps of one row, as stored in its column `cs_clock`
+// floor 2: json       finds members and elements in JSON texts
+// floor 2: paths      when a document's paths were written
+// floor 2: hlc        the hybrid logical clock that hands out versions and stamps
+// floor 2: key        the canonical form of a key, and its keyed hash
+// floor 2: outcome    what became of a patch, as `cache_sync.apply` packs it
+// floor 2: wire       the feed's messages
+// floor 1: number     the newtypes that must not mix (Version, Stamp, Position, ...)
+// floor 1: decimal    JSON numbers
+// floor 1: fields     values by field
+// floor 1: rule       how a field merges
+// floor 1: protocol   the version of everything that crosses
+
 #![forbid(unsafe_code)]
 
 pub mod clock;
@@ -30,10 +35,9 @@ pub mod number;
 pub mod outcome;
 pub mod patch;
 pub mod paths;
+mod protocol;
 pub mod rule;
 mod value;
 pub mod wire;
 
-/// The version of everything that crosses between SDK, SQL script and library: feed messages, `apply`, `describe`.
-/// All three compare it when an SDK connects; it rises when any of them changes incompatibly.
-pub const PROTOCOL: i32 = 2;
+pub use protocol::PROTOCOL;

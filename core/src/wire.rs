@@ -11,8 +11,8 @@
 //! C: per change    4 table   8 key hash   8 version   1 kind (0 versioned, 1 unversioned, 2 flush table, 3 tag)
 //! ```
 
-use crate::PROTOCOL;
 use crate::number::{Epoch, KeyHash, Lsn, Position, Stamp, TableId, Version};
+use crate::protocol::PROTOCOL;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 

@@ -1,13 +1,14 @@
-//! The project's one door: `cargo xtask demo | test | bench | torture | regress | mutants`.
+//! The project's one door: `cargo xtask demo | test | bench | torture | regress | mutants | house`.
 //!
 //! ```text
 //! test     every check, step by step       mutants  takes each rule out and asks its test
 //! program  runs demo, benchmarks and torture        scratch  the copy that mutants breaks
-//! regress  PostgreSQL's own tests with the library
+//! regress  PostgreSQL's own tests with the library    house    the code against its plan
 //! steps    headings, times
 //! ```
 #![forbid(unsafe_code)]
 
+mod house;
 mod mutants;
 mod program;
 mod regress;
@@ -34,6 +35,8 @@ usage: cargo xtask <what> [options]
              [--json FILE]
   mutants    takes each rule out of a scratch copy and checks that its test turns red
              [--only RULE] [--json FILE]
+  house      the rooms of each crate, and whether the code keeps to their plan; --write draws them
+             [--write] [--at REVISION] [--json FILE]
   extension  builds the extension into a private copy of PostgreSQL and prints where that is
 
 Each finds PostgreSQL 15 to 18 and what else it needs, or installs it (Debian, Ubuntu), or says what to install.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         "bench" => program::run("cache-sync-bench", rest),
         "torture" => program::run("cache-sync-torture", rest),
         "mutants" => mutants::run(rest),
+        "house" => house::run(rest),
         "regress" => regress::run(rest),
         "extension" if rest.is_empty() => extension(),
         "help" | "--help" | "-h" => {

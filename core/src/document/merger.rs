@@ -1,8 +1,8 @@
 //! Walks a document and a patch side by side.
 
-use super::Way;
 use super::levels::{below, levels_of};
 use super::object::{Members, Object, text};
+use super::way::Way;
 use crate::json::{Json, unescaped};
 use crate::number::Stamp;
 use crate::paths::{Path, Paths};
