@@ -22,7 +22,7 @@
 //! merge      rules as SQL meets them                 differs  whether two values of any type differ
 //! backend    state of this backend                  fault   (tests only) what must not happen at a commit
 //! ```
-//! `sql/` holds the install script: tables, `attach`, and the declaration of every function here.
+//! `sql/` holds what the scripts are made of: tables, `attach`, and the declaration of every function here.
 
 mod answer;
 mod apply;

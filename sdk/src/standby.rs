@@ -25,7 +25,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// How long a standby that could not be asked is left alone, the first time; each time in a row twice as long.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-const STATE: &str = "SELECT in_recovery, system, timeline, database, lsn, epoch FROM cache_sync.server_state()";
+const STATE: &str =
+    "SELECT in_recovery, system, timeline, database, lsn, epoch FROM cache_sync_internal.server_state()";
 const STEP: Step = "loading from the standby";
 
 /// Which database of which server the rows are of, and which history of its log positions count in.

@@ -15,6 +15,7 @@ mod scratch;
 mod steps;
 mod test;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use cache_sync_cluster::{Profile, Result, Tree, Variant};
@@ -34,8 +35,10 @@ usage: cargo xtask <what> [options]
   mutants    takes each rule out of a scratch copy and checks that its test turns red
              [--only RULE] [--json FILE]
   extension  builds the extension into a private copy of PostgreSQL and prints where that is
+  sql        writes the scripts of CREATE EXTENSION and ALTER EXTENSION into a directory
+             DIR
 
-Each finds PostgreSQL 15 to 18 and what else it needs, or installs it (Debian, Ubuntu), or says what to install.
+Each but the last finds PostgreSQL 15 to 18 and what else it needs, or installs it (Debian, Ubuntu), or says what to install.
   CACHE_SYNC_PG_CONFIG=/path/to/pg_config   this PostgreSQL, not the newest
   CACHE_SYNC_PROFILE=dev                    compile the extension quickly, not well
 ";
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         "mutants" => mutants::run(rest),
         "regress" => regress::run(rest),
         "extension" if rest.is_empty() => extension(),
+        "sql" if rest.len() == 1 => sql(Path::new(&rest[0])),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -79,5 +83,11 @@ fn extension() -> Result<ExitCode> {
         Tree::build(&postgres, variant, Profile::from_env())?;
     }
     println!("{}", Tree::parent_dir(&postgres)?.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the extension's scripts together.
+fn sql(dir: &Path) -> Result<ExitCode> {
+    cache_sync_cluster::write_scripts(dir)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -43,7 +43,8 @@ impl Writer<'_> {
         if let Some(clock) = self.clock() {
             set.push(format!("cs_clock = {clock}"));
         }
-        let replaced = if self.layout.versioned { "cache_sync.replaced_version()" } else { "0::pg_catalog.int8" };
+        let replaced =
+            if self.layout.versioned { "cache_sync_internal.replaced_version()" } else { "0::pg_catalog.int8" };
         let _ = write!(
             text,
             "UPDATE {relation} AS t SET {} FROM {} WHERE {} AND {} RETURNING p.\"#\", {replaced}, {}, {}",
@@ -87,7 +88,9 @@ impl Writer<'_> {
             let set = || self.fields.iter().filter(|f| matches!(f.rule, Rule::Lww | Rule::Json(_)));
             set().next()?;
             let (set, stamped) = (numbers(set()), numbers(self.layout.stamped()));
-            return Some(format!("cache_sync.clock_after(ARRAY[$2], t.cs_clock, t.cs_version, {set}, {stamped})"));
+            return Some(format!(
+                "cache_sync_internal.clock_after(ARRAY[$2], t.cs_clock, t.cs_version, {set}, {stamped})"
+            ));
         }
         if self.contested().next().is_none() && !merged().any(|field| field.rule.is_stamped()) {
             return None;
@@ -98,7 +101,7 @@ impl Writer<'_> {
         let mut clock = match is_alone {
             true => "NULL::pg_catalog.bytea".to_owned(),
             false => format!(
-                "cache_sync.clock_after(p.\"@stamps\", t.cs_clock, t.cs_version, {}, {})",
+                "cache_sync_internal.clock_after(p.\"@stamps\", t.cs_clock, t.cs_version, {}, {})",
                 numbers(self.contested()),
                 numbers(self.layout.stamped())
             ),
@@ -107,7 +110,10 @@ impl Writer<'_> {
             match field.rule {
                 Rule::First => {
                     let (wins, stamp) = (self.is_first(field), self.stamp(field));
-                    clock = format!("cache_sync.clock_first({clock}, {wins}, {}::pg_catalog.int2, {stamp})", field.id);
+                    clock = format!(
+                        "cache_sync_internal.clock_first({clock}, {wins}, {}::pg_catalog.int2, {stamp})",
+                        field.id
+                    );
                 }
                 Rule::Json(_) => {
                     clock = self.document("clock", field).replacen('(', &format!("({clock}, "), 1);
@@ -129,7 +135,7 @@ impl Writer<'_> {
         if layout.stamped().next().is_some() && self.uses_stamps() {
             columns.push("cs_clock");
             let clock = format!(
-                "cache_sync.clock_new(p.\"@stamps\", {}, {})",
+                "cache_sync_internal.clock_new(p.\"@stamps\", {}, {})",
                 numbers(self.stamped()),
                 numbers(layout.stamped())
             );
@@ -225,7 +231,7 @@ impl Writer<'_> {
             let is_change = is_change(field);
             let _ = write!(columns, ", {} {}", field.column, if is_change { &field.change } else { &field.declared });
             if is_change && field.change == "numeric" {
-                let _ = write!(selected, ", cache_sync.finite(r.{c}) AS {c}", c = field.column);
+                let _ = write!(selected, ", cache_sync_internal.finite(r.{c}) AS {c}", c = field.column);
             } else {
                 let _ = write!(selected, ", r.{}", field.column);
             }
@@ -257,7 +263,7 @@ impl Writer<'_> {
             let _ = write!(selected, ", ARRAY[{}] AS \"@stamps\"", own.join(", "));
         }
         let is_plain = self.fields.iter().all(|field| is_change(field) || field.is_plain);
-        let read = if is_plain { "cache_sync.patches" } else { "pg_catalog.json_to_recordset" };
+        let read = if is_plain { "cache_sync_internal.patches" } else { "pg_catalog.json_to_recordset" };
         format!("(SELECT {selected} FROM {read}($1) AS r({columns}) ORDER BY {}) AS p", key_order(self.layout, "r"))
     }
 
@@ -277,13 +283,13 @@ impl Writer<'_> {
     /// How the field's stamp in the patch stands to the row's: 1, 0 or -1.
     pub(super) fn compare(&self, field: &FieldColumn) -> String {
         let stamp = self.stamp(field);
-        format!("cache_sync.compare({stamp}, t.cs_clock, t.cs_version, {}::pg_catalog.int2)", field.id)
+        format!("cache_sync_internal.compare({stamp}, t.cs_clock, t.cs_version, {}::pg_catalog.int2)", field.id)
     }
 
     /// Whether the field is decided by value, for the patch.
     pub(super) fn wins_tie(&self, field: &FieldColumn) -> String {
         format!(
-            "({} OPERATOR(pg_catalog.=) 0 AND cache_sync.is_larger({}, t.{}))",
+            "({} OPERATOR(pg_catalog.=) 0 AND cache_sync_internal.is_larger({}, t.{}))",
             self.compare(field),
             self.fresh(field),
             field.column
@@ -295,7 +301,7 @@ impl Writer<'_> {
         match self.kind {
             Kind::Delete if self.uses_stamps() => {
                 return format!(
-                    "NOT cache_sync.loses(p.\"@stamps\", t.cs_clock, t.cs_version, {})",
+                    "NOT cache_sync_internal.loses(p.\"@stamps\", t.cs_clock, t.cs_version, {})",
                     numbers(self.layout.stamped())
                 );
             }
@@ -310,8 +316,10 @@ impl Writer<'_> {
         }
         let mut reasons = Vec::new();
         if self.contested().next().is_some() {
-            let wins =
-                format!("cache_sync.wins(p.\"@stamps\", t.cs_clock, t.cs_version, {})", numbers(self.contested()));
+            let wins = format!(
+                "cache_sync_internal.wins(p.\"@stamps\", t.cs_clock, t.cs_version, {})",
+                numbers(self.contested())
+            );
             let ties = any(self.contested().map(|field| self.wins_tie(field)));
             reasons.push(format!("{wins} OPERATOR(pg_catalog.>) 0 OR {wins} OPERATOR(pg_catalog.=) 0 AND {ties}"));
         }
@@ -330,11 +338,12 @@ impl Writer<'_> {
         let mut reasons = Vec::new();
         if self.contested().next().is_some() {
             let fields = numbers(self.contested());
-            reasons.push(format!("cache_sync.loses(p.\"@stamps\", t.cs_clock, t.cs_version, {fields})"));
-            let differ =
-                any(self.contested().map(|f| format!("cache_sync.differs(t.{}, {})", f.column, self.fresh(f))));
+            reasons.push(format!("cache_sync_internal.loses(p.\"@stamps\", t.cs_clock, t.cs_version, {fields})"));
+            let differ = any(self
+                .contested()
+                .map(|f| format!("cache_sync_internal.differs(t.{}, {})", f.column, self.fresh(f))));
             if after {
-                reasons.push(format!("(cache_sync.replaced_tie() AND ({differ}))"));
+                reasons.push(format!("(cache_sync_internal.replaced_tie() AND ({differ}))"));
             } else {
                 reasons.push(format!("({differ})"));
             }
@@ -421,7 +430,7 @@ fn keys_of(layout: &Layout, parts: &str) -> String {
         let _ = write!(columns, ", {} {}", key.column, key.declared);
     }
     format!(
-        "(SELECT r.* FROM pg_catalog.unnest({parts}) AS a(part), LATERAL cache_sync.patches(a.part) AS \
+        "(SELECT r.* FROM pg_catalog.unnest({parts}) AS a(part), LATERAL cache_sync_internal.patches(a.part) AS \
          r({columns}) ORDER BY {}) AS p",
         key_order(layout, "r")
     )
