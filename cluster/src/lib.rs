@@ -4,6 +4,7 @@
 //! tools      programs of others that tests use: Python's drivers, pgbouncer
 //! setup      finds PostgreSQL and libclang, installs them on Debian, says elsewhere what to install
 //! postgres   a PostgreSQL installation and its directories
+//! script     puts the extension's scripts together
 //! extension  builds pg_ext with plain cargo
 //! tree       a private copy of the installation that has the extension: nothing of the system's is written
 //! throwaway  a cluster in a temporary directory that is gone with its owner
@@ -17,6 +18,7 @@
 mod extension;
 mod lifetime;
 mod postgres;
+mod script;
 mod setup;
 mod throwaway;
 mod tools;
@@ -26,6 +28,7 @@ mod workspace;
 
 pub use extension::{Profile, Variant, build_command_env};
 pub use postgres::Postgres;
+pub use script::write_scripts;
 pub use setup::setup;
 pub use throwaway::{Cluster, Options, free_port};
 pub use tools::{pgbouncer, python, setup_tools};

@@ -16,7 +16,7 @@ use crate::TREES_VARIABLE;
 use crate::extension::{self, Profile, Variant};
 use crate::postgres::Postgres;
 use crate::workspace::{target_dir, workspace_root};
-use crate::{setup, user};
+use crate::{script, setup, user};
 
 /// A private copy of a PostgreSQL installation that has the extension.
 #[derive(Debug, Clone)]
@@ -131,16 +131,20 @@ impl Tree {
     fn install_extension(&self, library: &Path) -> Result<()> {
         let name = format!("cache_sync{}", std::env::consts::DLL_SUFFIX);
         replace(library, &self.lib.join(name))?;
-        let source = workspace_root().join("pg_ext");
+        let control = workspace_root().join("pg_ext/cache_sync.control");
         let to = self.share.join("extension");
         for old in entries(&to)? {
             if named(&old).starts_with("cache_sync--") {
                 fs::remove_file(&old)?;
             }
         }
-        replace(&source.join("cache_sync.control"), &to.join("cache_sync.control"))?;
-        for script in entries(&source.join("sql"))? {
-            replace(&script, &to.join(script.file_name().unwrap_or_default()))?;
+        replace(&control, &to.join("cache_sync.control"))?;
+        script::write_scripts(&to)?;
+        // What an installation of an earlier version has, for tests of upgrades.
+        for script in entries(&workspace_root().join("tests/fixtures"))? {
+            if named(&script).starts_with("cache_sync--") {
+                replace(&script, &to.join(named(&script)))?;
+            }
         }
         Ok(())
     }

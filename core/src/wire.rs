@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_heartbeat_looks_like_this() {
-        assert_eq!(message(Body::Heartbeat).encode(), "AkgAAAAAAAAAAQAAAAAAAAACAAAAAAAAAAMAAAAAAAAABA");
+        assert_eq!(message(Body::Heartbeat).encode(), "A0gAAAAAAAAAAQAAAAAAAAACAAAAAAAAAAMAAAAAAAAABA");
     }
 
     #[test]

@@ -12,7 +12,7 @@ import sys
 
 import asyncpg
 
-PROTOCOL = 2
+PROTOCOL = 3
 HEADER = struct.Struct(">BcQQQQ")  # protocol, kind, epoch, position, the server's clock, its log
 CHANGE = struct.Struct(">iQQB")  # table, hash, version, kind
 FLUSH_TABLE, TAG = 2, 3

@@ -6,7 +6,7 @@
 //! the triggers like anybody's.
 //!
 //! Start with `commit/trigger.rs` and `feed/stream.rs`, or with `apply/batch.rs`. Each room's first page says who is in it and who calls
-//! whom. `sql/` holds the install script: tables, `attach`, and the declaration of every function here.
+//! whom. `sql/` holds what the scripts are made of: tables, `attach`, and the declaration of every function here.
 
 // The plan. A room imports only rooms on floors below its own; `cargo xtask house` draws it, and a test holds it against the code.
 //

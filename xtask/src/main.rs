@@ -16,6 +16,7 @@ mod scratch;
 mod steps;
 mod test;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use cache_sync_cluster::{Profile, Tree, setup};
@@ -38,8 +39,10 @@ usage: cargo xtask <what> [options]
   house      the rooms of each crate, and whether the code keeps to their plan; --write draws them
              [--write] [--at REVISION] [--json FILE]
   extension  builds the extension into a private copy of PostgreSQL and prints where that is
+  sql        writes the scripts of CREATE EXTENSION and ALTER EXTENSION into a directory
+             DIR
 
-Each finds PostgreSQL 15 to 18 and what else it needs, or installs it (Debian, Ubuntu), or says what to install.
+Each but the last finds PostgreSQL 15 to 18 and what else it needs, or installs it (Debian, Ubuntu), or says what to install.
   CACHE_SYNC_PG_CONFIG=/path/to/pg_config   this PostgreSQL, not the newest
   CACHE_SYNC_PROFILE=dev                    compile the extension quickly, not well
 ";
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         "house" => house::run(rest),
         "regress" => regress::run(rest),
         "extension" if rest.is_empty() => extension(),
+        "sql" if rest.len() == 1 => sql(Path::new(&rest[0])),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -80,5 +84,11 @@ fn main() -> ExitCode {
 /// Builds both variants and prints the directory of their trees, alone on the last line.
 fn extension() -> Result<ExitCode> {
     println!("{}", Tree::build_all(&setup()?, Profile::from_env())?.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the extension's scripts together.
+fn sql(dir: &Path) -> Result<ExitCode> {
+    cache_sync_cluster::write_scripts(dir)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -17,6 +17,19 @@ impl Drop for Restore {
     }
 }
 
+/// Refuses to go on without the functions that the library calls: a script of before made the extension's objects.
+///
+/// # Errors
+/// When their schema is not there.
+pub(crate) fn refuse_other_script() -> Result<(), Failure> {
+    // SAFETY: the name is looked up in the system catalogs.
+    if unsafe { pg_sys::get_namespace_oid(c"cache_sync_internal".as_ptr(), true) } != pg_sys::InvalidOid {
+        return Ok(());
+    }
+    Err(Failure::new(b"CS007", "the extension's objects in this database are not of this library")
+        .hint("Run ALTER EXTENSION cache_sync UPDATE."))
+}
+
 /// Runs `body` as the owner of the extension's tables; nothing of a user's may run inside.
 ///
 /// # Errors

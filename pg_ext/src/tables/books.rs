@@ -5,41 +5,40 @@ use crate::call::answer;
 use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
-use crate::pg::owner::{as_owner, as_owner_of};
+use crate::pg::owner::{as_owner, as_owner_of, refuse_other_script};
 use crate::pg::rights::{is_owned, is_selectable, may, name_of};
 use crate::pg::{sqlstate, value};
 use pgrx::datum::DatumWithOid;
 use pgrx::{IntoDatum, JsonB, Spi, pg_sys};
 
 sql_functions! {
-    /// `record_attached(tbl regclass, facts jsonb) -> jsonb`
+    /// `record(tbl regclass, what text, facts jsonb) -> jsonb`
+    fn record / pg_finfo_record(fcinfo) {
+        sqlstate::preserving(|| {
+            // SAFETY: the install script declares these arguments.
+            unsafe {
+                let what: String = argument(fcinfo, 1).ok_or_else(|| argument::null("what"))?;
+                note(fcinfo, 2, "SELECT cache_sync_internal.write($1, $3, $2)", Some(what))
+            }
+        })
+    }
+
+    /// `record_attached(tbl regclass, facts jsonb) -> jsonb`; this and the next two are for the script of 0.1.0, until it is upgraded.
     fn record_attached / pg_finfo_record_attached(fcinfo) {
-        // SAFETY: the install script declares these arguments.
-        unsafe { note(fcinfo, "SELECT cache_sync.write_attached($1, $2)") }
+        // SAFETY: that script declares these arguments.
+        sqlstate::preserving(|| unsafe { note(fcinfo, 1, "SELECT cache_sync.write_attached($1, $2)", None) })
     }
 
     /// `record_detached(tbl regclass, facts jsonb) -> jsonb`
     fn record_detached / pg_finfo_record_detached(fcinfo) {
-        // SAFETY: the install script declares these arguments.
-        unsafe { note(fcinfo, "SELECT cache_sync.write_detached($1, $2)") }
+        // SAFETY: as above.
+        sqlstate::preserving(|| unsafe { note(fcinfo, 1, "SELECT cache_sync.write_detached($1, $2)", None) })
     }
 
     /// `record_rule(tbl regclass, facts jsonb) -> jsonb`
     fn record_rule / pg_finfo_record_rule(fcinfo) {
-        // SAFETY: the install script declares these arguments.
-        unsafe { note(fcinfo, "SELECT cache_sync.write_rule($1, $2)") }
-    }
-
-    /// `record_expiry(tbl regclass, facts jsonb) -> jsonb`
-    fn record_expiry / pg_finfo_record_expiry(fcinfo) {
-        // SAFETY: the install script declares these arguments.
-        unsafe { note(fcinfo, "SELECT cache_sync.write_expiry($1, $2)") }
-    }
-
-    /// `record_tags(tbl regclass, facts jsonb) -> jsonb`
-    fn record_tags / pg_finfo_record_tags(fcinfo) {
-        // SAFETY: the install script declares these arguments.
-        unsafe { note(fcinfo, "SELECT cache_sync.write_tags($1, $2)") }
+        // SAFETY: as above.
+        sqlstate::preserving(|| unsafe { note(fcinfo, 1, "SELECT cache_sync.write_rule($1, $2)", None) })
     }
 
     /// `prune_expired(tbl regclass, max_rows integer) -> bigint`: deletes rows that have expired, as the table's owner, for
@@ -54,7 +53,7 @@ sql_functions! {
             if !may(table, pg_sys::ACL_DELETE as pg_sys::AclMode) {
                 return Err(denied(table, "permission denied for"));
             }
-            let text = "SELECT cache_sync.prune_statement($1)";
+            let text = "SELECT cache_sync_internal.prune_statement($1)";
             let text = as_owner(|| Spi::get_one_with_args::<String>(text, &[table.into()]))?;
             let Ok(Some(text)) = text else { return Ok(pg_sys::Datum::from(0_i64)) };
             // Names in an owner's triggers could lead to temporary things of the caller's.
@@ -109,7 +108,8 @@ sql_functions! {
             if !is_selectable(table) {
                 return Err(denied(table, "permission denied for"));
             }
-            let text = "SELECT cache_sync.description($1)";
+            refuse_other_script()?;
+            let text = "SELECT cache_sync_internal.description($1)";
             let described = as_owner(|| Spi::get_one_with_args::<JsonB>(text, &[table.into()]))?;
             answer::value(described.ok().flatten().and_then(IntoDatum::into_datum))
         })
@@ -119,26 +119,31 @@ sql_functions! {
 /// Has one of the extension's own functions note something of a table that the caller owns.
 ///
 /// # Safety
-/// `fcinfo` must be of a function `(regclass, jsonb) -> jsonb`.
-unsafe fn note(fcinfo: pg_sys::FunctionCallInfo, text: &str) -> Result<pg_sys::Datum, Failure> {
-    sqlstate::preserving(|| {
-        // SAFETY: the caller vouches for the arguments.
-        let (table, facts) = unsafe {
-            let table: pg_sys::Oid = argument(fcinfo, 0).ok_or_else(|| argument::null("tbl"))?;
-            // As it came: not every jsonb can be read here.
-            let facts = argument::datum(fcinfo, 1).ok_or_else(|| argument::null("facts"))?;
-            (table, DatumWithOid::new(facts, pg_sys::JSONBOID))
-        };
-        refuse_others(table)?;
-        let noted = as_owner(|| {
-            Spi::connect_mut(|client| {
-                let rows = client.update(text, Some(1), &[table.into(), facts])?;
-                rows.first().get_one::<JsonB>()
-            })
-        })?;
-        invalidate(table);
-        answer::value(noted.ok().flatten().and_then(IntoDatum::into_datum))
-    })
+/// `fcinfo` must be of a function that takes a regclass first, and a jsonb at `facts_at`.
+unsafe fn note(
+    fcinfo: pg_sys::FunctionCallInfo,
+    facts_at: usize,
+    text: &str,
+    what: Option<String>,
+) -> Result<pg_sys::Datum, Failure> {
+    // SAFETY: the caller vouches for the arguments.
+    let (table, facts) = unsafe {
+        let table: pg_sys::Oid = argument(fcinfo, 0).ok_or_else(|| argument::null("tbl"))?;
+        // As it came: not every jsonb can be read here.
+        let facts = argument::datum(fcinfo, facts_at).ok_or_else(|| argument::null("facts"))?;
+        (table, DatumWithOid::new(facts, pg_sys::JSONBOID))
+    };
+    refuse_others(table)?;
+    let mut arguments = vec![table.into(), facts];
+    arguments.extend(what.map(DatumWithOid::from));
+    let noted = as_owner(|| {
+        Spi::connect_mut(|client| {
+            let rows = client.update(text, Some(1), &arguments)?;
+            rows.first().get_one::<JsonB>()
+        })
+    })?;
+    invalidate(table);
+    answer::value(noted.ok().flatten().and_then(IntoDatum::into_datum))
 }
 
 fn refuse_others(table: pg_sys::Oid) -> Result<(), Failure> {

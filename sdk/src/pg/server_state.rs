@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 
 /// The statement for [`ServerState::of`].
 pub(crate) const SERVER_STATE: &str =
-    "SELECT in_recovery, system, timeline, database, lsn, epoch FROM cache_sync.server_state()";
+    "SELECT in_recovery, system, timeline, database, lsn, epoch FROM cache_sync_internal.server_state()";
 
 /// Which database of which server rows are of, and which history of its log positions count in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

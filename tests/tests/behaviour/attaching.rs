@@ -106,10 +106,10 @@ fn only_who_owns_a_table_attaches_it() {
     for sql in [
         "SELECT cache_sync.set_rule('foreign_to_it', 'b', '\"max\"')",
         "SELECT cache_sync.detach('foreign_to_it')",
-        "SELECT cache_sync.record_detached('foreign_to_it', '{}')",
-        "SELECT cache_sync.invalidate_table('foreign_to_it')",
+        "SELECT cache_sync_internal.record('foreign_to_it', 'detached', '{}')",
+        "SELECT cache_sync_internal.invalidate_table('foreign_to_it')",
         "SELECT cache_sync.describe('foreign_to_it')",
-        "SELECT cache_sync.write_detached('own.t', '{}')",
+        "SELECT cache_sync_internal.write('own.t', 'detached', '{}')",
         "DELETE FROM cache_sync.attached",
         "UPDATE cache_sync.field SET rule = '\"add\"'",
     ] {

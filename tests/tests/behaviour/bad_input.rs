@@ -97,6 +97,11 @@ fn call(call: &str, expected: Expected) -> Case {
     (format!("SELECT cache_sync.{call}"), expected)
 }
 
+/// `SELECT cache_sync_internal.<call>`
+fn call_inside(call: &str, expected: Expected) -> Case {
+    (format!("SELECT cache_sync_internal.{call}"), expected)
+}
+
 /// The next batch of the session with `t`: shapes and the rows, as they stand.
 fn batch(shapes: &str, rows: &[&str], expected: Expected) -> Case {
     let rows: Vec<_> = rows.iter().map(|rows| format!("'{}'", rows.replace('\'', "''"))).collect();

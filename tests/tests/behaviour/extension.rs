@@ -1,5 +1,6 @@
 //! CREATE EXTENSION and DROP EXTENSION.
 
+use cache_sync::Client;
 use cache_sync_tests::{Database, cluster};
 
 #[test]
@@ -12,6 +13,22 @@ fn creates_and_drops_without_a_trace() {
     // Without CASCADE: only an empty schema can be dropped like this.
     db.psql("DROP SCHEMA IF EXISTS cache_sync");
     assert_eq!(db.schema(), before);
+    assert_eq!(db.psql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'cache_sync%'"), "0");
+}
+
+/// Other protocols call other functions, but for the one that says so.
+#[tokio::test]
+async fn an_sdk_of_another_protocol_is_told_which_side_to_upgrade() {
+    let db = Database::with_extension();
+    for (step, advice) in [(-1, "upgrade the extension on the server"), (1, "upgrade the SDK")] {
+        db.psql(&format!(
+            "CREATE OR REPLACE FUNCTION cache_sync.versions(OUT library text, OUT script text, OUT protocol integer)
+             LANGUAGE sql AS $$ SELECT '0.9.0', '0.9.0', {} $$",
+            cache_sync_core::PROTOCOL + step
+        ));
+        let refused = Client::connect(&db.dsn()).await.err().unwrap().to_string();
+        assert!(refused.contains("speaks protocol") && refused.contains(advice), "{refused}");
+    }
 }
 
 #[test]

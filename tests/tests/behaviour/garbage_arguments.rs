@@ -166,7 +166,8 @@ async fn never_break_anything() {
     let functions = client
         .query(
             "SELECT p.oid::regproc::text, ARRAY(SELECT format_type(a, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY u(a, n) ORDER BY n)
-             FROM pg_proc p WHERE pronamespace = 'cache_sync'::regnamespace AND prokind = 'f' AND prorettype <> 'trigger'::regtype
+             FROM pg_proc p WHERE pronamespace IN ('cache_sync'::regnamespace, 'cache_sync_internal'::regnamespace)
+               AND prokind = 'f' AND prorettype <> 'trigger'::regtype
              ORDER BY p.oid::regprocedure::text",
             &[],
         )

@@ -1,6 +1,6 @@
 //! docs/install.md: its commands do what they say.
 
-use cache_sync_cluster::{Options, workspace_root};
+use cache_sync_cluster::{Options, workspace_root, write_scripts};
 use cache_sync_tests::{Database, output, start};
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,25 +38,30 @@ fn copies_what_the_extension_is_made_of() {
     symlink(workspace_root().join("pg_ext"), dir.join("pg_ext")).unwrap();
     let library = cluster.tree().lib.join("cache_sync.so");
     symlink(&library, dir.join("target/extension/libcache_sync.so")).unwrap();
+    write_scripts(&dir.join("target/extension/sql")).unwrap();
     let answer = |of: &str, dir: &Path| format!("{of}) echo {} ;;", dir.display());
     let answers = format!("{} {}", answer("--pkglibdir", &lib), answer("--sharedir", &share));
     program(&bin.join("pg_config"), &format!("case \"$1\" in {answers} esac"));
-    program(&bin.join("cargo"), "echo \"$PGRX_PG_CONFIG_PATH\" > called; echo \"$@\" >> called");
+    program(&bin.join("cargo"), "echo \"$PGRX_PG_CONFIG_PATH\" >> called; echo \"$@\" >> called");
 
     let [commands] = &blocks("sh")[..] else { panic!("there is one block of commands") };
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     output(Command::new("sh").args(["-euc", commands]).current_dir(&dir).env("PATH", path));
 
     let extension = cluster.tree().share.join("extension");
+    // The scripts of earlier versions, which tests install, are no part of this one.
+    let earlier = names(&workspace_root().join("tests/fixtures"));
     let ours: BTreeSet<_> = names(&extension).into_iter().filter(|name| name.starts_with("cache_sync")).collect();
-    assert!(ours.contains("cache_sync.control") && ours.len() > 1, "{ours:?}");
+    let ours = &ours - &earlier;
+    assert!(ours.contains("cache_sync.control") && ours.len() > 2, "{ours:?}");
     assert_eq!(names(&share.join("extension")), ours, "the files that CREATE EXTENSION reads");
     assert_eq!(names(&lib), BTreeSet::from(["cache_sync.so".to_owned()]));
     assert!(fs::read(lib.join("cache_sync.so")).unwrap() == fs::read(library).unwrap());
 
     let called = fs::read_to_string(dir.join("called")).unwrap();
-    let (pg_config, arguments) = called.trim().split_once('\n').unwrap();
+    let [pg_config, arguments, _, scripts] = called.lines().collect::<Vec<_>>()[..] else { panic!("{called}") };
     assert_eq!(Path::new(pg_config), bin.join("pg_config"));
+    assert_eq!(scripts, "xtask sql target/extension/sql");
     let selection = arguments.strip_prefix("build --profile extension ").expect("it builds what users run");
     // Without building: are there such a package and features?
     let tree = ["tree", "--quiet", "--offline", "--depth", "0"].into_iter().chain(selection.split(' '));

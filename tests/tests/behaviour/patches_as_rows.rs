@@ -93,7 +93,7 @@ async fn documents_are_stored_as_postgres_stores_them() {
     let source = format!("[{}]", rows.join(","));
     db.connect().await.execute("INSERT INTO source VALUES ($1::text::json)", &[&source]).await.unwrap();
     db.psql(&format!(
-        "INSERT INTO ours SELECT r.* FROM source, cache_sync.patches(patches) AS r({columns});
+        "INSERT INTO ours SELECT r.* FROM source, cache_sync_internal.patches(patches) AS r({columns});
          INSERT INTO theirs SELECT r.* FROM source, json_to_recordset(patches) AS r({columns})"
     ));
     let pages = |table: &str| {
@@ -156,11 +156,11 @@ async fn every_type_reads_what_it_reads() {
                 continue;
             }
             let object = format!("{{\"other\":[1],\"v\":{value}}}");
-            let ours = outcome(&client, "cache_sync.patches", &object, ty).await;
+            let ours = outcome(&client, "cache_sync_internal.patches", &object, ty).await;
             assert_eq!(ours, outcome(&client, "json_to_recordset", &object, ty).await, "{value} as {ty}");
             read += usize::from(ours.is_ok());
         }
-        let ours = outcome(&client, "cache_sync.patches", "{}", ty).await;
+        let ours = outcome(&client, "cache_sync_internal.patches", "{}", ty).await;
         assert_eq!(ours, outcome(&client, "json_to_recordset", "{}", ty).await, "nothing as {ty}");
     }
     assert!(read > 300, "{read}");
@@ -171,7 +171,7 @@ fn other_columns_and_texts_are_refused() {
     let db = Database::with_extension();
     db.psql("CREATE TYPE pair AS (a int, b int); CREATE DOMAIN list AS int[]");
     let error = |json: &str, columns: &str| {
-        db.psql_error(&format!("SELECT * FROM cache_sync.patches('{json}') AS r({columns})"))
+        db.psql_error(&format!("SELECT * FROM cache_sync_internal.patches('{json}') AS r({columns})"))
     };
     for ty in ["int[]", "pair", "list"] {
         assert!(error("[]", &format!("v {ty}")).contains("the column \"v\" is an array or a composite"), "{ty}");
@@ -182,16 +182,17 @@ fn other_columns_and_texts_are_refused() {
     for bad in [r#""\u0000""#, r#"{"a":"\ud800"}"#, r#"["\ud800\u0041"]"#, r#""\udc00""#] {
         assert!(error(&format!("[{{\"v\":{bad}}}]"), "v json").contains("22P"), "{bad}");
     }
-    let escaped = r#"SELECT * FROM cache_sync.patches('[{"v":{"a\\u0000":"\ud83d\ude00"}}]') AS r(v json)"#;
+    let escaped = r#"SELECT * FROM cache_sync_internal.patches('[{"v":{"a\\u0000":"\ud83d\ude00"}}]') AS r(v json)"#;
     assert_eq!(db.psql(escaped), r#"{"a\\u0000":"\ud83d\ude00"}"#);
     // Of a key that comes twice both values must be readable, and the last one counts.
     assert!(error(r#"[{"v":{"a":1e200000,"a":1}}]"#, "v jsonb").contains("22003"));
-    let twice = r#"SELECT * FROM cache_sync.patches('[{"v":{"b":1,"a":2,"b":3}}]') AS r(v jsonb)"#;
+    let twice = r#"SELECT * FROM cache_sync_internal.patches('[{"v":{"b":1,"a":2,"b":3}}]') AS r(v jsonb)"#;
     assert_eq!(db.psql(twice), r#"{"a": 2, "b": 3}"#);
     // A backend that was refused something goes on.
-    let all = "SELECT * FROM cache_sync.patches('[{\"v\":1},{\"w\":2},{\"v\":null,\"w\":3}]') AS r(v int, w int)";
+    let all =
+        "SELECT * FROM cache_sync_internal.patches('[{\"v\":1},{\"w\":2},{\"v\":null,\"w\":3}]') AS r(v int, w int)";
     assert_eq!(db.psql(all), "1|\n|2\n|3");
-    assert_eq!(db.psql("SELECT count(*) FROM cache_sync.patches(NULL) AS r(v int)"), "0");
-    let keys = r#"SELECT * FROM cache_sync.patches('[{"\u0076":1,"a\"b":2}]') AS r(v int, "a""b" int)"#;
+    assert_eq!(db.psql("SELECT count(*) FROM cache_sync_internal.patches(NULL) AS r(v int)"), "0");
+    let keys = r#"SELECT * FROM cache_sync_internal.patches('[{"\u0076":1,"a\"b":2}]') AS r(v int, "a""b" int)"#;
     assert_eq!(db.psql(keys), "1|2");
 }

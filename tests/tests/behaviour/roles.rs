@@ -59,13 +59,16 @@ const USERS: &[&str] = &[
     "not_null(anyelement,text)",
     "open_session(regclass,uuid)",
     "patches(json)",
+    "own_triggers(boolean)",
     "qualified_type(oid,integer)",
     "refuse_columns(regclass,boolean)",
     "refuse_table(regclass,boolean,name[])",
     "refuse_tags(regclass,name[])",
+    "table_problems(attached)",
     "table_stats_now()",
     "tag_hash(regclass,name,text)",
     "tag_kind(oid,oid)",
+    "relation_problems(attached,regclass)",
     "relations(regclass)",
     "replaced_tie()",
     "replaced_version()",
@@ -91,8 +94,10 @@ const USERS: &[&str] = &[
 
 /// What `cache_sync_admin` may call besides: what looks after tables, and what these functions call as the caller.
 const ADMINS: &[&str] = &[
+    "add_own_columns(regclass)",
     "attach(regclass,boolean,jsonb,name[],boolean)",
     "attach_table(regclass,boolean,jsonb,name[],boolean,interval)",
+    "attached_row(regclass,text)",
     "bound_lock_wait()",
     "create_table(text,interval)",
     "create_triggers(regclass,integer,boolean)",
@@ -104,11 +109,7 @@ const ADMINS: &[&str] = &[
     "invalidate_table(regclass)",
     "prune_expired(regclass,integer)",
     "prune_sessions(integer)",
-    "record_attached(regclass,jsonb)",
-    "record_detached(regclass,jsonb)",
-    "record_expiry(regclass,jsonb)",
-    "record_rule(regclass,jsonb)",
-    "record_tags(regclass,jsonb)",
+    "record(regclass,text,jsonb)",
     "repair(regclass)",
     "resolved_all(jsonb)",
     "run_maintenance(integer)",
@@ -126,6 +127,7 @@ const NOBODYS: &[&str] = &[
     "field_drift(integer)",
     "forget_rest()",
     "layout(regclass)",
+    "layout_fields(attached)",
     "note_setup()",
     "prune_statement(regclass)",
     "function_facts(text)",
@@ -133,12 +135,14 @@ const NOBODYS: &[&str] = &[
     "tags_now(attached)",
     "type_name(oid)",
     "unmatch()",
+    "write(regclass,text,jsonb)",
     "write_attached(regclass,jsonb)",
-    "write_detached(regclass,jsonb)",
-    "write_expiry(regclass,jsonb)",
-    "write_rule(regclass,jsonb)",
-    "write_tags(regclass,jsonb)",
+    "write_expiry(attached,jsonb)",
+    "write_rule(attached,jsonb)",
+    "write_tags(attached,jsonb)",
+    "note_altered()",
     "note_ddl()",
+    "note_dropped()",
     "note_table(integer)",
     "note_known(integer)",
     "table_secret(integer)",
@@ -154,7 +158,8 @@ fn every_function_is_granted_on_purpose_or_to_nobody() {
     db.psql("CREATE ROLE no_member LOGIN");
     let may = |role: &str| {
         let sql = format!(
-            "SELECT replace(oid::regprocedure::text, 'cache_sync.', '') COLLATE \"C\" FROM pg_proc WHERE pronamespace = 'cache_sync'::regnamespace
+            "SELECT replace(replace(oid::regprocedure::text, 'cache_sync.', ''), 'cache_sync_internal.', '') COLLATE \"C\"
+             FROM pg_proc WHERE pronamespace IN ('cache_sync'::regnamespace, 'cache_sync_internal'::regnamespace)
              AND has_function_privilege('{role}', oid, 'EXECUTE') ORDER BY 1"
         );
         db.psql(&sql).lines().map(str::to_owned).collect::<Vec<_>>()
@@ -169,7 +174,8 @@ fn every_function_is_granted_on_purpose_or_to_nobody() {
     assert_eq!(may("cache_sync_admin"), sorted(&[EVERYBODYS, USERS, ADMINS]));
     // A function that is in no list is new: say for whom it is.
     assert_eq!(may("postgres"), sorted(&[EVERYBODYS, USERS, ADMINS, NOBODYS]));
-    let with_grant = "SELECT count(*) FROM pg_proc, aclexplode(proacl) a WHERE pronamespace = 'cache_sync'::regnamespace AND a.is_grantable AND a.grantee <> proowner";
+    let with_grant = "SELECT count(*) FROM pg_proc, aclexplode(proacl) a
+         WHERE pronamespace IN ('cache_sync'::regnamespace, 'cache_sync_internal'::regnamespace) AND a.is_grantable AND a.grantee <> proowner";
     assert_eq!(db.psql(with_grant), "0");
 }
 
@@ -190,7 +196,9 @@ fn of_the_tables_only_what_can_be_looked_at() {
         (looks.into(), looks.into(), String::new())
     );
     for role in ["cache_sync_user", "cache_sync_admin", "no_members_either"] {
-        assert_eq!(db.psql(&format!("SELECT has_schema_privilege('{role}', 'cache_sync', 'CREATE')")), "f");
+        for schema in ["cache_sync", "cache_sync_internal"] {
+            assert_eq!(db.psql(&format!("SELECT has_schema_privilege('{role}', '{schema}', 'CREATE')")), "f");
+        }
         let sequences = format!(
             "SELECT count(*) FROM pg_sequence WHERE seqrelid::regclass::text ~ '^cache_sync'
              AND has_sequence_privilege('{role}', seqrelid, 'USAGE, SELECT, UPDATE')"
@@ -250,18 +258,18 @@ async fn a_user_with_rights_on_the_table_can_do_all_that_the_sdk_does() {
     assert!(!app.query_one("SELECT cache_sync.discard_dead_letter($1)", &[&letter]).await.unwrap().get::<_, bool>(0));
     // But nothing of an admin's.
     for call in [
-        "attach('account')",
-        "detach('account')",
-        "detach_all()",
-        "create_table('x')",
-        "set_rule('account', 'name', '\"lww\"')",
-        "set_expiry('account', NULL)",
-        "repair('account')",
-        "run_maintenance()",
-        "prune_sessions(1)",
-        "forget_dropped()",
+        "cache_sync.attach('account')",
+        "cache_sync.detach('account')",
+        "cache_sync.detach_all()",
+        "cache_sync.create_table('x')",
+        "cache_sync.set_rule('account', 'name', '\"lww\"')",
+        "cache_sync.set_expiry('account', NULL)",
+        "cache_sync.repair('account')",
+        "cache_sync.run_maintenance()",
+        "cache_sync_internal.prune_sessions(1)",
+        "cache_sync_internal.forget_dropped()",
     ] {
-        assert_eq!(sqlstate(app.batch_execute(&format!("SELECT cache_sync.{call}")).await), "42501", "{call}");
+        assert_eq!(sqlstate(app.batch_execute(&format!("SELECT {call}")).await), "42501", "{call}");
     }
 }
 
@@ -354,7 +362,7 @@ fn others_get_nothing() {
         "SELECT CASE prokind WHEN 'p' THEN 'CALL ' ELSE 'SELECT ' END || oid::regproc || '(' ||
              array_to_string(ARRAY(SELECT 'NULL::' || CASE WHEN format_type(a, NULL) = 'anyelement' THEN 'int' WHEN format_type(a, NULL) = 'anyarray' THEN 'int[]' ELSE format_type(a, NULL) END
                                    FROM unnest(proargtypes) WITH ORDINALITY u(a, n) ORDER BY n), ', ') || ')'
-         FROM pg_proc WHERE pronamespace = 'cache_sync'::regnamespace",
+         FROM pg_proc WHERE pronamespace IN ('cache_sync'::regnamespace, 'cache_sync_internal'::regnamespace)",
     );
     assert!(functions.lines().count() > 90);
     for call in functions.lines() {

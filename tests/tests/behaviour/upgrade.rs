@@ -40,7 +40,10 @@ const CATALOG: &str = r"
         SELECT format('dumped %s %s', o.table_oid::regclass, o.condition), 0
         FROM pg_extension e, unnest(e.extconfig, e.extcondition) AS o (table_oid, condition) WHERE e.extname = 'cache_sync'
         UNION ALL
-        SELECT format('schema %s', n.nspname), n.oid FROM pg_namespace n WHERE n.nspname = 'cache_sync'
+        SELECT format('schema %s', n.nspname), n.oid FROM pg_namespace n WHERE n.nspname LIKE 'cache_sync%'
+        UNION ALL
+        SELECT format('comment %s: %s', pg_describe_object(m.classid, m.objid, 0), d.description), 0
+        FROM pg_description d JOIN member m ON m.classid = d.classoid AND m.objid = d.objoid
         UNION ALL
         SELECT format('other %s %s', m.classid::regclass, pg_describe_object(m.classid, m.objid, 0)), 0 FROM member m)
     SELECT string_agg(line.text || ' ' || coalesce(acl.text, ''), E'\n' ORDER BY line.text || ' ' || coalesce(acl.text, ''))
@@ -61,8 +64,17 @@ fn an_upgraded_extension_is_a_fresh_one_and_its_tables_go_on() {
     let rules = "SELECT field_id, attnum, name, rule FROM cache_sync.field ORDER BY table_id, field_id";
     let before = old.psql(rules);
     // The library is newer than the script: that is said, and nothing is written.
-    let refused = old.psql_error(r#"SELECT cache_sync.upsert('page', '{"id": 1, "title": "x"}')"#);
-    assert!(refused.contains("CS007"), "{refused}");
+    for call in [r#"upsert('page', '{"id": 1, "title": "x"}')"#, "describe('page')"] {
+        let refused = old.psql_error(&format!("SELECT cache_sync.{call}"));
+        assert!(
+            refused.contains("CS007") && refused.contains("ALTER EXTENSION cache_sync UPDATE"),
+            "{call}: {refused}"
+        );
+    }
+    old.psql("CREATE SCHEMA cache_sync_internal");
+    let refused = old.psql_error("ALTER EXTENSION cache_sync UPDATE");
+    assert!(refused.contains("42P06"), "what stands in a schema of somebody's is not taken over: {refused}");
+    old.psql("DROP SCHEMA cache_sync_internal");
     old.psql("ALTER EXTENSION cache_sync UPDATE");
     let (upgraded, installed) = (old.psql(CATALOG), fresh.psql(CATALOG));
     let differing: Vec<_> = upgraded.lines().filter(|line| !installed.lines().any(|other| other == *line)).collect();

@@ -33,7 +33,7 @@ async fn it_is_chosen_anew_with_each_connection() {
         })
         .await;
         assert_eq!(client.status().feed_kind, Some(kind));
-        assert_eq!(db.psql("SELECT cache_sync.is_preloaded()"), if round == 1 { "t" } else { "f" });
+        assert_eq!(db.psql("SELECT cache_sync_internal.is_preloaded()"), if round == 1 { "t" } else { "f" });
         cache.update(&1, |row| row.balance += 1).await.unwrap().written().await.unwrap();
         db.psql(&format!("UPDATE account SET note = 'round {round}'"));
         client.catch_up().await.unwrap();
@@ -118,7 +118,10 @@ async fn read(cache: &Cache<i64, Account>, client: &Client, db: &Database<'_>, s
 fn with_segment(options: Options) -> Option<Cluster> {
     let shared = cluster_without_preloading();
     let has_ring = !notifies_without_preloading(shared);
-    assert_eq!(Database::with_extension_in(shared).psql("SELECT cache_sync.feed_kind()") == "stream", has_ring);
+    assert_eq!(
+        Database::with_extension_in(shared).psql("SELECT cache_sync_internal.feed_kind()") == "stream",
+        has_ring
+    );
     has_ring.then(|| start(options.fsync(false).preload(false)))
 }
 
@@ -182,7 +185,10 @@ async fn another_build_is_refused() {
         assert!(refused.contains("CS007") && refused.contains("Restart the server"), "{sql}: {refused}");
     }
     // What tells what is wrong can be asked.
-    assert_eq!(db.psql("SELECT cache_sync.is_preloaded(), library = script FROM cache_sync.versions()"), "f|t");
+    assert_eq!(
+        db.psql("SELECT cache_sync_internal.is_preloaded(), library = script FROM cache_sync.versions()"),
+        "f|t"
+    );
     older.batch_execute("UPDATE account SET note = 'after'").await.unwrap();
     assert_eq!(db.psql("SELECT note FROM account"), "after");
     let head: i64 = older.query_one("SELECT feed_position FROM cache_sync.feed_head()", &[]).await.unwrap().get(0);

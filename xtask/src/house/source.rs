@@ -102,11 +102,11 @@ impl Reader {
         if let Some(first) = path.first() {
             self.file.begun_with.insert(first.clone());
         }
-        self.file.paths.push(Named { path: self.from_file(path), line });
+        self.file.paths.push(Named { path: self.seen_from_file(path), line });
     }
 
     /// A path as seen from the file's own module, not from one within the file.
-    fn from_file(&self, mut path: Vec<String>) -> Vec<String> {
+    fn seen_from_file(&self, mut path: Vec<String>) -> Vec<String> {
         let mut depth = self.inside.len();
         while depth > 0 && path.first().is_some_and(|first| first == "super") {
             path.remove(0);
@@ -134,7 +134,7 @@ impl Reader {
             }
             syn::UseTree::Glob(glob) => (before.to_vec(), "*".to_owned(), glob.span().start().line),
         };
-        let named = Named { path: self.from_file(path), line };
+        let named = Named { path: self.seen_from_file(path), line };
         self.file.imports.push(Import { named, called, is_handed_on });
     }
 

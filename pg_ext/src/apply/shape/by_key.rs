@@ -66,7 +66,7 @@ fn keys_of(layout: &Layout, parts: &str) -> String {
         let _ = write!(columns, ", {} {}", key.column, key.declared);
     }
     format!(
-        "(SELECT r.* FROM pg_catalog.unnest({parts}) AS a(part), LATERAL cache_sync.patches(a.part) AS \
+        "(SELECT r.* FROM pg_catalog.unnest({parts}) AS a(part), LATERAL cache_sync_internal.patches(a.part) AS \
          r({columns}) ORDER BY {}) AS p",
         key_order(layout, "r")
     )

@@ -1,8 +1,8 @@
-//! What the catalogs say of an attached table, as `cache_sync.layout` tells it.
+//! What the catalogs say of an attached table, as `cache_sync_internal.layout` tells it.
 
 use super::operation::Shape;
 use crate::pg::failure::Failure;
-use crate::pg::owner::as_owner;
+use crate::pg::owner::{as_owner, refuse_other_script};
 use cache_sync_core::patch::Kind;
 use cache_sync_core::rule::Rule;
 use pgrx::datum::DatumWithOid;
@@ -11,9 +11,9 @@ use serde::Deserialize;
 use std::mem::discriminant;
 
 /// Raises when the rule cannot stand on the column.
-const CHECK_RULE: &str = "SELECT cache_sync.check_rule($1, $2, $3, $4::pg_catalog.name)";
+const CHECK_RULE: &str = "SELECT cache_sync_internal.check_rule($1, $2, $3, $4::pg_catalog.name)";
 /// What there is to know of a function that merges.
-const FUNCTION_FACTS: &str = "SELECT cache_sync.function_facts($1)";
+const FUNCTION_FACTS: &str = "SELECT cache_sync_internal.function_facts($1)";
 
 /// An attached table. Everything that goes into SQL texts comes quoted and schema-qualified.
 #[derive(Debug, Deserialize)]
@@ -106,12 +106,15 @@ impl Layout {
         if table == pg_sys::InvalidOid {
             return Err(Failure::new(b"CS005", "the table 0 is not attached"));
         }
-        let layout = as_owner(|| Spi::get_one_with_args::<JsonB>("SELECT cache_sync.layout($1)", &[table.into()]))?;
+        refuse_other_script()?;
+        let layout =
+            as_owner(|| Spi::get_one_with_args::<JsonB>("SELECT cache_sync_internal.layout($1)", &[table.into()]))?;
         let Ok(Some(JsonB(layout))) = layout else {
-            return Err(Failure::new(b"XX000", "cache_sync.layout() said nothing"));
+            return Err(Failure::new(b"XX000", "cache_sync_internal.layout() said nothing"));
         };
-        serde_json::from_value(layout)
-            .map_err(|error| Failure::new(b"CS007", format!("cache_sync.layout() is not of this library: {error}")))
+        serde_json::from_value(layout).map_err(|error| {
+            Failure::new(b"CS007", format!("cache_sync_internal.layout() is not of this library: {error}"))
+        })
     }
 
     /// The field as a patch of this shape means it. Its writer may have known another rule. SPI must be connected.

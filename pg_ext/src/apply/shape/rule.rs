@@ -14,10 +14,10 @@ impl Writer<'_> {
         let (column, ty) = (&field.column, &field.declared);
         match &field.rule {
             // Where the column's type is a domain, these functions return its base type, which compares with nothing.
-            Rule::Append { cap: Some(cap) } => format!("cache_sync.last_of(p.{column}, {cap})::{ty}"),
+            Rule::Append { cap: Some(cap) } => format!("cache_sync_internal.last_of(p.{column}, {cap})::{ty}"),
             Rule::Json(_) => {
                 let (rule, is_dated) = (literal(&field.rule_text()), self.is_dated(field));
-                format!("cache_sync.document_fresh({rule}, p.{column}, {is_dated})::{ty}")
+                format!("cache_sync_internal.document_fresh({rule}, p.{column}, {is_dated})::{ty}")
             }
             _ => format!("p.{column}"),
         }
@@ -29,7 +29,7 @@ impl Writer<'_> {
         if self.is_contested(field) {
             // The condition has decided the contest of this very row.
             return format!(
-                "CASE WHEN cache_sync.all_win(p.\"@stamps\", t.cs_version) THEN {fresh} WHEN {compare} \
+                "CASE WHEN cache_sync_internal.all_win(p.\"@stamps\", t.cs_version) THEN {fresh} WHEN {compare} \
                  OPERATOR(pg_catalog.>) 0 THEN {fresh} WHEN {} THEN {fresh} ELSE t.{column} END",
                 self.wins_tie(field),
                 compare = self.compare(field),
@@ -47,11 +47,11 @@ impl Writer<'_> {
                 let joined = if field.is_array {
                     format!("t.{column} OPERATOR(pg_catalog.||) p.{column}")
                 } else {
-                    format!("cache_sync.joined(t.{column}, p.{column})")
+                    format!("cache_sync_internal.joined(t.{column}, p.{column})")
                 };
-                cap.map_or(joined.clone(), |cap| format!("cache_sync.last_of({joined}, {cap})"))
+                cap.map_or(joined.clone(), |cap| format!("cache_sync_internal.last_of({joined}, {cap})"))
             }
-            Rule::Union => format!("cache_sync.united(t.{column}, p.{column})"),
+            Rule::Union => format!("cache_sync_internal.united(t.{column}, p.{column})"),
             Rule::Json(_) => self.document("value", field),
             Rule::Function(_) => self.call(field),
         }
@@ -68,16 +68,16 @@ impl Writer<'_> {
                     format!("cardinality(p.{column})")
                 } else {
                     // Refuses what is no list, with words that say why.
-                    format!("jsonb_array_length(cache_sync.joined(NULL::pg_catalog.jsonb, p.{column}))")
+                    format!("jsonb_array_length(cache_sync_internal.joined(NULL::pg_catalog.jsonb, p.{column}))")
                 };
                 format!("pg_catalog.{length} OPERATOR(pg_catalog.>) 0")
             }
             Rule::Union if !self.sets_values() => self.value(field).replacen("united(", "unites(", 1),
             // Assigning the sum makes it the column's type again, so it must be compared as that.
             Rule::Add | Rule::Union | Rule::Function(_) => {
-                format!("cache_sync.differs(t.{column}, ({})::{})", self.value(field), field.declared)
+                format!("cache_sync_internal.differs(t.{column}, ({})::{})", self.value(field), field.declared)
             }
-            _ => format!("cache_sync.differs(t.{column}, {})", self.value(field)),
+            _ => format!("cache_sync_internal.differs(t.{column}, {})", self.value(field)),
         }
     }
 
@@ -87,9 +87,11 @@ impl Writer<'_> {
         let column = &field.column;
         match &field.rule {
             _ if self.sets_values() => None,
-            Rule::Max | Rule::Min => Some(format!("cache_sync.differs(t.{column}, p.{column})")),
-            Rule::First => Some(format!("(p.{column} IS NOT NULL AND cache_sync.differs(t.{column}, p.{column}))")),
-            Rule::Json(_) if after => Some(format!("cache_sync.document_lost({}::pg_catalog.int2)", field.id)),
+            Rule::Max | Rule::Min => Some(format!("cache_sync_internal.differs(t.{column}, p.{column})")),
+            Rule::First => {
+                Some(format!("(p.{column} IS NOT NULL AND cache_sync_internal.differs(t.{column}, p.{column}))"))
+            }
+            Rule::Json(_) if after => Some(format!("cache_sync_internal.document_lost({}::pg_catalog.int2)", field.id)),
             Rule::Json(_) => Some(self.document("loses", field)),
             _ => None,
         }
@@ -101,7 +103,7 @@ impl Writer<'_> {
         let compare = self.compare(field);
         format!(
             "(p.{column} IS NOT NULL AND (t.{column} IS NULL OR {compare} OPERATOR(pg_catalog.<) 0 \
-             OR ({compare} OPERATOR(pg_catalog.=) 0 AND cache_sync.is_larger(p.{column}, t.{column}))))"
+             OR ({compare} OPERATOR(pg_catalog.=) 0 AND cache_sync_internal.is_larger(p.{column}, t.{column}))))"
         )
     }
 
@@ -110,7 +112,7 @@ impl Writer<'_> {
     /// row's clock, version and field.
     pub(super) fn document(&self, function: &str, field: &FieldColumn) -> String {
         format!(
-            "cache_sync.document_{function}({}, {}, {}, t.{c}, p.{c}, {}, t.cs_clock, t.cs_version, \
+            "cache_sync_internal.document_{function}({}, {}, {}, t.{c}, p.{c}, {}, t.cs_clock, t.cs_version, \
              {}::pg_catalog.int2)",
             literal(&field.rule_text()),
             self.kind == Kind::Edit,
@@ -124,7 +126,7 @@ impl Writer<'_> {
     /// A clock with the stamps of a document that patches of different times create.
     pub(super) fn clock_of_parts(&self, clock: &str, field: &FieldColumn) -> String {
         format!(
-            "cache_sync.document_clock_fresh({clock}, {}, p.{}, $2, {}::pg_catalog.int2)",
+            "cache_sync_internal.document_clock_fresh({clock}, {}, p.{}, $2, {}::pg_catalog.int2)",
             literal(&field.rule_text()),
             field.column,
             field.id
@@ -137,7 +139,7 @@ impl Writer<'_> {
         let Some(function) = &field.function else { return format!("p.{column}") };
         let ty = &function.argument;
         let called = format!(
-            "cache_sync.not_null({}(t.{column}::{ty}, p.{column}::{ty}), {})",
+            "cache_sync_internal.not_null({}(t.{column}::{ty}, p.{column}::{ty}), {})",
             function.name,
             literal(&function.name)
         );
@@ -153,7 +155,7 @@ impl Writer<'_> {
     /// Whether the field is decided by value, for the patch.
     pub(super) fn wins_tie(&self, field: &FieldColumn) -> String {
         format!(
-            "({} OPERATOR(pg_catalog.=) 0 AND cache_sync.is_larger({}, t.{}))",
+            "({} OPERATOR(pg_catalog.=) 0 AND cache_sync_internal.is_larger({}, t.{}))",
             self.compare(field),
             self.fresh(field),
             field.column

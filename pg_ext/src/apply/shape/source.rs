@@ -30,7 +30,7 @@ impl Writer<'_> {
             let is_change = is_change(field);
             let _ = write!(columns, ", {} {}", field.column, if is_change { &field.change } else { &field.declared });
             if is_change && field.change == "numeric" {
-                let _ = write!(selected, ", cache_sync.finite(r.{c}) AS {c}", c = field.column);
+                let _ = write!(selected, ", cache_sync_internal.finite(r.{c}) AS {c}", c = field.column);
             } else {
                 let _ = write!(selected, ", r.{}", field.column);
             }
@@ -62,7 +62,7 @@ impl Writer<'_> {
             let _ = write!(selected, ", ARRAY[{}] AS \"@stamps\"", own.join(", "));
         }
         let is_plain = self.fields.iter().all(|field| is_change(field) || field.is_plain);
-        let read = if is_plain { "cache_sync.patches" } else { "pg_catalog.json_to_recordset" };
+        let read = if is_plain { "cache_sync_internal.patches" } else { "pg_catalog.json_to_recordset" };
         format!("(SELECT {selected} FROM {read}($1) AS r({columns}) ORDER BY {}) AS p", key_order(self.layout, "r"))
     }
 }

@@ -36,7 +36,8 @@ impl Writer<'_> {
         if let Some(clock) = self.clock() {
             set.push(format!("cs_clock = {clock}"));
         }
-        let replaced = if self.layout.versioned { "cache_sync.replaced_version()" } else { "0::pg_catalog.int8" };
+        let replaced =
+            if self.layout.versioned { "cache_sync_internal.replaced_version()" } else { "0::pg_catalog.int8" };
         let _ = write!(
             text,
             "UPDATE {relation} AS t SET {} FROM {} WHERE {} AND {} RETURNING p.\"#\", {replaced}, {}, {}",
@@ -80,7 +81,9 @@ impl Writer<'_> {
             let set = || self.fields.iter().filter(|f| matches!(f.rule, Rule::Lww | Rule::Json(_)));
             set().next()?;
             let (set, stamped) = (numbers(set()), numbers(self.layout.stamped()));
-            return Some(format!("cache_sync.clock_after(ARRAY[$2], t.cs_clock, t.cs_version, {set}, {stamped})"));
+            return Some(format!(
+                "cache_sync_internal.clock_after(ARRAY[$2], t.cs_clock, t.cs_version, {set}, {stamped})"
+            ));
         }
         if self.contested().next().is_none() && !merged().any(|field| field.rule.is_stamped()) {
             return None;
@@ -91,7 +94,7 @@ impl Writer<'_> {
         let mut clock = match is_alone {
             true => "NULL::pg_catalog.bytea".to_owned(),
             false => format!(
-                "cache_sync.clock_after(p.\"@stamps\", t.cs_clock, t.cs_version, {}, {})",
+                "cache_sync_internal.clock_after(p.\"@stamps\", t.cs_clock, t.cs_version, {}, {})",
                 numbers(self.contested()),
                 numbers(self.layout.stamped())
             ),
@@ -100,7 +103,10 @@ impl Writer<'_> {
             match field.rule {
                 Rule::First => {
                     let (wins, stamp) = (self.is_first(field), self.stamp(field));
-                    clock = format!("cache_sync.clock_first({clock}, {wins}, {}::pg_catalog.int2, {stamp})", field.id);
+                    clock = format!(
+                        "cache_sync_internal.clock_first({clock}, {wins}, {}::pg_catalog.int2, {stamp})",
+                        field.id
+                    );
                 }
                 Rule::Json(_) => {
                     clock = self.document("clock", field).replacen('(', &format!("({clock}, "), 1);
@@ -122,7 +128,7 @@ impl Writer<'_> {
         if layout.stamped().next().is_some() && self.uses_stamps() {
             columns.push("cs_clock");
             let clock = format!(
-                "cache_sync.clock_new(p.\"@stamps\", {}, {})",
+                "cache_sync_internal.clock_new(p.\"@stamps\", {}, {})",
                 numbers(self.stamped()),
                 numbers(layout.stamped())
             );
@@ -151,7 +157,7 @@ impl Writer<'_> {
         match self.kind {
             Kind::Delete if self.uses_stamps() => {
                 return format!(
-                    "NOT cache_sync.loses(p.\"@stamps\", t.cs_clock, t.cs_version, {})",
+                    "NOT cache_sync_internal.loses(p.\"@stamps\", t.cs_clock, t.cs_version, {})",
                     numbers(self.layout.stamped())
                 );
             }
@@ -166,8 +172,10 @@ impl Writer<'_> {
         }
         let mut reasons = Vec::new();
         if self.contested().next().is_some() {
-            let wins =
-                format!("cache_sync.wins(p.\"@stamps\", t.cs_clock, t.cs_version, {})", numbers(self.contested()));
+            let wins = format!(
+                "cache_sync_internal.wins(p.\"@stamps\", t.cs_clock, t.cs_version, {})",
+                numbers(self.contested())
+            );
             let ties = any(self.contested().map(|field| self.wins_tie(field)));
             reasons.push(format!("{wins} OPERATOR(pg_catalog.>) 0 OR {wins} OPERATOR(pg_catalog.=) 0 AND {ties}"));
         }
@@ -186,11 +194,12 @@ impl Writer<'_> {
         let mut reasons = Vec::new();
         if self.contested().next().is_some() {
             let fields = numbers(self.contested());
-            reasons.push(format!("cache_sync.loses(p.\"@stamps\", t.cs_clock, t.cs_version, {fields})"));
-            let differ =
-                any(self.contested().map(|f| format!("cache_sync.differs(t.{}, {})", f.column, self.fresh(f))));
+            reasons.push(format!("cache_sync_internal.loses(p.\"@stamps\", t.cs_clock, t.cs_version, {fields})"));
+            let differ = any(self
+                .contested()
+                .map(|f| format!("cache_sync_internal.differs(t.{}, {})", f.column, self.fresh(f))));
             if after {
-                reasons.push(format!("(cache_sync.replaced_tie() AND ({differ}))"));
+                reasons.push(format!("(cache_sync_internal.replaced_tie() AND ({differ}))"));
             } else {
                 reasons.push(format!("({differ})"));
             }

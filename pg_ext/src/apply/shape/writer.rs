@@ -106,6 +106,6 @@ impl Writer<'_> {
     /// How the field's stamp in the patch stands to the row's: 1, 0 or -1.
     pub(super) fn compare(&self, field: &FieldColumn) -> String {
         let stamp = self.stamp(field);
-        format!("cache_sync.compare({stamp}, t.cs_clock, t.cs_version, {}::pg_catalog.int2)", field.id)
+        format!("cache_sync_internal.compare({stamp}, t.cs_clock, t.cs_version, {}::pg_catalog.int2)", field.id)
     }
 }

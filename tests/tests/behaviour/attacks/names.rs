@@ -272,7 +272,7 @@ async fn temporary_things_are_not_taken_for_ours() {
         run(&client, CALLS).await;
         assert_eq!(db.psql("SELECT is_called FROM own.caught"), "f", "something ran as another role");
         client.batch_execute("DROP TABLE v.other, v.made").await.unwrap();
-        db.psql("DELETE FROM cache_sync.session; SELECT cache_sync.forget_dropped()");
+        db.psql("DELETE FROM cache_sync.session; SELECT cache_sync_internal.forget_dropped()");
     }
     assert_eq!(db.psql("SELECT table_id, tbl FROM cache_sync.attached"), before);
 }
@@ -295,6 +295,9 @@ fn what_stands_before_the_extension_gets_nothing_by_it() {
     assert_eq!(db.psql("SHOW search_path"), "\"$user\", public");
     db.psql("DROP EXTENSION cache_sync; CREATE ROLE came_before; CREATE SCHEMA cache_sync AUTHORIZATION came_before");
     assert!(db.psql_error("CREATE EXTENSION cache_sync").contains("42P06"));
+    db.psql("DROP SCHEMA cache_sync; CREATE SCHEMA cache_sync_internal AUTHORIZATION came_before");
+    assert!(db.psql_error("CREATE EXTENSION cache_sync").contains("42P06"));
+    assert_eq!(db.psql("SELECT count(*) FROM pg_namespace WHERE nspname = 'cache_sync'"), "0");
 }
 
 #[test]

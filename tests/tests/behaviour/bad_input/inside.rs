@@ -1,6 +1,6 @@
 //! Functions that only the extension itself should call, but anybody can.
 
-use super::{Case, Expected, Expected::*, call};
+use super::{Case, Expected, Expected::*, call_inside};
 
 const CALLS: &[(&str, Expected)] = &[
     ("last_of('[1, 2, 3]'::jsonb, -1)", Answer("[1, 2, 3]")),
@@ -78,7 +78,7 @@ pub(super) fn cases() -> Vec<Case> {
         } else {
             String::from(*sql)
         };
-        call(&sql, *expected)
+        call_inside(&sql, *expected)
     };
     CALLS.iter().map(shown).collect()
 }

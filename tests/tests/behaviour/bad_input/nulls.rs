@@ -1,6 +1,6 @@
 //! Nulls where something is asked for.
 
-use super::{Case, Expected, Expected::*, apply, batch, call, edit};
+use super::{Case, Expected, Expected::*, apply, batch, call, call_inside, edit};
 
 const CALLS: &[(&str, Expected)] = &[
     ("compare_and_set(NULL, '{\"id\": 1}', 1)", Error("22004")),
@@ -13,10 +13,6 @@ const CALLS: &[(&str, Expected)] = &[
     ("run_maintenance(NULL)", Error("22023")),
     ("repair(NULL)", Error("22004")),
     ("set_expiry(NULL, 'at')", Error("22004")),
-    ("invalidate_table(NULL)", Error("22004")),
-    ("record_attached(NULL, '{}')", Error("22004")),
-    ("record_attached('bare', NULL)", Error("22004")),
-    ("record_rule('t', NULL)", Error("22004")),
     ("merge(NULL, '1', '1')", Error("22023")),
     ("merge('\"add\"', NULL, NULL)", Answer("null")),
     ("key_hash(NULL, '{}')", Answer("")),
@@ -29,6 +25,15 @@ const CALLS: &[(&str, Expected)] = &[
     ("upsert('t', '{\"id\": 1, \"must\": null}')", Error("23502")),
     ("edit('t', '{\"id\": 1}', '{\"must\": null}')", Error("23502")),
     ("changes(NULL, NULL, NULL)", Error("22023")),
+    ("load_state(NULL, NULL) @> ARRAY[cache_sync.epoch(), -1]", Answer("t")),
+    ("describe(NULL)", Error("22004")),
+];
+
+const INSIDE: &[(&str, Expected)] = &[
+    ("invalidate_table(NULL)", Error("22004")),
+    ("record(NULL, 'attached', '{}')", Error("22004")),
+    ("record('bare', 'attached', NULL)", Error("22004")),
+    ("record('t', 'rule', NULL)", Error("22004")),
     ("clock_first(NULL, true, 1::int2, 1)", Error("22004")),
     ("document_value(NULL, true, false, '{}', '{}', 1, NULL, 1, 1::int2)", Error("22004")),
     ("document_clock(NULL, NULL, true, false, '{}', '{}', 1, NULL, 1, 1::int2)", Error("22004")),
@@ -44,12 +49,12 @@ const CALLS: &[(&str, Expected)] = &[
     ("differs(NULL::point, NULL)", Answer("f")),
     ("is_larger(NULL::int, NULL)", Answer("f")),
     ("finite(NULL)", Answer("")),
-    ("load_state(NULL, NULL) @> ARRAY[cache_sync.epoch(), -1]", Answer("t")),
-    ("describe(NULL)", Error("22004")),
+    ("record('t', NULL, '{}')", Error("22004")),
 ];
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases: Vec<_> = CALLS.iter().map(|(sql, expected)| call(sql, *expected)).collect();
+    cases.extend(INSIDE.iter().map(|(sql, expected)| call_inside(sql, *expected)));
     cases.push(("CALL cache_sync.stream(ARRAY[1, NULL])".into(), Error("22004")));
     cases.push(apply("'[]'", "ARRAY[NULL]::text[]", Error("22004")));
     cases.push(batch(r#"[{"op": "edit", "fields": [null]}]"#, &["[]"], Error("22023")));

@@ -1,6 +1,6 @@
 //! Rules: how they are written, which columns they are for, and what they are given to merge.
 
-use super::{Case, Expected::*, call};
+use super::{Case, Expected::*, call, call_inside};
 
 /// A field of the table `bare`, a rule for it, and what is said to that.
 const FIELDS: &[(&str, &str)] = &[
@@ -84,14 +84,6 @@ const CALLS: &[(&str, &str)] = &[
     ("set_expiry('t', 'id')", "42703"),
     ("set_expiry('bare', 'ts')", "CS005"),
     ("set_expiry('view', 'at')", "CS005"),
-    ("record_attached('bare', '[]')", "23502"),
-    ("record_attached('bare', '{\"versioned\": \"perhaps\"}')", "22P02"),
-    ("record_attached('bare', '{\"versioned\": false, \"tags\": [], \"rules\": 1}')", "22023"),
-    ("record_attached('bare', '{\"versioned\": false, \"tags\": [], \"rules\": {\"v\": 1e400}}')", "22023"),
-    ("record_rule('t', '{}')", "42703"),
-    ("record_rule('t', '1e400')", "42703"),
-    ("record_rule('t', '{\"field\": \"a\"}')", "22023"),
-    ("record_expiry('t', '{\"field\": 1e400}')", "42703"),
     ("merge('\"what\"', '1', '1')", "22023"),
     ("merge('1e400', '1', '1')", "22023"),
     ("merge('\"add\"', '\"x\"', '1')", "22023"),
@@ -110,6 +102,18 @@ const CALLS: &[(&str, &str)] = &[
     ("merge('{\"rule\": \"function\", \"name\": \"stable(text,text)\"}', '1', '1')", "42P17"),
     ("merge('{\"rule\": \"function\", \"name\": \"ints(int,int)\"}', '\"x\"', '1')", "22P02"),
     ("merge('{\"rule\": \"function\", \"name\": \"good(\"}', '1', '1')", "22P02"),
+];
+
+const INSIDE: &[(&str, &str)] = &[
+    ("record('bare', 'attached', '[]')", "23502"),
+    ("record('bare', 'attached', '{\"versioned\": \"perhaps\"}')", "22P02"),
+    ("record('bare', 'attached', '{\"versioned\": false, \"tags\": [], \"rules\": 1}')", "22023"),
+    ("record('bare', 'attached', '{\"versioned\": false, \"tags\": [], \"rules\": {\"v\": 1e400}}')", "22023"),
+    ("record('t', 'rule', '{}')", "42703"),
+    ("record('t', 'rule', '1e400')", "42703"),
+    ("record('t', 'rule', '{\"field\": \"a\"}')", "22023"),
+    ("record('t', 'expiry', '{\"field\": 1e400}')", "42703"),
+    ("record('t', 'nothing', '{}')", "20000"),
 ];
 
 /// A function or a column that is not there for long.
@@ -143,14 +147,15 @@ pub(super) fn cases() -> Vec<Case> {
         ]
     });
     let calls = CALLS.iter().map(|(sql, code)| call(sql, Error(code)));
+    let inside = INSIDE.iter().map(|(sql, code)| call_inside(sql, Error(code)));
     let statements = STATEMENTS.iter().map(|(sql, code)| (String::from(*sql), Error(code)));
     let deep = format!("{}1{}", "{\"rule\":\"json\",\"members\":{\"a\":".repeat(300), "}}".repeat(300));
     let deeply = [
         format!("set_rule('t', 'doc', '{deep}')"),
-        format!("spelled('{deep}')"),
         format!("merge('{deep}', '1', '1')"),
         format!("attach('bare', rules => '{{\"b\": {deep}}}')"),
     ]
     .map(|sql| call(&sql, Error("22023")));
-    fields.chain(calls).chain(statements).chain(deeply).collect()
+    let spelled = call_inside(&format!("spelled('{deep}')"), Error("22023"));
+    fields.chain(calls).chain(inside).chain(statements).chain(deeply).chain([spelled]).collect()
 }

@@ -1,6 +1,6 @@
 //! Names of tables, and of what else a call is about.
 
-use super::{Case, Expected::*, call};
+use super::{Case, Expected::*, call, call_inside};
 
 /// What cannot be attached.
 const NAMES: &[(&str, &str)] = &[
@@ -62,7 +62,6 @@ const CALLS: &[(&str, &str)] = &[
     ("run_maintenance(0)", "22023"),
     ("run_maintenance(-1)", "22023"),
     ("run_maintenance(2147483648)", "42883"),
-    ("prune_sessions(-1)", "2201W"),
     ("requeue_dead_letter(0)", "P0002"),
     ("requeue_dead_letter(-1)", "P0002"),
     ("requeue_dead_letter(9223372036854775807, true)", "P0002"),
@@ -88,6 +87,7 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(call(&function.replace("{}", "4294967295"), Error(if is_asking { "42P01" } else { "CS005" })));
     }
     let long = "n".repeat(63);
+    cases.push(call_inside("prune_sessions(-1)", Error("2201W")));
     cases.push(call("discard_dead_letter(-1)", Answer("f")));
     cases.push((
         "SELECT string_agg(kind, ' ') FROM cache_sync.changes(since_epoch => -1, since_position => -1)".into(),

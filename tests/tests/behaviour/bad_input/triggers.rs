@@ -1,6 +1,6 @@
 //! The trigger functions, called or put where they do not belong.
 
-use super::{Case, Expected, Expected::*, call};
+use super::{Case, Expected, Expected::*, call, call_inside};
 
 /// A trigger, a statement that fires it, and what becomes of that.
 const TRIGGERS: &[(&str, &str, Expected)] = &[
@@ -16,7 +16,7 @@ const TRIGGERS: &[(&str, &str, Expected)] = &[
     ),
     ("BEFORE DELETE ON k FOR EACH ROW EXECUTE FUNCTION cache_sync.note_truncate('2')", "DELETE FROM k", Error("39P01")),
     (
-        "BEFORE INSERT ON bare FOR EACH ROW EXECUTE FUNCTION cache_sync.note_setup()",
+        "BEFORE INSERT ON bare FOR EACH ROW EXECUTE FUNCTION cache_sync_internal.note_setup()",
         "INSERT INTO bare VALUES (1)",
         Error("39P01"),
     ),
@@ -91,10 +91,10 @@ const TRIGGERS: &[(&str, &str, Expected)] = &[
 ];
 
 pub(super) fn cases() -> Vec<Case> {
-    let mut cases: Vec<_> = ["note_change()", "note_truncate()", "note_setup()", "set_version()"]
-        .map(|name| call(name, Error("39P01")))
-        .into();
-    cases.push(call("unmatch()", Error("0A000")));
+    let mut cases: Vec<_> =
+        ["note_change()", "note_truncate()", "set_version()"].map(|name| call(name, Error("39P01"))).into();
+    cases.push(call_inside("note_setup()", Error("39P01")));
+    cases.push(call_inside("unmatch()", Error("0A000")));
     for (trigger, statement, expected) in TRIGGERS {
         cases.push((format!("BEGIN; CREATE TRIGGER aa {trigger}; {statement}; ROLLBACK"), *expected));
     }

@@ -1,0 +1,13 @@
+-- What the upgrade from 0.1.0 does to attached tables, once the functions are there and before DDL is listened to.
+
+SELECT cache_sync_internal.truncate_triggers(a.tbl, a.table_id) FROM cache_sync.attached a
+WHERE a.tbl IN (SELECT p.partrelid FROM pg_catalog.pg_partitioned_table p);
+
+-- Known from now on: the keys that tables are attached with.
+UPDATE cache_sync.attached a SET key = cache_sync_internal.key_now(a.tbl) WHERE a.tbl IN (SELECT c.oid FROM pg_class c);
+
+-- What has been made by create_table with a time to live expires from now on.
+UPDATE cache_sync.attached a SET expires = f.field_id
+FROM cache_sync.field f
+WHERE f.table_id = a.table_id AND f.name = 'expires_at' AND NOT f.dropped AND a.default_ttl IS NOT NULL;
+

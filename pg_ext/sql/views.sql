@@ -1,0 +1,61 @@
+-- What people look at.
+
+CREATE OR REPLACE FUNCTION cache_sync_internal.listeners_now()
+    RETURNS TABLE (pid integer, database oid, feed_position bigint, lag bigint, armed boolean, delivered bigint, gaps bigint)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'listeners_now';
+
+-- `armed`: it has read everything and waits to be woken.
+CREATE OR REPLACE VIEW cache_sync.listeners AS
+    SELECT l.pid, d.datname AS database, l.feed_position, l.lag, l.armed, l.delivered, l.gaps
+    FROM cache_sync_internal.listeners_now() l
+    LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) l.database;
+COMMENT ON VIEW cache_sync.listeners IS 'The open feeds of the whole server, and how far behind they are.';
+
+CREATE OR REPLACE FUNCTION cache_sync_internal.feed_stats_now()
+    RETURNS TABLE (epoch bigint, head bigint, ring_size bigint, listeners integer, published bigint, delivered bigint,
+                   gaps bigint, flushes bigint, held bigint, slowest_pid integer, slowest_lag bigint)
+    LANGUAGE c VOLATILE STRICT ROWS 1 AS 'MODULE_PATHNAME', 'feed_stats_now';
+
+CREATE OR REPLACE VIEW cache_sync.feed_stats AS SELECT * FROM cache_sync_internal.feed_stats_now();
+COMMENT ON VIEW cache_sync.feed_stats IS 'What the feed of the whole server has published, told and missed since the server started.';
+
+CREATE OR REPLACE FUNCTION cache_sync_internal.table_stats_now()
+    RETURNS TABLE (table_id integer, changes bigint, flushes bigint)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'table_stats_now';
+
+CREATE OR REPLACE VIEW cache_sync.table_stats AS
+    SELECT a.table_id, a.tbl, n.changes, n.flushes
+    FROM cache_sync.attached a
+    LEFT JOIN cache_sync_internal.table_stats_now() n ON n.table_id OPERATOR(pg_catalog.=) a.table_id
+    WHERE pg_catalog.has_table_privilege(a.tbl, 'SELECT') AND NOT pg_catalog.row_security_active(a.tbl::pg_catalog.oid);
+COMMENT ON VIEW cache_sync.table_stats IS
+    'How much changed in each attached table that you may SELECT, since the server started.';
+
+CREATE OR REPLACE VIEW cache_sync.tables AS
+    SELECT a.table_id, a.tbl, a.versioned, a.tags, a.default_ttl,
+           (SELECT f.name FROM cache_sync.field f WHERE f.table_id = a.table_id AND f.field_id = a.expires) AS expires,
+           (SELECT coalesce(pg_catalog.jsonb_object_agg(f.name, f.rule), '{}') FROM cache_sync.field f
+            WHERE f.table_id = a.table_id AND NOT f.dropped) AS rules,
+           CASE WHEN pg_catalog.has_table_privilege(a.tbl, 'SELECT') THEN
+               (SELECT pg_catalog.count(*) FROM cache_sync.session s WHERE s.table_id = a.table_id) END AS sessions,
+           CASE WHEN pg_catalog.has_table_privilege(a.tbl, 'SELECT') THEN
+               (SELECT pg_catalog.count(*) FROM cache_sync.dead_letter d WHERE d.table_id = a.table_id) END AS dead_letters
+    FROM cache_sync.attached a;
+COMMENT ON VIEW cache_sync.tables IS 'The attached tables: their numbers on the feed, rules, tags and expiry.';
+
+-- It counts sessions and dead letters of tables that the caller may read.
+CREATE OR REPLACE FUNCTION cache_sync.status() RETURNS jsonb
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object(
+        'library', v.library, 'script', v.script, 'protocol', v.protocol,
+        'preloaded', cache_sync_internal.is_preloaded(), 'feed_kind', cache_sync_internal.feed_kind(),
+        'epoch', cache_sync.epoch(), 'hlc', cache_sync.hlc(),
+        'tables', (SELECT count(*) FROM cache_sync.attached),
+        'sessions', (SELECT coalesce(sum(t.sessions), 0) FROM cache_sync.tables t),
+        'dead_letters', (SELECT coalesce(sum(t.dead_letters), 0) FROM cache_sync.tables t),
+        'feed', (SELECT to_jsonb(f) FROM cache_sync.feed_stats f))
+    FROM cache_sync.versions() v
+$$;
+COMMENT ON FUNCTION cache_sync.status IS
+    'Sums up, as JSON: versions, the feed, and how many tables, sessions and dead letters there are.';
+
