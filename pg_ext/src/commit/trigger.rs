@@ -57,7 +57,7 @@ sql_functions! {
 unsafe fn data_after_event(fcinfo: pg_sys::FunctionCallInfo) -> Result<*const pg_sys::TriggerData, Failure> {
     // SAFETY: the caller vouches for `fcinfo`.
     unsafe {
-        let data = triggered::data(fcinfo).ok_or_else(called_by_no_trigger)?;
+        let Some(data) = triggered::data(fcinfo) else { return Err(called_by_no_trigger()) };
         // What is returned to any other trigger than one that is fired after the event would cancel it.
         if (*data).tg_event & (pg_sys::TRIGGER_EVENT_BEFORE | pg_sys::TRIGGER_EVENT_INSTEAD) != 0 {
             return Err(made_by_somebody("this trigger of cache_sync must be fired after the event"));
