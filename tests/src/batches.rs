@@ -72,17 +72,16 @@ impl Batches {
     /// Postgres refuses the batch as a whole.
     pub async fn send_as(&self, fence: i64, seq: i64, shapes: Value, rows: &[Value]) -> Result<Vec<Record>, Error> {
         let rows: Vec<_> = rows.iter().map(Value::to_string).collect();
-        self.send_texts((fence, seq), &shapes.to_string(), &rows).await
+        self.send_texts(fence, seq, &shapes.to_string(), &rows).await
     }
 
     /// Sends a batch in a text of one's own.
     ///
     /// # Errors
     /// Postgres refuses the batch as a whole.
-    pub async fn send_texts(&self, turn: (i64, i64), shapes: &str, rows: &[String]) -> Result<Vec<Record>, Error> {
+    async fn send_texts(&self, fence: i64, seq: i64, shapes: &str, rows: &[String]) -> Result<Vec<Record>, Error> {
         let apply = "SELECT last_seq, outcomes FROM cache_sync.apply($1::text::regclass, $2::text::uuid, $3, $4,
             $5::text::jsonb, $6::text[])";
-        let (fence, seq) = turn;
         let row = self.client.query_one(apply, &[&self.table, &self.session, &fence, &seq, &shapes, &rows]).await?;
         assert_eq!(row.get::<_, i64>(0), seq);
         Ok(outcome::unpack(row.get(1)).unwrap())
@@ -94,7 +93,7 @@ impl Batches {
     /// Postgres refuses the batch as a whole.
     pub async fn verdicts_of_text(&mut self, shape: Value, rows: &str) -> Result<Vec<String>, Error> {
         let shapes = Value::from(vec![shape]).to_string();
-        let records = self.send_texts((self.fence, self.last_seq + 1), &shapes, &[rows.to_owned()]).await?;
+        let records = self.send_texts(self.fence, self.last_seq + 1, &shapes, &[rows.to_owned()]).await?;
         self.last_seq += 1;
         Ok(records.iter().map(verdict).collect())
     }

@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same each time.
+//! Numbers that look random and are the same each time. Some tests hold only for those that these dice throw: kit's throw others.
 
 /// Throws numbers.
 pub struct Dice(u64);

@@ -21,13 +21,16 @@ pub mod rows;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cache_sync_cluster::{Cluster, Options, Variant};
-use tokio_postgres::{Client, NoTls};
+use cache_sync_kit::{command, wait};
+use tokio_postgres::Client;
 
 /// How long a test waits for something that comes at once when all is well.
 pub const SOON: Duration = Duration::from_secs(20);
+/// How often a test asks for what it waits for.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// The cluster that the tests of this process share, with the extension as users get it.
 pub fn cluster() -> &'static Cluster {
@@ -160,18 +163,12 @@ impl<'c> Database<'c> {
 
 /// Connects; the connection is driven until the client is dropped.
 pub async fn connect(dsn: &str) -> Client {
-    let (client, connection) =
-        tokio_postgres::connect(dsn, NoTls).await.unwrap_or_else(|error| panic!("{dsn}: {error}"));
-    // When the server goes away the client's next call says so.
-    tokio::spawn(async move { connection.await.is_ok() });
-    client
+    cache_sync_kit::connect(dsn).await.unwrap_or_else(|error| panic!("{dsn}: {error}"))
 }
 
 /// Runs a program and hands back what it printed.
 pub fn output(command: &mut Command) -> String {
-    let out = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(out.status.success(), "{command:?}: {}\n{}", out.status, String::from_utf8_lossy(&out.stderr));
-    String::from_utf8_lossy(&out.stdout).into_owned()
+    command::output(command).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Waits until `condition` holds.
@@ -179,11 +176,8 @@ pub fn output(command: &mut Command) -> String {
 /// # Panics
 /// It does not within `limit`.
 pub async fn wait_until(limit: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + limit;
-    while !condition().await {
-        assert!(Instant::now() < deadline, "waited {limit:?} in vain until {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    let holds = wait::until(limit, PAUSE, async || Ok(condition().await)).await.expect("a condition cannot fail");
+    assert!(holds, "waited {limit:?} in vain until {what}");
 }
 
 /// The same where nothing else of the test has to go on; `what` is told if it is in vain.
@@ -191,9 +185,6 @@ pub async fn wait_until(limit: Duration, what: &str, mut condition: impl AsyncFn
 /// # Panics
 /// It does not within `limit`.
 pub fn wait_blocking(limit: Duration, what: impl Fn() -> String, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + limit;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited {limit:?} in vain until {}", what());
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let holds = wait::until_blocking(limit, PAUSE, || Ok(condition())).expect("a condition cannot fail");
+    assert!(holds, "waited {limit:?} in vain until {}", what());
 }

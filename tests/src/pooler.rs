@@ -5,9 +5,9 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-use cache_sync_cluster::{Cluster, pgbouncer};
+use cache_sync_cluster::{Cluster, free_port, pgbouncer};
 
-use crate::{Database, SOON, wait_blocking};
+use crate::{Database, SOON, output, wait_blocking};
 
 /// A running pgbouncer. Dropping it ends it.
 #[derive(Debug)]
@@ -19,7 +19,8 @@ pub struct Pooler {
 impl Pooler {
     /// Starts one in a pool mode (`session`, `transaction`, `statement`), with up to `servers` connections to each database.
     pub fn start(cluster: &Cluster, mode: &str, servers: u32) -> Pooler {
-        Pooler::start_at(free_port(), cluster, mode, servers)
+        let port = free_port().unwrap_or_else(|error| panic!("{error}"));
+        Pooler::start_at(port, cluster, mode, servers)
     }
 
     /// Ends it, and starts another one in its place.
@@ -32,10 +33,7 @@ impl Pooler {
     fn start_at(port: u16, cluster: &Cluster, mode: &str, servers: u32) -> Pooler {
         let program = pgbouncer().unwrap_or_else(|error| panic!("{error}"));
         // From 1.21 on it can prepare statements anew behind the client's back.
-        let mut version = cluster.beside(&program);
-        let version =
-            version.arg("--version").output().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        let prepares = version_in(&String::from_utf8_lossy(&version.stdout)) >= (1, 21);
+        let prepares = version_in(&output(cluster.beside(&program).arg("--version"))) >= (1, 21);
         let prepares = if prepares { "max_prepared_statements = 0\n" } else { "" };
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
@@ -73,9 +71,4 @@ fn version_in(text: &str) -> (u32, u32) {
         Some([major, minor, ..]) => (*major, *minor),
         _ => panic!("`{text}` is no version"),
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
 }
