@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use cache_sync_cluster::Cluster;
-use tokio_postgres::NoTls;
+use cache_sync_kit::{Result, connect};
+use tokio_postgres::Client;
 
-use crate::Result;
 use crate::ledger::Ledger;
 use crate::node::{Account, Held};
 use crate::report::{Check, thousands};
@@ -71,8 +71,7 @@ pub(crate) fn staleness(staleness: Staleness, must_be_stale: bool) -> Check {
 
 /// Every entry that the nodes held at the end equals its row.
 pub(crate) async fn entries(dsn: &str, dumps: &[(String, &Path)]) -> Result<Check> {
-    let (client, connection) = tokio_postgres::connect(dsn, NoTls).await?;
-    let driver = tokio::spawn(connection);
+    let client = connect(dsn).await?;
     let (mut compared, mut different, mut wrong) = (0u64, 0u64, Vec::new());
     let mut holds = !dumps.is_empty();
     for (node, dump) in dumps {
@@ -94,12 +93,11 @@ pub(crate) async fn entries(dsn: &str, dumps: &[(String, &Path)]) -> Result<Chec
             }
         }
     }
-    driver.abort();
     let found = format!("{} entries compared, {} differ", thousands(compared), thousands(different));
     Ok(Check { wrong, ..Check::new("every entry equals its row", holds && different == 0, found) })
 }
 
-async fn rows(client: &tokio_postgres::Client, held: &[Held]) -> Result<HashMap<i32, Account>> {
+async fn rows(client: &Client, held: &[Held]) -> Result<HashMap<i32, Account>> {
     let aids: Vec<i32> = held.iter().map(|held| held.aid).collect();
     let rows =
         client.query("SELECT aid, bid, abalance, filler FROM pgbench_accounts WHERE aid = ANY($1)", &[&aids]).await?;

@@ -10,7 +10,7 @@ const BUCKETS: usize = 64 * STEPS as usize;
 /// Counts of durations in nanoseconds. Negative ones count as 0.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Histogram {
-    /// (bucket, count), as far as there are any; made when it is sent.
+    /// By bucket; empty without any.
     counts: Vec<u64>,
 }
 

@@ -1,5 +1,7 @@
 //! Which accounts are hot: Zipf's law with exponent 1, scattered over the table.
 
+use cache_sync_kit::Dice;
+
 /// How many accounts can be drawn at all. The colder rest would be drawn about never.
 const DRAWN_MAX: u32 = 1_000_000;
 /// Neighbours in hotness are this far apart in the table, so that they share no page.
@@ -37,29 +39,9 @@ impl Keys {
     }
 
     /// Draws a rank.
-    pub(crate) fn draw(&self, random: &mut Random) -> usize {
-        let chance = random.fraction();
+    pub(crate) fn draw(&self, dice: &mut Dice) -> usize {
+        let chance = dice.fraction();
         self.up_to.partition_point(|up_to| *up_to < chance).min(self.up_to.len() - 1)
-    }
-}
-
-/// SplitMix64: random enough for a workload, and the same every time.
-#[derive(Debug, Clone)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Random {
-        Random(seed)
-    }
-
-    /// From 0 up to, but not including, 1.
-    pub(crate) fn fraction(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^= mixed >> 31;
-        (mixed >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
@@ -74,8 +56,8 @@ mod tests {
         let accounts: HashSet<i32> = (0..100_000).map(|rank| keys.at(rank)).collect();
         assert_eq!(accounts.len(), 100_000);
         assert!(accounts.iter().all(|aid| (1..=100_000).contains(aid)));
-        let mut random = Random::new(1);
-        let hottest = (0..10_000).filter(|_| keys.draw(&mut random) == 0).count();
+        let mut dice = Dice::new(1);
+        let hottest = (0..10_000).filter(|_| keys.draw(&mut dice) == 0).count();
         assert!((600..1100).contains(&hottest), "{hottest} of 10,000: 1 / H(100,000) is 8.3 %");
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::Result;
+use cache_sync_kit::Result;
+
+use crate::lines;
 
 /// The writes of one life of a node. Each adds 1.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +34,7 @@ impl Ledger {
     fn of(text: &str) -> Result<Ledger> {
         let mut ledger = Ledger::default();
         let mut ops: HashMap<&str, State> = HashMap::new();
-        // A last line without its end was being written when the node was killed: the event had not been written down.
-        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-        for line in whole.lines() {
+        for line in lines::whole(text) {
             let words: Vec<&str> = line.split(' ').collect();
             let state = match words[..] {
                 ["intent", _, _] => {

@@ -11,20 +11,21 @@
 //! node           a process that uses the SDK      node/ops  what it does   node/log  what it writes down
 //!                                                 node/probe  when a change arrives
 //! sampler        a process that looks at rows in Postgres
-//! message        what the processes tell the orchestrator      options, keys (Zipf), histogram, monotonic
+//! message        what the processes tell the orchestrator      arguments, keys (Zipf), histogram
+//! lines          logs of processes that may have been killed
 //! ```
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod checks;
 mod child;
 mod figures;
 mod histogram;
 mod keys;
 mod ledger;
+mod lines;
 mod message;
-mod monotonic;
 mod node;
-mod options;
 mod orchestrator;
 mod pgbench;
 mod progress;
@@ -33,12 +34,8 @@ mod run;
 mod sampler;
 mod staleness;
 
+use cache_sync_kit::exit;
 use std::process::ExitCode;
-
-/// Any failure, as a sentence.
-type Error = Box<dyn std::error::Error + Send + Sync>;
-/// The result of everything here.
-type Result<T> = std::result::Result<T, Error>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -48,12 +45,5 @@ async fn main() -> ExitCode {
         Some((role, rest)) if role == "sampler" => sampler::main(rest).await.map(|()| true),
         _ => orchestrator::main(&args).await,
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("cache-sync-demo: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::code("cache-sync-demo", done)
 }

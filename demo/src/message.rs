@@ -47,7 +47,7 @@ pub(crate) struct Latencies {
 
 impl Message {
     /// Sends it to the orchestrator.
-    pub(crate) fn send(&self) -> crate::Result<()> {
+    pub(crate) fn send(&self) -> cache_sync_kit::Result<()> {
         let mut line = serde_json::to_vec(self)?;
         line.push(b'\n');
         let mut out = std::io::stdout().lock();

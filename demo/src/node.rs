@@ -9,18 +9,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_sync::{Cache, Client};
+use cache_sync_kit::{CommandLine, Result};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 
+use crate::arguments::USAGE;
+use crate::keys::Keys;
 use crate::message::{Counts, Message};
-use crate::options::Values;
-use crate::{Result, keys::Keys};
 pub(crate) use ops::WATCHED;
 use ops::Work;
 pub(crate) use probe::probed;
 
 /// How long a node may take to write what it has buffered, once it is told to stop.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(60);
+
+const LINE: CommandLine<'_> = CommandLine {
+    valued: &["--dsn", "--log", "--seed", "--accounts", "--updates-percent", "--bound-ms"],
+    alone: &["--muted"],
+    usage: USAGE,
+};
 
 /// A row of pgbench_accounts, filler column included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +49,7 @@ type Accounts = Cache<i32, Account>;
 
 /// What the orchestrator wants of this node.
 #[derive(Debug, Clone)]
-pub(crate) struct NodeOptions {
+pub(crate) struct NodeArguments {
     pub(crate) dsn: String,
     /// Where intents, acceptances, outcomes and reads are written down.
     pub(crate) log: PathBuf,
@@ -57,7 +64,7 @@ pub(crate) struct NodeOptions {
     pub(crate) bound: Duration,
 }
 
-impl NodeOptions {
+impl NodeArguments {
     /// As command line.
     pub(crate) fn args(&self) -> Vec<String> {
         let mut args: Vec<String> = vec!["node".into()];
@@ -77,9 +84,9 @@ impl NodeOptions {
         args
     }
 
-    fn parse(args: &[String]) -> Result<NodeOptions> {
-        let values = Values::parse(args, &["--muted"])?;
-        Ok(NodeOptions {
+    fn parse(args: &[String]) -> Result<NodeArguments> {
+        let values = LINE.parse(args)?;
+        Ok(NodeArguments {
             dsn: values.must("--dsn")?,
             log: values.must("--log")?,
             seed: values.must("--seed")?,
@@ -93,14 +100,14 @@ impl NodeOptions {
 
 /// Runs a node until its standard input ends.
 pub(crate) async fn main(args: &[String]) -> Result<()> {
-    let options = NodeOptions::parse(args)?;
-    let client = Client::builder(&options.dsn).feed_timeout(options.bound).connect().await?;
-    let capacity = u64::from(options.accounts.min(100_000));
+    let arguments = NodeArguments::parse(args)?;
+    let client = Client::builder(&arguments.dsn).feed_timeout(arguments.bound).connect().await?;
+    let capacity = u64::from(arguments.accounts.min(100_000));
     let accounts: Accounts = client.cache("pgbench_accounts").max_capacity(capacity).open().await?;
-    if options.muted {
+    if arguments.muted {
         client.mute_feed(true);
     }
-    let work = Arc::new(Work::new(accounts.clone(), Keys::new(options.accounts), &options)?);
+    let work = Arc::new(Work::new(accounts.clone(), Keys::new(arguments.accounts), &arguments)?);
     Message::Ready.send()?;
 
     let mut commands = BufReader::new(stdin()).lines();
@@ -117,8 +124,8 @@ pub(crate) async fn main(args: &[String]) -> Result<()> {
         let Some(line) = line else { return Ok(()) };
         match line.split_once(' ').unwrap_or((&line, "")) {
             ("go", _) => {
-                tasks = ops::start(&work, &options);
-                probe::start(accounts.clone(), options.accounts, Arc::clone(&work));
+                tasks = ops::start(&work, &arguments);
+                probe::start(accounts.clone(), arguments.accounts, Arc::clone(&work));
             }
             ("stop", _) => {
                 work.stop();

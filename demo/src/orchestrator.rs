@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use cache_sync_cluster::{Cluster, Options as ClusterOptions};
+use cache_sync_cluster::{Cluster, Options};
+use cache_sync_kit::{Result, write_json};
 
-use crate::Result;
-use crate::options::Options;
+use crate::arguments::Arguments;
 use crate::report::{self, RunReport};
 use crate::run::{BOUND, Plan, Run};
 
@@ -14,33 +14,33 @@ const CONTROL_BEYOND_BOUND: Duration = Duration::from_secs(3);
 
 /// Runs the demo; true when every check holds.
 pub(crate) async fn main(args: &[String]) -> Result<bool> {
-    let options = Options::parse(args)?;
+    let arguments = Arguments::parse(args)?;
     println!("Starting a throw-away cluster with the library preloaded.");
     let cluster = tokio::task::block_in_place(|| {
-        ClusterOptions::default().setting("shared_buffers", "256MB").setting("max_wal_size", "2GB").start()
+        Options::default().setting("shared_buffers", "256MB").setting("max_wal_size", "2GB").start()
     })?;
-    let calm = Plan { name: "calm", seconds: options.seconds, trouble: false, deaf: false };
+    let calm = Plan { name: "calm", seconds: arguments.seconds, trouble: false, deaf: false };
     let control =
         Plan { name: "control", seconds: (BOUND + CONTROL_BEYOND_BOUND).as_secs(), trouble: false, deaf: true };
-    let rough = Plan { name: "rough", seconds: options.seconds, trouble: true, deaf: false };
+    let rough = Plan { name: "rough", seconds: arguments.seconds, trouble: true, deaf: false };
 
     let mut reports = Vec::new();
     for plan in [calm, control, rough] {
-        reports.push(one(&cluster, &options, plan).await?);
+        reports.push(one(&cluster, &arguments, plan).await?);
     }
     report::print(&reports);
-    if let Some(file) = &options.json {
-        std::fs::write(file, format!("{:#}\n", report::json(&reports)))?;
+    if let Some(file) = &arguments.json {
+        write_json(file, &report::json(&reports))?;
     }
-    if options.keep {
+    if arguments.keep {
         look_around(&cluster)?;
     }
     Ok(reports.iter().all(RunReport::holds))
 }
 
-async fn one(cluster: &Cluster, options: &Options, plan: Plan) -> Result<RunReport> {
+async fn one(cluster: &Cluster, arguments: &Arguments, plan: Plan) -> Result<RunReport> {
     println!("\n==== {} ====", plan.name);
-    let run = Run::new(cluster, options, plan)?;
+    let run = Run::new(cluster, arguments, plan)?;
     let report = run
         .run()
         .await

@@ -1,21 +1,22 @@
 //! One run, from the first process to the last check.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache_sync_cluster::Cluster;
+use cache_sync_kit::{Result, wait};
 
+use crate::arguments::Arguments;
 use crate::child::{Board, Child};
 use crate::figures::Figures;
 use crate::ledger::Ledger;
 use crate::message::Message;
-use crate::node::NodeOptions;
-use crate::options::Options;
+use crate::node::NodeArguments;
 use crate::progress::Progress;
-use crate::report::RunReport;
+use crate::report::{Check, RunReport};
 use crate::staleness::{Samples, Staleness};
-use crate::{Result, checks, pgbench};
+use crate::{checks, pgbench};
 
 /// How long the feed may be silent before a node trusts nothing that it holds: the bound on staleness.
 pub(crate) const BOUND: Duration = Duration::from_secs(2);
@@ -45,7 +46,7 @@ pub(crate) struct Plan {
 /// A run under way.
 pub(crate) struct Run<'a> {
     cluster: &'a Cluster,
-    options: &'a Options,
+    arguments: &'a Arguments,
     plan: Plan,
     /// Where the processes write down what they do.
     dir: PathBuf,
@@ -64,12 +65,12 @@ struct Node {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(cluster: &'a Cluster, options: &'a Options, plan: Plan) -> Result<Run<'a>> {
+    pub(crate) fn new(cluster: &'a Cluster, arguments: &'a Arguments, plan: Plan) -> Result<Run<'a>> {
         let dir = cluster.socket_dir().join(plan.name);
         std::fs::create_dir(&dir)?;
         Ok(Run {
             cluster,
-            options,
+            arguments,
             plan,
             dir,
             board: Arc::default(),
@@ -83,7 +84,7 @@ impl<'a> Run<'a> {
     /// Does everything.
     pub(crate) async fn run(mut self) -> Result<RunReport> {
         self.prepare().await?;
-        for place in 0..self.options.nodes {
+        for place in 0..self.arguments.nodes {
             self.start_node(self.plan.deaf && place == 0).await?;
         }
         let samples = self.dir.join("samples");
@@ -108,7 +109,7 @@ impl<'a> Run<'a> {
         let database = self.plan.name;
         println!("pgbench -i with scale {} in database {database}.", self.scale());
         self.cluster.createdb(database)?;
-        pgbench::fill(self.cluster, database, self.scale()).await?;
+        pgbench::fill(self.cluster, database, self.scale())?;
         self.cluster.psql(
             database,
             "CREATE EXTENSION cache_sync;
@@ -119,7 +120,7 @@ impl<'a> Run<'a> {
 
     /// The control shows that the comparison sees staleness at all: a small table does.
     fn scale(&self) -> u32 {
-        if self.plan.deaf { 1 } else { self.options.scale }
+        if self.plan.deaf { 1 } else { self.arguments.scale }
     }
 
     fn accounts(&self) -> u32 {
@@ -131,7 +132,7 @@ impl<'a> Run<'a> {
         self.started += 1;
         let name = format!("node {number}");
         let log = self.dir.join(format!("node-{number}.log"));
-        let options = NodeOptions {
+        let arguments = NodeArguments {
             dsn: self.cluster.dsn(self.plan.name),
             log: log.clone(),
             seed: number + 1,
@@ -140,12 +141,12 @@ impl<'a> Run<'a> {
             muted: deaf,
             bound: BOUND,
         };
-        let child = Child::start(name, &options.args(), &self.board).await?;
+        let child = Child::start(name, &arguments.args(), &self.board).await?;
         self.alive.push(Node { child, dump: log.with_extension("dump"), log });
         Ok(())
     }
 
-    fn sampler_args(&self, file: &std::path::Path) -> Vec<String> {
+    fn sampler_args(&self, file: &Path) -> Vec<String> {
         let dsn = self.cluster.dsn(self.plan.name);
         let (file, accounts) = (file.display().to_string(), self.accounts().to_string());
         ["sampler", "--dsn", &dsn, "--log", &file, "--accounts", &accounts].map(str::to_owned).to_vec()
@@ -185,14 +186,9 @@ impl<'a> Run<'a> {
     async fn serving_again(&self) -> Result<()> {
         let hits = |node: &Node| self.board.hits(node.child.name());
         let before: Vec<u64> = self.alive.iter().map(hits).collect();
-        let deadline = tokio::time::Instant::now() + SERVING_DEADLINE;
-        while self.alive.iter().zip(&before).any(|(node, before)| hits(node) < before + HITS_MIN) {
-            if tokio::time::Instant::now() > deadline {
-                return Err(
-                    format!("after the restart a node served nothing from memory for {SERVING_DEADLINE:?}").into()
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        let serve = async || Ok(self.alive.iter().zip(&before).all(|(node, before)| hits(node) >= before + HITS_MIN));
+        if !wait::until(SERVING_DEADLINE, Duration::from_millis(100), serve).await? {
+            return Err(format!("after the restart a node served nothing from memory for {SERVING_DEADLINE:?}").into());
         }
         Ok(())
     }
@@ -216,7 +212,7 @@ impl<'a> Run<'a> {
         Ok(figures)
     }
 
-    async fn check(&self, samples: &std::path::Path, figures: &mut Figures) -> Result<Vec<crate::report::Check>> {
+    async fn check(&self, samples: &Path, figures: &mut Figures) -> Result<Vec<Check>> {
         let alive = ledgers(self.alive.iter().map(|node| &node.log))?;
         let killed = ledgers(&self.killed)?;
         let samples = Samples::read(samples)?;

@@ -6,24 +6,26 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use cache_sync_kit::clock::now_ns;
+use cache_sync_kit::{CommandLine, Result, connect};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
-use crate::Result;
+use crate::arguments::USAGE;
 use crate::keys::Keys;
 use crate::message::Message;
-use crate::monotonic::now_ns;
 use crate::node::{WATCHED, probed};
-use crate::options::Values;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(3);
 /// Between two changes of the probed row.
 const PROBE_EVERY: Duration = Duration::from_millis(200);
 
+const LINE: CommandLine<'_> = CommandLine { valued: &["--dsn", "--log", "--accounts"], alone: &[], usage: USAGE };
+
 /// Runs the sampler until its standard input ends.
 pub(crate) async fn main(args: &[String]) -> Result<()> {
-    let values = Values::parse(args, &[])?;
+    let values = LINE.parse(args)?;
     let (dsn, file): (String, PathBuf) = (values.must("--dsn")?, values.must("--log")?);
     let accounts: u32 = values.must("--accounts")?;
     let keys = Keys::new(accounts);
@@ -57,12 +59,10 @@ impl Sampler {
     /// Looks for ever; when Postgres is away it tries again.
     async fn look(&mut self, dsn: &str) -> Result<()> {
         loop {
-            if let Ok((client, connection)) = tokio_postgres::connect(dsn, NoTls).await {
-                let driver = tokio::spawn(connection);
+            if let Ok(client) = connect(dsn).await {
                 while self.once(&client).await? {
                     tokio::time::sleep(PAUSE).await;
                 }
-                driver.abort();
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

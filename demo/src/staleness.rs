@@ -4,14 +4,21 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::Result;
+use cache_sync_kit::Result;
+
 use crate::histogram::Histogram;
+use crate::lines;
 
 /// How many stale reads are told one by one.
 const TOLD_MAX: usize = 5;
 
 /// One line of a log of samples or reads: this account had this version at that time.
-type Seen = (i64, i32, i64);
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    at_ns: i64,
+    aid: i32,
+    version: i64,
+}
 
 /// What the comparison found.
 #[derive(Debug, Default)]
@@ -28,19 +35,19 @@ pub(crate) struct Staleness {
 
 /// The states of all sampled accounts, each with the time when it was first seen.
 #[derive(Debug, Default)]
-pub(crate) struct Samples(HashMap<i32, Vec<(i64, i64)>>);
+pub(crate) struct Samples(HashMap<i32, Vec<Seen>>);
 
 impl Samples {
     pub(crate) fn read(file: &Path) -> Result<Samples> {
-        Ok(Samples::of(lines(file)?))
+        Ok(Samples::of(read(file)?))
     }
 
     fn of(seen: impl IntoIterator<Item = Seen>) -> Samples {
         let mut samples = Samples::default();
-        for (at_ns, aid, version) in seen {
-            let states = samples.0.entry(aid).or_default();
-            if states.last().is_none_or(|(_, last)| *last < version) {
-                states.push((at_ns, version));
+        for seen in seen {
+            let states = samples.0.entry(seen.aid).or_default();
+            if states.last().is_none_or(|last| last.version < seen.version) {
+                states.push(seen);
             }
         }
         samples
@@ -48,42 +55,42 @@ impl Samples {
 
     /// Compares the reads in a node's log.
     pub(crate) fn compare(&self, reads: &Path, bound: Duration, into: &mut Staleness) -> Result<()> {
-        lines(reads)?.into_iter().for_each(|read| self.compare_one(read, bound, into));
+        self::read(reads)?.into_iter().for_each(|read| self.compare_one(read, bound, into));
         Ok(())
     }
 
-    fn compare_one(&self, (begun_ns, aid, version): Seen, bound: Duration, into: &mut Staleness) {
+    fn compare_one(&self, read: Seen, bound: Duration, into: &mut Staleness) {
+        let Seen { at_ns: begun_ns, aid, version } = read;
         let Some(states) = self.0.get(&aid) else { return };
         into.reads += 1;
-        let newer = states.partition_point(|(_, of)| *of <= version);
-        let age_ns = states.get(newer).map_or(0, |(sampled_ns, _)| (begun_ns - sampled_ns).max(0));
+        let newer = states.partition_point(|state| state.version <= version);
+        let age_ns = states.get(newer).map_or(0, |state| (begun_ns - state.at_ns).max(0));
         into.age.add(age_ns);
         if i128::from(age_ns) <= bound.as_nanos().cast_signed() {
             return;
         }
         into.stale += 1;
         if into.told.len() < TOLD_MAX {
-            let newest = states[..states.partition_point(|(at, _)| *at <= begun_ns)].last();
+            let newest = states[..states.partition_point(|state| state.at_ns <= begun_ns)].last();
             into.told.push(format!(
                 "account {aid}: a read returned version {version}, {:.3} s after a newer one had been seen in Postgres \
                  (the row was at {:?})",
                 age_ns as f64 / 1e9,
-                newest.map(|(_, version)| version)
+                newest.map(|state| state.version)
             ));
         }
     }
 }
 
-/// The lines of a log. The last may be torn, if its process was killed.
-fn lines(file: &Path) -> Result<Vec<Seen>> {
+/// A log.
+fn read(file: &Path) -> Result<Vec<Seen>> {
     let text = std::fs::read_to_string(file)?;
-    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
     let parse = |line: &str| {
         let mut words = line.split(' ');
-        let seen = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some(seen)
+        let (at_ns, aid) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some(Seen { at_ns, aid, version: words.next()?.parse().ok()? })
     };
-    whole.lines().map(|line| parse(line).ok_or_else(|| format!("{}: `{line}`", file.display()).into())).collect()
+    lines::whole(&text).map(|line| parse(line).ok_or_else(|| format!("{}: `{line}`", file.display()).into())).collect()
 }
 
 #[cfg(test)]
@@ -92,10 +99,11 @@ mod tests {
 
     #[test]
     fn a_read_is_stale_when_a_newer_state_was_seen_more_than_the_bound_before() {
-        let samples = Samples::of([(0, 1, 10), (100, 1, 20), (200, 1, 30)]);
+        let samples =
+            Samples::of([(0, 10), (100, 20), (200, 30)].map(|(at_ns, version)| Seen { at_ns, aid: 1, version }));
         let stale = |begun_ns, version| {
             let mut staleness = Staleness::default();
-            samples.compare_one((begun_ns, 1, version), Duration::from_nanos(50), &mut staleness);
+            samples.compare_one(Seen { at_ns: begun_ns, aid: 1, version }, Duration::from_nanos(50), &mut staleness);
             staleness.stale == 1
         };
         assert!(!stale(140, 10), "the newer one was seen 40 before");
@@ -103,7 +111,7 @@ mod tests {
         assert!(!stale(240, 20) && stale(251, 20) && stale(260, 25));
         assert!(!stale(9999, 30) && !stale(9999, 31), "nothing newer was ever seen");
         let mut staleness = Staleness::default();
-        samples.compare_one((9999, 2, 1), Duration::ZERO, &mut staleness);
+        samples.compare_one(Seen { at_ns: 9999, aid: 2, version: 1 }, Duration::ZERO, &mut staleness);
         assert_eq!(staleness.reads, 0, "an account that was not sampled");
     }
 }

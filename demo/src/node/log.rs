@@ -4,9 +4,9 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
-use crate::Result;
+use cache_sync_kit::{Result, locked};
 
 /// A node's log.
 pub(crate) struct Log {
@@ -54,9 +54,4 @@ impl Log {
     fn write(&self, line: &str) -> Result<()> {
         Ok(locked(&self.writes).write_all(line.as_bytes())?)
     }
-}
-
-/// A panic elsewhere leaves whole lines behind.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,18 +1,18 @@
 //! What a node does: reads, and updates that add 1.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use cache_sync_kit::clock::now_ns;
+use cache_sync_kit::{Dice, Result, locked, wait};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::log::Log;
-use super::{Accounts, NodeOptions};
-use crate::Result;
-use crate::keys::{Keys, Random};
+use super::{Accounts, NodeArguments};
+use crate::keys::Keys;
 use crate::message::{Counts, Latencies};
-use crate::monotonic::now_ns;
 
 /// Tasks that work side by side.
 const TASKS: u64 = 16;
@@ -43,12 +43,12 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    pub(crate) fn new(accounts: Accounts, keys: Keys, options: &NodeOptions) -> Result<Work> {
+    pub(crate) fn new(accounts: Accounts, keys: Keys, arguments: &NodeArguments) -> Result<Work> {
         Ok(Work {
             accounts,
             keys,
-            log: Log::create(&options.log)?,
-            updates_percent: options.updates_percent,
+            log: Log::create(&arguments.log)?,
+            updates_percent: arguments.updates_percent,
             stopped: AtomicBool::new(false),
             ops: AtomicU64::new(0),
             reads: AtomicU64::new(0),
@@ -70,12 +70,9 @@ impl Work {
 
     /// Waits until every accepted write has its outcome in the log.
     pub(crate) async fn outcomes_known(&self, limit: Duration) -> Result<()> {
-        let deadline = Instant::now() + limit;
-        while self.unsettled.load(Ordering::Acquire) > 0 {
-            if Instant::now() > deadline {
-                return Err("accepted writes have no outcome though everything was flushed".into());
-            }
-            tokio::time::sleep(TICK).await;
+        let known = async || Ok(self.unsettled.load(Ordering::Acquire) == 0);
+        if !wait::until(limit, TICK, known).await? {
+            return Err("accepted writes have no outcome though everything was flushed".into());
         }
         self.log.flush()
     }
@@ -95,7 +92,7 @@ impl Work {
     }
 
     pub(crate) fn latencies(&self) -> Latencies {
-        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.latencies).clone()
     }
 
     /// Reads one account, from memory if it is there.
@@ -150,13 +147,13 @@ impl Work {
 }
 
 /// Starts the tasks.
-pub(crate) fn start(work: &Arc<Work>, options: &NodeOptions) -> Vec<JoinHandle<Result<()>>> {
+pub(crate) fn start(work: &Arc<Work>, arguments: &NodeArguments) -> Vec<JoinHandle<Result<()>>> {
     (0..TASKS)
-        .map(|task| tokio::spawn(keep_going(Arc::clone(work), Random::new(options.seed * TASKS + task))))
+        .map(|task| tokio::spawn(keep_going(Arc::clone(work), Dice::new(arguments.seed * TASKS + task))))
         .collect()
 }
 
-async fn keep_going(work: Arc<Work>, mut random: Random) -> Result<()> {
+async fn keep_going(work: Arc<Work>, mut dice: Dice) -> Result<()> {
     let mut latencies = Latencies::default();
     let mut pace = tokio::time::interval(TICK);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -168,8 +165,8 @@ async fn keep_going(work: Arc<Work>, mut random: Random) -> Result<()> {
         // Each task does its share of the sum, so that shares of less than one operation are kept as well.
         while done < due / TASKS && !work.is_stopped() {
             done += 1;
-            let rank = work.keys.draw(&mut random);
-            let update = random.fraction() * 100.0 < f64::from(work.updates_percent);
+            let rank = work.keys.draw(&mut dice);
+            let update = dice.fraction() * 100.0 < f64::from(work.updates_percent);
             let result = match update {
                 true => work.update(work.keys.at(rank), &mut latencies).await,
                 false => work.read(rank, &mut latencies).await,
@@ -180,7 +177,7 @@ async fn keep_going(work: Arc<Work>, mut random: Random) -> Result<()> {
             }
         }
     }
-    let mut all = work.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all = locked(&work.latencies);
     all.hit.merge(&latencies.hit);
     all.miss.merge(&latencies.miss);
     all.write.merge(&latencies.write);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Accounts;
 use super::ops::Work;
 use crate::message::Message;
-use crate::monotonic::now_ns;
+use cache_sync_kit::clock::now_ns;
 
 /// How long the thread looks away: how exact the answer is.
 const GLANCE: Duration = Duration::from_micros(50);
