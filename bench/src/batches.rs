@@ -1,8 +1,8 @@
 //! Two sides that write the same rows from the same JSON, batch by batch: patches, and a plain upsert.
 
-use crate::Result;
 use crate::measure::Rounds;
 use cache_sync_core::outcome::{self, Verdict};
+use cache_sync_kit::Result;
 use std::time::{Instant, SystemTime};
 use tokio_postgres::{Client, Statement};
 
@@ -23,6 +23,22 @@ fn rows(batch: i64, stamp: i64, write: WriteRow) -> String {
     }
     json.push(']');
     json
+}
+
+/// Vacuums a table, then writes batches for a while.
+async fn rows_per_second(
+    client: &Client,
+    table: &str,
+    rounds: Rounds,
+    mut write: impl AsyncFnMut() -> Result<()>,
+) -> Result<f64> {
+    client.batch_execute(&format!("VACUUM {table}")).await?;
+    let (start, mut written) = (Instant::now(), 0);
+    while start.elapsed() < rounds.time() {
+        write().await?;
+        written += BATCH;
+    }
+    Ok(written as f64 / start.elapsed().as_secs_f64())
 }
 
 /// Patches of one shape.
@@ -56,10 +72,8 @@ impl<'c> Ours<'c> {
 
     /// Writes for a while; returns rows per second.
     pub(crate) async fn round(&mut self, rounds: Rounds) -> Result<f64> {
-        self.client.batch_execute(&format!("VACUUM {}", self.table)).await?;
-        let start = Instant::now();
-        let mut written = 0;
-        while start.elapsed() < rounds.time() {
+        let (client, table) = (self.client, self.table.clone());
+        rows_per_second(client, &table, rounds, async || {
             self.sequence += 1;
             let stamp: i64 = SystemTime::UNIX_EPOCH.elapsed()?.as_micros().try_into()?;
             let rows = vec![rows(self.sequence, stamp, self.write)];
@@ -69,10 +83,19 @@ impl<'c> Ours<'c> {
             if applied != BATCH as usize {
                 return Err(format!("{applied} of {BATCH} patches were applied: {:?}", outcomes.first()).into());
             }
-            written += BATCH;
-        }
-        Ok(written as f64 / start.elapsed().as_secs_f64())
+            Ok(())
+        })
+        .await
     }
+}
+
+/// What a batch's JSON is read as.
+#[derive(Clone, Copy)]
+pub(crate) struct Input<'i> {
+    /// As in CREATE TABLE.
+    pub(crate) columns: &'i str,
+    /// The type: `json` or `jsonb`.
+    pub(crate) json: &'static str,
 }
 
 /// Plain upserts.
@@ -85,13 +108,9 @@ pub(crate) struct Theirs<'c> {
 }
 
 impl<'c> Theirs<'c> {
-    /// Upserts into a table whose key is its first column, through `json` or `jsonb`.
-    pub(crate) async fn new(
-        client: &'c Client,
-        table: &str,
-        (columns, json): (&str, &str),
-        write: WriteRow,
-    ) -> Result<Theirs<'c>> {
+    /// Upserts into a table whose key is its first column.
+    pub(crate) async fn new(client: &'c Client, table: &str, input: Input<'_>, write: WriteRow) -> Result<Theirs<'c>> {
+        let Input { columns, json } = input;
         let names: Vec<_> = columns.split(',').filter_map(|column| column.split_whitespace().next()).collect();
         let set: Vec<_> = names[1..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
         let upsert = client
@@ -109,17 +128,15 @@ impl<'c> Theirs<'c> {
 
     /// Writes for a while; returns rows per second.
     pub(crate) async fn round(&mut self, rounds: Rounds) -> Result<f64> {
-        self.client.batch_execute(&format!("VACUUM {}", self.table)).await?;
-        let start = Instant::now();
-        let mut written = 0;
-        while start.elapsed() < rounds.time() {
+        let (client, table) = (self.client, self.table.clone());
+        rows_per_second(client, &table, rounds, async || {
             self.batch += 1;
             let rows = rows(self.batch, self.batch, self.write);
             if self.client.execute(&self.upsert, &[&rows]).await? != BATCH as u64 {
                 return Err("the plain upsert did not write every row".into());
             }
-            written += BATCH;
-        }
-        Ok(written as f64 / start.elapsed().as_secs_f64())
+            Ok(())
+        })
+        .await
     }
 }

@@ -1,10 +1,9 @@
 //! A million rows in one statement.
 
-use crate::Result;
 use crate::idle;
-use crate::load::connect;
 use crate::measure::Rounds;
-use crate::report::{Report, Target};
+use crate::report::{Figure, Report, Target};
+use cache_sync_kit::{Result, connect};
 use futures_util::SinkExt;
 use std::fmt::Write;
 use std::time::Instant;
@@ -30,14 +29,15 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
     let sides = rounds
         .alternate(async || copy(&client, "ours", &data).await, async || copy(&client, "theirs", &data).await)
         .await?;
-    report.rounds(("bulk", "COPY of a million rows / not attached"), &sides, "ms", Target::AtMost(1.4));
+    report.rounds(Figure::new("bulk", "COPY of a million rows / not attached", "ms", Target::AtMost(1.4)), &sides);
     let sides =
         rounds.alternate(async || update(&client, "ours").await, async || update(&client, "theirs").await).await?;
-    report.rounds(("bulk", "UPDATE of a million rows / not attached"), &sides, "ms", Target::AtMost(1.2));
+    report.rounds(Figure::new("bulk", "UPDATE of a million rows / not attached", "ms", Target::AtMost(1.2)), &sides);
     copy(&client, "idle", &data).await?;
     let sides =
         rounds.alternate(async || update(&client, "idle").await, async || update(&client, "theirs").await).await?;
-    report.rounds(("bulk", "UPDATE of a million rows, idle trigger / no trigger"), &sides, "ms", Target::None);
+    report
+        .rounds(Figure::new("bulk", "UPDATE of a million rows, idle trigger / no trigger", "ms", Target::None), &sides);
     Ok(())
 }
 

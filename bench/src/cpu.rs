@@ -1,13 +1,12 @@
 //! The processor time of a server.
 
-use crate::Result;
 use cache_sync_cluster::Cluster;
+use cache_sync_kit::Result;
 use std::fs;
 
 /// Seconds of processor time that the server's processes have taken so far: those that run, and those that have ended.
 pub(crate) fn server_seconds(cluster: &Cluster) -> Result<f64> {
-    let file = fs::read_to_string(cluster.data_dir().join("postmaster.pid"))?;
-    let postmaster: u64 = file.lines().next().ok_or("postmaster.pid is empty")?.trim().parse()?;
+    let postmaster = cluster.postmaster_pid()?;
     loop {
         let before = Process::read(postmaster).ok_or("the server has ended")?;
         let children = fs::read_dir("/proc")?
@@ -26,23 +25,23 @@ pub(crate) fn server_seconds(cluster: &Cluster) -> Result<f64> {
 
 /// What proc(5) says of a process; times in ticks.
 struct Process {
-    parent: u64,
+    parent: u32,
     own: u64,
     of_ended_children: u64,
 }
 
 impl Process {
     /// None: there is none of this number.
-    fn read(pid: u64) -> Option<Process> {
+    fn read(pid: u32) -> Option<Process> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (_, fields) = stat.rsplit_once(") ")?;
         let fields: Vec<&str> = fields.split(' ').collect();
         // Counted from the state, which proc(5) counts as 3.
-        let number = |place: usize| fields.get(place).and_then(|field| field.parse::<u64>().ok());
+        let ticks = |place: usize| fields.get(place).and_then(|field| field.parse::<u64>().ok());
         Some(Process {
-            parent: number(1)?,
-            own: number(11)? + number(12)?,
-            of_ended_children: number(13)? + number(14)?,
+            parent: fields.get(1)?.parse().ok()?,
+            own: ticks(11)? + ticks(12)?,
+            of_ended_children: ticks(13)? + ticks(14)?,
         })
     }
 }

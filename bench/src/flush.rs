@@ -1,10 +1,9 @@
 //! Batches of `lww` patches, against a plain upsert of the same rows from the same JSON.
 
-use crate::Result;
-use crate::batches::{Ours, ROWS, Theirs};
-use crate::load::connect;
+use crate::batches::{Input, Ours, ROWS, Theirs};
 use crate::measure::Rounds;
-use crate::report::{Report, Target};
+use crate::report::{Figure, Report, Target};
+use cache_sync_kit::{Result, connect};
 use tokio_postgres::Client;
 
 pub(crate) const COLUMNS: &str =
@@ -20,10 +19,10 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
     let mut ours = Ours::new(&client, "ours", shape, row).await?;
     // Postgres reads the same text faster as json than as jsonb, which most people take.
     for json in ["jsonb", "json"] {
-        let mut theirs = Theirs::new(&client, "theirs", (COLUMNS, json), row).await?;
+        let mut theirs = Theirs::new(&client, "theirs", Input { columns: COLUMNS, json }, row).await?;
         let sides = rounds.alternate(async || ours.round(rounds).await, async || theirs.round(rounds).await).await?;
         let row = format!("lww, 10 columns, batches of 1000 / upsert through {json}");
-        report.rounds(("flush", &row), &sides, "rows/s", Target::AtLeast(0.75));
+        report.rounds(Figure::new("flush", row, "rows/s", Target::AtLeast(0.75)), &sides);
     }
     Ok(())
 }

@@ -1,15 +1,15 @@
 //! How soon another process sees a commit, against the writer's own commit reply, on an idle machine and on a busy one.
 
-use crate::Result;
-use crate::load::connect;
-use crate::measure::{Rounds, quantile};
-use crate::report::{Report, Target};
+use crate::measure::Rounds;
+use crate::report::{Figure, Report, Target};
 use crate::side::{Load, Side, Workload};
 use cache_sync_cluster::Cluster;
 use cache_sync_core::number::TableId;
 use cache_sync_core::wire::{Body, CHANNEL, Message};
+use cache_sync_kit::clock::now_ns;
+use cache_sync_kit::statistics::quantile;
+use cache_sync_kit::{Result, connect};
 use futures_util::stream::{Stream, StreamExt, poll_fn};
-use rustix::time::{ClockId, clock_gettime};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -17,12 +17,6 @@ use tokio::process::Command;
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
 const COMMITS: usize = 4000;
-
-/// The clock that both processes share, in microseconds.
-fn monotonic_micros() -> f64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec as f64 * 1e6 + now.tv_nsec as f64 / 1e3
-}
 
 pub(crate) async fn run(cluster: &Cluster, database: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
     let dsn = cluster.dsn(database);
@@ -82,9 +76,9 @@ async fn lags(client: &Client, dsn: &str, mut goes_on: impl FnMut() -> bool) -> 
     while goes_on() {
         tokio::time::sleep(Duration::from_millis(2)).await;
         client.execute(&update, &[]).await?;
-        let replied = monotonic_micros();
-        let seen: f64 = heard.next_line().await?.ok_or("the listener ended")?.parse()?;
-        lags.push(seen - replied);
+        let replied_ns = now_ns();
+        let seen_ns: i64 = heard.next_line().await?.ok_or("the listener ended")?.parse()?;
+        lags.push((seen_ns - replied_ns) as f64 / 1e3);
     }
     listener.kill().await?;
     Ok(lags)
@@ -94,19 +88,18 @@ fn tell(report: &mut Report, when: &str, mut lags: Vec<f64>, targets: [Target; 3
     lags.sort_by(f64::total_cmp);
     for ((part, name), target) in [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")].into_iter().zip(targets) {
         let row = format!("{when}: commit seen by another process - own reply, {name}");
-        report.difference(("latency", &row), (quantile(&lags, part), 0.0), "us", target);
+        report.difference(Figure::new("latency", row, "us", target), quantile(&lags, part), 0.0);
     }
 }
 
 /// The other process: prints when it heard each change.
-pub(crate) fn listen() -> Result<()> {
-    let mut arguments = std::env::args().skip(2);
-    let (dsn, table) = arguments.next().zip(arguments.next()).ok_or("listen needs a DSN and a table")?;
+pub(crate) fn listen(args: &[String]) -> Result<()> {
+    let [dsn, table] = args else { return Err("listen needs a DSN and a table".into()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (client, mut connection) = tokio_postgres::connect(&dsn, NoTls).await?;
+        let (client, mut connection) = tokio_postgres::connect(dsn, NoTls).await?;
         let mut messages = poll_fn(move |context| connection.poll_message(context));
-        let table = table_id(&client, &mut messages, &table).await?;
+        let table = table_id(&client, &mut messages, table).await?;
         let call = client.batch_execute("CALL cache_sync.stream()");
         tokio::pin!(call);
         loop {
@@ -114,11 +107,11 @@ pub(crate) fn listen() -> Result<()> {
                 biased;
                 message = messages.next() => match message {
                     Some(Ok(AsyncMessage::Notification(notification))) if notification.channel() == CHANNEL => {
-                        let seen = monotonic_micros();
+                        let seen_ns = now_ns();
                         match Message::decode(notification.payload())?.body {
                             Body::Start { .. } => println!("listening"),
                             Body::Changes(changes) => {
-                                changes.iter().filter(|change| change.table == table).for_each(|_| println!("{seen}"));
+                                changes.iter().filter(|change| change.table == table).for_each(|_| println!("{seen_ns}"));
                             }
                             Body::Heartbeat | Body::Gap => {}
                         }

@@ -1,10 +1,9 @@
 //! Misses of distinct keys, against one SELECT for each.
 
-use crate::Result;
-use crate::load::connect;
 use crate::measure::Rounds;
-use crate::report::{Report, Target};
+use crate::report::{Figure, Report, Target};
 use cache_sync::{Cache, Client};
+use cache_sync_kit::{Result, connect};
 use deadpool_postgres::{Manager, Pool};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
@@ -42,7 +41,7 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
         let theirs = async || with_selects(&pool, others, rounds.time()).await;
         let sides = rounds.alternate(ours, theirs).await?;
         let row = format!("misses, {CONCURRENT} at a time / {others} {name}");
-        report.rounds(("loads", &row), &sides, "keys/s", Target::AtLeast(10.0));
+        report.rounds(Figure::new("loads", row, "keys/s", Target::AtLeast(10.0)), &sides);
     }
     client.close(Duration::from_secs(10)).await?;
     Ok(())

@@ -1,14 +1,15 @@
 //! The figures to hold, each measured against what it is compared with, in one run with alternating sides.
 //!
 //! ```text
-//! memory   hits, buffered writes        loads    misses        flush    batches against a plain upsert
-//! merge    every rule against a plain upsert                   batches  the two sides of both
-//! poison   batches with patches that Postgres refuses
-//! writers  plain SQL writers, with listeners, against an untouched table and a pg_notify trigger
-//! side     tables of one kind, their writers and listeners     turns    two sides' writers that take turns
-//! latency  commit seen by another process                      bulk     a million rows
-//! cpu      what a server took of the processors                idle     a trigger that does nothing
-//! measure  alternating rounds, medians  report   the table, the JSON     load   clients that write and listen
+//! memory     hits, buffered writes        loads    misses        flush    batches against a plain upsert
+//! merge      every rule against a plain upsert                   batches  the two sides of both
+//! poison     batches with patches that Postgres refuses
+//! writers    plain SQL writers, with listeners, against an untouched table and a pg_notify trigger
+//! side       tables of one kind, their writers and listeners     turns    two sides' writers that take turns
+//! listeners  clients that listen                                 latency  commit seen by another process
+//! bulk       a million rows                                      idle     a trigger that does nothing
+//! measure    alternating rounds                                  report   the table, the JSON
+//! cpu        what a server took of the processors
 //! ```
 #![forbid(unsafe_code)]
 
@@ -18,7 +19,7 @@ mod cpu;
 mod flush;
 mod idle;
 mod latency;
-mod load;
+mod listeners;
 mod loads;
 mod measure;
 mod memory;
@@ -30,12 +31,11 @@ mod turns;
 mod writers;
 
 use cache_sync_cluster::Options;
+use cache_sync_kit::{CommandLine, Result, exit, write_json};
 use measure::Rounds;
 use report::Report;
+use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// Errors end the run; whatever they are, they are only shown.
-pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const USAGE: &str =
     "usage: cargo xtask bench [NAME ...] [--rounds N] [--seconds N] [--full] [--listeners N,...] [--json FILE]
@@ -44,60 +44,54 @@ const USAGE: &str =
   --listeners: writers only with so many listeners, of 0,1,32,128";
 
 const ALL: [&str; 8] = ["memory", "loads", "flush", "merge", "poison", "writers", "latency", "bulk"];
-
-struct Arguments {
-    names: Vec<String>,
-    rounds: Rounds,
-    writers: writers::Scope,
-    json: Option<String>,
-}
-
 /// What the feed costs and how soon it tells.
 const FEED: [&str; 3] = ["writers", "latency", "bulk"];
+const LINE: CommandLine<'_> = CommandLine {
+    valued: &["--rounds", "--seconds", "--listeners", "--json"],
+    alone: &["memory", "loads", "flush", "merge", "poison", "writers", "latency", "bulk", "feed", "--full"],
+    usage: USAGE,
+};
 
-fn arguments() -> std::result::Result<Arguments, String> {
-    let rounds = Rounds { count: 5, seconds: 3.0 };
-    let mut arguments = Arguments { names: Vec::new(), rounds, writers: writers::Scope::default(), json: None };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut value = || words.next().ok_or(format!("{word} needs a value"));
-        match word.as_str() {
-            "--json" => arguments.json = Some(value()?),
-            "--rounds" => arguments.rounds.count = value()?.parse().map_err(|_| "--rounds needs a number")?,
-            "--seconds" => arguments.rounds.seconds = value()?.parse().map_err(|_| "--seconds needs a number")?,
-            "--full" => arguments.writers.full = true,
-            "--listeners" => arguments.writers.listeners = writers::listeners(&value()?)?,
-            "feed" => arguments.names.extend(FEED.map(str::to_owned)),
-            name if ALL.contains(&name) => arguments.names.push(name.to_owned()),
-            other => return Err(format!("{other}?\n{USAGE}")),
+struct Arguments {
+    names: Vec<&'static str>,
+    rounds: Rounds,
+    writers: writers::Scope,
+    json: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn parse(args: &[String]) -> Result<Arguments> {
+        let values = LINE.parse(args)?;
+        let mut names = Vec::new();
+        for name in values.names() {
+            match name {
+                "feed" => names.extend(FEED),
+                _ => names.extend(ALL.iter().find(|of| **of == name)),
+            }
         }
+        if names.is_empty() {
+            names.extend(ALL);
+        }
+        let listeners = values.text("--listeners").map(writers::audiences).transpose()?;
+        Ok(Arguments {
+            names,
+            rounds: Rounds { count: values.or("--rounds", 5)?, seconds: values.or("--seconds", 3.0)? },
+            writers: writers::Scope::new(values.has("--full"), listeners),
+            json: values.maybe("--json")?,
+        })
     }
-    if arguments.names.is_empty() {
-        arguments.names = ALL.map(str::to_owned).to_vec();
-    }
-    Ok(arguments)
 }
 
 fn main() -> ExitCode {
-    if let Some("listen") = std::env::args().nth(1).as_deref() {
-        return finish(latency::listen());
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, rest @ ..] = &args[..]
+        && first == "listen"
+    {
+        return exit::code("bench", latency::listen(rest).map(|()| true));
     }
-    match arguments() {
-        Ok(arguments) => finish(run(&arguments)),
-        Err(message) => {
-            eprintln!("{message}");
-            ExitCode::from(2)
-        }
-    }
-}
-
-fn finish(result: Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
+    match Arguments::parse(&args) {
+        Ok(arguments) => exit::code("bench", run(&arguments).map(|()| true)),
+        Err(error) => exit::misused(&error),
     }
 }
 
@@ -116,19 +110,20 @@ fn run(arguments: &Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let cluster = options().start()?;
     let mut report = Report::default();
-    for name in &arguments.names {
+    for &name in &arguments.names {
         let database = format!("bench_{name}");
         cluster.createdb(&database)?;
         cluster.psql(&database, "CREATE EXTENSION cache_sync")?;
         let rounds = arguments.rounds;
-        match name.as_str() {
+        match name {
             "memory" => runtime.block_on(memory::run(&cluster.dsn(&database), rounds, &mut report))?,
             "loads" => runtime.block_on(loads::run(&cluster.dsn(&database), rounds, &mut report))?,
             "flush" => runtime.block_on(flush::run(&cluster.dsn(&database), rounds, &mut report))?,
             "merge" => runtime.block_on(merge::run(&cluster.dsn(&database), rounds, &mut report))?,
             "poison" => runtime.block_on(poison::run(&cluster.dsn(&database), rounds, &mut report))?,
             "writers" => {
-                runtime.block_on(writers::run(&cluster, &database, (rounds, &arguments.writers), &mut report))?
+                let (cluster, database, scope) = (&cluster, &*database, &arguments.writers);
+                runtime.block_on(writers::Bench { cluster, database, rounds, scope }.run(&mut report))?
             }
             "latency" => runtime.block_on(latency::run(&cluster, &database, rounds, &mut report))?,
             _ => runtime.block_on(bulk::run(&cluster.dsn(&database), rounds, &mut report))?,
@@ -136,7 +131,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     report.print();
     if let Some(file) = &arguments.json {
-        report.write_json(file)?;
+        write_json(file, &report.json())?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Rounds with alternating sides, and their medians.
 
-use crate::Result;
+use cache_sync_kit::Result;
+use cache_sync_kit::statistics::median;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
@@ -70,16 +71,6 @@ impl Sides {
     }
 }
 
-/// A part of sorted values: 0.5 for the median.
-pub(crate) fn quantile(sorted: &[f64], part: f64) -> f64 {
-    sorted[((sorted.len() as f64 * part) as usize).min(sorted.len() - 1)]
-}
-
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 /// Calls `step` again and again for `time` and returns the nanoseconds that one operation took of this thread's time on a
 /// processor; `step` says how many it did. Time in which other threads had the processor does not count: what they do
 /// for us is measured elsewhere.
@@ -95,23 +86,6 @@ pub(crate) fn nanos_per_operation(time: Duration, mut step: impl FnMut() -> usiz
 fn thread_nanos() -> f64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
-}
-
-/// A quick generator of keys, the same in every run.
-pub(crate) struct Keys(u64);
-
-impl Keys {
-    pub(crate) fn new(seed: u64) -> Keys {
-        Keys(seed.max(1))
-    }
-
-    /// xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled".
-    pub(crate) fn next(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % below
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! Hits and buffered writes, against moka alone with the same entries.
 
-use crate::Result;
-use crate::load::connect;
-use crate::measure::{Keys, Rounds, nanos_per_operation};
-use crate::report::{Report, Target};
+use crate::measure::{Rounds, nanos_per_operation};
+use crate::report::{Figure, Report, Target};
 use cache_sync::{Cache, Client};
+use cache_sync_kit::{Dice, Result, connect};
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -48,13 +47,13 @@ type Raw = moka::sync::Cache<i64, Arc<Profile>>;
 async fn hits(cache: &Cache<i64, Profile>, raw: &Raw, rounds: Rounds, report: &mut Report) -> Result<()> {
     const STEP: usize = 1000;
     let before = cache.status();
-    let (mut our_keys, mut their_keys) = (Keys::new(1), Keys::new(1));
+    let (mut our_keys, mut their_keys) = (Dice::new(1), Dice::new(1));
     let sides = rounds
         .alternate(
             async || {
                 Ok(nanos_per_operation(rounds.time(), || {
                     for _ in 0..STEP {
-                        let key = our_keys.next(ENTRIES as u64) as i64;
+                        let key = our_keys.below(ENTRIES as u64) as i64;
                         std::hint::black_box(cache.get(&key).now_or_never());
                     }
                     STEP
@@ -63,7 +62,7 @@ async fn hits(cache: &Cache<i64, Profile>, raw: &Raw, rounds: Rounds, report: &m
             async || {
                 Ok(nanos_per_operation(rounds.time(), || {
                     for _ in 0..STEP {
-                        let key = their_keys.next(ENTRIES as u64) as i64;
+                        let key = their_keys.below(ENTRIES as u64) as i64;
                         std::hint::black_box(raw.get(&key));
                     }
                     STEP
@@ -74,7 +73,7 @@ async fn hits(cache: &Cache<i64, Profile>, raw: &Raw, rounds: Rounds, report: &m
     if cache.status().load_statements != before.load_statements {
         return Err("a read that should have hit was loaded".into());
     }
-    report.rounds(("memory", "hit / moka get, 100k entries"), &sides, "ns", Target::AtMost(1.15));
+    report.rounds(Figure::new("memory", "hit / moka get, 100k entries", "ns", Target::AtMost(1.15)), &sides);
     Ok(())
 }
 
@@ -82,14 +81,14 @@ async fn hits(cache: &Cache<i64, Profile>, raw: &Raw, rounds: Rounds, report: &m
 async fn writes(cache: &Cache<i64, Profile>, raw: &Raw, rounds: Rounds, report: &mut Report) -> Result<()> {
     const STEP: usize = 100;
     let profile = |score: i32| Profile { name: "Ann".into(), city: "Ulm".into(), score, active: true };
-    let (mut our_keys, mut their_keys) = (Keys::new(2), Keys::new(2));
+    let (mut our_keys, mut their_keys) = (Dice::new(2), Dice::new(2));
     let sides = rounds
         .alternate(
             async || {
                 let mut failed = None;
                 let nanos = nanos_per_operation(rounds.time(), || {
                     for score in 0..STEP {
-                        let key = our_keys.next(ENTRIES as u64) as i64;
+                        let key = our_keys.below(ENTRIES as u64) as i64;
                         match cache.put(key, profile(score as i32)).now_or_never() {
                             Some(Ok(_receipt)) => {}
                             Some(Err(error)) => failed = Some(error.to_string()),
@@ -103,7 +102,7 @@ async fn writes(cache: &Cache<i64, Profile>, raw: &Raw, rounds: Rounds, report: 
             async || {
                 Ok(nanos_per_operation(rounds.time(), || {
                     for score in 0..STEP {
-                        let key = their_keys.next(ENTRIES as u64) as i64;
+                        let key = their_keys.below(ENTRIES as u64) as i64;
                         raw.insert(key, Arc::new(profile(score as i32)));
                     }
                     STEP
@@ -111,6 +110,7 @@ async fn writes(cache: &Cache<i64, Profile>, raw: &Raw, rounds: Rounds, report: 
             },
         )
         .await?;
-    report.rounds(("memory", "buffered write / moka insert, 100k entries"), &sides, "ns", Target::AtMost(2.0));
+    report
+        .rounds(Figure::new("memory", "buffered write / moka insert, 100k entries", "ns", Target::AtMost(2.0)), &sides);
     Ok(())
 }

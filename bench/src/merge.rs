@@ -3,12 +3,11 @@
 //! Rules that merge values are compared with an upsert that sets the column from the same JSON. What saves writing a whole
 //! row, a patch of one field, is compared with an upsert of the whole row.
 
-use crate::Result;
-use crate::batches::{BATCH, Ours, ROWS, Theirs, WriteRow};
+use crate::batches::{BATCH, Input, Ours, ROWS, Theirs, WriteRow};
 use crate::flush;
-use crate::load::connect;
 use crate::measure::Rounds;
-use crate::report::{Report, Target};
+use crate::report::{Figure, Report, Target};
+use cache_sync_kit::{Result, connect};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
@@ -42,10 +41,10 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
         // A set takes a change, which is no list.
         let columns = if case.rule == json!("union") { "id bigint, v jsonb" } else { &columns };
         let theirs_write = if case.rule == json!("union") { list_row } else { case.write };
-        let mut theirs = Theirs::new(&client, "theirs_one", (columns, "jsonb"), theirs_write).await?;
+        let mut theirs = Theirs::new(&client, "theirs_one", Input { columns, json: "jsonb" }, theirs_write).await?;
         let sides = rounds.alternate(async || ours.round(rounds).await, async || theirs.round(rounds).await).await?;
         let row = format!("{} / upsert of the same values", case.name);
-        report.rounds(("merge", &row), &sides, "rows/s", Target::AtLeast(case.at_least));
+        report.rounds(Figure::new("merge", row, "rows/s", Target::AtLeast(case.at_least)), &sides);
         client.batch_execute("DROP TABLE ours_one, theirs_one; SELECT cache_sync.detach_all()").await?;
     }
     Ok(())
@@ -54,7 +53,8 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
 /// Ten typed columns: all of them, and one field alone.
 async fn whole_rows(client: &Client, rounds: Rounds, report: &mut Report) -> Result<()> {
     flush::make(client, "theirs").await?;
-    let mut theirs = Theirs::new(client, "theirs", (flush::COLUMNS, "jsonb"), flush::row).await?;
+    let mut theirs =
+        Theirs::new(client, "theirs", Input { columns: flush::COLUMNS, json: "jsonb" }, flush::row).await?;
     let all = json!({"op": "put", "seen": true, "fields": flush::FIELDS});
     let one = json!({"op": "edit", "fields": ["b"]});
     let write_one: WriteRow = |_, id, number| format!("\"id\":{id},\"b\":{number}");
@@ -77,7 +77,7 @@ async fn whole_rows(client: &Client, rounds: Rounds, report: &mut Report) -> Res
         let mut ours = Ours::new(client, "ours", shape, write).await?;
         let sides = rounds.alternate(async || ours.round(rounds).await, async || theirs.round(rounds).await).await?;
         let row = format!("{name} / upsert of the whole row");
-        report.rounds(("merge", &row), &sides, "rows/s", Target::AtLeast(at_least));
+        report.rounds(Figure::new("merge", row, "rows/s", Target::AtLeast(at_least)), &sides);
         client.batch_execute("DROP TABLE ours; SELECT cache_sync.detach_all()").await?;
     }
     Ok(())

@@ -1,10 +1,9 @@
 //! Batches with patches that Postgres refuses, against clean ones.
 
-use crate::Result;
-use crate::load::connect;
 use crate::measure::Rounds;
-use crate::report::{Report, Target};
+use crate::report::{Figure, Report, Target};
 use cache_sync_core::outcome::{self, Verdict};
+use cache_sync_kit::{Result, connect};
 use std::time::Instant;
 use tokio_postgres::Client;
 
@@ -25,7 +24,7 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
         let mut theirs = Batches::open(&client, 0).await?;
         let sides = rounds.alternate(async || ours.millis(rounds).await, async || theirs.millis(rounds).await).await?;
         let row = format!("a batch of {BATCH} with {bad} refused / a clean one");
-        report.rounds(("poison", &row), &sides, "ms", Target::AtMost(target));
+        report.rounds(Figure::new("poison", row, "ms", Target::AtMost(target)), &sides);
         client.batch_execute("DELETE FROM cache_sync.dead_letter").await?;
     }
     Ok(())

@@ -30,16 +30,39 @@ impl Target {
     }
 }
 
-struct Row {
+/// What is measured.
+pub(crate) struct Figure {
     bench: &'static str,
     row: String,
+    unit: &'static str,
+    target: Target,
+}
+
+impl Figure {
+    pub(crate) fn new(bench: &'static str, row: impl Into<String>, unit: &'static str, target: Target) -> Figure {
+        Figure { bench, row: row.into(), unit, target }
+    }
+}
+
+struct Row {
+    figure: Figure,
     ours: f64,
     theirs: f64,
-    unit: &'static str,
     ratio: f64,
     /// The smallest and the largest of the rounds.
     interval: Option<(f64, f64)>,
-    target: Target,
+}
+
+impl Row {
+    fn holds(&self) -> bool {
+        self.figure.target.holds(self.ratio)
+    }
+
+    fn json(&self) -> Value {
+        let Figure { bench, row, unit, target } = &self.figure;
+        json!({"bench": bench, "row": row, "ours": self.ours, "theirs": self.theirs, "unit": unit,
+               "ratio": self.ratio, "interval": self.interval, "target": target.show(), "holds": self.holds()})
+    }
 }
 
 #[derive(Default)]
@@ -47,27 +70,14 @@ pub(crate) struct Report(Vec<Row>);
 
 impl Report {
     /// Adds a row whose ratio is ours to theirs, the median of several rounds.
-    pub(crate) fn rounds(
-        &mut self,
-        (bench, row): (&'static str, &str),
-        sides: &Sides,
-        unit: &'static str,
-        target: Target,
-    ) {
+    pub(crate) fn rounds(&mut self, figure: Figure, sides: &Sides) {
         let (ours, theirs) = sides.medians();
-        let (ratio, interval) = (sides.ratio(), Some(sides.interval()));
-        self.add(Row { bench, row: row.to_owned(), ours, theirs, unit, ratio, interval, target });
+        self.add(Row { figure, ours, theirs, ratio: sides.ratio(), interval: Some(sides.interval()) });
     }
 
     /// Adds a row where the difference counts, not the ratio.
-    pub(crate) fn difference(
-        &mut self,
-        (bench, row): (&'static str, &str),
-        (ours, theirs): (f64, f64),
-        unit: &'static str,
-        target: Target,
-    ) {
-        self.add(Row { bench, row: row.to_owned(), ours, theirs, unit, ratio: ours - theirs, interval: None, target });
+    pub(crate) fn difference(&mut self, figure: Figure, ours: f64, theirs: f64) {
+        self.add(Row { figure, ours, theirs, ratio: ours - theirs, interval: None });
     }
 
     fn add(&mut self, row: Row) {
@@ -81,37 +91,29 @@ impl Report {
             "bench", "row", "ours", "theirs", "unit", "ratio", "rounds", "target"
         );
         self.0.iter().for_each(|row| println!("{}", line(row)));
-        let missed = self.0.iter().filter(|row| !row.target.holds(row.ratio)).count();
+        let missed = self.0.iter().filter(|row| !row.holds()).count();
         println!("{} rows, {missed} missed. The ratio of several rounds is the median of theirs.", self.0.len());
     }
 
-    pub(crate) fn write_json(&self, file: &str) -> std::io::Result<()> {
-        let rows: Vec<Value> = self
-            .0
-            .iter()
-            .map(|row| {
-                json!({"bench": row.bench, "row": row.row, "ours": row.ours, "theirs": row.theirs, "unit": row.unit,
-                       "ratio": row.ratio, "interval": row.interval, "target": row.target.show(), "holds": row.target.holds(row.ratio)})
-            })
-            .collect();
-        std::fs::write(file, serde_json::to_string_pretty(&rows)? + "\n")
+    pub(crate) fn json(&self) -> Value {
+        self.0.iter().map(Row::json).collect()
     }
 }
 
 fn line(row: &Row) -> String {
     format!(
         "{:<10} {:<76} {:>12.1} {:>12.1} {:<8} {:>7.2} {:>13} {:>8} {}",
-        row.bench,
-        row.row,
+        row.figure.bench,
+        row.figure.row,
         row.ours,
         row.theirs,
-        row.unit,
+        row.figure.unit,
         row.ratio,
         row.interval.map_or_else(String::new, |(low, high)| format!("{low:.2}..{high:.2}")),
-        row.target.show(),
-        match row.target {
+        row.figure.target.show(),
+        match row.figure.target {
             Target::None => "",
-            target if target.holds(row.ratio) => "holds",
+            _ if row.holds() => "holds",
             _ => "MISSED",
         }
     )

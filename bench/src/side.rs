@@ -1,11 +1,11 @@
 //! Tables of one kind in a schema of their own, clients of pgbench that write to them, and who listens to what they change.
 
-use crate::Result;
-use crate::load::{Listeners, connect};
+use crate::listeners::Listeners;
 use cache_sync_cluster::Cluster;
+use cache_sync_kit::{Result, command, connect, wait};
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_postgres::Client;
 
 const PGBENCH_SCALE: &str = "2";
@@ -64,11 +64,8 @@ impl Side<'_> {
     pub(crate) fn set_up(&self) -> Result<()> {
         self.cluster.psql(self.database, &format!("CREATE SCHEMA {}", self.name))?;
         let mut pgbench = self.cluster.client("pgbench", self.database);
-        let made =
-            pgbench.env("PGOPTIONS", self.options()).args(["-i", "-q", "-s", PGBENCH_SCALE, "-F", "50"]).output()?;
-        if !made.status.success() {
-            return Err(format!("pgbench -i: {}", String::from_utf8_lossy(&made.stderr)).into());
-        }
+        pgbench.env("PGOPTIONS", self.options()).args(["-i", "-q", "-s", PGBENCH_SCALE, "-F", "50"]);
+        command::output(&mut pgbench)?;
         self.cluster.psql(self.database, &format!("SET search_path = {}; {TABLE}; {}", self.name, self.setup))?;
         self.cluster.psql(self.database, "VACUUM ANALYZE")?;
         Ok(())
@@ -176,17 +173,17 @@ impl Writers<'_> {
     }
 
     async fn wait_until(&mut self, what: &str, holds: impl AsyncFn(&Self) -> Result<bool>) -> Result<()> {
-        let deadline = Instant::now() + SOON;
-        while !holds(self).await? {
-            if let Some(status) = self.pgbench.try_wait()? {
-                return Err(format!("pgbench ended: {status}").into());
+        let holds = async || {
+            let is_so = holds(self).await?;
+            match self.pgbench.try_wait()? {
+                Some(status) if !is_so => Err(format!("pgbench ended: {status}").into()),
+                _ => Ok(is_so),
             }
-            if Instant::now() > deadline {
-                return Err(format!("not within {SOON:?}: {what}").into());
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        match wait::until(SOON, Duration::from_millis(1), holds).await? {
+            true => Ok(()),
+            false => Err(format!("not within {SOON:?}: {what}").into()),
         }
-        Ok(())
     }
 }
 

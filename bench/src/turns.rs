@@ -3,10 +3,10 @@
 //! What else a machine does lasts seconds, and a set of processes may be lucky with its places in memory for as long as it
 //! lives. So the turns are short, and each round has processes of its own, which have got going before it counts.
 
-use crate::Result;
 use crate::cpu::server_seconds;
 use crate::measure::{Rounds, Sides};
 use crate::side::{Load, Side, Writers};
+use cache_sync_kit::Result;
 use std::time::{Duration, Instant};
 
 /// How long one side writes at a time.
@@ -25,7 +25,7 @@ pub(crate) struct Turns {
 }
 
 /// Has two sides write in turns, for as long as each is to be measured in each round.
-pub(crate) async fn take(rounds: Rounds, (ours, theirs): (&Side<'_>, &Side<'_>), load: Load) -> Result<Turns> {
+pub(crate) async fn take(rounds: Rounds, ours: &Side<'_>, theirs: &Side<'_>, load: Load) -> Result<Turns> {
     let count = (rounds.time().as_millis() / TURN.as_millis()).max(1) as usize;
     let mut turns = Turns::default();
     for round in 0..rounds.count {

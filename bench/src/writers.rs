@@ -2,12 +2,30 @@
 //! with pg_notify. Each side has a schema of its own.
 
 use crate::measure::Rounds;
-use crate::report::{Report, Target};
+use crate::report::{Figure, Report, Target};
 use crate::side::{Load, Side, Workload};
-use crate::{Result, idle, turns};
+use crate::{idle, turns};
 use cache_sync_cluster::Cluster;
+use cache_sync_kit::Result;
 
-const LISTENERS: [(usize, f64); 4] = [(0, 0.95), (1, 0.90), (32, 0.75), (128, 0.5)];
+/// How many listen, and what to hold then.
+#[derive(Clone, Copy)]
+pub(crate) struct Audience {
+    listeners: usize,
+    /// The least part of the untouched table's transactions a second.
+    at_least: f64,
+}
+
+const AUDIENCES: [Audience; 4] = [
+    Audience { listeners: 0, at_least: 0.95 },
+    Audience { listeners: 1, at_least: 0.90 },
+    Audience { listeners: 32, at_least: 0.75 },
+    Audience { listeners: 128, at_least: 0.5 },
+];
+const WORKLOADS: [Workload; 2] = [Workload::SingleRow, Workload::SimpleUpdate];
+/// How many write where nothing else is said.
+const WRITERS: usize = 32;
+const BENCH: &str = "writers";
 const STREAM: &str = "CALL cache_sync.stream()";
 const LISTEN: &str = "LISTEN cache_sync";
 /// Each time before the log is written it waits 1 ms: nearly a disk that takes as much longer, but for commits that come meanwhile,
@@ -21,113 +39,156 @@ const NOTIFY: &str = "CREATE FUNCTION notify_change() RETURNS trigger LANGUAGE p
     CREATE TRIGGER notify AFTER UPDATE ON single FOR EACH ROW EXECUTE FUNCTION notify_change('id');
     CREATE TRIGGER notify AFTER UPDATE ON pgbench_accounts FOR EACH ROW EXECUTE FUNCTION notify_change('aid')";
 
-/// Which of them are measured.
+/// Which rows are measured.
 pub(crate) struct Scope {
-    /// With 1 and 8 writers, too.
-    pub(crate) full: bool,
-    /// With how many listeners, and what to hold then.
-    pub(crate) listeners: Vec<(usize, f64)>,
+    /// With so many writers.
+    writers: &'static [usize],
+    audiences: Vec<Audience>,
 }
 
-impl Default for Scope {
-    fn default() -> Scope {
-        Scope { full: false, listeners: LISTENERS.to_vec() }
+impl Scope {
+    /// `full`: with 1 and 8 writers, too. With every audience unless some are named.
+    pub(crate) fn new(full: bool, audiences: Option<Vec<Audience>>) -> Scope {
+        let writers: &[usize] = if full { &[1, 8, WRITERS] } else { &[WRITERS] };
+        Scope { writers, audiences: audiences.unwrap_or(AUDIENCES.to_vec()) }
     }
 }
 
 /// Reads a list of numbers of listeners.
-pub(crate) fn listeners(list: &str) -> std::result::Result<Vec<(usize, f64)>, String> {
-    let target = |text: &str| {
+pub(crate) fn audiences(list: &str) -> Result<Vec<Audience>> {
+    let audience = |text: &str| {
         let number = text.parse().ok();
-        let known = LISTENERS.into_iter().find(|(listeners, _)| Some(*listeners) == number);
-        known.ok_or_else(|| format!("--listeners {text}: of 0,1,32,128"))
+        let known = AUDIENCES.into_iter().find(|audience| Some(audience.listeners) == number);
+        known.ok_or_else(|| format!("--listeners {text}: of 0,1,32,128").into())
     };
-    list.split(',').map(target).collect()
+    list.split(',').map(audience).collect()
 }
 
-/// Measures them.
-pub(crate) async fn run(
-    cluster: &Cluster,
-    database: &str,
-    (rounds, scope): (Rounds, &Scope),
-    report: &mut Report,
-) -> Result<()> {
-    let side = |name, setup, listening| Side { cluster, database, name, setup, listening, options: "" };
-    let (untouched, attached, notified) =
-        (side("untouched", "", None), side("attached", ATTACH, Some(STREAM)), side("notified", NOTIFY, Some(LISTEN)));
-    let idle_setup = [idle::FUNCTION, &idle::trigger("single"), &idle::trigger("pgbench_accounts")].join("; ");
-    let with_idle = side("idle", &idle_setup, None);
-    for side in [&untouched, &attached, &notified, &with_idle] {
-        side.set_up()?;
-    }
-    let writers: &[usize] = if scope.full { &[1, 8, 32] } else { &[32] };
-    for workload in [Workload::SingleRow, Workload::SimpleUpdate] {
-        for (writers, (listeners, target)) in pairs(writers, &scope.listeners) {
-            let is_main = writers == 32;
-            let load = Load { workload, writers, listeners };
-            let against = async |other| turns::take(rounds, (&attached, other), load).await;
-            let row = format!("{}, {writers} writers, {listeners} listeners", workload.name());
-            let to_hold = |target| if is_main { Target::AtLeast(target) } else { Target::None };
-            let with_untouched = against(&untouched).await?;
-            let (tps, cpu) = (&with_untouched.tps, &with_untouched.cpu_per_million);
-            report.rounds(("writers", &format!("{row} / not attached")), tps, "tps", to_hold(target));
-            report.rounds(("writers", &format!("{row}: server CPU per million")), cpu, "s", Target::None);
-            let tps = against(&notified).await?.tps;
-            report.rounds(("writers", &format!("{row} / pg_notify")), &tps, "tps", to_hold(4.0));
-        }
-    }
-    // NOTIFY holds its lock while the log is written, so what it costs depends on the disk.
-    let (delayed, delayed_notified) =
-        (Side { options: COMMIT_DELAY, ..attached }, Side { options: COMMIT_DELAY, ..notified });
-    for workload in [Workload::SingleRow, Workload::SimpleUpdate] {
-        for (listeners, _) in scope.listeners.iter().filter(|(listeners, _)| *listeners <= 1) {
-            let sides = turns::take(
-                rounds,
-                (&delayed, &delayed_notified),
-                Load { workload, writers: 32, listeners: *listeners },
-            )
-            .await?
-            .tps;
-            let row = format!("{}, 32 writers, {listeners} listeners, commit_delay 1 ms / pg_notify", workload.name());
-            report.rounds(("writers", &row), &sides, "tps", Target::None);
-        }
-    }
-    // What is faster than this is out of a trigger's reach.
-    for workload in [Workload::SingleRow, Workload::SimpleUpdate] {
-        for (what, one, other) in [
-            ("attached / idle trigger", &attached, &with_idle),
-            ("idle trigger / no trigger", &with_idle, &untouched),
-            ("no trigger / pg_notify", &untouched, &notified),
-        ] {
-            let sides = turns::take(rounds, (one, other), Load { workload, writers: 32, listeners: 0 }).await?.tps;
-            let row = format!("{}, 32 writers, 0 listeners: {what}", workload.name());
-            report.rounds(("writers", &row), &sides, "tps", Target::None);
-        }
-    }
-    without_preloading(database, (rounds, scope), report).await
+/// Where and how long it is measured.
+pub(crate) struct Bench<'b> {
+    pub(crate) cluster: &'b Cluster,
+    pub(crate) database: &'b str,
+    pub(crate) rounds: Rounds,
+    pub(crate) scope: &'b Scope,
 }
 
-fn pairs(writers: &[usize], listeners: &[(usize, f64)]) -> impl Iterator<Item = (usize, (usize, f64))> {
-    writers.iter().flat_map(|writers| listeners.iter().map(|listeners| (*writers, *listeners)))
+/// The tables that are compared.
+struct Kinds<'k> {
+    untouched: Side<'k>,
+    attached: Side<'k>,
+    notified: Side<'k>,
+    /// With a trigger that does nothing.
+    idle: Side<'k>,
 }
 
-/// The same on a server that has not preloaded the library.
-async fn without_preloading(database: &str, (rounds, scope): (Rounds, &Scope), report: &mut Report) -> Result<()> {
-    let cluster = crate::options().preload(false).start()?;
-    cluster.createdb(database)?;
-    cluster.psql(database, "CREATE EXTENSION cache_sync")?;
-    let side = |name, setup| Side { cluster: &cluster, database, name, setup, listening: Some(LISTEN), options: "" };
-    let (attached, notified) = (side("attached", ATTACH), side("notified", NOTIFY));
-    for side in [&attached, &notified] {
-        side.set_up()?;
+impl Bench<'_> {
+    /// Measures them.
+    pub(crate) async fn run(&self, report: &mut Report) -> Result<()> {
+        let Bench { cluster, database, .. } = *self;
+        let side = |name, setup, listening| Side { cluster, database, name, setup, listening, options: "" };
+        let idle = [idle::FUNCTION, &idle::trigger("single"), &idle::trigger("pgbench_accounts")].join("; ");
+        let kinds = Kinds {
+            untouched: side("untouched", "", None),
+            attached: side("attached", ATTACH, Some(STREAM)),
+            notified: side("notified", NOTIFY, Some(LISTEN)),
+            idle: side("idle", &idle, None),
+        };
+        for side in [&kinds.untouched, &kinds.attached, &kinds.notified, &kinds.idle] {
+            side.set_up()?;
+        }
+        for workload in WORKLOADS {
+            for &writers in self.scope.writers {
+                for &audience in &self.scope.audiences {
+                    self.with_listeners(&kinds, workload, writers, audience, report).await?;
+                }
+            }
+        }
+        self.with_commit_delay(&kinds, report).await?;
+        self.without_listeners(&kinds, report).await?;
+        self.without_preloading(report).await
     }
-    for listeners in
-        scope.listeners.iter().map(|(listeners, _)| *listeners).filter(|listeners| [0, 32].contains(listeners))
-    {
-        let load = Load { workload: Workload::SingleRow, writers: 32, listeners };
-        let sides = turns::take(rounds, (&attached, &notified), load).await?.tps;
-        let row = format!("not preloaded, single-row UPDATE, 32 writers, {listeners} listeners / pg_notify");
-        report.rounds(("writers", &row), &sides, "tps", Target::AtLeast(0.9));
+
+    async fn with_listeners(
+        &self,
+        kinds: &Kinds<'_>,
+        workload: Workload,
+        writers: usize,
+        audience: Audience,
+        report: &mut Report,
+    ) -> Result<()> {
+        let Audience { listeners, at_least } = audience;
+        let load = Load { workload, writers, listeners };
+        let row = format!("{}, {writers} writers, {listeners} listeners", workload.name());
+        let to_hold = |ratio| if writers == WRITERS { Target::AtLeast(ratio) } else { Target::None };
+        let turns = turns::take(self.rounds, &kinds.attached, &kinds.untouched, load).await?;
+        report.rounds(tps(format!("{row} / not attached"), to_hold(at_least)), &turns.tps);
+        let cpu = format!("{row}: server CPU per million");
+        report.rounds(Figure::new(BENCH, cpu, "s", Target::None), &turns.cpu_per_million);
+        let turns = turns::take(self.rounds, &kinds.attached, &kinds.notified, load).await?;
+        report.rounds(tps(format!("{row} / pg_notify"), to_hold(4.0)), &turns.tps);
+        Ok(())
     }
-    Ok(())
+
+    /// NOTIFY holds its lock while the log is written, so what it costs depends on the disk.
+    async fn with_commit_delay(&self, kinds: &Kinds<'_>, report: &mut Report) -> Result<()> {
+        let delayed = |side| Side { options: COMMIT_DELAY, ..side };
+        let (attached, notified) = (delayed(kinds.attached), delayed(kinds.notified));
+        for workload in WORKLOADS {
+            for listeners in self.listeners().filter(|listeners| *listeners <= 1) {
+                let load = Load { workload, writers: WRITERS, listeners };
+                let sides = turns::take(self.rounds, &attached, &notified, load).await?.tps;
+                let name = workload.name();
+                let row = format!("{name}, {WRITERS} writers, {listeners} listeners, commit_delay 1 ms / pg_notify");
+                report.rounds(tps(row, Target::None), &sides);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is faster than this is out of a trigger's reach.
+    async fn without_listeners(&self, kinds: &Kinds<'_>, report: &mut Report) -> Result<()> {
+        let Kinds { untouched, attached, notified, idle } = kinds;
+        for workload in WORKLOADS {
+            for (what, one, other) in [
+                ("attached / idle trigger", attached, idle),
+                ("idle trigger / no trigger", idle, untouched),
+                ("no trigger / pg_notify", untouched, notified),
+            ] {
+                let load = Load { workload, writers: WRITERS, listeners: 0 };
+                let sides = turns::take(self.rounds, one, other, load).await?.tps;
+                let row = format!("{}, {WRITERS} writers, 0 listeners: {what}", workload.name());
+                report.rounds(tps(row, Target::None), &sides);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same on a server that has not preloaded the library.
+    async fn without_preloading(&self, report: &mut Report) -> Result<()> {
+        let cluster = &crate::options().preload(false).start()?;
+        let database = self.database;
+        cluster.createdb(database)?;
+        cluster.psql(database, "CREATE EXTENSION cache_sync")?;
+        let side = |name, setup| Side { cluster, database, name, setup, listening: Some(LISTEN), options: "" };
+        let (attached, notified) = (side("attached", ATTACH), side("notified", NOTIFY));
+        for side in [&attached, &notified] {
+            side.set_up()?;
+        }
+        for listeners in self.listeners().filter(|listeners| [0, 32].contains(listeners)) {
+            let load = Load { workload: Workload::SingleRow, writers: WRITERS, listeners };
+            let sides = turns::take(self.rounds, &attached, &notified, load).await?.tps;
+            let row = format!("not preloaded, single-row UPDATE, {WRITERS} writers, {listeners} listeners / pg_notify");
+            report.rounds(tps(row, Target::AtLeast(0.9)), &sides);
+        }
+        Ok(())
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = usize> {
+        self.scope.audiences.iter().map(|audience| audience.listeners)
+    }
+}
+
+/// Transactions a second.
+fn tps(row: String, target: Target) -> Figure {
+    Figure::new(BENCH, row, "tps", target)
 }

@@ -1,19 +1,12 @@
-//! Clients that write and listen.
+//! Clients that listen.
 
-use crate::Result;
 use cache_sync_core::wire::{Body, CHANNEL, Message};
+use cache_sync_kit::Result;
 use futures_util::stream::{StreamExt, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinHandle;
-use tokio_postgres::{AsyncMessage, Client, NoTls};
-
-pub(crate) async fn connect(dsn: &str) -> Result<Client> {
-    let (client, connection) = tokio_postgres::connect(dsn, NoTls).await?;
-    // The client's next call says what went wrong here.
-    tokio::spawn(async move { connection.await.is_ok() });
-    Ok(client)
-}
+use tokio_postgres::{AsyncMessage, NoTls};
 
 /// Connections that listen until they are dropped.
 #[derive(Default)]
