@@ -5,6 +5,7 @@
 //! directory's file `owner`, and does the same.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -90,11 +91,18 @@ fn create_owned(parent: &Path) -> Result<(PathBuf, File)> {
         }
         let owner = File::create(dir.join(OWNER_FILE)).during(|| dir.display().to_string())?;
         owner.lock()?;
-        // Someone who removes orphans may have had the lock in between.
-        if dir.join(OWNER_FILE).exists() {
+        // Someone who removes orphans may have had the lock in between, and another thread made the directory anew.
+        if is_owner_of(&owner, &dir) {
             return Ok((dir, owner));
         }
     }
+}
+
+/// Whether this is still the directory's file, and not that of one that was there before.
+fn is_owner_of(owner: &File, dir: &Path) -> bool {
+    let identity = |of: fs::Metadata| (of.dev(), of.ino());
+    let there = fs::metadata(dir.join(OWNER_FILE)).map(identity).ok();
+    there.is_some() && there == owner.metadata().map(identity).ok()
 }
 
 /// Removes the directories in `parent` whose owners are gone. What cannot be removed (another user's) stays.
@@ -105,7 +113,7 @@ fn remove_orphans(parent: &Path) {
             continue;
         }
         let Ok(owner) = File::options().write(true).open(dir.join(OWNER_FILE)) else { continue };
-        if owner.try_lock().is_ok() {
+        if owner.try_lock().is_ok() && is_owner_of(&owner, &dir) {
             let mut sh = Command::new("sh");
             sh.args(["-c", REMOVE]).arg(&dir).stdin(Stdio::null()).current_dir("/");
             if let Err(error) = sh.status() {
@@ -135,6 +143,22 @@ mod tests {
         drop(first);
         assert!(!dir.exists() && second.dir().exists());
         drop(second);
+        fs::remove_dir_all(&parent).unwrap();
+    }
+
+    #[test]
+    fn several_at_once_get_directories_of_their_own() {
+        let parent = std::env::temp_dir().join(format!("cache_sync_lifetimes_{}", std::process::id()));
+        fs::create_dir_all(&parent).unwrap();
+        let begin = || (0..10).map(|_| Lifetime::begin(&parent).unwrap()).collect::<Vec<_>>();
+        let all: Vec<Lifetime> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(begin)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        let dirs: std::collections::BTreeSet<_> = all.iter().map(Lifetime::dir).collect();
+        assert_eq!(dirs.len(), all.len());
+        assert!(dirs.iter().all(|dir| dir.join(OWNER_FILE).exists()));
+        drop(all);
         fs::remove_dir_all(&parent).unwrap();
     }
 }
