@@ -1,5 +1,5 @@
 //! A server before PostgreSQL 17 that has not preloaded the library: writers NOTIFY, and nodes hear it. Later ones have the ring
-//! all the same, and nothing here concerns them. The sources of changes are tried in `sources_of_change`.
+//! all the same, and nothing here concerns them. The sources of changes are tried in `freshness::sources_of_change`.
 
 use cache_sync::{Cache, Client, FeedKind};
 use cache_sync_core::number::{Epoch, KeyHash, Lsn, Position, Stamp, TableId, Version};

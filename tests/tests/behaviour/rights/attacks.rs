@@ -2,9 +2,9 @@
 //! of a hidden row, or a right.
 
 mod code;
+mod hidden_rows;
 mod names;
-mod rights;
-mod rows;
+mod others_tables;
 
 use cache_sync_tests::Database;
 

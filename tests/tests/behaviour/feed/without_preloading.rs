@@ -1,5 +1,5 @@
 //! A server that has not preloaded the library. Before PostgreSQL 17 writers NOTIFY (`notify`); from then on the first backend that
-//! needs the ring makes it; what becomes of it in a crash is in `kills`.
+//! needs the ring makes it; what becomes of it in a crash is in `freshness::kills`.
 
 use cache_sync::{Cache, Client, FeedKind};
 use cache_sync_cluster::{Cluster, Options, Variant};
