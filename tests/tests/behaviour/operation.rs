@@ -4,7 +4,6 @@
 mod cluster;
 mod commit_callback;
 mod create_and_drop;
-mod dump_and_restore;
 mod install;
 mod pooler;
 mod readme;

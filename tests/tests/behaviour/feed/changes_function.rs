@@ -1,10 +1,9 @@
 //! `changes()`, the feed for those who ask instead of waiting.
 
-use cache_sync_cluster::Options;
-use cache_sync_tests::{Database, start};
+use cache_sync_tests::{Database, start, unsynced};
 
 fn cluster_of_its_own() -> cache_sync_cluster::Cluster {
-    start(Options::default().fsync(false).setting("cache_sync.ring_size", "1024"))
+    start(unsynced().setting("cache_sync.ring_size", "1024"))
 }
 
 #[test]

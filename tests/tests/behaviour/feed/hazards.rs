@@ -1,9 +1,8 @@
 //! What a feed must not do to its server, and what its server may do to it.
 
-use cache_sync_cluster::Options;
 use cache_sync_core::wire::Message;
 use cache_sync_tests::feed::Feed;
-use cache_sync_tests::{Database, SOON, start, wait_until};
+use cache_sync_tests::{Database, SOON, start, unsynced, wait_until};
 use socket2::{SockFilter, SockRef};
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -14,12 +13,7 @@ use tokio_postgres::{AsyncMessage, NoTls};
 /// What waits for old transactions and snapshots does not wait for feeds, idle and told of much.
 #[tokio::test(flavor = "multi_thread")]
 async fn maintenance_does_not_wait_for_it() {
-    let cluster = start(
-        Options::default()
-            .fsync(false)
-            .setting("autovacuum_naptime", "1s")
-            .setting("autovacuum_vacuum_threshold", "100"),
-    );
+    let cluster = start(unsynced().setting("autovacuum_naptime", "1s").setting("autovacuum_vacuum_threshold", "100"));
     let db = Database::with_extension_in(&cluster);
     db.psql("CREATE TABLE t (id int PRIMARY KEY, v int); SELECT cache_sync.attach('t'); INSERT INTO t SELECT n, 0 FROM generate_series(1, 3000) n");
     let feeds = [Feed::open(&db).await, Feed::open(&db).await];
@@ -49,7 +43,7 @@ async fn maintenance_does_not_wait_for_it() {
 /// The feed's transaction stays young and holds no snapshot while it waits, however long the feed runs.
 #[tokio::test]
 async fn its_transaction_stays_young() {
-    let cluster = start(Options::default().fsync(false).setting("cache_sync.heartbeat_interval", "100ms"));
+    let cluster = start(unsynced().setting("cache_sync.heartbeat_interval", "100ms"));
     let db = Database::with_extension_in(&cluster);
     let feed = Feed::open(&db).await;
     let client = db.connect().await;
@@ -77,7 +71,7 @@ async fn its_transaction_stays_young() {
 /// A client without sockets that answer: no FIN, no reset, no acknowledgement.
 #[tokio::test]
 async fn a_client_that_vanished_is_forgotten() {
-    let cluster = start(Options::default().fsync(false).setting("cache_sync.send_timeout", "2s"));
+    let cluster = start(unsynced().setting("cache_sync.send_timeout", "2s"));
     let db = Database::with_extension_in(&cluster);
     let stream = TcpStream::connect(("127.0.0.1", cluster.port())).unwrap();
     let kept = stream.try_clone().unwrap();
@@ -104,7 +98,7 @@ async fn a_client_that_vanished_is_forgotten() {
 /// Also a smart shutdown, which waits until clients leave by themselves: a feed would never.
 #[tokio::test]
 async fn it_ends_with_the_server() {
-    let cluster = start(Options::default().fsync(false));
+    let cluster = start(unsynced());
     let db = Database::with_extension_in(&cluster);
     for mode in ["smart", "fast", "immediate"] {
         let feed = Feed::open(&db).await;

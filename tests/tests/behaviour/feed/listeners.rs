@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use cache_sync_cluster::{Cluster, Options};
+use cache_sync_cluster::Cluster;
 use cache_sync_core::wire::Body;
 use cache_sync_tests::feed::Feed;
-use cache_sync_tests::{Database, SOON, start, wait_until};
+use cache_sync_tests::{Database, SOON, start, unsynced, wait_until};
 
 /// Far less than a heartbeat of [`cluster_with_rare_heartbeats`], which is what a lost wake-up would be noticed by.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 fn cluster_with_rare_heartbeats() -> Cluster {
-    start(Options::default().fsync(false).setting("cache_sync.heartbeat_interval", "30s"))
+    start(unsynced().setting("cache_sync.heartbeat_interval", "30s"))
 }
 
 async fn open(db: &Database<'_>, count: usize) -> Vec<Feed> {
@@ -100,7 +100,7 @@ async fn one_that_waits_holds_no_snapshot_and_is_seen() {
 
 #[tokio::test]
 async fn no_more_than_the_setting_allows() {
-    let cluster = start(Options::default().fsync(false).setting("cache_sync.max_listeners", "2"));
+    let cluster = start(unsynced().setting("cache_sync.max_listeners", "2"));
     let db = Database::with_extension_in(&cluster);
     let feeds = open(&db, 2).await;
     let refused = Feed::call(&db.dsn(), "").await.unwrap_err();

@@ -5,7 +5,7 @@ use cache_sync::{Cache, Client, FeedKind};
 use cache_sync_core::number::{Epoch, KeyHash, Lsn, Position, Stamp, TableId, Version};
 use cache_sync_core::wire::{Body, Change, ChangeKind, Message};
 use cache_sync_tests::proxy::Proxy;
-use cache_sync_tests::rows::{accounts, client, close, make_accounts, open, shown, stored};
+use cache_sync_tests::rows::{accounts, client, close, make_accounts, node, open, shown, stored};
 use cache_sync_tests::{Database, SOON, cluster_without_preloading, connect, notifies_without_preloading, wait_until};
 use std::future::poll_fn;
 use std::time::Duration;
@@ -106,8 +106,7 @@ async fn a_transaction_of_everything_is_a_gap() {
          END LOOP; END $$",
     );
     make_accounts(&db, 1);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (client, cache) = node(&db).await;
     cache.get(&1).await.unwrap();
     client.catch_up().await.unwrap();
     let gaps = client.status().gaps;
@@ -178,8 +177,7 @@ async fn only_who_may_read_a_table_hears_of_it() {
 async fn forged_notifications_cost_a_reload_at_most() {
     let Some(db) = database() else { return };
     make_accounts(&db, 10);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (client, cache) = node(&db).await;
     let keys: Vec<i64> = (1..=10).collect();
     cache.get_many(&keys).await.unwrap();
     let epoch = Epoch(client.status().epoch);
@@ -251,8 +249,7 @@ async fn another_table_is_heard_on_the_same_connection() {
     let Some(db) = database() else { return };
     make_accounts(&db, 1);
     db.psql("CREATE TABLE other (id int PRIMARY KEY, v int); SELECT cache_sync.attach('other'); INSERT INTO other VALUES (1, 0)");
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (client, cache) = node(&db).await;
     cache.get(&1).await.unwrap();
     let gaps = client.status().gaps;
     #[derive(serde::Serialize, serde::Deserialize)]

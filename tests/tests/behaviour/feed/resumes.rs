@@ -1,9 +1,9 @@
 //! A feed goes on where the last one ended, or says that it cannot.
 
-use cache_sync_cluster::{Cluster, Options, Variant};
+use cache_sync_cluster::{Cluster, Variant};
 use cache_sync_core::wire::{Body, Message};
 use cache_sync_tests::feed::Feed;
-use cache_sync_tests::{Database, start};
+use cache_sync_tests::{Database, start, unsynced};
 
 fn table(db: &Database<'_>) {
     db.psql("CREATE TABLE t (id int PRIMARY KEY, v int); SELECT cache_sync.attach('t')");
@@ -15,7 +15,7 @@ async fn from(db: &Database<'_>, at: &Message, back: u64) -> Feed {
 }
 
 fn small_ring(variant: Variant) -> Cluster {
-    start(Options::default().fsync(false).variant(variant).setting("cache_sync.ring_size", "1024"))
+    start(unsynced().variant(variant).setting("cache_sync.ring_size", "1024"))
 }
 
 #[tokio::test]
@@ -85,10 +85,7 @@ async fn not_over_a_crash_between_commit_and_publishing() {
     db.try_psql("SET cache_sync.kill_before_publish = on; UPDATE t SET v = 1").unwrap_err();
     // The server ends all backends and starts anew.
     feed.end().await;
-    cache_sync_tests::wait_until(cache_sync_tests::SOON, "the server is back", async || {
-        db.try_psql("SELECT 1").is_ok()
-    })
-    .await;
+    db.until_back().await;
     assert_eq!(db.psql("SELECT v FROM t"), "1", "it was committed");
     let feed = from(&db, &at, 0).await;
     assert_ne!(feed.start.epoch, at.epoch);

@@ -1,8 +1,7 @@
 //! What operators see of the feed.
 
-use cache_sync_cluster::Options;
 use cache_sync_tests::feed::Feed;
-use cache_sync_tests::{Database, SOON, start, wait_until};
+use cache_sync_tests::{Database, SOON, start, unsynced, wait_until};
 
 fn stats(db: &Database<'_>) -> Vec<i64> {
     let row = db
@@ -16,12 +15,7 @@ async fn until(db: &Database<'_>, expected: [i64; 6]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_published_told_and_missed_is_counted() {
-    let cluster = start(
-        Options::default()
-            .fsync(false)
-            .setting("cache_sync.ring_size", "1024")
-            .setting("cache_sync.send_timeout", "60s"),
-    );
+    let cluster = start(unsynced().setting("cache_sync.ring_size", "1024").setting("cache_sync.send_timeout", "60s"));
     let db = Database::with_extension_in(&cluster);
     let other = Database::with_extension_in(&cluster);
     for db in [&db, &other] {
@@ -77,7 +71,7 @@ async fn what_was_published_told_and_missed_is_counted() {
 /// Tables beyond those that have places are not counted by themselves, and nothing else becomes of them.
 #[tokio::test]
 async fn more_tables_than_are_counted() {
-    let cluster = start(Options::default().fsync(false));
+    let cluster = start(unsynced());
     let db = Database::with_extension_in(&cluster);
     db.psql("CREATE TABLE t (id int PRIMARY KEY); SELECT cache_sync.attach('t'); INSERT INTO t VALUES (1)");
     db.psql("CREATE TABLE many ()");

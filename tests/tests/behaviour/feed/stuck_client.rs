@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use cache_sync_cluster::{Cluster, Options};
+use cache_sync_cluster::Cluster;
 use cache_sync_tests::feed::Feed;
-use cache_sync_tests::{Database, SOON, start};
+use cache_sync_tests::{Database, SOON, start, unsynced};
 
 fn with_send_timeout(timeout: &str) -> Cluster {
-    start(Options::default().fsync(false).setting("cache_sync.send_timeout", timeout))
+    start(unsynced().setting("cache_sync.send_timeout", timeout))
 }
 
 /// A feed whose client has stopped reading, with a message under way that it does not take.

@@ -5,8 +5,10 @@ use cache_sync::{Cache, Client, FeedKind};
 use cache_sync_cluster::{Cluster, Options, Variant};
 use cache_sync_tests::dice::Dice;
 use cache_sync_tests::feed::Feed;
-use cache_sync_tests::rows::{Account, accounts, client, close, make_accounts, shown, stored};
-use cache_sync_tests::{Database, SOON, cluster_without_preloading, notifies_without_preloading, start, wait_until};
+use cache_sync_tests::rows::{Account, accounts, assert_held, client, close, make_accounts, node, shown, stored};
+use cache_sync_tests::{
+    Database, SOON, cluster_without_preloading, notifies_without_preloading, start, unsynced, wait_until,
+};
 use futures_util::future::join_all;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -14,11 +16,10 @@ use std::time::{Duration, Instant};
 /// The server is restarted with the library preloaded, and without it again: the node goes on.
 #[tokio::test]
 async fn it_is_chosen_anew_with_each_connection() {
-    let cluster = start(Options::default().fsync(false).preload(false));
+    let cluster = start(unsynced().preload(false));
     let db = Database::with_extension_in(&cluster);
     make_accounts(&db, 1);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (client, cache) = node(&db).await;
     let bare = if notifies_without_preloading(&cluster) { FeedKind::Notify } else { FeedKind::Stream };
     for (round, (kind, next)) in [
         (bare, "SET shared_preload_libraries = cache_sync"),
@@ -68,11 +69,7 @@ async fn under_load_nothing_is_missed() {
     for (client, cache) in clients.iter().zip(&caches) {
         client.flush().await.unwrap();
         client.catch_up().await.unwrap();
-        for id in 1..=ROWS {
-            if let Some(held) = cache.cached(&id) {
-                assert_eq!(shown(held.as_deref()), stored(&db, id));
-            }
-        }
+        assert_held(cache, &db, 1..=ROWS);
     }
     for client in clients {
         assert_eq!(client.status().feed_connects, 1);
@@ -133,8 +130,7 @@ async fn the_ring_is_there_all_the_same() {
     assert_eq!(db.psql("SELECT count(*) FROM cache_sync.check_tables()"), "0");
     assert_eq!(db.psql("SELECT ring_size FROM cache_sync.feed_stats"), "65536");
     make_accounts(&db, 1);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (client, cache) = node(&db).await;
     cache.get(&1).await.unwrap();
     assert_eq!((client.status().feed_kind, client.status().feed_live), (Some(FeedKind::Stream), true));
     // With versions, which take a clock in common.

@@ -2,14 +2,11 @@
 //! it, and the patch is neither missing nor counted twice.
 
 use cache_sync::{Client, Patch, Verdict};
+use cache_sync_tests::locks::until_waiting_where;
 use cache_sync_tests::proxy::Proxy;
 use cache_sync_tests::rows::{accounts, close, make_accounts, open};
 use cache_sync_tests::{Database, SOON, wait_until};
 use std::time::Duration;
-
-/// How many backends of this SDK's flusher wait for a lock.
-const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name LIKE '% flusher' AND wait_event_type = 'Lock'";
 
 /// A user's transaction holds the row's lock and reads the row through the cache: it must not wait for the patch, which
 /// waits for that very lock.
@@ -23,7 +20,7 @@ async fn a_transaction_reads_the_row_that_it_has_locked() {
         let theirs = db.connect().await;
         theirs.batch_execute("BEGIN; SELECT FROM account WHERE id = 1 FOR UPDATE").await.unwrap();
         let receipt = cache.patch(&1, Patch::new().add("balance", 1)).await.unwrap();
-        wait_until(SOON, "the patch waits for the row", async || db.psql(WAITING) == "1").await;
+        until_waiting_where(&db, 1, "application_name LIKE '% flusher'").await;
         cache.invalidate(&1);
         let read = tokio::time::timeout(SOON, cache.get(&1)).await.expect("the read waits for the patch");
         assert_eq!(read.unwrap().unwrap().balance, (round - 1) * 101 + 1, "the row with the pending patch");

@@ -3,7 +3,7 @@
 use cache_sync::{Client, Patch, Verdict};
 use cache_sync_tests::Database;
 use cache_sync_tests::proxy::Proxy;
-use cache_sync_tests::rows::{accounts, client, close, make_accounts, open, shown, stored};
+use cache_sync_tests::rows::{accounts, close, make_accounts, node_with, open, shown, stored};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -51,10 +51,7 @@ async fn a_change_that_is_heard_before_our_outcome() {
 /// A user's AFTER trigger changes the row once more, after apply's RETURNING was computed.
 #[tokio::test]
 async fn an_after_trigger_changes_the_row_after_apply() {
-    let db = Database::with_extension();
-    make_accounts(&db, 1);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (db, client, cache) = node_with(1).await;
     // Once without the trigger, so that the statements are compiled before it is there.
     for round in 1..=2 {
         cache.get(&1).await.unwrap();

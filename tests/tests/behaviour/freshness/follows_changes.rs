@@ -1,6 +1,6 @@
 //! Changes by others: an entry is dropped as its row changes, whoever changed it.
 
-use cache_sync_tests::rows::{accounts, client, close, make_accounts, make_plain_accounts};
+use cache_sync_tests::rows::{assert_served, close, make_accounts, make_plain_accounts, node, node_with};
 use cache_sync_tests::{Database, SOON, wait_until};
 
 /// Each statement changes what is held of rows 1 to 3; afterwards the cache says what the table says.
@@ -16,20 +16,13 @@ const STATEMENTS: [&str; 8] = [
 ];
 
 async fn follows(db: Database<'static>) {
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (client, cache) = node(&db).await;
     let keys = [1, 2, 3, 3000];
     cache.get_many(&keys).await.unwrap();
     for statement in STATEMENTS {
         db.psql(statement);
         client.catch_up().await.unwrap();
-        for (key, held) in keys.iter().zip(cache.get_many(&keys).await.unwrap()) {
-            let row = db.psql(&format!("SELECT id, name, balance, note FROM account WHERE id = {key}"));
-            let held = held.map_or_else(String::new, |held| {
-                format!("{}|{}|{}|{}", held.id, held.name, held.balance, held.note.as_deref().unwrap_or_default())
-            });
-            assert_eq!(held, row, "key {key} after {statement}");
-        }
+        assert_served(&cache, &db, &keys, &format!("after {statement}")).await;
     }
     close(client).await;
 }
@@ -50,10 +43,7 @@ async fn on_plain_tables() {
 
 #[tokio::test]
 async fn without_waiting_for_anything() {
-    let db = Database::with_extension();
-    make_accounts(&db, 1);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (db, client, cache) = node_with(1).await;
     for balance in 1..=50 {
         cache.get(&1).await.unwrap();
         db.psql(&format!("UPDATE account SET balance = {balance}"));
@@ -64,10 +54,7 @@ async fn without_waiting_for_anything() {
 
 #[tokio::test]
 async fn a_change_of_one_row_reloads_only_that_row() {
-    let db = Database::with_extension();
-    make_accounts(&db, 100);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (db, client, cache) = node_with(100).await;
     let keys: Vec<i64> = (1..=100).collect();
     cache.get_many(&keys).await.unwrap();
     db.psql("UPDATE account SET balance = 1 WHERE id = 7");
@@ -79,10 +66,7 @@ async fn a_change_of_one_row_reloads_only_that_row() {
 
 #[tokio::test]
 async fn rolled_back_changes_cost_nothing() {
-    let db = Database::with_extension();
-    make_accounts(&db, 3);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (db, client, cache) = node_with(3).await;
     cache.get_many(&[1, 2, 3]).await.unwrap();
     db.psql("BEGIN; UPDATE account SET balance = 1; ROLLBACK");
     client.catch_up().await.unwrap();

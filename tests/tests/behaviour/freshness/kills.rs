@@ -4,7 +4,7 @@
 use cache_sync::{Cache, Client, Patch, Verdict};
 use cache_sync_cluster::{Cluster, Options};
 use cache_sync_tests::feed::Feed;
-use cache_sync_tests::rows::{Account, accounts, client, close, make_accounts, shown, stored};
+use cache_sync_tests::rows::{Account, assert_served, close, make_accounts, node, shown, stored};
 use cache_sync_tests::{Database, SOON, notifies_without_preloading, output, start, wait_until};
 use std::fs;
 use std::path::Path;
@@ -16,10 +16,9 @@ fn kill(pid: &str) {
 }
 
 /// A node that holds ten accounts.
-async fn node(db: &Database<'_>) -> (Client, Cache<i64, Account>) {
+async fn holding(db: &Database<'_>) -> (Client, Cache<i64, Account>) {
     make_accounts(db, 10);
-    let client = client(db).await;
-    let cache = accounts(&client).await;
+    let (client, cache) = node(db).await;
     cache.get_many(&(1..=10).collect::<Vec<_>>()).await.unwrap();
     (client, cache)
 }
@@ -32,15 +31,13 @@ async fn recovers(db: &Database<'_>, client: &Client, cache: &Cache<i64, Account
         status.feed_live && status.epoch != epoch && client.catch_up().await.is_ok()
     })
     .await;
-    for (id, row) in keys.iter().zip(cache.get_many(&keys).await.unwrap()) {
-        assert_eq!(shown(row.as_deref()), stored(db, *id));
-    }
+    assert_served(cache, db, &keys, "after the kill").await;
     assert!(keys.iter().all(|id| cache.cached(id).is_some()));
 }
 
 /// A confirmed write, and what another program writes, before and after.
 async fn write(db: &Database<'_>, cache: &Cache<i64, Account>, note: &str) {
-    wait_until(SOON, "the server takes statements", async || db.try_psql("SELECT 1").is_ok()).await;
+    db.until_back().await;
     let receipt = cache.patch(&1, Patch::new().add("balance", 1).set("note", note)).await.unwrap();
     assert_eq!(receipt.written().await.unwrap().verdict, Some(Verdict::Applied));
     db.psql(&format!("UPDATE account SET name = '{note}' WHERE id = 2"));
@@ -57,7 +54,7 @@ async fn a_backend_or_a_helper() {
 }
 
 async fn they_are_killed(db: &Database<'_>) {
-    let (client, cache) = node(db).await;
+    let (client, cache) = holding(db).await;
     let victims = [
         "application_name = 'cache_sync feed'",
         "application_name = 'cache_sync pool'",
@@ -86,7 +83,7 @@ async fn they_are_killed(db: &Database<'_>) {
 async fn the_postmaster() {
     let cluster = start(Options::default());
     let db = Database::with_extension_in(&cluster);
-    let (client, cache) = node(&db).await;
+    let (client, cache) = holding(&db).await;
     let feed = Feed::open(&db).await;
     let epoch = client.status().epoch;
     write(&db, &cache, "before").await;

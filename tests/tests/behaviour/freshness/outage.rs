@@ -2,14 +2,13 @@
 //! are applied once when it is back.
 
 use cache_sync::{Client, Patch, Verdict};
-use cache_sync_cluster::Options;
 use cache_sync_tests::rows::{accounts, client, close, make_accounts, open};
-use cache_sync_tests::{Database, SOON, start, wait_until};
+use cache_sync_tests::{Database, SOON, start, unsynced, wait_until};
 use std::time::Duration;
 
 #[tokio::test]
 async fn fails_reads_or_serves_them_stale_and_keeps_writes() {
-    let cluster = start(Options::default().fsync(false));
+    let cluster = start(unsynced());
     let db = Database::with_extension_in(&cluster);
     make_accounts(&db, 3);
     let strict = client(&db).await;

@@ -1,27 +1,21 @@
 //! Postgres is restarted without warning: nothing held is trusted, and all goes on by itself.
 
-use cache_sync_cluster::Options;
-use cache_sync_tests::rows::{accounts, client, close, make_accounts};
-use cache_sync_tests::{Database, SOON, start, wait_until};
+use cache_sync_tests::rows::{close, make_accounts, node, until_another_epoch};
+use cache_sync_tests::{Database, start, unsynced};
 
 #[tokio::test]
 async fn what_is_held_is_loaded_again_and_served_from_memory_again() {
-    let cluster = start(Options::default().fsync(false));
+    let cluster = start(unsynced());
     let db = Database::with_extension_in(&cluster);
     make_accounts(&db, 10);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (client, cache) = node(&db).await;
     let keys: Vec<i64> = (1..=10).collect();
     cache.get_many(&keys).await.unwrap();
     let epoch = client.status().epoch;
 
     cluster.restart_immediate().unwrap();
     db.psql("UPDATE account SET balance = id");
-    wait_until(SOON, "the feed is heard again", async || {
-        let status = client.status();
-        status.feed_live && status.epoch != epoch
-    })
-    .await;
+    until_another_epoch(&client, epoch).await;
     for (key, row) in keys.iter().zip(cache.get_many(&keys).await.unwrap()) {
         assert_eq!(row.unwrap().balance, *key);
     }

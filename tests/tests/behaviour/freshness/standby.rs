@@ -1,17 +1,17 @@
 //! Rows are loaded from a hot standby, which may be behind, away, or of another history than the feed's server.
 
 use cache_sync::{Client, ClientBuilder, Patch};
-use cache_sync_cluster::{Cluster, Options};
+use cache_sync_cluster::Cluster;
 use cache_sync_tests::dice::Dice;
-use cache_sync_tests::rows::{accounts, close, make_accounts, open, shown, stored};
-use cache_sync_tests::{Database, SOON, start, wait_until};
+use cache_sync_tests::rows::{accounts, assert_held, close, make_accounts, open, shown, stored};
+use cache_sync_tests::{Database, SOON, start, unsynced, wait_until};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 const ROWS: i64 = 200;
 
 fn primary() -> Cluster {
-    start(Options::default().fsync(false))
+    start(unsynced())
 }
 
 fn of(db: &Database<'_>, standby: &Cluster) -> ClientBuilder {
@@ -267,11 +267,7 @@ async fn under_load_nothing_old_is_held() {
     };
     let ((), checks, ()) = tokio::join!(writer, reader, disturber);
     client.catch_up().await.unwrap();
-    for id in 1..=ROWS {
-        if let Some(held) = cache.cached(&id) {
-            assert_eq!(shown(held.as_deref()), stored(&db, id));
-        }
-    }
+    assert_held(&cache, &db, 1..=ROWS);
     let status = client.status();
     assert!(checks > 100 && status.standby_loads > 20 && status.standby_passed_over > 20, "{checks} {status:?}");
     close(client).await;

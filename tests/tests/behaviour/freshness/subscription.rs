@@ -2,10 +2,9 @@
 //! held is loaded again before it is served, and nothing else is loaded.
 
 use cache_sync::Client;
-use cache_sync_cluster::Options;
 use cache_sync_tests::proxy::Proxy;
 use cache_sync_tests::rows::{accounts, close, make_accounts, open, shown, stored};
-use cache_sync_tests::{Database, SOON, start, wait_until};
+use cache_sync_tests::{Database, SOON, start, unsynced, wait_until};
 use std::time::Duration;
 
 /// Twice what the smallest ring holds.
@@ -13,7 +12,7 @@ const ROWS: i64 = 2048;
 
 #[tokio::test]
 async fn resumes_where_it_can_and_doubts_everything_where_it_cannot() {
-    let cluster = start(Options::default().fsync(false).setting("cache_sync.ring_size", "1024"));
+    let cluster = start(unsynced().setting("cache_sync.ring_size", "1024"));
     let db = Database::with_extension_in(&cluster);
     make_accounts(&db, ROWS);
     let proxy = Proxy::start(cluster.port()).await;

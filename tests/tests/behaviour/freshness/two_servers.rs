@@ -2,17 +2,16 @@
 //! never told about here, so it is not kept.
 
 use cache_sync::{Client, Patch};
-use cache_sync_cluster::Options;
 use cache_sync_tests::proxy::Proxy;
-use cache_sync_tests::rows::{accounts, close, make_accounts, open, shown, stored};
-use cache_sync_tests::{Database, SOON, start, wait_until};
+use cache_sync_tests::rows::{accounts, close, make_accounts, open, shown, stored, until_another_epoch};
+use cache_sync_tests::{Database, SOON, start, unsynced, wait_until};
 use std::sync::atomic::Ordering;
 
 #[tokio::test]
 async fn what_one_loads_the_other_cannot_keep_in_step() {
     let db = Database::with_extension();
     make_accounts(&db, 3);
-    let elsewhere = start(Options::default().fsync(false));
+    let elsewhere = start(unsynced());
     elsewhere.createdb(db.name()).unwrap();
     elsewhere
         .psql(
@@ -32,11 +31,7 @@ async fn what_one_loads_the_other_cannot_keep_in_step() {
     proxy.faults.feed_port.store(elsewhere.port(), Ordering::Release);
     proxy.cut_feed().await;
     proxy.let_feed_through();
-    wait_until(SOON, "the feed speaks to the other server", async || {
-        let status = client.status();
-        status.epoch != epoch && status.feed_live
-    })
-    .await;
+    until_another_epoch(&client, epoch).await;
     for note in ["one", "two"] {
         assert_eq!(shown(cache.get(&1).await.unwrap().as_deref()), stored(&db, 1));
         assert!(cache.cached(&1).is_none(), "nobody would tell us of its changes");

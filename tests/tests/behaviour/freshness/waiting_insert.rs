@@ -1,28 +1,19 @@
 //! Versions of one key may go back across a deletion: an INSERT that waits has its number long before it commits.
 
-use cache_sync_tests::rows::{accounts, client, close, make_accounts, shown, stored};
-use cache_sync_tests::{Database, SOON, wait_until};
+use cache_sync_tests::locks::until_waiting_where;
+use cache_sync_tests::rows::{close, node_with, shown, stored};
 
 /// T0 updates the row, T1 inserts the same key and waits, T0 deletes the row and commits, T1 commits.
 #[tokio::test]
 async fn commits_with_a_lower_version_than_the_deleted_rows() {
-    let db = Database::with_extension();
-    make_accounts(&db, 1);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (db, client, cache) = node_with(1).await;
     for round in 1..=10 {
         cache.get(&1).await.unwrap();
         let (t0, t1) = (db.connect().await, db.connect().await);
         t0.batch_execute("BEGIN; UPDATE account SET note = 'doomed'").await.unwrap();
         let insert = format!("INSERT INTO account VALUES (1, 'inserted {round}') RETURNING cs_version");
         let inserting = tokio::spawn(async move { t1.query_one(&insert, &[]).await.unwrap().get::<_, i64>(0) });
-        wait_until(SOON, "the INSERT waits", async || {
-            db.psql(
-                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'INSERT%' AND wait_event_type = 'Lock'
-                     AND datname = current_database()",
-            ) == "1"
-        })
-        .await;
+        until_waiting_where(&db, 1, "query LIKE 'INSERT%'").await;
         let doomed = t0.query_one("UPDATE account SET balance = -1 RETURNING cs_version", &[]).await.unwrap();
         t0.batch_execute("DELETE FROM account").await.unwrap();
         cache.invalidate(&1);
@@ -39,10 +30,7 @@ async fn commits_with_a_lower_version_than_the_deleted_rows() {
 /// The same without luck: the new row says itself that its version is lower than the one that is held.
 #[tokio::test]
 async fn a_new_row_with_a_lower_version_is_not_taken_for_an_old_one() {
-    let db = Database::with_extension();
-    make_accounts(&db, 1);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (db, client, cache) = node_with(1).await;
     // What was there before the table was attached has no version yet.
     db.psql("UPDATE account SET note = 'versioned'");
     client.catch_up().await.unwrap();

@@ -1,9 +1,9 @@
 //! What a deletion does to writes, and what writes do after a deletion, is told in `docs/deletions.md`, a table per
 //! question, a row per rule, a column per case. The tests read these tables: every cell must be so.
 
-use cache_sync_cluster::workspace_root;
 use cache_sync_tests::Database;
 use cache_sync_tests::batches::Batches;
+use cache_sync_tests::document::read;
 use serde_json::{Value, json};
 
 /// A table with the field `f` under a rule, and what is written to it. Rows begin with the stamp 100.
@@ -204,7 +204,7 @@ fn table(title: &str, cases: &[&str], rows: &[(&str, Vec<String>)]) -> String {
 
 /// The document says what was found.
 fn document_says(title: &str, cases: &[&str], rows: &[(&str, Vec<String>)]) {
-    let text = std::fs::read_to_string(workspace_root().join("docs/deletions.md")).unwrap();
+    let text = read("docs/deletions.md");
     let found = table(title, cases, rows);
     let written: Vec<Vec<&str>> = text
         .lines()

@@ -1,8 +1,9 @@
 //! A batch waits for a row that somebody else is changing, and then looks at it again: each field is decided by what the
 //! row is then.
 
+use cache_sync_tests::Database;
 use cache_sync_tests::batches::Batches;
-use cache_sync_tests::{Database, SOON, wait_until};
+use cache_sync_tests::locks::until_waiting;
 use serde_json::json;
 
 const PLAIN: &str = "CREATE TABLE t (id int PRIMARY KEY, b text, a text)";
@@ -29,12 +30,7 @@ async fn race(schema: &str, change: &str) -> (Vec<String>, String) {
     let rows = [json!(rows)];
     let send = batches.verdicts(json!([{"op": "edit", "fields": ["a", "b"]}]), &rows);
     let commit = async {
-        wait_until(SOON, "the batch waits for the row", async || {
-            db.psql(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-            ) == "1"
-        })
-        .await;
+        until_waiting(&db, 1).await;
         holder.batch_execute("COMMIT").await.unwrap();
     };
     let (verdicts, ()) = tokio::join!(send, commit);

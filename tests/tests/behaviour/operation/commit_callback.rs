@@ -1,16 +1,15 @@
 //! What runs at the commit neither allocates nor logs, raises or panics: the tests' build of the library ends the process where it
 //! would. Whether that works is tried first, then it does its work under it.
 
-use cache_sync_cluster::{Cluster, Options, Variant};
+use cache_sync_cluster::{Cluster, Variant};
 use cache_sync_tests::dice::Dice;
 use cache_sync_tests::feed::Feed;
-use cache_sync_tests::{Database, SOON, start, wait_until};
+use cache_sync_tests::{Database, SOON, start, unsynced, wait_until};
 use std::fs;
 
 fn cluster() -> Cluster {
     start(
-        Options::default()
-            .fsync(false)
+        unsynced()
             .variant(Variant::TestFaults)
             .setting("cache_sync.ring_size", "1024")
             .setting("cache_sync.send_timeout", "60s"),
@@ -38,7 +37,7 @@ async fn what_must_not_happen_there_is_caught() {
             fs::read_to_string(cluster.log_file()).unwrap()[before..].contains(caught)
         })
         .await;
-        wait_until(SOON, "the server is back", async || db.try_psql("SELECT 1").is_ok()).await;
+        db.until_back().await;
     }
 }
 

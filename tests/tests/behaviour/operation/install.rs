@@ -1,20 +1,15 @@
 //! docs/install.md: its commands do what they say.
 
-use cache_sync_cluster::{Options, workspace_root};
-use cache_sync_tests::{Database, output, start};
+use cache_sync_cluster::workspace_root;
+use cache_sync_tests::document::{blocks_in, read};
+use cache_sync_tests::{Database, output, start, unsynced};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-/// The document's fenced blocks in a language.
-fn blocks(language: &str) -> Vec<String> {
-    let document = fs::read_to_string(workspace_root().join("docs/install.md")).unwrap();
-    let opening = format!("\n```{language}\n");
-    let blocks = document.split(opening.as_str()).skip(1);
-    blocks.map(|block| block.split("\n```").next().unwrap().to_owned()).collect()
-}
+const DOCUMENT: &str = "docs/install.md";
 
 fn names(dir: &Path) -> BTreeSet<String> {
     fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -29,7 +24,7 @@ fn program(path: &Path, script: &str) {
 /// called: what it would have built is there already.
 #[test]
 fn copies_what_the_extension_is_made_of() {
-    let cluster = start(Options::default().fsync(false));
+    let cluster = start(unsynced());
     let dir = cluster.socket_dir().join("install");
     let (bin, lib, share) = (dir.join("bin"), dir.join("lib"), dir.join("share"));
     for made in [&bin, &lib, &share.join("extension"), &dir.join("target/extension")] {
@@ -43,7 +38,7 @@ fn copies_what_the_extension_is_made_of() {
     program(&bin.join("pg_config"), &format!("case \"$1\" in {answers} esac"));
     program(&bin.join("cargo"), "echo \"$PGRX_PG_CONFIG_PATH\" > called; echo \"$@\" >> called");
 
-    let [commands] = &blocks("sh")[..] else { panic!("there is one block of commands") };
+    let [commands] = &blocks_in(&read(DOCUMENT), "sh")[..] else { panic!("there is one block of commands") };
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     output(Command::new("sh").args(["-euc", commands]).current_dir(&dir).env("PATH", path));
 
@@ -66,14 +61,14 @@ fn copies_what_the_extension_is_made_of() {
 
 #[test]
 fn its_statements_work_one_after_the_other() {
-    let cluster = start(Options::default().fsync(false));
+    let cluster = start(unsynced());
     let db = Database::empty_in(&cluster);
     db.psql(
         "CREATE ROLE my_app; CREATE ROLE my_migrations;
          CREATE TABLE users (id bigint PRIMARY KEY, name text, logins int); INSERT INTO users VALUES (1, 'Ann', 5)",
     );
     let before = db.schema();
-    let blocks = blocks("sql");
+    let blocks = blocks_in(&read(DOCUMENT), "sql");
     let said: Vec<_> = blocks.iter().map(|block| db.psql(block)).collect();
     assert_eq!(said, ["t", "", "sessions||0", "", "", ""], "{blocks:?}");
     assert_eq!(db.schema(), before, "uninstalling leaves everything as it was");

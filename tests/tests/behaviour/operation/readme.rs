@@ -1,24 +1,11 @@
 //! What the documents tell people to type works as it stands there.
 
-use cache_sync_cluster::workspace_root;
+use cache_sync_tests::document::{blocks_in, read};
 use cache_sync_tests::{Database, cluster, output};
-
-/// The blocks of SQL in a text, without the marks of doc comments.
-fn sql_blocks(text: &str) -> Vec<String> {
-    let plain: Vec<&str> = text.lines().map(|line| line.trim_start_matches("//!").trim_start()).collect();
-    let blocks = plain.split(|line| *line == "```sql").skip(1);
-    blocks
-        .map(|block| block.iter().take_while(|line| **line != "```").map(|line| format!("{line}\n")).collect())
-        .collect()
-}
-
-fn read(file: &str) -> String {
-    std::fs::read_to_string(workspace_root().join(file)).unwrap()
-}
 
 #[test]
 fn the_tour_with_psql_in_the_readme() {
-    let blocks = sql_blocks(&read("README.md"));
+    let blocks = blocks_in(&read("README.md"), "sql");
     assert_eq!(blocks.len(), 1);
     let db = Database::empty_in(cluster());
     // Statement by statement, as it is typed: what is not committed yet is not in the feed.
@@ -32,7 +19,13 @@ fn the_tour_with_psql_in_the_readme() {
 
 #[test]
 fn the_table_of_the_tour_in_the_crates_documentation() {
-    let blocks = sql_blocks(&read("sdk/src/lib.rs"));
+    let source = read("sdk/src/lib.rs");
+    let documentation: String = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("//!"))
+        .map(|line| format!("{}\n", line.trim_start()))
+        .collect();
+    let blocks = blocks_in(&documentation, "sql");
     assert_eq!(blocks.len(), 1);
     let db = Database::empty_in(cluster());
     db.psql(&blocks[0]);

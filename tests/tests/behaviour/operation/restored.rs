@@ -1,12 +1,11 @@
 //! A dump brings everything along, however it is made and restored, and what it brings goes on where it was: rules, stamps,
 //! a session's next batch, dead letters.
 
-use cache_sync_cluster::Options;
 use cache_sync_core::outcome;
 use cache_sync_tests::batches::{Batches, verdict};
-use cache_sync_tests::{Database, cluster, notifies_without_preloading, output, start};
+use cache_sync_tests::dump::{dump, restore, restored, run_script};
+use cache_sync_tests::{Database, cluster, notifies_without_preloading, start, unsynced};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 /// A stamp between those that the rows of [`make`] get.
 const MIDDLE: i64 = 1_000_000;
@@ -160,21 +159,6 @@ fn well(db: &Database<'_>) {
     assert_eq!(db.psql("SELECT * FROM cache_sync.check_tables()"), "");
 }
 
-/// Dumps with pg_dump and these options.
-fn dump(db: &Database<'_>, name: &str, options: &[&str]) -> PathBuf {
-    let file = db.cluster().data_dir().with_file_name(format!("{}.{name}", db.name()));
-    output(db.client("pg_dump").args(options).arg("--file").arg(&file));
-    file
-}
-
-fn restore(db: &Database<'_>, file: &PathBuf, options: &[&str]) {
-    output(db.client("pg_restore").args(["--exit-on-error", "--dbname", db.name()]).args(options).arg(file));
-}
-
-fn run_script(db: &Database<'_>, file: &PathBuf) {
-    output(db.client("psql").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(file));
-}
-
 #[tokio::test]
 async fn from_a_script_all_goes_on() {
     let db = Database::with_extension();
@@ -240,7 +224,7 @@ async fn without_the_library_preloaded_all_goes_on() {
     let db = Database::with_extension();
     make(&db).await;
     let file = dump(&db, "archive", &["--format=custom"]);
-    let bare = start(Options::default().fsync(false).preload(false));
+    let bare = start(unsynced().preload(false));
     let restored = Database::empty_in(&bare);
     restore(&restored, &file, &[]);
     let problem = "|cache_sync is not preloaded: changes are told by NOTIFY, which slows writers down";
@@ -273,4 +257,38 @@ async fn a_schema_without_its_data_can_be_attached_anew() {
     let version = restored.psql("SELECT cs_version FROM parts");
     restored.psql("UPDATE parts SET v = 'x'");
     assert_eq!(restored.psql(&format!("SELECT cs_version > {version} FROM parts")), "t");
+}
+
+/// The restored database hashes keys by its own secret.
+#[test]
+fn attached_tables_stay_attached() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE gone (id int); DROP TABLE gone;
+         CREATE TABLE accounts (id int PRIMARY KEY, dropped int, name text, balance int);
+         ALTER TABLE accounts DROP COLUMN dropped;
+         SELECT cache_sync.attach('accounts', versioned => true, rules => '{\"balance\": \"add\"}');
+         INSERT INTO accounts VALUES (1, 'Ann', 10)",
+    );
+    let restored = restored(&db);
+    assert_eq!(restored.psql("SELECT tbl, versioned FROM cache_sync.tables"), "accounts|t");
+    let secret = "SELECT encode(hash_key, 'hex') FROM cache_sync.secret";
+    assert_ne!(restored.psql(secret), db.psql(secret));
+
+    let version = restored.psql("SELECT cs_version FROM accounts");
+    assert_eq!(
+        restored.psql("SELECT outcome FROM cache_sync.edit('accounts', '{\"id\": 1}', '{\"balance\": 5}')"),
+        "applied"
+    );
+    assert_eq!(restored.psql(&format!("SELECT name, balance, cs_version > {version} FROM accounts")), "Ann|15|t");
+    let head = restored.psql("SELECT epoch, max(feed_position) FROM cache_sync.changes() GROUP BY epoch");
+    let (epoch, position) = head.split_once('|').unwrap();
+    restored.psql("UPDATE accounts SET name = 'Bob'");
+    assert_eq!(
+        restored.psql(&format!(
+            "SELECT key_hash = cache_sync.key_hash('accounts', '{{\"id\": 1}}')
+             FROM cache_sync.changes({epoch}, {position}) WHERE key_hash IS NOT NULL"
+        )),
+        "t"
+    );
 }

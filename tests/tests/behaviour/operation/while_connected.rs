@@ -3,7 +3,7 @@
 use cache_sync::Client;
 use cache_sync_core::wire::ChangeKind;
 use cache_sync_tests::feed::Feed;
-use cache_sync_tests::rows::{accounts, client, close, shown, stored};
+use cache_sync_tests::rows::{close, node, shown, stored};
 use cache_sync_tests::{Database, cluster, cluster_without_preloading};
 
 const TABLE: &str =
@@ -31,8 +31,7 @@ async fn it_is_created_dropped_and_created_again_while_a_writer_is_connected() {
             assert!(Client::connect(&db.dsn()).await.is_ok());
             db.psql(ATTACH);
             write("attached").await;
-            let client = client(&db).await;
-            let cache = accounts(&client).await;
+            let (client, cache) = node(&db).await;
             let keys: Vec<i64> = (1..=10).collect();
             cache.get_many(&keys).await.unwrap();
             write(round).await;
@@ -69,8 +68,7 @@ async fn it_is_upgraded_while_a_writer_and_a_feed_are_connected() {
     heard(ChangeKind::Versioned, "UPDATE account SET note = 'after' WHERE id = 1").await;
     heard(ChangeKind::Unversioned, "DELETE FROM account WHERE id = 2").await;
     heard(ChangeKind::FlushTable, "TRUNCATE account").await;
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (client, cache) = node(&db).await;
     heard(ChangeKind::Unversioned, "INSERT INTO account (id, name) VALUES (3, 'three')").await;
     client.catch_up().await.unwrap();
     assert_eq!(shown(cache.get(&3).await.unwrap().as_deref()), stored(&db, 3));

@@ -2,10 +2,11 @@
 //! that the row no longer is.
 
 use cache_sync::{Cache, Client, Patch, Verdict};
+use cache_sync_tests::Database;
 use cache_sync_tests::batches::Batches;
+use cache_sync_tests::dump::restored;
 use cache_sync_tests::heard::Heard;
-use cache_sync_tests::rows::{Account, accounts, client, make_accounts};
-use cache_sync_tests::{Database, cluster, output};
+use cache_sync_tests::rows::{Account, make_accounts, node, node_with};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -285,8 +286,7 @@ async fn no_entry_of_a_cache_outlives_ddl() {
         let db = Database::with_extension();
         make_accounts(&db, 2);
         db.psql("UPDATE account SET note = 'n' || id");
-        let client = client(&db).await;
-        let cache = accounts(&client).await;
+        let (client, cache) = node(&db).await;
         cache.get_many(&[1, 2]).await.unwrap();
         let add = async || cache.patch(&1, Patch::new().add("balance", 1)).await.unwrap().written().await;
         assert_eq!(add().await.unwrap().verdict, Some(Verdict::Applied));
@@ -342,10 +342,7 @@ async fn waits_to_be_mended(db: &Database<'_>, client: &Client, cache: &Cache<i6
 
 #[tokio::test]
 async fn nothing_is_served_of_a_table_that_was_dropped() {
-    let db = Database::with_extension();
-    make_accounts(&db, 1);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (db, client, cache) = node_with(1).await;
     cache.get(&1).await.unwrap().unwrap();
     db.psql("DROP TABLE account");
     client.catch_up().await.ok();
@@ -374,10 +371,7 @@ async fn a_dump_after_such_alters_keeps_what_stamps_and_rules_mean() {
     );
     let dumped = rules(&db);
     assert_eq!(dumped, "1 n lww, 2 a add, 4 e lww, 5 c lww");
-    let file = db.cluster().data_dir().with_file_name(format!("{}.sql", db.name()));
-    output(db.client("pg_dump").arg("--file").arg(&file));
-    let restored = Database::empty_in(cluster());
-    output(restored.client("psql").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(&file));
+    let restored = restored(&db);
 
     // The first that is done to it is another migration.
     restored.psql("ALTER TABLE t RENAME a TO b; ALTER TABLE t RENAME n TO m");

@@ -1,8 +1,9 @@
 //! A client has its pool, one connection for its batches and one for the feed, each named for what it does.
 
 use cache_sync::{Cache, Client, Patch, Verdict};
+use cache_sync_tests::locks::until_waiting_where;
 use cache_sync_tests::rows::{accounts, close, make_accounts, open};
-use cache_sync_tests::{Database, SOON, wait_until};
+use cache_sync_tests::{Database, SOON};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -31,13 +32,7 @@ async fn writes_do_not_wait_for_loads() {
         let slow = slow.clone();
         async move { slow.get(&1).await }
     });
-    wait_until(SOON, "the pool's connection waits", async || {
-        db.psql(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-                 AND application_name = 'shop pool' AND wait_event_type = 'Lock'",
-        ) == "1"
-    })
-    .await;
+    until_waiting_where(&db, 1, "application_name = 'shop pool'").await;
     let receipt = quick.patch(&1, Patch::new().add("count", 1)).await.unwrap();
     let outcome = tokio::time::timeout(SOON, receipt.written()).await.expect("the batch waits for the load");
     assert_eq!(outcome.unwrap().verdict, Some(Verdict::Applied));

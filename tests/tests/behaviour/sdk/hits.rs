@@ -1,7 +1,6 @@
 //! A hit sends no statement: neither our counters nor Postgres know of one.
 
-use cache_sync_tests::Database;
-use cache_sync_tests::rows::{accounts, client, close, make_accounts};
+use cache_sync_tests::rows::{close, node_with};
 
 const HITS: u64 = 10_000;
 
@@ -12,10 +11,7 @@ const ACTIVITY: &str = "SELECT string_agg(concat_ws(' ', pid, query_start, state
 
 #[tokio::test]
 async fn sends_no_statement() {
-    let db = Database::with_extension();
-    make_accounts(&db, 10);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (db, client, cache) = node_with(10).await;
     let keys: Vec<i64> = (1..=10).collect();
     cache.get_many(&keys).await.unwrap();
     let (before, activity) = (cache.status(), db.psql(ACTIVITY));

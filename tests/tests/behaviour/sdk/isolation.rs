@@ -1,6 +1,7 @@
 //! Loads are single autocommitted READ COMMITTED statements, and so are batches, whatever the role's defaults say.
 
 use cache_sync::{Client, Patch, Verdict};
+use cache_sync_tests::locks::until_waiting_where;
 use cache_sync_tests::rows::{accounts, close, make_accounts, open, shown, stored};
 use cache_sync_tests::{Database, SOON, wait_until};
 use std::time::Duration;
@@ -47,13 +48,7 @@ async fn of_batches_is_read_committed_whatever_the_role_says() {
     let theirs = db.connect().await;
     theirs.batch_execute("BEGIN; UPDATE account SET balance = 100").await.unwrap();
     let receipt = cache.patch(&1, Patch::new().add("balance", 1)).await.unwrap();
-    wait_until(SOON, "the batch waits for the row", async || {
-        db.psql(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-                 AND application_name LIKE '% flusher' AND wait_event_type = 'Lock'",
-        ) == "1"
-    })
-    .await;
+    until_waiting_where(&db, 1, "application_name LIKE '% flusher'").await;
     theirs.batch_execute("COMMIT").await.unwrap();
     assert_eq!(receipt.written().await.unwrap().verdict, Some(Verdict::Applied));
     assert_eq!(cache.status().flush_retries, 0, "it was not a serialization failure");

@@ -1,14 +1,11 @@
 //! Reads: from memory when held, else loaded, with everybody else who misses at that moment.
 
 use cache_sync_tests::Database;
-use cache_sync_tests::rows::{accounts, client, close, make_accounts};
+use cache_sync_tests::rows::{accounts, client, close, make_accounts, node_with};
 
 #[tokio::test]
 async fn a_row_is_loaded_once_and_served_from_memory() {
-    let db = Database::with_extension();
-    make_accounts(&db, 10);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (_db, client, cache) = node_with(10).await;
     assert!(cache.cached(&1).is_none(), "it is not held yet");
     let loaded = cache.get(&1).await.unwrap().unwrap();
     assert_eq!(loaded.name, "name 1");
@@ -23,10 +20,7 @@ async fn a_row_is_loaded_once_and_served_from_memory() {
 
 #[tokio::test]
 async fn absence_is_remembered_and_an_insert_ends_it() {
-    let db = Database::with_extension();
-    make_accounts(&db, 1);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (db, client, cache) = node_with(1).await;
     assert!(cache.get(&77).await.unwrap().is_none());
     assert_eq!(cache.cached(&77), Some(None));
     db.psql("INSERT INTO account VALUES (77, 'late')");
@@ -37,10 +31,7 @@ async fn absence_is_remembered_and_an_insert_ends_it() {
 
 #[tokio::test]
 async fn misses_of_many_keys_share_statements() {
-    let db = Database::with_extension();
-    make_accounts(&db, 1000);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (_db, client, cache) = node_with(1000).await;
     let keys: Vec<i64> = (1..=1001).collect();
     let rows = cache.get_many(&keys).await.unwrap();
     assert_eq!(rows.iter().flatten().count(), 1000);
@@ -53,10 +44,7 @@ async fn misses_of_many_keys_share_statements() {
 
 #[tokio::test]
 async fn concurrent_misses_of_one_key_are_one_load() {
-    let db = Database::with_extension();
-    make_accounts(&db, 1);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (_db, client, cache) = node_with(1).await;
     let reads = (0..200).map(|_| {
         let cache = cache.clone();
         tokio::spawn(async move { cache.get(&1).await.unwrap().unwrap().id })
@@ -70,10 +58,7 @@ async fn concurrent_misses_of_one_key_are_one_load() {
 
 #[tokio::test]
 async fn a_reader_that_gives_up_stops_nobody() {
-    let db = Database::with_extension();
-    make_accounts(&db, 1);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (db, client, cache) = node_with(1).await;
     let locked = db.connect().await;
     locked.batch_execute("BEGIN; LOCK TABLE account IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let first = cache.clone();

@@ -2,7 +2,9 @@
 
 use cache_sync::{Client, Durability, Patch, Verdict, WhenFull};
 use cache_sync_tests::Database;
-use cache_sync_tests::rows::{Account, accounts, client, close, make_accounts, make_plain_accounts, open};
+use cache_sync_tests::rows::{
+    Account, accounts, client, close, make_accounts, make_plain_accounts, node, node_with, open,
+};
 use std::time::Duration;
 
 fn account(id: i64, name: &str) -> Account {
@@ -11,10 +13,7 @@ fn account(id: i64, name: &str) -> Account {
 
 #[tokio::test]
 async fn a_write_is_seen_by_its_process_at_once_and_by_postgres_soon() {
-    let db = Database::with_extension();
-    make_accounts(&db, 3);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (db, client, cache) = node_with(3).await;
     cache.get(&1).await.unwrap();
     let receipt = cache.update(&1, |account| account.balance += 5).await.unwrap();
     assert_eq!(cache.get(&1).await.unwrap().unwrap().balance, 5);
@@ -35,8 +34,7 @@ async fn a_write_is_seen_by_its_process_at_once_and_by_postgres_soon() {
 async fn on_plain_tables_too() {
     let db = Database::with_extension();
     make_plain_accounts(&db, 3);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (client, cache) = node(&db).await;
     for round in 1..=20 {
         let receipt = cache.update(&1, |account| account.balance += 1).await.unwrap();
         assert_eq!(cache.get(&1).await.unwrap().unwrap().balance, round);
@@ -60,8 +58,7 @@ async fn an_update_sends_only_what_it_changed() {
          CREATE TRIGGER c BEFORE UPDATE OF note ON account FOR EACH ROW EXECUTE FUNCTION note('note');
          CREATE TRIGGER d BEFORE UPDATE OF id ON account FOR EACH ROW EXECUTE FUNCTION note('id')",
     );
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (client, cache) = node(&db).await;
     let receipt = cache.update(&1, |account| account.note = Some("hello".into())).await.unwrap();
     receipt.written().await.unwrap();
     assert_eq!(db.psql("SELECT string_agg(col, ',') FROM fired"), "note");
@@ -112,10 +109,7 @@ async fn two_processes_add_to_one_counter() {
 
 #[tokio::test]
 async fn an_edit_does_not_resurrect_what_psql_deleted() {
-    let db = Database::with_extension();
-    make_accounts(&db, 2);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (db, client, cache) = node_with(2).await;
     cache.get(&1).await.unwrap();
     cache.get(&2).await.unwrap();
     db.psql("DELETE FROM account");
@@ -132,8 +126,7 @@ async fn a_bad_write_is_refused_with_its_reason_and_blocks_nobody() {
     let db = Database::with_extension();
     make_accounts(&db, 10);
     db.psql("ALTER TABLE account ADD CHECK (balance < 1000)");
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (client, cache) = node(&db).await;
     let mut receipts = Vec::new();
     for id in 1..=10 {
         let by = if id == 5 { 5000 } else { 1 };
@@ -203,10 +196,7 @@ async fn a_full_buffer_refuses_or_waits() {
 
 #[tokio::test]
 async fn what_contradicts_its_key_or_its_rule_is_refused() {
-    let db = Database::with_extension();
-    make_accounts(&db, 2);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (_db, client, cache) = node_with(2).await;
     assert!(cache.put(1, account(2, "x")).await.err().unwrap().is_rule_violation());
     assert!(cache.update(&1, |account| account.id = 2).await.err().unwrap().is_rule_violation());
     assert!(cache.patch(&1, Patch::new().set("balance", 5)).await.err().unwrap().is_rule_violation());
@@ -218,10 +208,7 @@ async fn what_contradicts_its_key_or_its_rule_is_refused() {
 
 #[tokio::test]
 async fn a_closed_client_says_what_it_could_not_write() {
-    let db = Database::with_extension();
-    make_accounts(&db, 1);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (db, client, cache) = node_with(1).await;
     let locked = db.connect().await;
     locked.batch_execute("BEGIN; LOCK TABLE account IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let receipt = cache.patch(&1, Patch::new().add("balance", 7)).await.unwrap();

@@ -1,9 +1,10 @@
 //! docs/sql.md says what is so: its examples are run, and it leaves nothing out.
 
-use cache_sync_cluster::{Cluster, Options, workspace_root};
+use cache_sync_cluster::{Cluster, workspace_root};
 use cache_sync_core::outcome::{RECORD_LEN, unpack};
 use cache_sync_core::rule::Rule;
-use cache_sync_tests::{Database, output, start};
+use cache_sync_tests::document::{blocks, read};
+use cache_sync_tests::{Database, output, start, unsynced};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -103,26 +104,8 @@ SELECT p.proname || '(' || coalesce((
 FROM pg_proc p
 WHERE p.pronamespace = 'cache_sync'::regnamespace AND has_function_privilege('cache_sync_admin', p.oid, 'EXECUTE')";
 
-struct Block {
-    language: String,
-    text: String,
-}
-
 fn document() -> String {
-    std::fs::read_to_string(workspace_root().join("docs/sql.md")).unwrap()
-}
-
-/// The fenced blocks of a Markdown text.
-fn blocks(document: &str) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    let mut lines = document.lines();
-    while let Some(line) = lines.next() {
-        if let Some(language) = line.strip_prefix("```") {
-            let text = lines.by_ref().take_while(|line| *line != "```").map(|line| format!("{line}\n")).collect();
-            blocks.push(Block { language: language.to_owned(), text });
-        }
-    }
-    blocks
+    read("docs/sql.md")
 }
 
 /// What the code spans in the cells of a table's rows say, of each row that begins with such a span, from a heading or
@@ -142,7 +125,7 @@ fn set(items: impl IntoIterator<Item = impl Into<String>>) -> BTreeSet<String> {
 
 /// The cluster is the test's own: no other test's changes are in the feed, and roles belong to the whole server.
 fn cluster_of_its_own() -> Cluster {
-    start(Options::default().fsync(false))
+    start(unsynced())
 }
 
 /// Runs a script through one psql and returns what it prints, errors among it, without where in Postgres they arose and

@@ -1,8 +1,9 @@
 //! Patches that Postgres refuses: each is kept by itself, with its reason, and the others of its batch are applied in the
 //! same round trip. What is nobody's fault is given back to be tried again.
 
+use cache_sync_tests::Database;
 use cache_sync_tests::batches::{Batches, verdict};
-use cache_sync_tests::{Database, SOON, wait_until};
+use cache_sync_tests::locks::until_waiting;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -210,7 +211,6 @@ async fn what_passes_buries_nothing() {
              INSERT INTO t VALUES (1), (2)");
     let edit = json!([{"op": "edit", "fields": ["n"]}]);
     let rows = [json!([{"#": 0, "id": 1, "n": 1}, {"#": 1, "id": 2, "n": 1}])];
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     for (case, (settings, sqlstate)) in [
         ("SET lock_timeout = '100ms'", "55P03"),
         ("SET statement_timeout = '300ms'", "57014"),
@@ -227,7 +227,7 @@ async fn what_passes_buries_nothing() {
         let send = batches.refusal(edit.clone(), &rows);
         let meanwhile = async {
             if case >= 2 {
-                wait_until(SOON, "the batch waits", async || db.psql(waits) == "1").await;
+                until_waiting(&db, 1).await;
             }
             match sqlstate {
                 "40001" => other.batch_execute("COMMIT").await.unwrap(),

@@ -1,7 +1,9 @@
 //! Rows that expire, and what is cleared away now and then: expired rows, sessions that nobody uses, tables that are gone.
 
+use cache_sync_tests::Database;
 use cache_sync_tests::batches::Batches;
-use cache_sync_tests::{Database, SOON, cluster, output, wait_until};
+use cache_sync_tests::dump::restored;
+use cache_sync_tests::locks::until_waiting;
 use serde_json::{Value, json};
 
 /// Rows 1 to 9 expired a minute ago, 11 to 19 live on, and 21 to 29 never expire.
@@ -158,17 +160,12 @@ async fn a_row_that_is_touched_meanwhile_lives() {
     let rows = [json!([{"#": 0, "id": 1, "n": 5}])];
     let send = batches.verdicts(json!([{"op": "edit", "fields": ["n"]}]), &rows);
     let commit = async {
-        waits_for_lock(&db).await;
+        until_waiting(&db, 1).await;
         other.batch_execute("COMMIT").await.unwrap();
     };
     let (verdicts, ()) = tokio::join!(send, commit);
     assert_eq!(verdicts, ["applied"]);
     assert_eq!(db.psql("SELECT n FROM visit WHERE id = 1"), "55");
-}
-
-async fn waits_for_lock(db: &Database<'_>) {
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    wait_until(SOON, "the batch waits", async || db.psql(waits) == "1").await;
 }
 
 /// Expired rows were once deleted before the others were locked: out of the order of the keys, so that a batch held row 5
@@ -184,7 +181,7 @@ async fn expired_rows_are_locked_in_their_turn() {
     let rows = [json!([{"#": 0, "id": 5, "n": 5}, {"#": 1, "id": 0, "n": 5}])];
     let send = batches.verdicts(json!([{"op": "edit", "fields": ["n"]}]), &rows);
     let commit = async {
-        waits_for_lock(&db).await;
+        until_waiting(&db, 1).await;
         other.batch_execute("SET lock_timeout = '5s'; UPDATE visit SET n = 1 WHERE id = 5; COMMIT").await.unwrap();
     };
     let (verdicts, ()) = tokio::join!(send, commit);
@@ -266,10 +263,7 @@ fn maintenance_of_a_restored_table_goes_by_the_columns_name() {
          ALTER TABLE t DROP junk; SELECT cache_sync.attach('t', true); SELECT cache_sync.set_expiry('t', 'expires_at');
          INSERT INTO t (id, expires_at) VALUES (1, NULL), (2, '2020-01-01'), (3, '2100-01-01')",
     );
-    let file = db.cluster().data_dir().with_file_name(format!("{}.sql", db.name()));
-    output(db.client("pg_dump").arg("--file").arg(&file));
-    let restored = Database::empty_in(cluster());
-    output(restored.client("psql").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(&file));
+    let restored = restored(&db);
     assert_eq!(pruned(&restored, 10, "expired rows"), "1");
     assert_eq!(restored.psql("SELECT string_agg(id::text, ',' ORDER BY id) FROM t"), "1,3");
 }

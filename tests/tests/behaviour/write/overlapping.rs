@@ -2,6 +2,7 @@
 
 use cache_sync_tests::Database;
 use cache_sync_tests::batches::Batches;
+use cache_sync_tests::locks::until_waiting;
 use serde_json::{Value, json};
 
 const KEYS: i64 = 60;
@@ -106,12 +107,7 @@ async fn a_row_deleted_and_inserted_anew_meanwhile_is_not_missing() {
     let edit = json!([{"op": "edit", "fields": ["v"]}]);
     let waiting = batches.verdicts(edit, &rows);
     let commit = async {
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        cache_sync_tests::wait_until(cache_sync_tests::SOON, "the batch waits", async || {
-            other.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 1
-        })
-        .await;
+        until_waiting(&db, 1).await;
         other.batch_execute("COMMIT").await.unwrap();
     };
     let (verdicts, ()) = tokio::join!(waiting, commit);

@@ -2,11 +2,12 @@
 //! over.
 
 use cache_sync::{Cache, Client, Patch, Verdict};
-use cache_sync_cluster::Options;
 use cache_sync_tests::batches::{Batches, sqlstate};
+use cache_sync_tests::dump::{dump, run_script};
+use cache_sync_tests::locks::until_waiting;
 use cache_sync_tests::proxy::Proxy;
-use cache_sync_tests::rows::{Account, accounts, client, close, make_accounts, open};
-use cache_sync_tests::{Database, SOON, output, start, wait_until};
+use cache_sync_tests::rows::{Account, accounts, close, make_accounts, node, node_with, open};
+use cache_sync_tests::{Database, SOON, output, start, unsynced, wait_until};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -21,11 +22,6 @@ fn balance(db: &Database<'_>, id: i64) -> i64 {
 async fn add(cache: &Cache<i64, Account>, id: i64, step: i64) -> Option<Verdict> {
     let receipt = cache.patch(&id, Patch::new().add("balance", step)).await.unwrap();
     receipt.written().await.unwrap().verdict
-}
-
-async fn waits_for_lock(db: &Database<'_>, count: i64) {
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    wait_until(SOON, "somebody waits for a lock", async || db.psql(waits) == count.to_string()).await;
 }
 
 #[tokio::test]
@@ -49,10 +45,7 @@ async fn a_batch_to_a_session_that_is_unknown_is_refused_and_nothing_of_it_appli
 /// on in a new session, as do those after it.
 #[tokio::test]
 async fn the_client_goes_on_after_its_session_was_pruned() {
-    let db = Database::with_extension();
-    make_accounts(&db, 1);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (db, client, cache) = node_with(1).await;
     assert_eq!(add(&cache, 1, 1).await, Some(Verdict::Applied));
     db.psql("DELETE FROM cache_sync.session");
     assert_eq!(add(&cache, 1, 10).await, Some(Verdict::Applied));
@@ -77,13 +70,13 @@ async fn a_batch_that_was_sent_to_a_pruned_session_is_unknown() {
     holder.batch_execute("BEGIN; UPDATE account SET note = 'held' WHERE id = 1").await.unwrap();
     proxy.faults.answers_to_cut.store(1, Ordering::Release);
     let receipt = cache.patch(&1, Patch::new().add("balance", 10)).await.unwrap();
-    waits_for_lock(&db, 1).await;
+    until_waiting(&db, 1).await;
     let prune = tokio::spawn(async move {
         let prune =
             "BEGIN; LOCK TABLE cache_sync.session IN ACCESS EXCLUSIVE MODE; DELETE FROM cache_sync.session; COMMIT";
         pruner.batch_execute(prune).await.unwrap();
     });
-    waits_for_lock(&db, 2).await;
+    until_waiting(&db, 2).await;
     holder.batch_execute("COMMIT").await.unwrap();
     prune.await.unwrap();
     assert_eq!(receipt.written().await.unwrap().verdict, None);
@@ -99,11 +92,10 @@ async fn a_batch_that_was_sent_to_a_pruned_session_is_unknown() {
 /// the server expects, once, and serves what the server has.
 #[tokio::test]
 async fn the_client_goes_on_where_a_restored_server_stands() {
-    let cluster = start(Options::default().fsync(false));
+    let cluster = start(unsynced());
     let db = Database::with_extension_in(&cluster);
     make_accounts(&db, 1);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (client, cache) = node(&db).await;
     assert_eq!(add(&cache, 1, 1).await, Some(Verdict::Applied));
     let backup = cluster.data_dir().with_file_name("backup");
     cluster.stop("fast").unwrap();
@@ -140,15 +132,13 @@ async fn a_server_that_is_behind_says_where_it_stands() {
     for _ in 0..3 {
         batches.verdicts(edit.clone(), &rows).await;
     }
-    let dump = output(db.client("pg_dump").args(["--format", "plain"]));
+    let dumped = dump(&db, "sql", &[]);
     for _ in 0..2 {
         batches.verdicts(edit.clone(), &rows).await;
     }
     // The dump stands for a restore into another database.
     let restored = Database::empty_in(db.cluster());
-    let file = db.cluster().data_dir().with_file_name(format!("{}.sql", restored.name()));
-    std::fs::write(&file, dump).unwrap();
-    output(restored.client("psql").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(&file));
+    run_script(&restored, &dumped);
     let session = restored.psql("SELECT session FROM cache_sync.session");
     let apply = |seq: i64| {
         restored.try_psql(&format!(
@@ -275,10 +265,10 @@ async fn who_takes_over_learns_of_the_batch_that_was_under_way() {
     let holder = db.connect().await;
     holder.batch_execute("BEGIN; UPDATE account SET note = 'held'").await.unwrap();
     zombie.tell(&batch(fence, 1, 1));
-    waits_for_lock(&db, 1).await;
+    until_waiting(&db, 1).await;
     zombie.signal("-STOP");
     heir.tell(&format!("SELECT last_seq FROM cache_sync.open_session('account', '{SESSION}')"));
-    waits_for_lock(&db, 2).await;
+    until_waiting(&db, 2).await;
     holder.batch_execute("COMMIT").await.unwrap();
     assert_eq!(heir.answer(), "1");
     zombie.signal("-CONT");

@@ -1,9 +1,8 @@
 //! Things of the attacker's that are named like those the extension uses.
 
 use super::make;
-use cache_sync_cluster::Options;
 use cache_sync_tests::batches::sqlstate;
-use cache_sync_tests::{Database, connect, start};
+use cache_sync_tests::{Database, connect, start, unsynced};
 use tokio_postgres::Client;
 
 /// Types that the extension names.
@@ -299,7 +298,7 @@ fn what_stands_before_the_extension_gets_nothing_by_it() {
 
 #[test]
 fn roles_that_stand_before_the_extension_are_taken_over_as_they_are() {
-    let own = start(Options::default().fsync(false));
+    let own = start(unsynced());
     let db = Database::empty_in(&own);
     db.psql("CREATE ROLE cache_sync_admin; CREATE ROLE cache_sync_user; CREATE ROLE someone LOGIN IN ROLE cache_sync_admin; CREATE EXTENSION cache_sync");
     // An admin is a user also when somebody else made the roles.
