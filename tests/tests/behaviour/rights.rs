@@ -3,5 +3,7 @@
 
 mod attacks;
 mod hears_nothing;
+mod maintenance;
 mod public;
 mod roles;
+mod some_columns;

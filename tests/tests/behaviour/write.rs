@@ -9,6 +9,7 @@ mod expiry;
 mod locks;
 mod overlapping;
 mod patches_as_rows;
+mod requeue;
 mod rows_of_partitions;
 mod sessions;
 mod whose_fault;

@@ -1,10 +1,9 @@
 //! The two roles get what they need, and nobody gets more.
 
 use cache_sync::Client;
-use cache_sync_tests::batches::{Batches, sqlstate};
+use cache_sync_tests::batches::sqlstate;
 use cache_sync_tests::rows::{Account, accounts, close, make_accounts, open, stored};
 use cache_sync_tests::{Database, connect};
-use serde_json::json;
 
 /// What `cache_sync_user` may call: the SDK's path, what people type, and what compiled statements and these functions call as
 /// the caller.
@@ -205,24 +204,7 @@ async fn a_user_with_rights_on_the_table_can_do_all_that_the_sdk_does() {
     let db = Database::with_extension();
     make_accounts(&db, 2);
     db.psql("CREATE ROLE app LOGIN IN ROLE cache_sync_user; GRANT SELECT, INSERT, UPDATE, DELETE ON account TO app; ALTER TABLE account ADD CHECK (balance > -100)");
-    let client = open(Client::builder(&db.dsn_as("app"))).await;
-    let cache = accounts(&client).await;
-    assert_eq!(cache.get(&1).await.unwrap().unwrap().name, "name 1");
-    cache.update(&1, |account| account.balance += 5).await.unwrap().written().await.unwrap();
-    let account = Account { id: 3, name: "new".into(), balance: 1, note: None };
-    cache.put(3, account).await.unwrap().written().await.unwrap();
-    cache.delete(&2).await.unwrap().written().await.unwrap();
-    client.catch_up().await.unwrap();
-    assert_eq!(
-        (stored(&db, 1), stored(&db, 2), stored(&db, 3)),
-        ("1|name 1|5|".into(), String::new(), "3|new|1|".into())
-    );
-    db.psql("UPDATE account SET name = 'foreign' WHERE id = 3");
-    client.catch_up().await.unwrap();
-    assert_eq!(cache.get(&3).await.unwrap().unwrap().name, "foreign");
-    let outcome = cache.update(&1, |account| account.balance -= 500).await.unwrap().written().await.unwrap();
-    assert_eq!(outcome.sqlstate.as_deref(), Some("23514"), "{outcome:?}");
-    close(client).await;
+    by_the_sdk(&db, "app").await;
 
     let app = connect(&db.dsn_as("app")).await;
     let letter: i64 = db.psql("SELECT id FROM cache_sync.dead_letter").parse().unwrap();
@@ -265,6 +247,25 @@ async fn a_user_with_rights_on_the_table_can_do_all_that_the_sdk_does() {
     }
 }
 
+/// Reads and writes through a client, and leaves a dead letter behind.
+async fn by_the_sdk(db: &Database<'_>, role: &str) {
+    let client = open(Client::builder(&db.dsn_as(role))).await;
+    let cache = accounts(&client).await;
+    assert_eq!(cache.get(&1).await.unwrap().unwrap().name, "name 1");
+    cache.update(&1, |account| account.balance += 5).await.unwrap().written().await.unwrap();
+    let account = Account { id: 3, name: "new".into(), balance: 1, note: None };
+    cache.put(3, account).await.unwrap().written().await.unwrap();
+    cache.delete(&2).await.unwrap().written().await.unwrap();
+    client.catch_up().await.unwrap();
+    assert_eq!((stored(db, 1), stored(db, 2), stored(db, 3)), ("1|name 1|5|".into(), String::new(), "3|new|1|".into()));
+    db.psql("UPDATE account SET name = 'foreign' WHERE id = 3");
+    client.catch_up().await.unwrap();
+    assert_eq!(cache.get(&3).await.unwrap().unwrap().name, "foreign");
+    let outcome = cache.update(&1, |account| account.balance -= 500).await.unwrap().written().await.unwrap();
+    assert_eq!(outcome.sqlstate.as_deref(), Some("23514"), "{outcome:?}");
+    close(client).await;
+}
+
 #[tokio::test]
 async fn an_admin_looks_after_the_tables_that_he_owns() {
     let db = Database::with_extension();
@@ -303,48 +304,6 @@ async fn an_admin_looks_after_the_tables_that_he_owns() {
     assert_eq!(db.psql("SELECT (SELECT count(*) FROM cache_sync.field), (SELECT count(*) FROM cache_sync.session), (SELECT count(*) FROM cache_sync.dead_letter)"), "0|0|0", "something is left of a detached table");
 }
 
-/// Maintenance leaves alone what the admin may not delete from.
-#[tokio::test]
-async fn maintenance_takes_the_right_to_delete() {
-    let db = Database::with_extension();
-    db.psql(
-        "CREATE ROLE sweeps LOGIN IN ROLE cache_sync_admin;
-         CREATE TABLE mine (id int PRIMARY KEY, at timestamptz DEFAULT '-infinity'); CREATE TABLE theirs (LIKE mine INCLUDING ALL);
-         SELECT cache_sync.attach('mine'), cache_sync.attach('theirs'); SELECT cache_sync.set_expiry('mine', 'at'), cache_sync.set_expiry('theirs', 'at');
-         INSERT INTO mine VALUES (1), (2); INSERT INTO theirs VALUES (1), (2); GRANT DELETE ON mine TO sweeps; GRANT SELECT, UPDATE ON theirs TO sweeps",
-    );
-    assert_eq!(
-        db.psql("SET ROLE sweeps; SELECT what, tbl, pruned FROM cache_sync.run_maintenance(1)"),
-        "expired rows|mine|1\nsessions||0"
-    );
-    assert_eq!(db.psql("SELECT (SELECT count(*) FROM mine), (SELECT count(*) FROM theirs)"), "1|2");
-}
-
-/// A superuser's maintenance fires the triggers of whoever owns a table: they run as the owner and get no further.
-#[test]
-fn maintenance_gives_triggers_no_rights() {
-    let db = Database::with_extension();
-    db.psql(
-        "CREATE ROLE plots LOGIN IN ROLE cache_sync_admin; CREATE SCHEMA p AUTHORIZATION plots; SET ROLE plots;
-         CREATE TABLE p.seen (who text, how text); CREATE TABLE p.t (id int PRIMARY KEY, at timestamptz);
-         CREATE TABLE p.later (id int PRIMARY KEY, at timestamptz);
-         CREATE FUNCTION p.grab() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             INSERT INTO p.seen VALUES (current_user, TG_NAME);
-             BEGIN RESET ROLE; INSERT INTO p.seen VALUES (current_user, 'reset'); EXCEPTION WHEN OTHERS THEN NULL; END;
-             RETURN OLD; END $$;
-         CREATE TRIGGER now BEFORE DELETE ON p.t FOR EACH ROW EXECUTE FUNCTION p.grab();
-         CREATE CONSTRAINT TRIGGER deferred AFTER DELETE ON p.later DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION p.grab();
-         SELECT cache_sync.attach('p.t'), cache_sync.attach('p.later');
-         SELECT cache_sync.set_expiry('p.t', 'at'), cache_sync.set_expiry('p.later', 'at');
-         INSERT INTO p.t VALUES (1, '-infinity'); INSERT INTO p.later VALUES (1, '-infinity')",
-    );
-    let prune = "SELECT tbl, pruned FROM cache_sync.run_maintenance() WHERE tbl IS NOT NULL";
-    // What would run at the commit, when the superuser is back, is refused.
-    assert_eq!(db.psql(&format!("SET client_min_messages = error; {prune}")), "p.t|1\np.later|0");
-    assert_eq!(db.psql("SELECT * FROM p.seen"), "plots|now");
-    assert_eq!(db.psql(&format!("SET SESSION AUTHORIZATION plots; {prune}")), "p.t|0\np.later|1");
-}
-
 #[test]
 fn others_get_nothing() {
     let db = Database::with_extension();
@@ -378,36 +337,4 @@ fn others_get_nothing() {
     }
     // His own table works for him all the same.
     db.psql("SET SESSION AUTHORIZATION outsider; INSERT INTO o.t VALUES (1, 1); UPDATE o.t SET v = 2; DELETE FROM o.t; TRUNCATE o.t");
-}
-
-/// Rights on some columns are enough for patches of them, but not for what shows or compares the whole row.
-#[tokio::test]
-async fn rights_on_columns_count_for_patches_of_these_columns() {
-    let db = Database::with_extension();
-    db.psql(
-        "CREATE ROLE some_columns LOGIN IN ROLE cache_sync_user; CREATE TABLE t (id int PRIMARY KEY, a text, n int, secret text);
-         SELECT cache_sync.attach('t', true, '{\"n\": \"add\"}'); INSERT INTO t (id, a, n, secret, cs_version) VALUES (1, 'x', 1, 'hidden', 1);
-         GRANT SELECT (id, a, n, cs_version, cs_clock), INSERT (id, a, cs_clock), UPDATE (a, n, cs_clock) ON t TO some_columns",
-    );
-    let mut batches = Batches::open_as(&db.dsn_as("some_columns"), "t").await;
-    let edit = |fields: &[&str]| json!([{"op": "edit", "fields": fields}]);
-    let rows = json!([{"#": 0, "@": 5, "id": 1, "a": "y", "n": 1}]);
-    assert_eq!(batches.verdicts(edit(&["a", "n"]), &[rows]).await, ["applied"]);
-    let rows = json!([{"#": 0, "@": 5, "id": 2, "a": "new"}]);
-    assert_eq!(batches.verdicts(json!([{"op": "put", "fields": ["a"]}]), &[rows]).await, ["applied"]);
-    let hidden = [json!([{"#": 0, "@": 6, "id": 1, "secret": "stolen"}])];
-    assert_eq!(batches.refusal(edit(&["secret"]), &hidden).await, "42501");
-    assert_eq!(batches.refusal(json!([{"op": "delete"}]), &[json!([{"#": 0, "@": 6, "id": 1}])]).await, "42501");
-    let client = batches.client();
-    for call in [
-        "edit('t', '{\"id\": 1}', '{\"a\": \"z\"}')",
-        "upsert('t', '{\"id\": 1, \"a\": \"z\"}')",
-        "key_hash('t', '{\"id\": 1}')",
-        "edit('t', '{\"id\": 1}', '{\"secret\": \"z\"}')",
-    ] {
-        assert_eq!(sqlstate(client.batch_execute(&format!("SELECT cache_sync.{call}")).await), "42501", "{call}");
-    }
-    let told = client.query_one("SELECT count(*) FROM cache_sync.changes() WHERE tbl IS NOT NULL", &[]).await.unwrap();
-    assert_eq!(told.get::<_, i64>(0), 0, "the feed tells of a table that he may not SELECT as a whole");
-    assert_eq!(db.psql("SELECT id, a, n, secret FROM t ORDER BY id"), "1|y|2|hidden\n2|new||");
 }

@@ -146,6 +146,31 @@ async fn a_table_is_renamed_and_moved() {
     assert_eq!(db.psql(PROBLEMS), "");
 }
 
+/// What is done to the key of `t`, and what is wrong then, with the hint.
+const OTHER_KEYS: &[(&str, &str, &str)] = &[
+    ("", "public.t has no primary key", "Add one: rows are known by their key."),
+    (
+        ", ADD PRIMARY KEY (a)",
+        "the primary key of public.t is not the one that it was attached with",
+        "Detach the table and attach it again, with its rules: SELECT cache_sync.detach('public.t');",
+    ),
+    (
+        ", ADD PRIMARY KEY (id, n)",
+        "the primary key of public.t is not the one that it was attached with",
+        "Detach the table and attach it again, with its rules: SELECT cache_sync.detach('public.t');",
+    ),
+    (
+        ", ADD PRIMARY KEY (id) DEFERRABLE",
+        "the primary key of public.t is deferrable",
+        "ON CONFLICT cannot use it; make it NOT DEFERRABLE.",
+    ),
+    (
+        ", ALTER id TYPE text, ADD PRIMARY KEY (id)",
+        "the primary key of public.t is not the one that it was attached with",
+        "Detach the table and attach it again, with its rules: SELECT cache_sync.detach('public.t');",
+    ),
+];
+
 /// Clients know rows by the key that the table had when they opened it. Under another one nothing can be written, and
 /// every change is one of the whole table, until the key is back or the table is attached anew.
 #[tokio::test]
@@ -154,29 +179,7 @@ async fn under_another_primary_key_nothing_goes_on_silently() {
     let (mut batches, stamp) = numbers(&db).await;
     let row = |stamp: i64, a: i64| [json!([{"#": 0, "@": stamp, "id": 1, "a": a}])];
     let mut heard = Heard::from_now(&db);
-    for (key, problem, hint) in [
-        ("", "public.t has no primary key", "Add one: rows are known by their key."),
-        (
-            ", ADD PRIMARY KEY (a)",
-            "the primary key of public.t is not the one that it was attached with",
-            "Detach the table and attach it again, with its rules: SELECT cache_sync.detach('public.t');",
-        ),
-        (
-            ", ADD PRIMARY KEY (id, n)",
-            "the primary key of public.t is not the one that it was attached with",
-            "Detach the table and attach it again, with its rules: SELECT cache_sync.detach('public.t');",
-        ),
-        (
-            ", ADD PRIMARY KEY (id) DEFERRABLE",
-            "the primary key of public.t is deferrable",
-            "ON CONFLICT cannot use it; make it NOT DEFERRABLE.",
-        ),
-        (
-            ", ALTER id TYPE text, ADD PRIMARY KEY (id)",
-            "the primary key of public.t is not the one that it was attached with",
-            "Detach the table and attach it again, with its rules: SELECT cache_sync.detach('public.t');",
-        ),
-    ] {
+    for (key, problem, hint) in OTHER_KEYS {
         db.psql(&format!("ALTER TABLE t DROP CONSTRAINT t_pkey{key}"));
         heard.of("t", &[]);
         assert_eq!(batches.refusal(edit(&["a"]), &row(stamp + 1, 12)).await, "55000", "{key}");

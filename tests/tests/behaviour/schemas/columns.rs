@@ -70,6 +70,26 @@ async fn identity_generated_and_default_columns() {
 #[tokio::test]
 async fn domains_enums_arrays_composites_and_ranges() {
     let db = Database::with_extension();
+    columns_of_all_sorts(&db);
+    let mut batches = Batches::open(&db, "t").await;
+    let fields = values_of_all_sorts();
+    assert_eq!(verdicts(&mut batches, "put", &[(1, fields.clone())]).await, ["applied"]);
+    is_read_as_written(&db, &fields);
+    older_patches_lose(&mut batches, &fields).await;
+    writing_again_changes_nothing(&db, &fields).await;
+    for (row, expected) in faults() {
+        assert_eq!(verdicts(&mut batches, "edit", &[(1, row.clone())]).await, [expected], "{row}");
+    }
+    // And these merge by their rules.
+    let merged =
+        json!({"p": 4, "ms": ["sad"], "dm": {"add": ["sad"], "remove": ["ok"]}, "mon": -2.34, "iv": "-1 days"});
+    assert_eq!(verdicts(&mut batches, "edit", &[(1, merged)]).await, ["merged"]);
+    assert_eq!(db.psql("SELECT p, ms, dm, mon, iv FROM t"), "5|{sad,ok,sad}|{sad}|10.00|1 mon 1 day 03:00:00");
+    let full = json!({"dm": {"add": ["sad", "ok"]}});
+    assert_eq!(verdicts(&mut batches, "edit", &[(1, full)]).await, ["applied"]);
+}
+
+fn columns_of_all_sorts(db: &Database<'_>) {
     db.psql(
         "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN positive AS int CHECK (VALUE > 0);
          CREATE DOMAIN email AS text CHECK (VALUE ~ '@') NOT NULL; CREATE TYPE point3 AS (x int, y numeric, \"z z\" mood[]);
@@ -79,39 +99,51 @@ async fn domains_enums_arrays_composites_and_ranges() {
            vb varbit, i inet, ma macaddr, ts tsvector, mon numeric(12, 2), iv interval, tz timetz, h bytea, pt point, n name);
          SELECT cache_sync.attach('t', true, '{\"p\": \"max\", \"ms\": \"append\", \"dm\": \"union\", \"mon\": \"add\", \"iv\": \"add\"}')",
     );
-    let mut batches = Batches::open(&db, "t").await;
-    let fields = json!({
+}
+
+fn values_of_all_sorts() -> Value {
+    json!({
         "p": 5, "m": "sad", "ms": ["sad", "ok"], "ps": [1, 2], "grid": [[1, 2], [3, null]],
         "c": {"x": 1, "y": 1.50, "z z": ["ok"]}, "cs": [{"x": null, "y": null, "z z": null}, null],
         "f": {"x": 7, "y": null, "z z": []}, "dm": ["ok"], "r": "[1,5)", "mr": "{[1.5,2),(3,)}", "j": {"b": 1, "a": 2},
         "jb": {"a": [1, {"b": null}]}, "x": "<a>ü</a>", "b": "101", "vb": "10", "i": "10.0.0.0/8", "ma": "08:00:2b:01:02:03",
         "ts": "'a':1 'b':2", "mon": 12.34, "iv": "1 mon 2 days 03:00:00", "tz": "12:00:00+05:45", "h": "\\x00ff",
         "pt": "(1.5,-2)", "n": "name",
-    });
-    assert_eq!(verdicts(&mut batches, "put", &[(1, fields.clone())]).await, ["applied"]);
-    // What is read is what was written, as Postgres' JSON has it.
+    })
+}
+
+/// As Postgres' JSON has it.
+fn is_read_as_written(db: &Database<'_>, fields: &Value) {
     let shown = db.psql("SELECT to_jsonb(t) - '{id,e,cs_version,cs_clock,grid}'::text[] FROM t");
     let mut written = fields.clone();
     written.as_object_mut().unwrap().remove("grid");
     written["ts"] = "'a':1 'b':2".into();
     assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), written);
     assert_eq!(db.psql("SELECT grid, e FROM t"), "{{1,2},{3,NULL}}|a@b");
-    // An older patch loses in each of them; where no stamps decide, writing them once more changes nothing, although types
-    // like json, xml and point have no `=`.
+}
+
+/// In each of the fields that stamps decide.
+async fn older_patches_lose(batches: &mut Batches, fields: &Value) {
     let names =
         fields.as_object().unwrap().keys().filter(|name| !["p", "ms", "dm", "mon", "iv"].contains(&name.as_str()));
     let names: Vec<_> = names.collect();
     let mut row = json!({"#": 0, "@": 5, "id": 1});
     names.iter().for_each(|name| row[name.as_str()] = fields[name.as_str()].clone());
     assert_eq!(batches.verdicts(json!([{"op": "edit", "fields": names}]), &[json!([row])]).await, ["superseded"]);
+}
+
+/// Where no stamps decide, although types like json, xml and point have no `=`.
+async fn writing_again_changes_nothing(db: &Database<'_>, fields: &Value) {
     db.psql("CREATE TABLE twin (LIKE t INCLUDING ALL); ALTER TABLE twin DROP cs_version, DROP cs_clock; SELECT cache_sync.attach('twin')");
-    let mut twin = Batches::open(&db, "twin").await;
+    let mut twin = Batches::open(db, "twin").await;
     for outcome in ["applied", "unchanged"] {
         assert_eq!(verdicts(&mut twin, "put", &[(1, fields.clone())]).await, [outcome]);
     }
+}
 
-    // Each of these is one patch's fault.
-    let refused = [
+/// Edits, each with the outcome that it has alone: a fault is its patch's.
+fn faults() -> [(Value, &'static str); 12] {
+    [
         (json!({"p": 0}), "rejected 23514"),
         (json!({"e": "nobody"}), "rejected 23514"),
         (json!({"e": null}), "rejected 23502"),
@@ -124,18 +156,7 @@ async fn domains_enums_arrays_composites_and_ranges() {
         (json!({"b": "1011"}), "rejected 22026"),
         (json!({"mon": 1e11}), "rejected 22003"),
         (json!({"n": 5}), "applied"),
-    ];
-    let (rows, expected): (Vec<_>, Vec<_>) = refused.into_iter().unzip();
-    for (row, expected) in rows.into_iter().zip(expected) {
-        assert_eq!(verdicts(&mut batches, "edit", &[(1, row.clone())]).await, [expected], "{row}");
-    }
-    // And these merge by their rules.
-    let merged =
-        json!({"p": 4, "ms": ["sad"], "dm": {"add": ["sad"], "remove": ["ok"]}, "mon": -2.34, "iv": "-1 days"});
-    assert_eq!(verdicts(&mut batches, "edit", &[(1, merged)]).await, ["merged"]);
-    assert_eq!(db.psql("SELECT p, ms, dm, mon, iv FROM t"), "5|{sad,ok,sad}|{sad}|10.00|1 mon 1 day 03:00:00");
-    let full = json!({"dm": {"add": ["sad", "ok"]}});
-    assert_eq!(verdicts(&mut batches, "edit", &[(1, full)]).await, ["applied"]);
+    ]
 }
 
 /// Every rule on a column whose type is a domain over one that it can stand on.

@@ -145,68 +145,97 @@ async fn a_key_that_is_none_is_refused_alone() {
 async fn all_types_in_one_key_under_names_that_need_quoting() {
     let db = Database::with_extension();
     types(&db);
-    let long = |start: &str| format!("{start}{}", "ü".repeat((63 - start.len()) / 2));
-    let (schema, table) = (long("Sch\"ema.'; "), long("Ta ble\"$1\\"));
-    let columns: Vec<_> = (0..TYPES.len()).map(|place| long(&format!("{place} Co\"l'\\{{}}% "))).collect();
-    let (value, count) = (long("va\"lue "), long("co'unt "));
-    let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    let defined: Vec<_> = columns.iter().zip(TYPES).map(|(name, of)| format!("{} {}", quote(name), of.0)).collect();
-    let in_key: Vec<_> = columns.iter().rev().map(|name| quote(name)).collect();
-    let name = format!("{}.{}", quote(&schema), quote(&table));
-    db.psql(&format!(
-        "CREATE SCHEMA {}; CREATE TABLE {name} ({}, {} text, {} int NOT NULL DEFAULT 0, PRIMARY KEY ({}))",
-        quote(&schema),
-        defined.join(", "),
-        quote(&value),
-        quote(&count),
-        in_key.join(", ")
-    ));
-    let rules = json!({&count: "add"});
-    db.psql(&format!("SELECT cache_sync.attach($t${name}$t$, true, $r${rules}$r$)"));
-    let mut batches = Batches::open(&db, &name).await;
-    let key = |which: usize| -> Map<String, Value> {
-        let of = |(name, (_, values)): (&String, &(&str, &[&str]))| {
-            (name.clone(), serde_json::from_str(values[which % values.len()]).unwrap())
-        };
-        columns.iter().zip(TYPES).map(of).collect()
-    };
-    let row = |number: usize, stamp: i64, text: &str, add: i64| {
-        let mut row = key(number);
-        row.insert("#".into(), number.into());
-        row.insert("@".into(), stamp.into());
-        row.insert(value.clone(), text.into());
-        row.insert(count.clone(), add.into());
-        Value::from(row)
-    };
-    let keys: Vec<_> = (0..3).map(|which| Value::from(key(which)).to_string()).collect();
-    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    let wide = Wide::make(&db);
+    let name = &wide.name;
+    let mut batches = Batches::open(&db, name).await;
     let mut heard = Heard::from_now(&db);
+    let keys = wide.keys();
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+
     let stamp = batches.now().await;
     for (op, stamp, add) in [("put", stamp, 1), ("edit", stamp + 1, 2)] {
-        let shapes = json!([{"op": op, "fields": [&count, &value]}]);
-        let rows = [json!([row(0, stamp, op, add), row(1, stamp, op, add), row(2, stamp, op, add)])];
-        assert_eq!(batches.verdicts(shapes, &rows).await, ["applied"; 3], "{op}");
-        assert_eq!(heard.of(&name, &keys), keys.join(" "), "{op}");
+        let shapes = json!([{"op": op, "fields": [&wide.count, &wide.value]}]);
+        let rows: Vec<_> = (0..3).map(|number| wide.row(number, stamp, op, add)).collect();
+        assert_eq!(batches.verdicts(shapes, &[json!(rows)]).await, ["applied"; 3], "{op}");
+        assert_eq!(heard.of(name, &keys), keys.join(" "), "{op}");
     }
-    let seen = format!("SELECT DISTINCT {}, {} FROM {name}", quote(&value), quote(&count));
+    let seen = format!("SELECT DISTINCT {}, {} FROM {name}", quoted(&wide.value), quoted(&wide.count));
     assert_eq!(db.psql(&seen), "edit|3");
-    let key_of_one = Value::from(key(1));
-    let patch = json!({&value: "by SQL", &count: 10});
-    db.psql(&format!("SELECT cache_sync.edit($t${name}$t$, $k${key_of_one}$k$, $p${patch}$p$)"));
-    let after = format!(
-        "SELECT row_after ->> $v${value}$v$ FROM cache_sync.edit($t${name}$t$, $k${key_of_one}$k$, $p${patch}$p$)"
-    );
-    assert_eq!(db.psql(&after), "by SQL");
-    heard.of(&name, &[]);
-    db.psql(&format!("DELETE FROM {name} WHERE {} = 'edit'", quote(&value)));
-    assert_eq!(heard.of(&name, &keys), [keys[0], keys[2]].join(" "));
+    wide.is_edited_by_sql(&db);
+    heard.of(name, &[]);
+    db.psql(&format!("DELETE FROM {name} WHERE {} = 'edit'", quoted(&wide.value)));
+    assert_eq!(heard.of(name, &keys), [keys[0], keys[2]].join(" "));
     assert_eq!(db.psql("SELECT count(*) FROM cache_sync.check_tables()"), "0");
     // Part of a key is none.
-    let mut part = key(1);
-    part.remove(&columns[3]);
+    let mut part = wide.key(1);
+    part.remove(&wide.columns[3]);
     let error = db.psql_error(&format!("SELECT cache_sync.delete($t${name}$t$, $k${}$k$)", Value::from(part)));
     assert!(error.contains("22023"), "{error}");
     db.psql(&format!("SELECT cache_sync.repair($t${name}$t$); SELECT cache_sync.detach($t${name}$t$, true)"));
+}
+
+/// A table whose key has a column of each type.
+struct Wide {
+    /// Its name as SQL takes it; those of its columns are as they are.
+    name: String,
+    columns: Vec<String>,
+    value: String,
+    count: String,
+}
+
+impl Wide {
+    fn make(db: &Database<'_>) -> Wide {
+        let long = |start: &str| format!("{start}{}", "ü".repeat((63 - start.len()) / 2));
+        let (schema, table) = (quoted(&long("Sch\"ema.'; ")), quoted(&long("Ta ble\"$1\\")));
+        let columns: Vec<_> = (0..TYPES.len()).map(|place| long(&format!("{place} Co\"l'\\{{}}% "))).collect();
+        let (value, count) = (long("va\"lue "), long("co'unt "));
+        let defined: Vec<_> =
+            columns.iter().zip(TYPES).map(|(name, of)| format!("{} {}", quoted(name), of.0)).collect();
+        let in_key: Vec<_> = columns.iter().rev().map(|name| quoted(name)).collect();
+        let name = format!("{schema}.{table}");
+        db.psql(&format!(
+            "CREATE SCHEMA {schema}; CREATE TABLE {name} ({}, {} text, {} int NOT NULL DEFAULT 0, PRIMARY KEY ({}))",
+            defined.join(", "),
+            quoted(&value),
+            quoted(&count),
+            in_key.join(", ")
+        ));
+        let rules = json!({&count: "add"});
+        db.psql(&format!("SELECT cache_sync.attach($t${name}$t$, true, $r${rules}$r$)"));
+        Wide { name, columns, value, count }
+    }
+
+    fn key(&self, which: usize) -> Map<String, Value> {
+        let of = |(name, (_, values)): (&String, &(&str, &[&str]))| {
+            (name.clone(), serde_json::from_str(values[which % values.len()]).unwrap())
+        };
+        self.columns.iter().zip(TYPES).map(of).collect()
+    }
+
+    fn keys(&self) -> [String; 3] {
+        [0, 1, 2].map(|which| Value::from(self.key(which)).to_string())
+    }
+
+    fn row(&self, number: usize, stamp: i64, text: &str, add: i64) -> Value {
+        let mut row = self.key(number);
+        row.insert("#".into(), number.into());
+        row.insert("@".into(), stamp.into());
+        row.insert(self.value.clone(), text.into());
+        row.insert(self.count.clone(), add.into());
+        Value::from(row)
+    }
+
+    fn is_edited_by_sql(&self, db: &Database<'_>) {
+        let (key, patch) = (Value::from(self.key(1)), json!({&self.value: "by SQL", &self.count: 10}));
+        let edit = format!("cache_sync.edit($t${}$t$, $k${key}$k$, $p${patch}$p$)", self.name);
+        db.psql(&format!("SELECT {edit}"));
+        let after = format!("SELECT row_after ->> $v${}$v$ FROM {edit}", self.value);
+        assert_eq!(db.psql(&after), "by SQL");
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The hash of a key is what core makes of its parts, which is what a client computes.

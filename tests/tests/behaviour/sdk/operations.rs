@@ -1,7 +1,7 @@
 //! Every rule through the SDK: what a caller does becomes the operation of its field's rule, is shown at once, and merges
 //! with what others did.
 
-use cache_sync::{Client, Patch};
+use cache_sync::{Cache, Client, Patch};
 use cache_sync_tests::{Database, rows};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -186,23 +186,7 @@ async fn members_of_documents_are_fields() {
     assert_eq!(in_b.get(&"new".into()).await.unwrap().as_deref(), Some(&new));
 
     let old = "old".to_owned();
-    let _ = in_a
-        .update(&old, |post| {
-            post.likes += 1;
-            post.tags.push("a".into());
-        })
-        .await
-        .unwrap();
-    let _ = in_b
-        .update(&old, |post| {
-            post.likes += 2;
-            post.title = "Better".into();
-            post.tags.push("b".into());
-        })
-        .await
-        .unwrap();
-    // Two writes in one patch, each with its time.
-    let _ = in_b.patch(&old, Patch::new().set("draft", false)).await.unwrap();
+    both_change(&old, &in_a, &in_b).await;
     b.flush().await.unwrap();
     a.flush().await.unwrap();
     assert_eq!(
@@ -231,6 +215,27 @@ async fn members_of_documents_are_fields() {
     let _ = in_a.delete(&old).await.unwrap();
     a.flush().await.unwrap();
     assert_eq!(db.psql("SELECT count(*) FROM posts"), "1");
+}
+
+/// Each node changes other members of one post, and both add to its likes.
+async fn both_change(old: &String, in_a: &Cache<String, Post>, in_b: &Cache<String, Post>) {
+    let _ = in_a
+        .update(old, |post| {
+            post.likes += 1;
+            post.tags.push("a".into());
+        })
+        .await
+        .unwrap();
+    let _ = in_b
+        .update(old, |post| {
+            post.likes += 2;
+            post.title = "Better".into();
+            post.tags.push("b".into());
+        })
+        .await
+        .unwrap();
+    // Two writes in one patch, each with its time.
+    let _ = in_b.patch(old, Patch::new().set("draft", false)).await.unwrap();
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -20,17 +20,29 @@ fn tenants() -> Database<'static> {
     db
 }
 
+const HIDDEN: &str = "SELECT tenant, a, n, cs_version FROM s.t WHERE id = 2";
+
 /// A policy counts for every way to a row, and a row that it hides is as good as not there.
 #[tokio::test]
 async fn behind_row_level_security_there_is_nothing() {
     let db = tenants();
-    let hidden = "SELECT tenant, a, n, cs_version FROM s.t WHERE id = 2";
-    let before = db.psql(hidden);
-    let as_tenant = |call: &str| {
-        db.try_psql(&format!(
-            "SET SESSION AUTHORIZATION tenant_1; SELECT outcome, version, row_after FROM cache_sync.{call}"
-        ))
-    };
+    let before = db.psql(HIDDEN);
+    calls_find_nothing(&db);
+    batches_find_nothing(&db).await;
+    dead_letters_show_nothing(&db);
+    assert_eq!(db.psql("SET ROLE tenant_1; SELECT count(*) FROM cache_sync.changes() WHERE key_hash IS NOT NULL"), "0");
+    assert_eq!(db.psql("SELECT id, a, n FROM s.t WHERE id <> 2"), "1|new|2");
+    assert_eq!(db.psql(HIDDEN), before);
+    others_find_it(&db);
+}
+
+fn as_tenant(db: &Database<'_>, call: &str) -> Result<String, String> {
+    db.try_psql(&format!(
+        "SET SESSION AUTHORIZATION tenant_1; SELECT outcome, version, row_after FROM cache_sync.{call}"
+    ))
+}
+
+fn calls_find_nothing(db: &Database<'_>) {
     for call in [
         "edit('s.t', '{\"id\": 2}', '{\"a\": \"x\"}')",
         "edit('s.t', '{\"id\": 2}', '{\"a\": \"hidden\"}')",
@@ -38,20 +50,21 @@ async fn behind_row_level_security_there_is_nothing() {
         "delete('s.t', '{\"id\": 2}')",
         "compare_and_set('s.t', '{\"id\": 2, \"a\": \"x\"}', 1)",
     ] {
-        assert_eq!(as_tenant(call).unwrap(), "missing||", "{call}");
+        assert_eq!(as_tenant(db, call).unwrap(), "missing||", "{call}");
     }
     // That the key is taken no table can hide, but nothing else comes out, nor goes in.
-    assert_eq!(
-        as_tenant("upsert('s.t', '{\"id\": 2, \"tenant\": \"tenant_1\", \"a\": \"x\"}')").unwrap(),
-        "swallowed||"
-    );
+    let taken = as_tenant(db, "upsert('s.t', '{\"id\": 2, \"tenant\": \"tenant_1\", \"a\": \"x\"}')");
+    assert_eq!(taken.unwrap(), "swallowed||");
     for call in [
         "upsert('s.t', '{\"id\": 3, \"tenant\": \"tenant_2\", \"a\": \"x\"}')",
         "edit('s.t', '{\"id\": 1}', '{\"tenant\": \"tenant_2\"}')",
         "edit('s.t', '{\"id\": 1}', '{\"a\": \"forbidden\"}')",
     ] {
-        assert!(as_tenant(call).unwrap_err().contains("42501"), "{call}");
+        assert!(as_tenant(db, call).unwrap_err().contains("42501"), "{call}");
     }
+}
+
+async fn batches_find_nothing(db: &Database<'_>) {
     let mut batches = Batches::open_as(&db.dsn_as("tenant_1"), "s.t").await;
     let stamp = batches.now().await;
     let edit = json!([{"op": "edit", "fields": ["a", "n"]}]);
@@ -62,26 +75,25 @@ async fn behind_row_level_security_there_is_nothing() {
     for stamp in [0, 1, stamp, i64::MAX] {
         let rows = json!([{"#": 0, "@": stamp, "id": 2, "a": "hidden", "n": 0}]);
         assert_eq!(batches.verdicts(edit.clone(), &[rows]).await, ["missing"]);
-        assert_eq!(
-            batches.verdicts(json!([{"op": "delete"}]), &[json!([{"#": 0, "@": stamp, "id": 2}])]).await,
-            ["missing"]
-        );
+        let rows = json!([{"#": 0, "@": stamp, "id": 2}]);
+        assert_eq!(batches.verdicts(json!([{"op": "delete"}]), &[rows]).await, ["missing"]);
     }
     let rows = json!([{"#": 0, "@": i64::MAX, "id": 1, "a": "forbidden", "n": 1}]);
     assert_eq!(batches.verdicts(edit, &[rows]).await, ["rejected 42501"]);
-    let refused = batches
-        .send(json!([{"op": "edit", "fields": ["n"]}]), &[json!([{"#": 0, "id": 2, "n": "none"}])])
-        .await
-        .unwrap();
+    let edit = json!([{"op": "edit", "fields": ["n"]}]);
+    let refused = batches.send(edit, &[json!([{"#": 0, "id": 2, "n": "none"}])]).await.unwrap();
     assert!(refused[0].sqlstate.is_some(), "{refused:?}");
+}
+
+fn dead_letters_show_nothing(db: &Database<'_>) {
     assert_eq!(db.psql("SET ROLE tenant_1; SELECT count(*) FROM cache_sync.dead_letters"), "0");
     let letter = db.psql("SELECT max(id) FROM cache_sync.dead_letter");
-    assert!(as_tenant(&format!("requeue_dead_letter({letter})")).unwrap_err().contains("P0002"));
+    assert!(as_tenant(db, &format!("requeue_dead_letter({letter})")).unwrap_err().contains("P0002"));
     assert_eq!(db.psql(&format!("SET ROLE tenant_1; SELECT cache_sync.discard_dead_letter({letter})")), "f");
-    assert_eq!(db.psql("SET ROLE tenant_1; SELECT count(*) FROM cache_sync.changes() WHERE key_hash IS NOT NULL"), "0");
-    assert_eq!(db.psql("SELECT id, a, n FROM s.t WHERE id <> 2"), "1|new|2");
-    assert_eq!(db.psql(hidden), before);
-    // It does not apply to these, until it is forced upon the owner.
+}
+
+/// The policy does not apply to these, until it is forced upon the owner.
+fn others_find_it(db: &Database<'_>) {
     let edit_as = |role: &str| {
         let patch = json!({"a": format!("by {role}"), "tenant": "tenant_2"});
         db.psql(&format!(
