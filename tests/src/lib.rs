@@ -11,8 +11,11 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod batches;
+pub mod document;
+pub mod dump;
 pub mod feed;
 pub mod heard;
+pub mod locks;
 pub mod pooler;
 pub mod proxy;
 pub mod rows;
@@ -34,13 +37,13 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// The cluster that the tests of this process share, with the extension as users get it.
 pub fn cluster() -> &'static Cluster {
     static PLAIN: OnceLock<Cluster> = OnceLock::new();
-    PLAIN.get_or_init(|| start(Options::default().fsync(false)))
+    PLAIN.get_or_init(|| start(unsynced()))
 }
 
 /// The cluster that the tests of this process share, whose server has not preloaded the library.
 pub fn cluster_without_preloading() -> &'static Cluster {
     static BARE: OnceLock<Cluster> = OnceLock::new();
-    BARE.get_or_init(|| start(Options::default().fsync(false).preload(false)))
+    BARE.get_or_init(|| start(unsynced().preload(false)))
 }
 
 /// Whether writers NOTIFY on a server like this one if it has not preloaded the library: before PostgreSQL 17, where only a library
@@ -57,7 +60,12 @@ fn server_version(cluster: &Cluster) -> u32 {
 /// The cluster that the tests of this process share, with settings that make backends kill themselves.
 pub fn cluster_with_faults() -> &'static Cluster {
     static FAULTS: OnceLock<Cluster> = OnceLock::new();
-    FAULTS.get_or_init(|| start(Options::default().fsync(false).variant(Variant::TestFaults)))
+    FAULTS.get_or_init(|| start(unsynced().variant(Variant::TestFaults)))
+}
+
+/// The options of a cluster that does not wait for the disk: tests end processes, never the machine.
+pub fn unsynced() -> Options {
+    Options::default().fsync(false)
 }
 
 /// A cluster of the test's own, which it may restart.
@@ -152,6 +160,11 @@ impl<'c> Database<'c> {
         // Newer versions of pg_dump guard each dump with a random token.
         let restrict = |line: &&str| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict");
         dump.lines().filter(restrict).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Waits until the server takes statements again.
+    pub async fn until_back(&self) {
+        wait_until(SOON, "the server is back", async || self.try_psql("SELECT 1").is_ok()).await;
     }
 
     /// Connects as superuser.

@@ -4,7 +4,7 @@ use cache_sync::{Cache, Client, ClientBuilder};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-use crate::Database;
+use crate::{Database, SOON, wait_until};
 
 /// A row of the table `account`: a counter and two fields that are last-write-wins (arrival on a plain table).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,21 @@ pub async fn accounts(client: &Client) -> Cache<i64, Account> {
     client.cache("account").open().await.unwrap_or_else(|error| panic!("{error:?}"))
 }
 
+/// A node: a client of the database and its cache of the table `account`.
+pub async fn node(db: &Database<'_>) -> (Client, Cache<i64, Account>) {
+    let client = client(db).await;
+    let cache = accounts(&client).await;
+    (client, cache)
+}
+
+/// A node of a fresh database with rows 1 to `rows`, attached versioned.
+pub async fn node_with(rows: i64) -> (Database<'static>, Client, Cache<i64, Account>) {
+    let db = Database::with_extension();
+    make_accounts(&db, rows);
+    let (client, cache) = node(&db).await;
+    (db, client, cache)
+}
+
 /// The row as psql shows what the cache says; empty where there is none.
 pub fn shown(row: Option<&Account>) -> String {
     let line =
@@ -62,6 +77,32 @@ pub fn shown(row: Option<&Account>) -> String {
 /// The same row as Postgres has it.
 pub fn stored(db: &Database<'_>, id: i64) -> String {
     db.psql(&format!("SELECT id, name, balance, note FROM account WHERE id = {id}"))
+}
+
+/// The cache serves what Postgres has.
+pub async fn assert_served(cache: &Cache<i64, Account>, db: &Database<'_>, ids: &[i64], when: &str) {
+    let rows = cache.get_many(ids).await.unwrap_or_else(|error| panic!("{when}: {error:?}"));
+    for (id, row) in ids.iter().zip(rows) {
+        assert_eq!(shown(row.as_deref()), stored(db, *id), "key {id} {when}");
+    }
+}
+
+/// What the cache holds is what Postgres has.
+pub fn assert_held(cache: &Cache<i64, Account>, db: &Database<'_>, ids: impl IntoIterator<Item = i64>) {
+    for id in ids {
+        if let Some(held) = cache.cached(&id) {
+            assert_eq!(shown(held.as_deref()), stored(db, id));
+        }
+    }
+}
+
+/// Waits until the feed is live again and of another epoch than `before`.
+pub async fn until_another_epoch(client: &Client, before: u64) {
+    wait_until(SOON, "another epoch is heard", async || {
+        let status = client.status();
+        status.feed_live && status.epoch != before
+    })
+    .await;
 }
 
 /// Closes the client; all it had accepted must have been written.

@@ -1,7 +1,6 @@
 //! A hit allocates nothing. In a process of its own, because it counts what the whole process allocates.
 
-use cache_sync_tests::Database;
-use cache_sync_tests::rows::{accounts, client, close, make_accounts};
+use cache_sync_tests::rows::{close, node_with};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -49,10 +48,7 @@ fn allocations() -> u64 {
 
 #[tokio::test]
 async fn a_hit_allocates_nothing() {
-    let db = Database::with_extension();
-    make_accounts(&db, 10);
-    let client = client(&db).await;
-    let cache = accounts(&client).await;
+    let (_db, client, cache) = node_with(10).await;
     let keys: Vec<i64> = (1..=10).collect();
     cache.get_many(&keys).await.unwrap();
     let hit = async || {

@@ -1,0 +1,16 @@
+//! What a node holds is never older than it promises: it follows every change, whoever makes it, and where it cannot know (silence,
+//! an outage, a killed server, another one in its place) it asks Postgres before it serves.
+
+mod batch_under_way;
+mod change_before_outcome;
+mod commit_without_publish;
+mod follows_changes;
+mod kills;
+mod outage;
+mod restart;
+mod silence;
+mod sources_of_change;
+mod standby;
+mod subscription;
+mod two_servers;
+mod waiting_insert;

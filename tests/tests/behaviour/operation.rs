@@ -1,0 +1,14 @@
+//! What operators do: install, preload, upgrade, dump, restore, pool and drop. The documents' commands work, and nothing is left
+//! behind. The tests' own clusters and faults are tried here, too.
+
+mod cluster;
+mod commit_callback;
+mod create_and_drop;
+mod install;
+mod pooler;
+mod readme;
+mod restored;
+mod test_faults;
+mod uninstall;
+mod upgrade;
+mod while_connected;

@@ -1,0 +1,14 @@
+//! What an application does with a cache: rows are served from memory and loaded when they are not there, what is written is seen at
+//! once, and queries are kept like rows. Nothing that was accepted is lost, and what cannot be done is said.
+
+mod collisions;
+mod connections;
+mod eviction;
+mod full_buffer;
+mod hits;
+mod isolation;
+mod operations;
+mod queries;
+mod reads;
+mod values;
+mod writes;

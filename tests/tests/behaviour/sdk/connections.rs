@@ -1,0 +1,49 @@
+//! A client has its pool, one connection for its batches and one for the feed, each named for what it does.
+
+use cache_sync::{Cache, Client, Patch, Verdict};
+use cache_sync_tests::locks::until_waiting_where;
+use cache_sync_tests::rows::{accounts, close, make_accounts, open};
+use cache_sync_tests::{Database, SOON};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+#[derive(Serialize, Deserialize)]
+struct Visits {
+    count: i64,
+}
+
+/// The pool's only connection waits for a locked table; the batches of another one go through.
+#[tokio::test]
+async fn writes_do_not_wait_for_loads() {
+    let db = Database::with_extension();
+    make_accounts(&db, 1);
+    db.psql(
+        "CREATE TABLE visits (id bigint PRIMARY KEY, count bigint NOT NULL); INSERT INTO visits VALUES (1, 0);
+         SELECT cache_sync.attach('visits', versioned => true, rules => '{\"count\": \"add\"}')",
+    );
+    let builder = Client::builder(&format!("{}?application_name=shop", db.dsn()));
+    let client = open(builder.pool_size(1).flush_interval(Duration::ZERO)).await;
+    let slow = accounts(&client).await;
+    let quick: Cache<i64, Visits> = client.cache("visits").open().await.unwrap();
+
+    let theirs = db.connect().await;
+    theirs.batch_execute("BEGIN; LOCK TABLE account IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let waiting = tokio::spawn({
+        let slow = slow.clone();
+        async move { slow.get(&1).await }
+    });
+    until_waiting_where(&db, 1, "application_name = 'shop pool'").await;
+    let receipt = quick.patch(&1, Patch::new().add("count", 1)).await.unwrap();
+    let outcome = tokio::time::timeout(SOON, receipt.written()).await.expect("the batch waits for the load");
+    assert_eq!(outcome.unwrap().verdict, Some(Verdict::Applied));
+    assert_eq!(
+        db.psql(
+            "SELECT string_agg(application_name, ',' ORDER BY application_name) FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name LIKE 'shop%'"
+        ),
+        "shop feed,shop flusher,shop pool"
+    );
+    theirs.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap().unwrap().id, 1);
+    close(client).await;
+}

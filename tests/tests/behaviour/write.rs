@@ -1,0 +1,15 @@
+//! Patches become rows: each batch is applied once and in the order of keys, each patch has an outcome, and what Postgres refuses
+//! is kept with its reason and holds up nobody.
+
+mod batches;
+mod compare_and_set;
+mod dead_letters;
+mod exactly_once;
+mod expiry;
+mod locks;
+mod overlapping;
+mod patches_as_rows;
+mod requeue;
+mod rows_of_partitions;
+mod sessions;
+mod whose_fault;

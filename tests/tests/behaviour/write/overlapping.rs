@@ -1,0 +1,116 @@
+//! Batches of several clients that touch the same rows.
+
+use cache_sync_tests::Database;
+use cache_sync_tests::batches::Batches;
+use cache_sync_tests::locks::until_waiting;
+use serde_json::{Value, json};
+
+const KEYS: i64 = 60;
+const ROUNDS: i64 = 60;
+const CLIENTS: i64 = 4;
+
+/// A batch of all five kinds of shapes, each with every fifth key, the keys in an order of this client's own.
+fn batch(client: i64, round: i64, stamp: i64) -> (Value, Vec<Value>) {
+    let shapes = json!([
+        {"op": "edit", "fields": ["n"]},
+        {"op": "put", "fields": ["v"]},
+        {"op": "replace", "fields": ["n", "v", "w"]},
+        {"op": "edit", "fields": ["v", "w"]},
+        {"op": "delete"},
+    ]);
+    let mut rows = vec![Vec::new(); 5];
+    for place in 0..KEYS {
+        let id = if client % 2 == 0 { place } else { KEYS - 1 - place };
+        let kind = ((id + client + round) % 5) as usize;
+        let mut patch = json!({"#": place, "@": stamp, "id": id});
+        for (fields, value) in [("0 2", "n"), ("1 2 3", "v"), ("2 3", "w")] {
+            if fields.contains(&kind.to_string()) {
+                patch[value] = json!(client);
+            }
+        }
+        rows[kind].push(patch);
+    }
+    (shapes, rows.into_iter().map(Value::from).collect())
+}
+
+/// Each shape is a statement of its own, and statements lock their rows one after the other: two batches that have their
+/// shapes' keys the other way round would wait for each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn never_wait_for_each_other() {
+    let db = Database::with_extension();
+    db.psql(&format!(
+        "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, v int, w int);
+         SELECT cache_sync.attach('t', true, '{{\"n\": \"add\"}}'); INSERT INTO t SELECT generate_series(0, {KEYS} / 2)"
+    ));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let dsn = db.dsn();
+            tokio::spawn(async move {
+                let mut batches = Batches::open_as(&dsn, "t").await;
+                // Whoever waits for another one that waits for him is to find out soon.
+                batches.client().batch_execute("SET deadlock_timeout = '10ms'").await.unwrap();
+                for round in 0..ROUNDS {
+                    let (shapes, rows) = batch(client, round, batches.now().await);
+                    let records = batches.send(shapes, &rows).await.unwrap();
+                    assert_eq!(records.len() as i64, KEYS);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    let deadlocks = format!("SELECT deadlocks FROM pg_stat_database WHERE datname = '{}'", db.name());
+    assert_eq!(db.psql(&deadlocks), "0");
+}
+
+/// Every client adds 4^i once with its i-th batch; a digit of the sum to the base 4 tells of a lost or doubled one.
+#[tokio::test(flavor = "multi_thread")]
+async fn add_up_exactly() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE t (id int PRIMARY KEY, n numeric NOT NULL DEFAULT 0);
+         SELECT cache_sync.attach('t', rules => '{\"n\": \"add\"}'); INSERT INTO t SELECT generate_series(1, 20)",
+    );
+    let clients: Vec<_> = (0..3)
+        .map(|client| {
+            let dsn = db.dsn();
+            tokio::spawn(async move {
+                let mut batches = Batches::open_as(&dsn, "t").await;
+                for round in 0..20 {
+                    let step = 4_u128.pow(client * 20 + round);
+                    let delta: Value = serde_json::from_str(&format!("\"{step}\"")).unwrap();
+                    let rows: Vec<_> = (0..20).map(|place| json!({"#": place, "id": 20 - place, "n": delta})).collect();
+                    let shapes = json!([{"op": "edit", "fields": ["n"]}]);
+                    assert_eq!(batches.verdicts(shapes, &[json!(rows)]).await, ["applied"; 20]);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    let expected = (0..60).map(|step| 4_u128.pow(step)).sum::<u128>();
+    assert_eq!(db.psql("SELECT DISTINCT n FROM t"), expected.to_string());
+}
+
+/// An UPDATE that waited for a delete and re-insert of its row finds the old row gone, although the key is there.
+#[tokio::test]
+async fn a_row_deleted_and_inserted_anew_meanwhile_is_not_missing() {
+    let db = Database::with_extension();
+    db.psql("CREATE TABLE t (id int PRIMARY KEY, v text); SELECT cache_sync.attach('t', true); INSERT INTO t VALUES (1, 'old')");
+    let mut batches = Batches::open(&db, "t").await;
+    let other = db.connect().await;
+    other.batch_execute("BEGIN; DELETE FROM t; INSERT INTO t VALUES (1, 'anew')").await.unwrap();
+    let stamp = batches.now().await;
+    let rows = [json!([{"#": 0, "@": stamp, "id": 1, "v": "edited"}])];
+    let edit = json!([{"op": "edit", "fields": ["v"]}]);
+    let waiting = batches.verdicts(edit, &rows);
+    let commit = async {
+        until_waiting(&db, 1).await;
+        other.batch_execute("COMMIT").await.unwrap();
+    };
+    let (verdicts, ()) = tokio::join!(waiting, commit);
+    assert_eq!(verdicts, ["applied"]);
+    assert_eq!(db.psql("SELECT v FROM t"), "edited");
+}
