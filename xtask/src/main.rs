@@ -35,8 +35,9 @@ usage: cargo xtask <what> [options]
              [--json FILE]
   mutants    takes each rule out of a scratch copy and checks that its test turns red
              [--only RULE] [--json FILE]
-  house      the rooms of each crate, and whether the code keeps to their plan; --write draws them
-             [--write] [--at REVISION] [--json FILE]
+  house      the rooms of each crate, and whether the code keeps to their plan; --write draws them for the docs, --svg into
+             another directory, also those of another revision
+             [--crate NAME] [--write] [--at REVISION] [--svg DIR] [--json FILE]
   extension  builds the extension into a private copy of PostgreSQL and prints where that is
 
 Each finds PostgreSQL 15 to 18 and what else it needs, or installs it (Debian, Ubuntu), or says what to install.
