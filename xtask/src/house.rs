@@ -1,166 +1,146 @@
-//! The house that the code is: which crate has which rooms on which floors, and whether the code keeps to it.
+//! The checks of the house: its plans, its sizes, its repeats and its walks, and the pictures of it.
 //!
-//! ```text
-//! source   a crate's files, with what they declare and name       names    where a name leads, through what faces hand on
-//! plan     the plan in a crate's `lib.rs`                          arrows   who imports whom
-//! check    the code against the plan                              draw     the plan and its arrows, as SVG
-//! sizes    functions and files that are too long                  repeats  lines that stand twice
-//! walks    the walks in docs/design.md against the code           calls    what a function calls
-//! report   what is printed                                        revision another state of the repository
-//! ```
-//! A *room* is a module at the top of a crate, with all that lies in its folder. A room imports only rooms on floors below its own.
+//! A *room* is a module at the top of a crate, with all that lies in its folder. A crate's plan, in its root file, puts each room on a
+//! floor; a room imports only from rooms on lower floors.
 
 mod arrows;
+mod attributes;
+mod building;
 mod calls;
-mod check;
-mod draw;
+mod crates;
+#[cfg(test)]
+mod fixture;
+mod functions;
+mod graph;
+mod mention;
 mod names;
+mod options;
+mod picture;
 mod plan;
 mod repeats;
 mod report;
+mod resolve;
 mod revision;
 mod sizes;
-mod source;
-mod walks;
+mod sources;
+mod tokens;
+mod walk;
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 use cache_sync_cluster::workspace_root;
-use cache_sync_kit::{Error, Result};
+use cache_sync_kit::{Result, write_json};
 
-use source::Source;
+use building::{Building, survey};
+use options::Options;
+use revision::Unpacked;
 
-/// The crates whose rooms have a plan, by the folder that they lie in.
-const PLANNED: [&str; 3] = ["sdk", "pg_ext", "core"];
-/// The walks that the design lists.
-const WALKS: [&str; 3] = ["read", "write", "change"];
+/// The crates whose sizes and repeats are checked.
+const CHECKED: [&str; 9] = ["bench", "cluster", "core", "demo", "examples", "kit", "sdk", "torture", "xtask"];
+
 /// Where the pictures lie.
 const PICTURES: &str = "docs/house";
 
-/// What is to be done.
-#[derive(Default)]
-struct Options {
-    write: bool,
-    at: Option<String>,
-    json: Option<PathBuf>,
-}
-
-/// Prints the rooms of each crate with a plan; draws them with `--write`.
+/// Prints what the crates look like; writes data and pictures where that is asked for.
 ///
 /// # Errors
-/// The options are wrong, or the code cannot be read.
+/// The options are wrong, or a file cannot be read or written.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    let options = options(args)?;
-    let root = match &options.at {
-        Some(revision) => revision::unpacked(revision)?,
-        None => workspace_root(),
+    let options = Options::parse(args)?;
+    let root = workspace_root();
+    let buildings = match &options.revision {
+        Some(revision) => {
+            let unpacked = Unpacked::new(revision)?;
+            survey_all(unpacked.dir(), &options)?
+        }
+        None => survey_all(&root, &options)?,
     };
-    let mut houses = Vec::new();
-    for name in PLANNED {
-        let source = Source::read(&root, name)?;
-        houses.push(report::House::of(&source)?);
-    }
-    for house in &houses {
-        house.print();
+    buildings.iter().for_each(report::print);
+    if let Some(file) = &options.json_file {
+        write_json(file, &report::to_json(&buildings))?;
     }
     if options.write {
-        for name in PLANNED {
-            let file = root.join(PICTURES).join(format!("{name}.svg"));
-            std::fs::create_dir_all(root.join(PICTURES))?;
-            std::fs::write(&file, picture(&root, name)?)?;
-            println!("{}", file.display());
-        }
+        draw(&buildings, &root.join(PICTURES))?;
     }
-    if let Some(file) = options.json {
-        let list: Vec<_> = houses.iter().map(report::House::json).collect();
-        std::fs::write(file, format!("{:#}\n", serde_json::Value::from(list)))?;
+    if let Some(dir) = &options.svg_dir {
+        draw(&buildings, dir)?;
     }
-    let mut is_whole = houses.iter().all(report::House::is_whole);
-    if options.at.is_none() {
-        let findings = [sizes::findings(&root)?, repeats::findings(&root)?, walked(&root)?].concat();
-        findings.iter().for_each(|finding| println!("{finding}"));
-        is_whole &= findings.is_empty();
+    if options.revision.is_some() {
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let findings = text_findings(&root, options.of_crate.as_deref())?;
+    println!("\nsizes, repeats, walks: {} findings", findings.len());
+    findings.iter().for_each(|finding| println!("  ! {finding}"));
+    let is_sound = findings.is_empty() && buildings.iter().all(|building| building.findings.is_empty());
+    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What of the walks in the design is not so.
-fn walked(root: &Path) -> Result<Vec<String>> {
-    let design = std::fs::read_to_string(root.join("docs/design.md"))?;
-    let walks = walks::read(&design);
+/// What is too long or stands twice in this crate, else in all, and the walks that do not go.
+fn text_findings(root: &Path, of_crate: Option<&str>) -> Result<Vec<String>> {
+    let crates: Vec<String> = match of_crate {
+        Some(name) => vec![name.to_owned()],
+        None => CHECKED.map(str::to_owned).to_vec(),
+    };
     let mut findings = Vec::new();
-    for name in WALKS {
-        match walks.iter().find(|walk| walk.name == name) {
-            Some(walk) => findings.extend(walks::findings(root, walk)?),
-            None => findings.push(format!("docs/design.md lacks the walk `{name}`")),
-        }
+    for name in &crates {
+        findings.extend(sizes::check(root, name)?);
     }
+    findings.extend(repeats::check(root, &crates)?);
+    findings.extend(walk::check(root)?);
     Ok(findings)
 }
 
-fn options(args: &[String]) -> Result<Options> {
-    let mut options = Options::default();
-    let mut args = args.iter();
-    while let Some(option) = args.next() {
-        let mut value = || args.next().cloned().ok_or_else(|| Error::from(format!("{option} wants a value")));
-        match option.as_str() {
-            "--write" => options.write = true,
-            "--at" => options.at = Some(value()?),
-            "--json" => options.json = Some(value()?.into()),
-            _ => return Err(Error::from(format!("house knows --write, --at REVISION and --json FILE, not {option}"))),
-        }
+/// The crate that was named; else those with a plan or, of another revision, all.
+fn survey_all(root: &Path, options: &Options) -> Result<Vec<Building>> {
+    let mut names = crates::names(root)?;
+    match &options.of_crate {
+        Some(name) => names = vec![name.clone()],
+        None => names.retain(|name| options.revision.is_some() || building::has_plan(root, name)),
     }
-    if options.write && options.at.is_some() {
-        return Err(Error::from("--write draws the working tree, not another revision"));
-    }
-    Ok(options)
+    names.iter().map(|name| survey(root, name)).collect()
 }
 
-/// The picture of one crate.
-fn picture(root: &Path, name: &str) -> Result<String> {
-    let source = Source::read(root, name)?;
-    let plan = plan::Plan::of(&source)?;
-    Ok(draw::svg(name, &plan, &arrows::between_rooms(&arrows::of(&source))))
+fn draw(buildings: &[Building], dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    for building in buildings {
+        let file = dir.join(format!("{}.svg", building.name));
+        fs::write(&file, picture::svg(building))?;
+        println!("{}", file.display());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn with_plans() -> Vec<Building> {
+        survey_all(&workspace_root(), &Options::default()).unwrap()
+    }
+
     #[test]
-    fn every_arrow_points_down_and_every_room_stands_in_the_plan() {
-        for name in PLANNED {
-            let source = Source::read(&workspace_root(), name).unwrap();
-            let findings = check::findings(&source).unwrap();
-            assert!(findings.is_empty(), "{name}:\n{}", findings.join("\n"));
-        }
+    fn every_crate_with_a_plan_keeps_to_it() {
+        let buildings = with_plans();
+        let names: Vec<&str> = buildings.iter().map(|building| building.name.as_str()).collect();
+        assert_eq!(names, ["core", "pg_ext", "sdk"]);
+        let findings: Vec<&String> = buildings.iter().flat_map(|building| &building.findings).collect();
+        assert!(findings.is_empty(), "{findings:#?}");
     }
 
     #[test]
     fn the_pictures_are_of_the_code_as_it_is() {
-        for name in PLANNED {
-            let file = workspace_root().join(PICTURES).join(format!("{name}.svg"));
-            let drawn = std::fs::read_to_string(&file).unwrap_or_default();
-            assert!(drawn == picture(&workspace_root(), name).unwrap(), "run `cargo xtask house --write`: {name}");
+        for building in with_plans() {
+            let file = workspace_root().join(PICTURES).join(format!("{}.svg", building.name));
+            let drawn = fs::read_to_string(&file).unwrap_or_default();
+            assert!(drawn == picture::svg(&building), "run `cargo xtask house --write`: {}", building.name);
         }
     }
 
     #[test]
-    fn no_function_and_no_file_is_too_long() {
-        let findings = sizes::findings(&workspace_root()).unwrap();
-        assert!(findings.is_empty(), "{}", findings.join("\n"));
-    }
-
-    #[test]
-    fn nothing_stands_twice() {
-        let findings = repeats::findings(&workspace_root()).unwrap();
-        assert!(findings.is_empty(), "{}", findings.join("\n"));
-    }
-
-    #[test]
-    fn the_walks_of_the_design_are_those_of_the_code() {
-        let findings = walked(&workspace_root()).unwrap();
-        assert!(findings.is_empty(), "{}", findings.join("\n"));
+    fn nothing_is_too_long_or_stands_twice_and_every_walk_goes() {
+        let findings = text_findings(&workspace_root(), None).unwrap();
+        assert!(findings.is_empty(), "{findings:#?}");
     }
 }

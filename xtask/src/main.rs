@@ -36,8 +36,9 @@ usage: cargo xtask <what> [options]
              [--json FILE]
   mutants    takes each rule out of a scratch copy and checks that its test turns red
              [--only RULE] [--json FILE]
-  house      the rooms of each crate, and whether the code keeps to their plan; --write draws them
-             [--write] [--at REVISION] [--json FILE]
+  house      the rooms of each crate, and whether the code keeps to their plan; --write draws them for the docs, --svg into
+             another directory, also those of another revision
+             [--crate NAME] [--write] [--at REVISION] [--svg DIR] [--json FILE]
   extension  builds the extension into a private copy of PostgreSQL and prints where that is
   sql        writes the scripts of CREATE EXTENSION and ALTER EXTENSION into a directory
              DIR

@@ -1,48 +1,66 @@
-//! The functions of a file, and what each of them calls.
+//! The calls in a function's body, by name.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use cache_sync_kit::{Error, Result};
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
-use quote::ToTokens;
+use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
-/// The functions of a file by their names: `function`, or `Type::method`.
-#[derive(Default)]
-pub(super) struct Functions {
-    bodies: BTreeMap<String, Body>,
-    /// The type whose methods are being read.
-    of: Option<String>,
+use super::tokens::{group_at, is_punct};
+
+pub(crate) struct Call {
+    pub(crate) name: String,
+    /// `Type` of `Type::name()`, `module` of `module::name()`.
+    pub(crate) qualifier: Option<String>,
+    /// `value.name()`.
+    pub(crate) is_method: bool,
+    /// Line and column.
+    pub(crate) place: (usize, usize),
 }
 
-/// What a function's body calls, by name.
-#[derive(Clone, Default)]
-pub(super) struct Body(BTreeSet<String>);
+/// What `block` calls, in the order of the text.
+pub(crate) fn of_block(block: &syn::Block) -> Vec<Call> {
+    let mut reader = Reader { found: Vec::new() };
+    reader.visit_block(block);
+    reader.found.sort_by_key(|call| call.place);
+    reader.found
+}
 
-impl Body {
-    pub(super) fn calls(&self, name: &str) -> bool {
-        self.0.contains(name)
+/// The same for a text that is no block.
+pub(crate) fn of_tokens(stream: TokenStream) -> Vec<Call> {
+    let mut reader = Reader { found: Vec::new() };
+    reader.read_tokens(stream);
+    reader.found
+}
+
+struct Reader {
+    found: Vec<Call>,
+}
+
+impl Reader {
+    fn add(&mut self, name: String, qualifier: Option<String>, is_method: bool, span: Span) {
+        let start = span.start();
+        self.found.push(Call { name, qualifier, is_method, place: (start.line, start.column) });
     }
 
-    fn of(tokens: TokenStream) -> Body {
-        let mut body = Body::default();
-        body.read(tokens);
-        body
+    fn add_path(&mut self, path: &syn::Path) {
+        let mut words = path.segments.iter().rev();
+        if let Some(last) = words.next() {
+            let qualifier = words.next().map(|segment| segment.ident.to_string());
+            self.add(last.ident.to_string(), qualifier, false, last.ident.span());
+        }
     }
 
-    fn read(&mut self, tokens: TokenStream) {
-        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-        for (place, token) in tokens.iter().enumerate() {
+    fn read_tokens(&mut self, stream: TokenStream) {
+        let tokens: Vec<TokenTree> = stream.into_iter().collect();
+        for (at, token) in tokens.iter().enumerate() {
             match token {
-                TokenTree::Group(group) => self.read(group.stream()),
-                // With its arguments, with its type (`::<T>(...)`), or as a value (`Type::method`).
+                TokenTree::Group(group) => self.read_tokens(group.stream()),
                 TokenTree::Ident(ident) => {
-                    let is_punct =
-                        |at: usize| matches!(tokens.get(at), Some(TokenTree::Punct(punct)) if punct.as_char() == ':');
-                    let is_called = is_parenthesis(tokens.get(place + 1)) || is_punct(place + 1);
-                    let is_named = place > 0 && is_punct(place - 1);
-                    if is_called || is_named {
-                        self.0.insert(ident.to_string());
+                    let called = group_at(&tokens, at + 1).is_some_and(|g| g.delimiter() == Delimiter::Parenthesis);
+                    let declared = at > 0 && matches!(&tokens[at - 1], TokenTree::Ident(word) if word == "fn");
+                    if called && !declared {
+                        let is_method = at > 0 && is_punct(&tokens, at - 1, '.');
+                        let is_path = at > 2 && is_punct(&tokens, at - 1, ':') && is_punct(&tokens, at - 2, ':');
+                        let qualifier = is_path.then(|| tokens[at - 3].to_string());
+                        self.add(ident.to_string(), qualifier, is_method, ident.span());
                     }
                 }
                 _ => {}
@@ -51,96 +69,33 @@ impl Body {
     }
 }
 
-fn is_parenthesis(token: Option<&TokenTree>) -> bool {
-    matches!(token, Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis)
-}
-
-impl Functions {
-    /// Reads a file.
-    pub(super) fn of(name: &str, text: &str) -> Result<Functions> {
-        let syntax = syn::parse_file(text).map_err(|error| Error::from(format!("{name}: {error}")))?;
-        let mut functions = Functions::default();
-        functions.visit_file(&syntax);
-        Ok(functions)
+impl<'ast> Visit<'ast> for Reader {
+    fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
+        self.add(call.method.to_string(), None, true, call.method.span());
+        visit::visit_expr_method_call(self, call);
     }
 
-    /// The body of a function.
-    pub(super) fn body_of(&self, function: &str) -> Option<Body> {
-        self.bodies.get(function).cloned()
-    }
-
-    fn add(&mut self, name: &syn::Ident, body: TokenStream) {
-        let name = match &self.of {
-            Some(of) => format!("{of}::{name}"),
-            None => name.to_string(),
-        };
-        self.bodies.insert(name, Body::of(body));
-    }
-
-    /// Functions that a macro declares: `fn name ... { body }`.
-    fn declared(&mut self, tokens: TokenStream) {
-        let mut tokens = tokens.into_iter().peekable();
-        while let Some(token) = tokens.next() {
-            let (TokenTree::Ident(word), Some(TokenTree::Ident(name))) = (&token, tokens.peek().cloned()) else {
-                continue;
-            };
-            if word != "fn" {
-                continue;
-            }
-            let body = tokens.find_map(|token| match token {
-                TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => Some(group.stream()),
-                _ => None,
-            });
-            self.add(&name, body.unwrap_or_default());
+    fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
+        match &*call.func {
+            syn::Expr::Path(function) => self.add_path(&function.path),
+            other => self.visit_expr(other),
         }
-    }
-}
-
-impl<'ast> Visit<'ast> for Functions {
-    fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
-        let of = match &*item.self_ty {
-            syn::Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
-            _ => None,
-        };
-        let before = std::mem::replace(&mut self.of, of);
-        visit::visit_item_impl(self, item);
-        self.of = before;
+        call.args.iter().for_each(|argument| self.visit_expr(argument));
     }
 
-    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
-        self.add(&item.sig.ident, item.block.to_token_stream());
-    }
-
-    fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
-        self.add(&item.sig.ident, item.block.to_token_stream());
-    }
-
-    fn visit_item_macro(&mut self, item: &'ast syn::ItemMacro) {
-        self.declared(item.mac.tokens.clone());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_are_found_wherever_they_stand() {
-        let text =
-            "impl<K> A<K> { async fn f(self) { g(1).h::<i64>(); if x { rows.map(B::of) } m!(n(2)); let o = p; } }";
-        let body = Functions::of("a.rs", text).unwrap().body_of("A::f").unwrap();
-        for called in ["g", "h", "map", "of", "n"] {
-            assert!(body.calls(called), "{called}");
+    /// `map(Type::name)` has it called, too; a single word might be any variable.
+    fn visit_expr_path(&mut self, path: &'ast syn::ExprPath) {
+        if path.path.segments.len() > 1 {
+            self.add_path(&path.path);
         }
-        assert!(!body.calls("p") && !body.calls("x"));
+        visit::visit_expr_path(self, path);
     }
 
-    #[test]
-    fn functions_that_a_macro_declares_are_functions() {
-        let functions =
-            Functions::of("a.rs", "functions! { /// One.\n fn one / other(x) { two() } fn three / four(y) {} }")
-                .unwrap();
-        assert!(functions.body_of("one").unwrap().calls("two"));
-        assert!(functions.body_of("three").is_some());
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        let parser = syn::punctuated::Punctuated::<syn::Expr, syn::Token![,]>::parse_terminated;
+        match call.parse_body_with(parser) {
+            Ok(expressions) => expressions.iter().for_each(|inner| Visit::visit_expr(self, inner)),
+            Err(_) => self.read_tokens(call.tokens.clone()),
+        }
     }
 }

@@ -1,56 +1,39 @@
-//! The plan in a crate's `lib.rs`: lines `// floor 3: name   words`, the top floor first.
+//! The plan of a crate, as its root file carries it: `// floor 2: name   what it is for`, top floor first.
 
-use cache_sync_kit::{Error, Result};
-
-use super::source::Source;
-
-/// The rooms of a crate.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub(super) rooms: Vec<Room>,
+/// One room of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) line: usize,
+    pub(crate) floor: usize,
+    pub(crate) room: String,
+    pub(crate) words: String,
 }
 
-/// A room, and what is said of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Room {
-    pub(super) floor: usize,
-    pub(super) name: String,
-    pub(super) words: String,
-}
-
-impl Plan {
-    /// Reads the plan.
-    ///
-    /// # Errors
-    /// A line is not of that form, or the floors do not come in their order.
-    pub(super) fn of(source: &Source) -> Result<Plan> {
-        let wrong = |line: &str| Error::from(format!("{}/src/lib.rs: `{line}` is no line of a plan", source.name));
-        let mut plan = Plan::default();
-        for line in source.lib.lines().filter(|line| line.starts_with("// floor ")) {
-            let room = room(line).ok_or_else(|| wrong(line))?;
-            if plan.rooms.last().is_some_and(|above| above.floor < room.floor) {
-                return Err(wrong(line));
-            }
-            plan.rooms.push(room);
+/// The plan's lines, and what is wrong with their form.
+pub(crate) fn read(text: &str) -> (Vec<Line>, Vec<(usize, String)>) {
+    let (mut plan, mut wrong): (Vec<Line>, Vec<(usize, String)>) = (Vec::new(), Vec::new());
+    for (at, text) in text.lines().enumerate() {
+        let Some(rest) = text.strip_prefix("// floor ") else { continue };
+        let line = at + 1;
+        let Some((floor, room, words)) = parse(rest) else {
+            wrong.push((line, "a line of the plan reads `// floor NUMBER: ROOM   what it is for`".to_owned()));
+            continue;
+        };
+        if plan.last().is_some_and(|above| above.floor < floor) {
+            wrong.push((line, format!("floor {floor} stands below a lower one")));
         }
-        Ok(plan)
+        if plan.iter().any(|other| other.room == room) {
+            wrong.push((line, format!("{room} stands in the plan twice")));
+        }
+        plan.push(Line { line, floor, room, words });
     }
-
-    /// The floor of a room.
-    pub(super) fn floor(&self, room: &str) -> Option<usize> {
-        self.rooms.iter().find(|of| of.name == room).map(|room| room.floor)
-    }
-
-    /// How many floors there are.
-    pub(super) fn floors(&self) -> usize {
-        self.rooms.iter().map(|room| room.floor).max().unwrap_or(0)
-    }
+    (plan, wrong)
 }
 
-fn room(line: &str) -> Option<Room> {
-    let (floor, rest) = line.strip_prefix("// floor ")?.split_once(": ")?;
-    let (name, words) = rest.split_once(' ')?;
-    Some(Room { floor: floor.parse().ok()?, name: name.to_owned(), words: words.trim().to_owned() })
+fn parse(rest: &str) -> Option<(usize, String, String)> {
+    let (floor, rest) = rest.split_once(": ")?;
+    let (room, words) = rest.trim().split_once(' ')?;
+    Some((floor.parse().ok()?, room.to_owned(), words.trim().to_owned()))
 }
 
 #[cfg(test)]
@@ -58,9 +41,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_floor_name_and_words() {
-        let room = room("// floor 4: read      the walk of a key").unwrap();
-        assert_eq!((room.floor, &*room.name, &*room.words), (4, "read", "the walk of a key"));
-        assert!(super::room("// floor four: read  the walk of a key").is_none());
+    fn reads_a_line_and_says_what_is_wrong_with_others() {
+        let (plan, wrong) = read("//! doc\n// floor 2: apply     patches into rows\n// floor 1: pg  Postgres\n");
+        assert_eq!(plan[0], Line { line: 2, floor: 2, room: "apply".into(), words: "patches into rows".into() });
+        assert_eq!((plan.len(), wrong.len()), (2, 0));
+        let (_, wrong) = read("// floor 1: a  b\n// floor 2: c  d\n// floor two: e  f\n// floor 1: a  g\n");
+        assert_eq!(wrong.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 4]);
     }
 }

@@ -1,29 +1,47 @@
-//! Another state of the repository, unpacked beside what is built.
+//! The tree of a revision, unpacked for a while.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use cache_sync_cluster::workspace_root;
 use cache_sync_kit::{Error, Result};
 
-/// The directory into which the revision was unpacked.
-///
-/// # Errors
-/// There is no such revision.
-pub(super) fn unpacked(revision: &str) -> Result<PathBuf> {
-    let dir = workspace_root().join("target/house");
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir)?;
-    }
-    std::fs::create_dir_all(&dir)?;
-    let archive = dir.with_extension("tar");
-    run(Command::new("git").args(["archive", "--output"]).arg(&archive).arg(revision).current_dir(workspace_root()))?;
-    run(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&dir))?;
-    std::fs::remove_file(&archive)?;
-    Ok(dir)
+/// Its directory goes when it is dropped.
+pub(crate) struct Unpacked {
+    dir: PathBuf,
 }
 
-fn run(command: &mut Command) -> Result<()> {
-    let ran = command.output()?;
-    if ran.status.success() { Ok(()) } else { Err(Error::from(String::from_utf8_lossy(&ran.stderr).trim())) }
+impl Unpacked {
+    /// Unpacks the files of the revision `name`.
+    ///
+    /// # Errors
+    /// git does not know it, or `tar` fails.
+    pub(crate) fn new(name: &str) -> Result<Unpacked> {
+        let dir = std::env::temp_dir().join(format!("cache_sync_house_{}", std::process::id()));
+        std::fs::create_dir_all(&dir)?;
+        let unpacked = Unpacked { dir };
+        let mut git = Command::new("git")
+            .args(["archive", "--format=tar", name])
+            .current_dir(workspace_root())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let archive = git.stdout.take().map_or_else(Stdio::null, Stdio::from);
+        let untar = Command::new("tar").arg("-x").current_dir(&unpacked.dir).stdin(archive).status()?;
+        if git.wait()?.success() && untar.success() {
+            return Ok(unpacked);
+        }
+        Err(Error::from(format!("cannot unpack the revision {name}")))
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
+            eprintln!("{}: {error}", self.dir.display());
+        }
+    }
 }

@@ -1,91 +1,66 @@
-//! Functions and files that are too long to be read at once.
+//! How long functions and files may be.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::fs;
+use std::path::Path;
 
-use cache_sync_kit::{Error, Result};
-use syn::spanned::Spanned;
-use syn::visit::{self, Visit};
+use cache_sync_kit::Result;
 
-/// Most lines of a function, from its `fn` to its last brace.
+use super::functions;
+use super::sources;
+
+/// From the line of `fn` to that of the closing brace.
 const FUNCTION_LINES_MAX: usize = 60;
-/// Most lines of a file.
 const FILE_LINES_MAX: usize = 400;
-/// What was made elsewhere, and is kept as it came.
-const FIXTURES: &str = "tests/fixtures/";
 
-/// Every function and file that is too long.
-pub(super) fn findings(root: &Path) -> Result<Vec<String>> {
+/// What is too long in a crate.
+///
+/// # Errors
+/// A file cannot be read.
+pub(crate) fn check(root: &Path, name: &str) -> Result<Vec<String>> {
     let mut findings = Vec::new();
-    for file in files(root, &["*.rs", "*.sql"])? {
-        let text = std::fs::read_to_string(root.join(&file))?;
-        let name = file.display().to_string();
+    for file in sources::below(root, name, &["rs", "sql"])? {
+        let text = fs::read_to_string(root.join(&file))?;
         let lines = text.lines().count();
         if lines > FILE_LINES_MAX {
-            findings.push(format!("{name} has {lines} lines"));
+            findings.push(format!("{file}: {lines} lines (at most {FILE_LINES_MAX})"));
         }
-        if file.extension().is_some_and(|extension| extension == "rs") {
-            findings.extend(long_functions(&name, &text)?);
+        if file.ends_with(".rs") {
+            for function in functions::read(&file, &text)? {
+                let lines = function.last_line - function.first_line + 1;
+                if lines > FUNCTION_LINES_MAX {
+                    let place = format!("{file}:{}: {}", function.first_line, function.full_name());
+                    findings.push(format!("{place} has {lines} lines (at most {FUNCTION_LINES_MAX})"));
+                }
+            }
         }
     }
     Ok(findings)
 }
 
-/// The files of the repository that have such names, without fixtures.
-pub(super) fn files(root: &Path, patterns: &[&str]) -> Result<Vec<PathBuf>> {
-    let mut git = Command::new("git");
-    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).args(patterns).current_dir(root);
-    let listed = git.output()?;
-    if !listed.status.success() {
-        return Err(Error::from("`git ls-files` failed: a git checkout is needed"));
-    }
-    let names = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let names = names.split('\0').filter(|name| !name.is_empty() && !name.starts_with(FIXTURES));
-    Ok(names.map(PathBuf::from).filter(|name| root.join(name).is_file()).collect())
-}
-
-fn long_functions(name: &str, text: &str) -> Result<Vec<String>> {
-    let syntax = syn::parse_file(text).map_err(|error| Error::from(format!("{name}: {error}")))?;
-    let mut found = Functions { name, findings: Vec::new() };
-    found.visit_file(&syntax);
-    Ok(found.findings)
-}
-
-struct Functions<'a> {
-    name: &'a str,
-    findings: Vec<String>,
-}
-
-impl Functions<'_> {
-    fn function(&mut self, signature: &syn::Signature, block: &syn::Block) {
-        let (first, last) = (signature.fn_token.span().start().line, block.span().end().line);
-        let lines = last + 1 - first;
-        if lines > FUNCTION_LINES_MAX {
-            self.findings.push(format!("{}:{first}: {} has {lines} lines", self.name, signature.ident));
-        }
-    }
-}
-
-impl<'ast> Visit<'ast> for Functions<'_> {
-    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
-        self.function(&item.sig, &item.block);
-        visit::visit_item_fn(self, item);
-    }
-
-    fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
-        self.function(&item.sig, &item.block);
-        visit::visit_impl_item_fn(self, item);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::Fixture;
     use super::*;
 
     #[test]
-    fn a_long_function_is_told() {
-        let text = |lines: usize| format!("impl A {{\n    fn f() {{\n{}    }}\n}}\n", "        g();\n".repeat(lines));
-        assert!(long_functions("a.rs", &text(58)).unwrap().is_empty());
-        assert_eq!(long_functions("a.rs", &text(59)).unwrap(), ["a.rs:2: f has 61 lines"]);
+    fn finds_long_functions_wherever_they_stand() {
+        let long = |head: &str| format!("{head} {{\n{}}}\n", "    g();\n".repeat(59));
+        let fitting = format!("/// A comment\n/// of two lines.\nfn fits() {{\n{}}}\n", "    g();\n".repeat(58));
+        let method = format!("impl T {{ {} }}\n", long("fn method()"));
+        let in_macro = format!("functions! {{\n{}}}\n", long("fn in_macro / finfo(a)"));
+        let test = format!("#[cfg(test)] mod tests {{\n{}}}\n", long("#[test] fn a_test()"));
+        let file = Fixture::new(&[("a/src/lib.rs", &[fitting, method, in_macro, test].concat())]);
+        let found = check(file.root(), "a").unwrap();
+        assert_eq!(found.len(), 3, "{found:#?}");
+        for (name, found) in ["T::method", "in_macro", "a_test"].iter().zip(&found) {
+            assert!(found.contains(name) && found.contains("61 lines"), "{found}");
+        }
+    }
+
+    #[test]
+    fn finds_long_files() {
+        let files = [("a/src/lib.rs", &*"// b\n".repeat(400)), ("a/sql/a.sql", &*"SELECT 1;\n".repeat(401))];
+        let file = Fixture::new(&files);
+        assert_eq!(check(file.root(), "a").unwrap(), ["a/sql/a.sql: 401 lines (at most 400)"]);
     }
 }
