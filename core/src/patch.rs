@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 /// What a patch wants of its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum PatchKind {
     /// Change fields of a row that exists; never creates.
     Edit,
     /// Set the fields; creates the row, unless the writer had seen it and it is gone.
@@ -27,9 +27,9 @@ pub enum Kind {
 
 /// The pending change of one key.
 #[derive(Clone, Debug)]
-pub struct Patch {
+pub struct RowPatch {
     /// What it wants of its row.
-    pub kind: Kind,
+    pub kind: PatchKind,
     /// When it was written last; a deletion's stamp.
     pub stamp: Stamp,
     fields: Fields,
@@ -44,10 +44,10 @@ pub fn size(fields: &Fields) -> usize {
     PER_PATCH + PER_FIELD * fields.len() + fields.text_capacity()
 }
 
-impl Patch {
+impl RowPatch {
     /// A patch whose fields were all written at once.
-    pub fn new(kind: Kind, stamp: Stamp, fields: Fields) -> Patch {
-        Patch { kind, stamp, fields, own_stamps: Vec::new() }
+    pub fn new(kind: PatchKind, stamp: Stamp, fields: Fields) -> RowPatch {
+        RowPatch { kind, stamp, fields, own_stamps: Vec::new() }
     }
 
     /// The values to be merged by the fields' rules; none for a deletion.
@@ -71,15 +71,15 @@ impl Patch {
     /// Both, unchanged, when their order could not be kept in one patch: the later one waits for the next batch.
     pub fn coalesce<'r>(
         self,
-        later: Patch,
+        later: RowPatch,
         rule: impl Fn(FieldIndex) -> &'r Rule,
-    ) -> Result<Patch, Box<(Patch, Patch)>> {
-        use Kind::{CompareAndSet, Delete, Edit, Put, Replace};
+    ) -> Result<RowPatch, Box<(RowPatch, RowPatch)>> {
+        use PatchKind::{CompareAndSet, Delete, Edit, Put, Replace};
         let kind = match (self.kind, later.kind) {
             // Whether it wins is for its own writer to hear.
             (CompareAndSet, _) | (_, CompareAndSet) => return Err(Box::new((self, later))),
             (_, Delete) => return Ok(later),
-            (Delete, Put { .. } | Replace) => return Ok(Patch { kind: Replace, ..later }),
+            (Delete, Put { .. } | Replace) => return Ok(RowPatch { kind: Replace, ..later }),
             (_, Replace) => return Ok(later),
             (Delete, Edit) => return Err(Box::new((self, later))),
             (Put { seen: a }, Put { seen: b }) => Put { seen: a && b },
@@ -104,7 +104,7 @@ impl Patch {
     ) -> Result<Option<Fields>, CannotMerge> {
         let is_there = row.is_some();
         let row = match (self.kind, row) {
-            (Kind::Delete, _) | (Kind::Edit | Kind::Put { seen: true }, None) => return Ok(None),
+            (PatchKind::Delete, _) | (PatchKind::Edit | PatchKind::Put { seen: true }, None) => return Ok(None),
             (_, None) => Fields::new(),
             (_, Some(row)) => row,
         };
@@ -113,7 +113,9 @@ impl Patch {
             let rule = rule(field);
             let is_left = self.is_put() && is_there && rule.is_left_by_put();
             let value = match (current, incoming.filter(|_| !is_left)) {
-                (_, Some(incoming)) if !is_there || matches!(self.kind, Kind::Replace | Kind::CompareAndSet) => {
+                (_, Some(incoming))
+                    if !is_there || matches!(self.kind, PatchKind::Replace | PatchKind::CompareAndSet) =>
+                {
                     merge::fresh(rule, incoming)
                 }
                 (_, Some(incoming)) if self.is_put() => merge::put(rule, current, incoming)?,
@@ -131,12 +133,12 @@ impl Patch {
         size(&self.fields)
     }
 
-    fn covered_by(&self, later: &Patch) -> bool {
+    fn covered_by(&self, later: &RowPatch) -> bool {
         self.fields.indexes().all(|field| later.fields.get(field).is_some())
     }
 
     /// Both as a patch of this kind; `None` if they cannot be one.
-    fn merged<'r>(&self, later: &Patch, kind: Kind, rule: impl Fn(FieldIndex) -> &'r Rule) -> Option<Patch> {
+    fn merged<'r>(&self, later: &RowPatch, kind: PatchKind, rule: impl Fn(FieldIndex) -> &'r Rule) -> Option<RowPatch> {
         let mut fields = Fields::with_capacity(self.fields.text_len() + later.fields.text_len());
         let mut stamps = SmallVec::<[Stamp; 8]>::new();
         let (mut own, mut others) = (self.stamps(), later.stamps());
@@ -154,7 +156,7 @@ impl Patch {
         let stamp = self.stamp.max(later.stamp);
         let is_one = stamps.iter().all(|own| *own == stamp) && !fields.iter().any(|(_, value)| merge::is_dated(value));
         let own_stamps = if is_one { Vec::new() } else { stamps.into_vec() };
-        Some(Patch { kind, stamp, fields, own_stamps })
+        Some(RowPatch { kind, stamp, fields, own_stamps })
     }
 
     /// When each field was written, in their order.
@@ -165,7 +167,7 @@ impl Patch {
     /// A field of the later patch in both as one, over what the field had before; `None` if that cannot be said.
     fn field_with<'a>(
         &self,
-        later: &Patch,
+        later: &RowPatch,
         rule: &Rule,
         before: Option<(&'a str, Stamp)>,
         (value, stamp): (&'a str, Stamp),
@@ -175,16 +177,18 @@ impl Patch {
             // A field that puts leave alone has one meaning in a put (its first value) and another in an edit (a
             // change), so the two never become one.
             return match self.kind {
-                Kind::Put { .. } if is_left => None,
+                PatchKind::Put { .. } if is_left => None,
                 // Its values are the row's, not changes.
-                Kind::Replace => Some((merge::fresh(rule, value), stamp)),
+                PatchKind::Replace => Some((merge::fresh(rule, value), stamp)),
                 _ => Some((value.into(), stamp)),
             };
         };
         match rule {
             // A replacement's values are the row's: what follows merges into them.
-            _ if self.kind == Kind::Replace && later.is_put() && is_left => Some((before.into(), before_stamp)),
-            _ if self.kind == Kind::Replace => merge::merge(rule, Some(before), value).ok().map(|value| (value, stamp)),
+            _ if self.kind == PatchKind::Replace && later.is_put() && is_left => Some((before.into(), before_stamp)),
+            _ if self.kind == PatchKind::Replace => {
+                merge::merge(rule, Some(before), value).ok().map(|value| (value, stamp))
+            }
             _ if is_left && self.is_put() != later.is_put() => None,
             _ if is_left && later.is_put() => Some((before.into(), before_stamp)),
             Rule::Json(document) if (self.is_put() || later.is_put()) && document.is_left_by_put() => None,
@@ -194,7 +198,7 @@ impl Patch {
     }
 
     fn is_put(&self) -> bool {
-        matches!(self.kind, Kind::Put { .. })
+        matches!(self.kind, PatchKind::Put { .. })
     }
 }
 
@@ -213,8 +217,8 @@ mod tests {
         values.iter().map(|(field, value)| (*field, value.to_string())).collect()
     }
 
-    fn patch(kind: Kind, stamp: i64, values: &[(FieldIndex, i64)]) -> Patch {
-        Patch::new(kind, Stamp(stamp), fields(values))
+    fn patch(kind: PatchKind, stamp: i64, values: &[(FieldIndex, i64)]) -> RowPatch {
+        RowPatch::new(kind, Stamp(stamp), fields(values))
     }
 
     fn plain(row: &Option<Fields>) -> Option<Vec<(FieldIndex, String)>> {
@@ -223,8 +227,9 @@ mod tests {
 
     #[test]
     fn edits_merge_into_edits() {
-        let both =
-            patch(Kind::Edit, 1, &[(0, 1), (3, 2)]).coalesce(patch(Kind::Edit, 2, &[(0, 9), (3, 5)]), rule).unwrap();
+        let both = patch(PatchKind::Edit, 1, &[(0, 1), (3, 2)])
+            .coalesce(patch(PatchKind::Edit, 2, &[(0, 9), (3, 5)]), rule)
+            .unwrap();
         assert_eq!(both.fields.get(0), Some("9"));
         assert_eq!(both.fields.get(3), Some("7"));
         assert!(!both.is_each_stamped());
@@ -233,8 +238,9 @@ mod tests {
 
     #[test]
     fn each_field_keeps_its_stamp() {
-        let both =
-            patch(Kind::Edit, 1, &[(0, 1), (1, 2)]).coalesce(patch(Kind::Edit, 2, &[(1, 9), (2, 5)]), rule).unwrap();
+        let both = patch(PatchKind::Edit, 1, &[(0, 1), (1, 2)])
+            .coalesce(patch(PatchKind::Edit, 2, &[(1, 9), (2, 5)]), rule)
+            .unwrap();
         assert!(both.is_each_stamped());
         let stamped: Vec<_> = both.incoming().collect();
         assert_eq!(stamped, [(0, "1", Stamp(1)), (1, "9", Stamp(2)), (2, "5", Stamp(2))]);
@@ -242,27 +248,29 @@ mod tests {
 
     #[test]
     fn delete_then_put_is_replace() {
-        let both = patch(Kind::Delete, 1, &[]).coalesce(patch(Kind::Put { seen: false }, 2, &[(3, 5)]), rule).unwrap();
-        assert_eq!(both.kind, Kind::Replace);
+        let both = patch(PatchKind::Delete, 1, &[])
+            .coalesce(patch(PatchKind::Put { seen: false }, 2, &[(3, 5)]), rule)
+            .unwrap();
+        assert_eq!(both.kind, PatchKind::Replace);
     }
 
     #[test]
     fn what_would_change_its_meaning_waits() {
-        let put = || patch(Kind::Put { seen: false }, 1, &[(0, 1), (3, 2)]);
-        assert!(put().coalesce(patch(Kind::Edit, 2, &[(3, 1)]), rule).is_err());
-        assert!(patch(Kind::Edit, 1, &[(3, 1)]).coalesce(put(), rule).is_err());
-        assert!(patch(Kind::Edit, 1, &[(1, 1)]).coalesce(put(), rule).is_err());
-        assert!(patch(Kind::Delete, 1, &[]).coalesce(patch(Kind::Edit, 2, &[(0, 1)]), rule).is_err());
+        let put = || patch(PatchKind::Put { seen: false }, 1, &[(0, 1), (3, 2)]);
+        assert!(put().coalesce(patch(PatchKind::Edit, 2, &[(3, 1)]), rule).is_err());
+        assert!(patch(PatchKind::Edit, 1, &[(3, 1)]).coalesce(put(), rule).is_err());
+        assert!(patch(PatchKind::Edit, 1, &[(1, 1)]).coalesce(put(), rule).is_err());
+        assert!(patch(PatchKind::Delete, 1, &[]).coalesce(patch(PatchKind::Edit, 2, &[(0, 1)]), rule).is_err());
     }
 
     proptest! {
         /// A field that both patches carry has the stamp of the later write, or of the earlier one if that is what stays.
         #[test]
         fn every_field_keeps_the_stamp_of_its_write(writes in proptest::collection::vec((1i64..50, 0u16..5), 1..6)) {
-            let mut all: Option<Patch> = None;
+            let mut all: Option<RowPatch> = None;
             let mut last = std::collections::BTreeMap::new();
             for (stamp, field) in writes {
-                let edit = patch(Kind::Edit, stamp, &[(field, stamp)]);
+                let edit = patch(PatchKind::Edit, stamp, &[(field, stamp)]);
                 last.insert(field, stamp);
                 all = Some(match all { None => edit, Some(all) => all.coalesce(edit, |_| &Rule::Arrival).unwrap() });
             }
@@ -272,20 +280,20 @@ mod tests {
         }
     }
 
-    fn any_patch() -> impl Strategy<Value = Patch> {
+    fn any_patch() -> impl Strategy<Value = RowPatch> {
         let kind = prop_oneof![
-            4 => Just(Kind::Edit),
-            2 => any::<bool>().prop_map(|seen| Kind::Put { seen }),
-            1 => Just(Kind::Replace),
-            1 => Just(Kind::Delete),
+            4 => Just(PatchKind::Edit),
+            2 => any::<bool>().prop_map(|seen| PatchKind::Put { seen }),
+            1 => Just(PatchKind::Replace),
+            1 => Just(PatchKind::Delete),
         ];
         (kind, proptest::collection::vec(-9i64..9, 5), 1u8..32).prop_map(|(kind, values, mask)| {
-            let whole = matches!(kind, Kind::Put { .. } | Kind::Replace);
+            let whole = matches!(kind, PatchKind::Put { .. } | PatchKind::Replace);
             let chosen: Vec<_> = (0..5u16)
                 .filter(|field| whole || mask & (1 << field) != 0)
                 .map(|field| (field, values[usize::from(field)]))
                 .collect();
-            patch(kind, 1, if kind == Kind::Delete { &[] } else { &chosen })
+            patch(kind, 1, if kind == PatchKind::Delete { &[] } else { &chosen })
         })
     }
 
@@ -296,8 +304,8 @@ mod tests {
         fn coalescing_changes_nothing(a in any_patch(), b in any_patch(), row in proptest::collection::vec(-9i64..9, 5), exists: bool) {
             let row = exists.then(|| fields(&(0..5u16).map(|field| (field, row[usize::from(field)])).collect::<Vec<_>>()));
             let one_after_the_other = b.preview(a.preview(row.clone(), rule).unwrap(), rule).unwrap();
-            prop_assume!(!(a.kind == Kind::Delete && b.kind == Kind::Put { seen: true }));
-            let creates = |patch: &Patch| matches!(patch.kind, Kind::Put { seen: false } | Kind::Replace);
+            prop_assume!(!(a.kind == PatchKind::Delete && b.kind == PatchKind::Put { seen: true }));
+            let creates = |patch: &RowPatch| matches!(patch.kind, PatchKind::Put { seen: false } | PatchKind::Replace);
             if let Ok(both) = a.clone().coalesce(b.clone(), rule)
                 && (exists || (creates(&a) && creates(&b))) {
                     prop_assert_eq!(plain(&both.preview(row, rule).unwrap()), plain(&one_after_the_other));

@@ -32,7 +32,7 @@ use crate::common::counters::Counters;
 use crate::config::CacheConfig;
 use crate::error::{Error, ErrorKind};
 use cache_sync_core::number::KeyHash;
-use cache_sync_core::patch::Patch as RowPatch;
+use cache_sync_core::patch::RowPatch;
 use generation::Generations;
 use memory::{Entry, Memory};
 use session::Numbering;

@@ -25,7 +25,7 @@ use crate::config::Durability;
 use crate::entries::Entries;
 use crate::receipt::Receipt;
 use budget::Budget;
-use cache_sync_core::patch::Patch as RowPatch;
+use cache_sync_core::patch::RowPatch;
 use line::Line;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;

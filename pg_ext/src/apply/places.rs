@@ -6,7 +6,7 @@ use crate::pg::failure::Failure;
 use crate::pg::value;
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::merge;
-use cache_sync_core::patch::Kind;
+use cache_sync_core::patch::PatchKind;
 use pgrx::pg_sys;
 
 /// What a batch says of a patch.
@@ -117,7 +117,7 @@ fn form_of<'a>(compiled: &Compiled, object: Json<'a>) -> Result<Form<'a>, Failur
     }
     let role = |key: &str| match key {
         "#" => Role::Place,
-        "=" if compiled.shape.kind == Kind::CompareAndSet => Role::Expected,
+        "=" if compiled.shape.kind == PatchKind::CompareAndSet => Role::Expected,
         key if compiled.dated.iter().any(|name| name == key) => Role::Dated,
         key if key.starts_with('@') && compiled.required.iter().any(|name| name == key) => Role::Stamp,
         _ => Role::Column,

@@ -5,7 +5,7 @@ use super::shape::{Lazy, Target};
 use crate::pg::failure::Failure;
 use cache_sync_core::number::Version;
 use cache_sync_core::outcome::{Record, Verdict};
-use cache_sync_core::patch::Kind;
+use cache_sync_core::patch::PatchKind;
 use pgrx::pg_sys;
 
 /// How often a patch that could still be applied is tried again: rows may be deleted, inserted and moved by others
@@ -227,7 +227,7 @@ impl<'a> Rounds<'a> {
                     (true, true) => applicable.push(place),
                     (true, false) => {
                         let verdict = match part.compiled.shape.kind {
-                            Kind::CompareAndSet => Verdict::Conflict,
+                            PatchKind::CompareAndSet => Verdict::Conflict,
                             _ if is_lost => Verdict::Superseded,
                             _ => Verdict::Unchanged,
                         };

@@ -12,7 +12,7 @@ use crate::pg::{sqlstate, value};
 use crate::ring::hlc;
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::outcome::Record;
-use cache_sync_core::patch::Kind;
+use cache_sync_core::patch::PatchKind;
 use pgrx::{IntoDatum, Spi, pg_sys};
 use std::ffi::CStr;
 
@@ -22,7 +22,7 @@ sql_functions! {
         // SAFETY: the install script declares these arguments and results.
         unsafe {
             let doc = document(fcinfo, 1).ok_or_else(|| argument::null("doc"));
-            single(fcinfo, Kind::Put { seen: false }, doc?, None, None)
+            single(fcinfo, PatchKind::Put { seen: false }, doc?, None, None)
         }
     }
 
@@ -32,7 +32,7 @@ sql_functions! {
         unsafe {
             let key = document(fcinfo, 1).ok_or_else(|| argument::null("key"));
             let patch = document(fcinfo, 2).ok_or_else(|| argument::null("patch"));
-            single(fcinfo, Kind::Edit, key?, Some(patch?), None)
+            single(fcinfo, PatchKind::Edit, key?, Some(patch?), None)
         }
     }
 
@@ -41,7 +41,7 @@ sql_functions! {
         // SAFETY: the install script declares these arguments and results.
         unsafe {
             let key = document(fcinfo, 1).ok_or_else(|| argument::null("key"));
-            single(fcinfo, Kind::Delete, key?, None, None)
+            single(fcinfo, PatchKind::Delete, key?, None, None)
         }
     }
 
@@ -52,7 +52,7 @@ sql_functions! {
         unsafe {
             let doc = document(fcinfo, 1).ok_or_else(|| argument::null("doc"));
             let expected = argument::<i64>(fcinfo, 2).unwrap_or(0);
-            single(fcinfo, Kind::CompareAndSet, doc?, None, Some(expected))
+            single(fcinfo, PatchKind::CompareAndSet, doc?, None, Some(expected))
         }
     }
 }
@@ -77,7 +77,7 @@ unsafe fn document<'a>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Option
 /// `fcinfo` must be of a function with these results and the table as first argument.
 unsafe fn single(
     fcinfo: pg_sys::FunctionCallInfo,
-    kind: Kind,
+    kind: PatchKind,
     first: Json<'_>,
     second: Option<Json<'_>>,
     expected: Option<i64>,
@@ -131,10 +131,10 @@ fn version(record: &Record) -> Option<pg_sys::Datum> {
 }
 
 /// The fields that the documents carry.
-fn fields(target: &Target, kind: Kind, first: Json<'_>, second: Option<Json<'_>>) -> Result<Vec<String>, Failure> {
+fn fields(target: &Target, kind: PatchKind, first: Json<'_>, second: Option<Json<'_>>) -> Result<Vec<String>, Failure> {
     let is_key = |name: &String| target.layout.key.iter().any(|key| key.name == *name);
     let mut first = members(first)?;
-    let is_key_alone = second.is_some() || kind == Kind::Delete;
+    let is_key_alone = second.is_some() || kind == PatchKind::Delete;
     if let Some(name) = first.iter().find(|name| is_key_alone && !is_key(name)) {
         return Err(Failure::new(b"22023", format!("\"{name}\" is no column of the key")));
     }

@@ -8,7 +8,7 @@ use crate::codec::value::CacheValue;
 use crate::receipt::{Receipt, Unwritten};
 use crate::status::CacheStatus;
 use crate::write::Writes;
-use cache_sync_core::patch::Patch as RowPatch;
+use cache_sync_core::patch::RowPatch;
 
 impl<K: Key, V: CacheValue> CacheTable for Writes<K, V> {
     fn flush_now(&self) -> Vec<Receipt> {

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 use cache_sync_core::fields::FieldIndex;
 use cache_sync_core::merge::CannotMerge;
 use cache_sync_core::number::{KeyHash, TableId};
-use cache_sync_core::patch::{Kind as PatchKind, Patch as RowPatch};
+use cache_sync_core::patch::{PatchKind, RowPatch};
 use cache_sync_core::rule::Rule;
 use std::sync::Arc;
 

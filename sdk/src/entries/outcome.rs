@@ -7,7 +7,7 @@ use crate::codec::value::CacheValue;
 use crate::receipt::{Outcome, Receipt};
 use cache_sync_core::number::{KeyHash, Sequence};
 use cache_sync_core::outcome::Record;
-use cache_sync_core::patch::Patch as RowPatch;
+use cache_sync_core::patch::RowPatch;
 use std::time::Instant;
 use tokio::sync::oneshot;
 

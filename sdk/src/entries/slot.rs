@@ -22,7 +22,7 @@ pub(crate) use pending::Pending;
 
 use crate::codec::value::Value;
 use cache_sync_core::number::Version;
-use cache_sync_core::patch::Kind as PatchKind;
+use cache_sync_core::patch::PatchKind;
 use flight::Flight;
 use pending::{Held, UnderWay, apply_all};
 use smallvec::SmallVec;

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::receipt::Receipt;
 use cache_sync_core::fields::Fields;
 use cache_sync_core::number::KeyHash;
-use cache_sync_core::patch::{self, Kind as PatchKind, Patch as RowPatch};
+use cache_sync_core::patch::{self, PatchKind, RowPatch};
 use smallvec::smallvec;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

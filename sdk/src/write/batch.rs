@@ -9,7 +9,7 @@ use crate::codec::text::push_json_string;
 use cache_sync_core::fields::FieldIndex;
 use cache_sync_core::merge;
 use cache_sync_core::number::{FieldId, KeyHash, Sequence, Stamp};
-use cache_sync_core::patch::{Kind as PatchKind, Patch as RowPatch};
+use cache_sync_core::patch::{PatchKind, RowPatch};
 use cache_sync_core::rule::Rule;
 use std::collections::BTreeMap;
 use std::fmt::Write;

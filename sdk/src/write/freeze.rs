@@ -5,7 +5,7 @@ use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
 use cache_sync_core::number::{KeyHash, Sequence};
-use cache_sync_core::patch::Patch as RowPatch;
+use cache_sync_core::patch::RowPatch;
 
 /// A batch that has reached this many bytes of patches takes no more: what Postgres takes in one message is bounded.
 const BATCH_BYTES_MAX: usize = 16 << 20;

@@ -5,7 +5,7 @@ use super::operation::Shape;
 use super::statement::{Lazy, Planning};
 use super::writer::Writer;
 use crate::pg::failure::Failure;
-use cache_sync_core::patch::Kind;
+use cache_sync_core::patch::PatchKind;
 use pgrx::pg_sys;
 
 const PATCHES: &[pg_sys::Oid] = &[pg_sys::JSONOID, pg_sys::INT8OID];
@@ -47,7 +47,7 @@ impl Compiled {
             }
             fields.push(layout.read_under(field, shape)?);
         }
-        if shape.kind == Kind::CompareAndSet && !layout.versioned {
+        if shape.kind == PatchKind::CompareAndSet && !layout.versioned {
             let message = format!("{} is not versioned, so there is no version to compare", layout.relation);
             return Err(Failure::new(b"55000", message).hint("Attach it with versioned => true."));
         }

@@ -3,7 +3,7 @@
 use super::operation::Shape;
 use crate::pg::failure::Failure;
 use crate::pg::owner::{as_owner, refuse_other_script};
-use cache_sync_core::patch::Kind;
+use cache_sync_core::patch::PatchKind;
 use cache_sync_core::rule::Rule;
 use pgrx::datum::DatumWithOid;
 use pgrx::{JsonB, Spi, pg_sys};
@@ -126,7 +126,7 @@ impl Layout {
         let Some(written) = shape.rules.get(&field.name).filter(|rule| **rule != field.rule) else { return Ok(field) };
         // Whoever wrote the patch foresaw another row.
         field.exact = false;
-        let mut rule = field.rule.read_under(written, shape.kind == Kind::Edit);
+        let mut rule = field.rule.read_under(written, shape.kind == PatchKind::Edit);
         if rule == Rule::Lww && !field.rule.is_stamped() {
             // Nothing keeps when the field was written.
             rule = Rule::Arrival;

@@ -1,7 +1,7 @@
 //! What patches have in common.
 
 use crate::pg::failure::Failure;
-use cache_sync_core::patch::Kind;
+use cache_sync_core::patch::PatchKind;
 use cache_sync_core::rule::Rule;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// What patches have in common: the operation and the fields.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
-    pub(crate) kind: Kind,
+    pub(crate) kind: PatchKind,
     /// Sorted by name.
     pub(crate) fields: Vec<String>,
     /// The rules that the writer took the fields to have; the present ones where it does not say.
@@ -54,7 +54,7 @@ enum Stamps {
 
 impl Shape {
     /// A shape without own stamps.
-    pub(crate) fn new(kind: Kind, mut fields: Vec<String>) -> Shape {
+    pub(crate) fn new(kind: PatchKind, mut fields: Vec<String>) -> Shape {
         fields.sort_unstable();
         Shape { kind, fields, rules: BTreeMap::new(), each: false }
     }
@@ -73,7 +73,7 @@ impl Shape {
     pub(crate) fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
             "op": self.op(),
-            "seen": self.kind == Kind::Put { seen: true },
+            "seen": self.kind == PatchKind::Put { seen: true },
             "fields": self.fields,
             "rules": self.rules,
             "stamps": if self.each { "each" } else { "one" },
@@ -82,11 +82,11 @@ impl Shape {
 
     fn of(travelling: Travelling) -> Result<Shape, Failure> {
         let kind = match travelling.op {
-            Op::Edit => Kind::Edit,
-            Op::Put => Kind::Put { seen: travelling.seen },
-            Op::Replace => Kind::Replace,
-            Op::Delete => Kind::Delete,
-            Op::CompareAndSet => Kind::CompareAndSet,
+            Op::Edit => PatchKind::Edit,
+            Op::Put => PatchKind::Put { seen: travelling.seen },
+            Op::Replace => PatchKind::Replace,
+            Op::Delete => PatchKind::Delete,
+            Op::CompareAndSet => PatchKind::CompareAndSet,
         };
         let Travelling { rules, stamps, .. } = travelling;
         let shape = Shape { rules, each: stamps == Stamps::Each, ..Shape::new(kind, travelling.fields) };
@@ -100,8 +100,10 @@ impl Shape {
             ));
         }
         match kind {
-            Kind::Delete if !shape.fields.is_empty() => Err(Failure::new(b"22023", "a deletion carries no fields")),
-            Kind::Edit if shape.fields.is_empty() => Err(Failure::new(b"22023", "an edit carries no field")),
+            PatchKind::Delete if !shape.fields.is_empty() => {
+                Err(Failure::new(b"22023", "a deletion carries no fields"))
+            }
+            PatchKind::Edit if shape.fields.is_empty() => Err(Failure::new(b"22023", "an edit carries no field")),
             _ => Ok(shape),
         }
     }
@@ -109,11 +111,11 @@ impl Shape {
     /// The word for its operation.
     pub(crate) fn op(&self) -> &'static str {
         match self.kind {
-            Kind::Edit => "edit",
-            Kind::Put { .. } => "put",
-            Kind::Replace => "replace",
-            Kind::Delete => "delete",
-            Kind::CompareAndSet => "compare_and_set",
+            PatchKind::Edit => "edit",
+            PatchKind::Put { .. } => "put",
+            PatchKind::Replace => "replace",
+            PatchKind::Delete => "delete",
+            PatchKind::CompareAndSet => "compare_and_set",
         }
     }
 }

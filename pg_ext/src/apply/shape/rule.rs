@@ -5,7 +5,7 @@
 use super::layout::FieldColumn;
 use super::sql::literal;
 use super::writer::Writer;
-use cache_sync_core::patch::Kind;
+use cache_sync_core::patch::PatchKind;
 use cache_sync_core::rule::Rule;
 
 impl Writer<'_> {
@@ -115,7 +115,7 @@ impl Writer<'_> {
             "cache_sync_internal.document_{function}({}, {}, {}, t.{c}, p.{c}, {}, t.cs_clock, t.cs_version, \
              {}::pg_catalog.int2)",
             literal(&field.rule_text()),
-            self.kind == Kind::Edit,
+            self.kind == PatchKind::Edit,
             self.each,
             if self.each { "$2" } else { "p.\"@\"" },
             field.id,

@@ -3,7 +3,7 @@
 use super::layout::FieldColumn;
 use super::sql::{key_order, own_stamp};
 use super::writer::Writer;
-use cache_sync_core::patch::Kind;
+use cache_sync_core::patch::PatchKind;
 use cache_sync_core::rule::Rule;
 use std::fmt::Write;
 
@@ -25,7 +25,8 @@ impl Writer<'_> {
             let _ = write!(columns, ", {} {}", key.column, key.declared);
             let _ = write!(selected, ", r.{}", key.column);
         }
-        let is_change = |field: &FieldColumn| matches!(field.rule, Rule::Add | Rule::Union) && self.kind == Kind::Edit;
+        let is_change =
+            |field: &FieldColumn| matches!(field.rule, Rule::Add | Rule::Union) && self.kind == PatchKind::Edit;
         for field in &self.fields {
             let is_change = is_change(field);
             let _ = write!(columns, ", {} {}", field.column, if is_change { &field.change } else { &field.declared });
@@ -35,7 +36,7 @@ impl Writer<'_> {
                 let _ = write!(selected, ", r.{}", field.column);
             }
         }
-        if self.kind == Kind::CompareAndSet {
+        if self.kind == PatchKind::CompareAndSet {
             columns += ", \"=\" pg_catalog.int8";
             selected += ", COALESCE(r.\"=\", 0) AS \"=\"";
         }

@@ -8,7 +8,7 @@ use super::layout::FieldColumn;
 use super::source::AskedStamps;
 use super::sql::{any, is_true, key_match, numbers};
 use super::writer::Writer;
-use cache_sync_core::patch::Kind;
+use cache_sync_core::patch::PatchKind;
 use cache_sync_core::rule::Rule;
 use std::fmt::Write;
 
@@ -18,7 +18,7 @@ impl Writer<'_> {
     pub(super) fn change(&self) -> Option<String> {
         let mut text = String::with_capacity(2048);
         let relation = &self.layout.relation;
-        if self.kind == Kind::Delete {
+        if self.kind == PatchKind::Delete {
             let version = self.version();
             text += &format!(
                 "DELETE FROM {relation} AS t USING {} WHERE {} AND {} RETURNING p.\"#\", {version}, 0::pg_catalog.int8, \
@@ -54,9 +54,9 @@ impl Writer<'_> {
     /// What became of patches that [`Writer::change`] did not return: `(place, there, applicable, lost, version, creates)`.
     pub(super) fn look(&self) -> String {
         let creates = match self.kind {
-            Kind::Put { seen: false } | Kind::Replace => "true",
-            Kind::CompareAndSet => "p.\"=\" OPERATOR(pg_catalog.=) 0",
-            Kind::Put { seen: true } | Kind::Edit | Kind::Delete => "false",
+            PatchKind::Put { seen: false } | PatchKind::Replace => "true",
+            PatchKind::CompareAndSet => "p.\"=\" OPERATOR(pg_catalog.=) 0",
+            PatchKind::Put { seen: true } | PatchKind::Edit | PatchKind::Delete => "false",
         };
         // Of a row that is not there nothing is asked: a user's function may not like to be shown nulls.
         let is_there = format!("t.{} IS NOT NULL", self.layout.key[0].column);
@@ -75,7 +75,7 @@ impl Writer<'_> {
     /// The row's clock after the patch, if the patch has stamps; the trigger has the last word.
     fn clock(&self) -> Option<String> {
         let merged = || self.merged().filter(|field| !self.is_contested(field));
-        if self.kind == Kind::CompareAndSet {
+        if self.kind == PatchKind::CompareAndSet {
             // It writes now, also what stands there already: what was buffered before must not undo it. Who came first
             // came first, whatever is written over it.
             let set = || self.fields.iter().filter(|f| matches!(f.rule, Rule::Lww | Rule::Json(_)));
@@ -155,20 +155,20 @@ impl Writer<'_> {
     /// Whether the patch wins something, or changes something.
     fn condition(&self) -> String {
         match self.kind {
-            Kind::Delete if self.uses_stamps() => {
+            PatchKind::Delete if self.uses_stamps() => {
                 return format!(
                     "NOT cache_sync_internal.loses(p.\"@stamps\", t.cs_clock, t.cs_version, {})",
                     numbers(self.layout.stamped())
                 );
             }
-            Kind::Delete => return "true".to_owned(),
-            Kind::CompareAndSet => {
+            PatchKind::Delete => return "true".to_owned(),
+            PatchKind::CompareAndSet => {
                 return format!(
                     "(p.\"=\" OPERATOR(pg_catalog.<>) 0 AND {} OPERATOR(pg_catalog.=) p.\"=\")",
                     self.version()
                 );
             }
-            Kind::Edit | Kind::Put { .. } | Kind::Replace => {}
+            PatchKind::Edit | PatchKind::Put { .. } | PatchKind::Replace => {}
         }
         let mut reasons = Vec::new();
         if self.contested().next().is_some() {
@@ -187,9 +187,9 @@ impl Writer<'_> {
     /// did not change.
     fn lost(&self, after: bool) -> String {
         match self.kind {
-            Kind::Delete => return format!("NOT {}", is_true(&self.condition())),
-            Kind::CompareAndSet => return "false".to_owned(),
-            Kind::Edit | Kind::Put { .. } | Kind::Replace => {}
+            PatchKind::Delete => return format!("NOT {}", is_true(&self.condition())),
+            PatchKind::CompareAndSet => return "false".to_owned(),
+            PatchKind::Edit | PatchKind::Put { .. } | PatchKind::Replace => {}
         }
         let mut reasons = Vec::new();
         if self.contested().next().is_some() {

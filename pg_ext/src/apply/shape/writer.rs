@@ -2,13 +2,13 @@
 
 use super::layout::{FieldColumn, Layout};
 use super::sql::own_stamp;
-use cache_sync_core::patch::Kind;
+use cache_sync_core::patch::PatchKind;
 use cache_sync_core::rule::Rule;
 
 /// Writes the statements of one shape.
 pub(super) struct Writer<'a> {
     pub(super) layout: &'a Layout,
-    pub(super) kind: Kind,
+    pub(super) kind: PatchKind,
     /// The fields that the shape carries.
     pub(super) fields: Vec<FieldColumn>,
     /// Whether every field comes with a stamp of its own.
@@ -21,7 +21,7 @@ impl Writer<'_> {
         let keys = self.layout.key.iter().map(|key| key.name.clone());
         let fields = self.fields.iter().map(|field| field.name.clone());
         let mut required: Vec<_> = std::iter::once("#".to_owned()).chain(keys).chain(fields).collect();
-        if self.kind == Kind::CompareAndSet {
+        if self.kind == PatchKind::CompareAndSet {
             required.push("=".to_owned());
         } else if self.uses_stamps() {
             let own: Vec<_> = self.own_stamps().map(|field| format!("@{}", field.id)).collect();
@@ -46,9 +46,9 @@ impl Writer<'_> {
         // A patch may have been made under a rule with stamps that the field has no more.
         let is_any = self.layout.stamped().next().is_some() || self.stamped().next().is_some();
         match self.kind {
-            Kind::CompareAndSet => false,
-            Kind::Edit => is_any && self.stamped().next().is_some(),
-            Kind::Put { .. } | Kind::Replace | Kind::Delete => is_any,
+            PatchKind::CompareAndSet => false,
+            PatchKind::Edit => is_any && self.stamped().next().is_some(),
+            PatchKind::Put { .. } | PatchKind::Replace | PatchKind::Delete => is_any,
         }
     }
 
@@ -71,15 +71,15 @@ impl Writer<'_> {
 
     /// The fields that change in a row that exists.
     pub(super) fn merged(&self) -> impl Iterator<Item = &FieldColumn> {
-        let is_put = matches!(self.kind, Kind::Put { .. });
+        let is_put = matches!(self.kind, PatchKind::Put { .. });
         self.fields.iter().filter(move |field| !(is_put && field.rule.is_left_by_put()))
     }
 
     /// Whether the field's stamp alone decides, so that the last write wins.
     pub(super) fn is_contested(&self, field: &FieldColumn) -> bool {
         match &field.rule {
-            Rule::Lww => self.kind != Kind::CompareAndSet,
-            Rule::First | Rule::Json(_) => self.kind == Kind::Replace,
+            Rule::Lww => self.kind != PatchKind::CompareAndSet,
+            Rule::First | Rule::Json(_) => self.kind == PatchKind::Replace,
             _ => false,
         }
     }
@@ -91,7 +91,7 @@ impl Writer<'_> {
 
     /// Whether what is not contested is set, and not merged.
     pub(super) fn sets_values(&self) -> bool {
-        matches!(self.kind, Kind::Replace | Kind::CompareAndSet)
+        matches!(self.kind, PatchKind::Replace | PatchKind::CompareAndSet)
     }
 
     pub(super) fn version(&self) -> &'static str {

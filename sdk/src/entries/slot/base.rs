@@ -2,7 +2,7 @@
 
 use crate::codec::value::Value;
 use cache_sync_core::number::Version;
-use cache_sync_core::patch::Patch as RowPatch;
+use cache_sync_core::patch::RowPatch;
 use std::time::Instant;
 
 /// What a read is answered.

@@ -4,7 +4,7 @@ use super::base::Preview;
 use crate::codec::value::Value;
 use crate::receipt::Outcome;
 use cache_sync_core::number::{Sequence, Version};
-use cache_sync_core::patch::{Kind as PatchKind, Patch as RowPatch};
+use cache_sync_core::patch::{PatchKind, RowPatch};
 use smallvec::SmallVec;
 use std::time::Instant;
 use tokio::sync::oneshot;

@@ -6,7 +6,7 @@ use crate::error::Error;
 use cache_sync_core::fields::Fields;
 use cache_sync_core::number::{KeyHash, Sequence, Stamp, TableId};
 use cache_sync_core::outcome::{Record, Verdict};
-use cache_sync_core::patch::Patch as RowPatch;
+use cache_sync_core::patch::RowPatch;
 use cache_sync_core::rule::Rule;
 use cache_sync_core::wire::{Change, ChangeKind};
 use std::sync::Arc;

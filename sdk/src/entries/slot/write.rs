@@ -7,7 +7,7 @@ use crate::codec::value::Value;
 use crate::receipt::Outcome;
 use cache_sync_core::number::{Sequence, Version};
 use cache_sync_core::outcome::{Record, Verdict};
-use cache_sync_core::patch::Patch as RowPatch;
+use cache_sync_core::patch::RowPatch;
 use tokio::sync::oneshot;
 
 impl<K, V> Slot<K, V> {
