@@ -90,6 +90,7 @@ fn text_findings(root: &Path, of_crate: Option<&str>) -> Result<Vec<String>> {
     }
     findings.extend(repeats::check(root, &crates)?);
     findings.extend(walk::check(root)?);
+    findings.extend(walk::lacking(root)?);
     Ok(findings)
 }
 

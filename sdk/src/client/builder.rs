@@ -116,7 +116,7 @@ impl ClientBuilder {
     ///
     /// A load counts only if the standby had replayed every change that this client had heard of, and every batch of its own;
     /// else the primary is asked, as it is while the standby is away. Everything else goes to the primary, queries too.
-    /// With [`FeedKind::Notify`](crate::FeedKind) the standby is not used. [`Status`] tells how often it answered.
+    /// With [`FeedKind::Notify`](crate::FeedKind) the standby is not used. [`Status`](crate::Status) tells how often it answered.
     pub fn standby(mut self, dsn: &str) -> ClientBuilder {
         let set = |mut config: ClientConfig| config.set_standby(dsn).map(|()| config);
         self.config = self.config.and_then(set);

@@ -14,6 +14,9 @@ use super::functions::{self, Function};
 use folder::Folder;
 use text::{DOCUMENT, Step, Walk};
 
+/// The walks that must be there.
+const LISTED: [&str; 3] = ["read", "write", "change"];
+
 /// What is wrong with the walks of [`DOCUMENT`].
 ///
 /// # Errors
@@ -25,6 +28,16 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
         files.check(walk, &mut findings)?;
     }
     Ok(findings)
+}
+
+/// Which of [`LISTED`] the document lacks.
+///
+/// # Errors
+/// The document cannot be read.
+pub(crate) fn lacking(root: &Path) -> Result<Vec<String>> {
+    let (walks, _) = text::read(&fs::read_to_string(root.join(DOCUMENT))?);
+    let is_there = |name: &&&str| walks.iter().any(|walk| walk.name == **name);
+    Ok(LISTED.iter().filter(|name| !is_there(name)).map(|name| format!("{DOCUMENT} lacks the walk {name}")).collect())
 }
 
 /// The functions of the files that the walks lead through.
