@@ -3,6 +3,8 @@
 
 mod fields;
 
+use fields::{Field, Values, fields};
+
 use cache_sync_core::clock::Clock;
 use cache_sync_core::document::{self, Way};
 use cache_sync_core::json::Json;
@@ -13,7 +15,6 @@ use cache_sync_core::rule::Rule;
 use cache_sync_tests::Database;
 use cache_sync_tests::batches::{Batches, verdict};
 use cache_sync_tests::dice::Dice;
-use fields::{Field, Values, fields};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use tokio_postgres::{Client, Row};

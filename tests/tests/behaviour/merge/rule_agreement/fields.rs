@@ -1,6 +1,6 @@
 //! Fields of every rule, and values for them.
 
-use cache_sync_tests::dice::Dice;
+use super::Dice;
 use serde_json::{Map, Value, json};
 
 /// Values that look random and are the same each time.
