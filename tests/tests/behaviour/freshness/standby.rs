@@ -227,17 +227,7 @@ async fn under_load_nothing_old_is_held() {
     let end = Instant::now() + LASTING;
     // How often the reader has looked: the others keep step with it, and end with it.
     let (looked, looks) = watch::channel(0_u64);
-    let (mut writers, mut disturbers) = (looks.clone(), looks);
-    let writer = async {
-        let (connection, mut dice) = (db.connect().await, Dice::new(7));
-        while writers.changed().await.is_ok() {
-            let id = dice.below(ROWS as u64) + 1;
-            connection
-                .batch_execute(&format!("UPDATE account SET balance = balance + 1 WHERE id = {id}"))
-                .await
-                .unwrap();
-        }
-    };
+    let (writer, disturber) = (write(&db, looks.clone()), disturb(&standby, looks));
     let reader = async {
         let (connection, mut dice) = (db.connect().await, Dice::new(8));
         while Instant::now() < end {
@@ -255,20 +245,31 @@ async fn under_load_nothing_old_is_held() {
         drop(looked);
         looks
     };
-    let disturber = async {
-        let connection = cache_sync_tests::connect(&standby.dsn("postgres")).await;
-        for what in ["pause", "resume"].into_iter().cycle() {
-            connection.batch_execute(&format!("SELECT pg_wal_replay_{what}()")).await.unwrap();
-            let next = *disturbers.borrow() + 30;
-            if disturbers.wait_for(|looks| *looks >= next).await.is_err() {
-                break;
-            }
-        }
-    };
     let ((), checks, ()) = tokio::join!(writer, reader, disturber);
     client.catch_up().await.unwrap();
     assert_held(&cache, &db, 1..=ROWS);
     let status = client.status();
     assert!(checks > 100 && status.standby_loads > 20 && status.standby_passed_over > 20, "{checks} {status:?}");
     close(client).await;
+}
+
+/// Writes with each look.
+async fn write(db: &Database<'_>, mut looks: watch::Receiver<u64>) {
+    let (connection, mut dice) = (db.connect().await, Dice::new(7));
+    while looks.changed().await.is_ok() {
+        let id = dice.below(ROWS as u64) + 1;
+        connection.batch_execute(&format!("UPDATE account SET balance = balance + 1 WHERE id = {id}")).await.unwrap();
+    }
+}
+
+/// Holds the standby up and lets it go, with every thirty looks.
+async fn disturb(standby: &Cluster, mut looks: watch::Receiver<u64>) {
+    let connection = cache_sync_tests::connect(&standby.dsn("postgres")).await;
+    for what in ["pause", "resume"].into_iter().cycle() {
+        connection.batch_execute(&format!("SELECT pg_wal_replay_{what}()")).await.unwrap();
+        let next = *looks.borrow() + 30;
+        if looks.wait_for(|looks| *looks >= next).await.is_err() {
+            break;
+        }
+    }
 }

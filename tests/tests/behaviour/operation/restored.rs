@@ -105,6 +105,13 @@ async fn goes_on(source: &Database<'_>, db: &Database<'_>) {
         db.psql("SELECT hash_key FROM cache_sync.secret"),
         source.psql("SELECT hash_key FROM cache_sync.secret")
     );
+    batches_go_on(source, db).await;
+    sql_is_stamped(db);
+    a_dead_letter_can_go_in(db);
+    the_rest_goes_on(db);
+}
+
+async fn batches_go_on(source: &Database<'_>, db: &Database<'_>) {
     let client = Client::of(source, db);
     // The batch that was sent last, once more: its answer was kept.
     let refused = json!([{"#": 0, "@": 3 * MIDDLE, "id": 1, "n": 999, "later": "refused"}]);
@@ -123,12 +130,18 @@ async fn goes_on(source: &Database<'_>, db: &Database<'_>) {
         db.psql("SELECT doc, list, ints, tags, longest, best, n, added FROM t WHERE id = 2"),
         "{\"x\": {\"y\": 2, \"z\": 9}, \"log\": [2, 3], \"likes\": 3}|[2, 3, 4]|{1,2}|[2]|abc|5|6|middle"
     );
-    // Plain SQL is stamped by the trigger.
+}
+
+/// By the trigger.
+fn sql_is_stamped(db: &Database<'_>) {
     let before = db.psql("SELECT cs_version FROM t WHERE id = 1");
     db.psql("UPDATE t SET later = 'sql' WHERE id = 1; UPDATE parts SET v = 'sql'");
     assert_eq!(db.psql(&format!("SELECT cs_version > {before} FROM t WHERE id = 1")), "t");
     assert_eq!(db.psql("SELECT count(*) FROM parts WHERE cs_version IS NULL OR cs_version = 0"), "0");
-    // Once what was wrong is mended the refused patch can go in, with its stamp of then, and without harm to what came later.
+}
+
+/// Once what was wrong is mended the refused patch can go in, with its stamp of then, and without harm to what came later.
+fn a_dead_letter_can_go_in(db: &Database<'_>) {
     let requeue = "SELECT outcome FROM cache_sync.requeue_dead_letter((SELECT id FROM cache_sync.dead_letters)";
     assert_eq!(db.psql(&format!("{requeue})")), "conflict");
     db.psql("ALTER TABLE t DROP CONSTRAINT t_n_check");
@@ -137,7 +150,10 @@ async fn goes_on(source: &Database<'_>, db: &Database<'_>) {
         db.psql("SELECT n, later FROM t WHERE id = 1; SELECT count(*) FROM cache_sync.dead_letter"),
         "1000|refused\n0"
     );
-    // Documents, expiry, and what is counted on.
+}
+
+/// Documents, expiry, and what is counted on.
+fn the_rest_goes_on(db: &Database<'_>) {
     assert_eq!(
         db.psql(
             "SELECT row_after->'value' FROM cache_sync.edit('docs', '{\"key\": \"k\"}', '{\"value\": {\"likes\": 2}}')"

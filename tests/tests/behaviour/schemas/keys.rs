@@ -46,53 +46,55 @@ async fn every_type_of_key_is_written_and_heard() {
         db.name()
     ));
     for (place, (sql_type, values)) in TYPES.iter().enumerate() {
-        let table = format!("k{place}");
-        db.psql(&format!(
-            "CREATE TABLE {table} (k {sql_type} PRIMARY KEY, v int, n int NOT NULL DEFAULT 0);
-             SELECT cache_sync.attach('{table}', {}, '{{\"n\": \"add\"}}')",
-            place % 2 == 0
-        ));
-        let mut batches = Batches::open(&db, &table).await;
-        let stamp = batches.now().await;
-        let keys: Vec<_> = values.iter().map(|value| format!("{{\"k\": {value}}}")).collect();
-        let keys: Vec<_> = keys.iter().map(String::as_str).collect();
-        let rows = |fields: &str, stamp: i64| {
-            let row = |(number, value)| format!("{{\"#\": {number}, \"@\": {stamp}, \"k\": {value} {fields}}}");
-            format!("[{}]", values.iter().enumerate().map(row).collect::<Vec<_>>().join(", "))
-        };
-        let applied = vec!["applied"; values.len()];
-        let mut heard = Heard::from_now(&db);
-        for (shape, fields) in [
-            (json!({"op": "put", "fields": ["n", "v"]}), ", \"n\": 1, \"v\": 1"),
-            (json!({"op": "edit", "fields": ["n", "v"]}), ", \"n\": 1, \"v\": 2"),
-            (json!({"op": "replace", "fields": ["v"]}), ", \"v\": 3"),
-        ] {
-            let stamp = batches.now().await.max(stamp);
-            let verdicts = batches.verdicts_of_text(shape.clone(), &rows(fields, stamp)).await.unwrap();
-            assert_eq!(verdicts, applied, "{sql_type} {shape}");
-            assert_eq!(heard.of(&table, &keys), keys.join(" "), "{sql_type} {shape}");
-        }
-        // They are as many keys as they seem to be, and read back as what they are.
-        assert_eq!(
-            db.psql(&format!("SELECT count(*), sum(n) FROM {table}")),
-            format!("{}|{}", values.len(), 2 * values.len())
-        );
-        db.psql(&format!("UPDATE {table} SET v = v + 1"));
-        assert_eq!(heard.of(&table, &keys), keys.join(" "), "{sql_type}");
-        for key in &keys {
-            let edit = format!("SELECT outcome FROM cache_sync.edit('{table}', $k${key}$k$, '{{\"n\": 5}}')");
-            assert_eq!(db.psql(&edit), "applied", "{sql_type} {key}");
-            let upsert =
-                format!("SELECT outcome FROM cache_sync.upsert('{table}', $k${key}$k$ || '{{\"v\": 9}}'::jsonb)");
-            assert_eq!(db.psql(&upsert), "applied", "{sql_type} {key}");
-        }
-        assert_eq!(db.psql(&format!("SELECT DISTINCT v, n FROM {table}")), "9|7", "{sql_type}");
-        heard.of(&table, &[]);
-        let delete = json!({"op": "delete"});
-        let stamp = batches.now().await;
-        assert_eq!(batches.verdicts_of_text(delete, &rows("", stamp)).await.unwrap(), applied, "{sql_type}");
-        assert_eq!(heard.of(&table, &keys), keys.join(" "), "{sql_type}");
+        is_written_and_heard(&db, &format!("k{place}"), place % 2 == 0, sql_type, values).await;
     }
+}
+
+async fn is_written_and_heard(db: &Database<'_>, table: &str, is_versioned: bool, sql_type: &str, values: &[&str]) {
+    db.psql(&format!(
+        "CREATE TABLE {table} (k {sql_type} PRIMARY KEY, v int, n int NOT NULL DEFAULT 0);
+         SELECT cache_sync.attach('{table}', {}, '{{\"n\": \"add\"}}')",
+        is_versioned
+    ));
+    let mut batches = Batches::open(db, table).await;
+    let stamp = batches.now().await;
+    let keys: Vec<_> = values.iter().map(|value| format!("{{\"k\": {value}}}")).collect();
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    let rows = |fields: &str, stamp: i64| {
+        let row = |(number, value)| format!("{{\"#\": {number}, \"@\": {stamp}, \"k\": {value} {fields}}}");
+        format!("[{}]", values.iter().enumerate().map(row).collect::<Vec<_>>().join(", "))
+    };
+    let applied = vec!["applied"; values.len()];
+    let mut heard = Heard::from_now(db);
+    for (shape, fields) in [
+        (json!({"op": "put", "fields": ["n", "v"]}), ", \"n\": 1, \"v\": 1"),
+        (json!({"op": "edit", "fields": ["n", "v"]}), ", \"n\": 1, \"v\": 2"),
+        (json!({"op": "replace", "fields": ["v"]}), ", \"v\": 3"),
+    ] {
+        let stamp = batches.now().await.max(stamp);
+        let verdicts = batches.verdicts_of_text(shape.clone(), &rows(fields, stamp)).await.unwrap();
+        assert_eq!(verdicts, applied, "{sql_type} {shape}");
+        assert_eq!(heard.of(table, &keys), keys.join(" "), "{sql_type} {shape}");
+    }
+    // They are as many keys as they seem to be, and read back as what they are.
+    assert_eq!(
+        db.psql(&format!("SELECT count(*), sum(n) FROM {table}")),
+        format!("{}|{}", values.len(), 2 * values.len())
+    );
+    db.psql(&format!("UPDATE {table} SET v = v + 1"));
+    assert_eq!(heard.of(table, &keys), keys.join(" "), "{sql_type}");
+    for key in &keys {
+        let edit = format!("SELECT outcome FROM cache_sync.edit('{table}', $k${key}$k$, '{{\"n\": 5}}')");
+        assert_eq!(db.psql(&edit), "applied", "{sql_type} {key}");
+        let upsert = format!("SELECT outcome FROM cache_sync.upsert('{table}', $k${key}$k$ || '{{\"v\": 9}}'::jsonb)");
+        assert_eq!(db.psql(&upsert), "applied", "{sql_type} {key}");
+    }
+    assert_eq!(db.psql(&format!("SELECT DISTINCT v, n FROM {table}")), "9|7", "{sql_type}");
+    heard.of(table, &[]);
+    let delete = json!({"op": "delete"});
+    let stamp = batches.now().await;
+    assert_eq!(batches.verdicts_of_text(delete, &rows("", stamp)).await.unwrap(), applied, "{sql_type}");
+    assert_eq!(heard.of(table, &keys), keys.join(" "), "{sql_type}");
 }
 
 /// Postgres itself has no `=` for a domain over an enum.

@@ -48,32 +48,12 @@ async fn two_nodes_change_one_row() {
     );
     in_a.get(&1).await.unwrap().unwrap();
     in_b.get(&1).await.unwrap().unwrap();
-    let _ = in_a
-        .update(&1, |thread| {
-            thread.opened_by = Some("a".into());
-            thread.visits += 1;
-            thread.log.extend([1, 2]);
-            thread.tags.push("x".into());
-            thread.settings.insert("theme".into(), json!({"name": "dark", "size": 1}));
-            thread.flags = 1;
-        })
-        .await
-        .unwrap();
+    a_changes(&in_a).await;
     // The other one writes later by every clock: it has seen a version that was made after this write.
     db.psql("UPDATE thread SET visits = 0");
     b.catch_up().await.unwrap();
     in_b.get(&1).await.unwrap().unwrap();
-    let _ = in_b
-        .update(&1, |thread| {
-            thread.opened_by = Some("b".into());
-            thread.visits += 2;
-            thread.log.extend([3, 4, 5]);
-            thread.tags.push("y".into());
-            thread.settings.insert("lang".into(), json!("de"));
-            thread.flags = 4;
-        })
-        .await
-        .unwrap();
+    b_changes(&in_b).await;
     // Shown at once, to whoever did it.
     let shown = in_b.get(&1).await.unwrap().unwrap();
     assert_eq!((shown.visits, &shown.log, &shown.tags), (2, &vec![3, 4, 5], &vec!["y".to_owned()]));
@@ -93,6 +73,34 @@ async fn two_nodes_change_one_row() {
     };
     assert_eq!(*in_a.get(&1).await.unwrap().unwrap(), expected);
     assert_eq!(*in_b.get(&1).await.unwrap().unwrap(), expected);
+}
+
+async fn a_changes(in_a: &Cache<i64, Thread>) {
+    let _ = in_a
+        .update(&1, |thread| {
+            thread.opened_by = Some("a".into());
+            thread.visits += 1;
+            thread.log.extend([1, 2]);
+            thread.tags.push("x".into());
+            thread.settings.insert("theme".into(), json!({"name": "dark", "size": 1}));
+            thread.flags = 1;
+        })
+        .await
+        .unwrap();
+}
+
+async fn b_changes(in_b: &Cache<i64, Thread>) {
+    let _ = in_b
+        .update(&1, |thread| {
+            thread.opened_by = Some("b".into());
+            thread.visits += 2;
+            thread.log.extend([3, 4, 5]);
+            thread.tags.push("y".into());
+            thread.settings.insert("lang".into(), json!("de"));
+            thread.flags = 4;
+        })
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,21 @@ async fn an_expired_row_is_as_good_as_gone_for_every_kind_of_patch() {
     let db = Database::with_extension();
     visits(&db);
     let mut batches = Batches::open(&db, "visit").await;
-    let patches = [
+    for (place, (shape, verdict, row)) in patches().iter().enumerate() {
+        let id = place + 1;
+        let rows = json!([patch(shape, 0, id)]);
+        assert_eq!(batches.verdicts(json!([shape]), &[rows]).await, [*verdict], "{shape}");
+        assert_eq!(visit(&db, id), *row, "{shape}");
+    }
+    // All in one batch, with one that is refused among them, too: then halves are tried.
+    for is_one_refused in [false, true] {
+        all_at_once(&db, &mut batches, is_one_refused).await;
+    }
+}
+
+/// Shapes, each with the verdict over an expired row, and what is there afterwards.
+fn patches() -> [(Value, &'static str, &'static str); 7] {
+    [
         (json!({"op": "edit", "fields": ["name", "n", "log"]}), "missing", ""),
         (json!({"op": "delete"}), "missing", ""),
         (json!({"op": "put", "seen": true, "fields": ["name", "n", "log"]}), "missing", ""),
@@ -32,50 +46,47 @@ async fn an_expired_row_is_as_good_as_gone_for_every_kind_of_patch() {
         (json!({"op": "put", "fields": ["name"]}), "applied", "new|7||"),
         (json!({"op": "replace", "fields": ["name", "n", "log"]}), "applied", "new|5|{2}|"),
         (json!({"op": "compare_and_set", "fields": ["name"]}), "missing", ""),
-    ];
-    let patch = |shape: &Value, place: usize, id: usize| {
-        let mut patch = json!({"#": place, "id": id});
-        let field = if shape["op"] == "compare_and_set" { "=" } else { "@" };
-        patch[field] = json!(100);
-        for (name, value) in [("name", json!("new")), ("n", json!(5)), ("log", json!([2]))] {
-            if shape["fields"].as_array().is_some_and(|fields| fields.iter().any(|field| field == name)) {
-                patch[name] = value;
-            }
+    ]
+}
+
+fn patch(shape: &Value, place: usize, id: usize) -> Value {
+    let mut patch = json!({"#": place, "id": id});
+    let field = if shape["op"] == "compare_and_set" { "=" } else { "@" };
+    patch[field] = json!(100);
+    for (name, value) in [("name", json!("new")), ("n", json!(5)), ("log", json!([2]))] {
+        if shape["fields"].as_array().is_some_and(|fields| fields.iter().any(|field| field == name)) {
+            patch[name] = value;
         }
-        patch
-    };
-    let shown = |id: usize| {
-        db.psql(&format!("SELECT name, n, log, CASE WHEN id < 10 THEN expires_at END FROM visit WHERE id = {id}"))
-    };
-    // Each alone, then all in one batch, with one that is refused among them: then halves are tried.
-    for (place, (shape, verdict, row)) in patches.iter().enumerate() {
-        let id = place + 1;
-        let rows = json!([patch(shape, 0, id)]);
-        assert_eq!(batches.verdicts(json!([shape]), &[rows]).await, [*verdict], "{shape}");
-        assert_eq!(shown(id), *row, "{shape}");
     }
-    let alive = json!({"op": "edit", "fields": ["n"]});
-    for is_one_refused in [false, true] {
-        db.psql(
-            "DELETE FROM visit; INSERT INTO visit (id, name, n, log, expires_at, cs_version)
-                 SELECT n, 'old', 50, '{1}', now() - interval '1 minute', 100 FROM generate_series(1, 9) n;
-                 INSERT INTO visit (id, n) VALUES (11, 50), (21, 50)",
-        );
-        let mut shapes: Vec<_> = patches.iter().map(|(shape, _, _)| shape.clone()).collect();
-        let mut rows: Vec<_> =
-            patches.iter().enumerate().map(|(place, (shape, _, _))| json!([patch(shape, place, place + 1)])).collect();
-        let mut expected: Vec<_> = patches.iter().map(|(_, verdict, _)| (*verdict).to_owned()).collect();
-        let last = if is_one_refused { json!(i64::MAX) } else { json!(1) };
-        shapes.push(alive.clone());
-        rows.push(json!([{"#": expected.len(), "id": 11, "n": 1}, {"#": expected.len() + 1, "id": 21, "n": last}]));
-        expected.push("applied".to_owned());
-        expected.push(if is_one_refused { "rejected 22003" } else { "applied" }.to_owned());
-        assert_eq!(batches.verdicts(json!(shapes), &rows).await, expected);
-        for (place, (shape, _, row)) in patches.iter().enumerate() {
-            assert_eq!(shown(place + 1), *row, "{shape}");
-        }
-        assert_eq!(shown(11), "|51||");
+    patch
+}
+
+fn visit(db: &Database<'_>, id: usize) -> String {
+    db.psql(&format!("SELECT name, n, log, CASE WHEN id < 10 THEN expires_at END FROM visit WHERE id = {id}"))
+}
+
+/// All of them over expired rows, and two more of rows that live, of which the second may overflow.
+async fn all_at_once(db: &Database<'_>, batches: &mut Batches, is_one_refused: bool) {
+    db.psql(
+        "DELETE FROM visit; INSERT INTO visit (id, name, n, log, expires_at, cs_version)
+             SELECT n, 'old', 50, '{1}', now() - interval '1 minute', 100 FROM generate_series(1, 9) n;
+             INSERT INTO visit (id, n) VALUES (11, 50), (21, 50)",
+    );
+    let patches = patches();
+    let mut shapes: Vec<_> = patches.iter().map(|(shape, _, _)| shape.clone()).collect();
+    let mut rows: Vec<_> =
+        patches.iter().enumerate().map(|(place, (shape, _, _))| json!([patch(shape, place, place + 1)])).collect();
+    let mut expected: Vec<_> = patches.iter().map(|(_, verdict, _)| (*verdict).to_owned()).collect();
+    let last = if is_one_refused { json!(i64::MAX) } else { json!(1) };
+    shapes.push(json!({"op": "edit", "fields": ["n"]}));
+    rows.push(json!([{"#": expected.len(), "id": 11, "n": 1}, {"#": expected.len() + 1, "id": 21, "n": last}]));
+    expected.push("applied".to_owned());
+    expected.push(if is_one_refused { "rejected 22003" } else { "applied" }.to_owned());
+    assert_eq!(batches.verdicts(json!(shapes), &rows).await, expected);
+    for (place, (shape, _, row)) in patches.iter().enumerate() {
+        assert_eq!(visit(db, place + 1), *row, "{shape}");
     }
+    assert_eq!(visit(db, 11), "|51||");
 }
 
 #[test]
