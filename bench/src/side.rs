@@ -141,11 +141,19 @@ impl Writers<'_> {
     /// Lets no writer begin another statement, and waits for those under way.
     pub(crate) async fn pause(&mut self) -> Result<()> {
         kill_process(Pid::from_child(&self.pgbench), Signal::STOP)?;
+        // On a busy machine the signal takes its time: as long as it is on its way, another statement may begin.
+        self.wait_until("the writers stop", async |writers| writers.is_stopped()).await?;
         self.wait_until(
             "no writer's statement is under way",
             async |writers| Ok(writers.sessions("active").await? == 0),
         )
         .await
+    }
+
+    /// Whether the kernel has stopped pgbench.
+    fn is_stopped(&self) -> Result<bool> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pgbench.id()))?;
+        Ok(status.contains("State:\tT (stopped)"))
     }
 
     /// How many transactions were committed so far, and a number more that stays the same.
@@ -206,9 +214,7 @@ mod tests {
         for workload in [Workload::SingleRow, Workload::SimpleUpdate] {
             let mut writers = side.start(Load { workload, writers: 4, listeners: 0 }).await.expect("writers");
             for _ in 0..5 {
-                let status =
-                    std::fs::read_to_string(format!("/proc/{}/status", writers.pgbench.id())).expect("a process");
-                assert!(status.contains("State:\tT (stopped)"), "{status}");
+                assert!(writers.is_stopped().expect("a process"));
                 let before = writers.transactions().await.expect("a count");
                 assert!(before > 0.0 && writers.transactions().await.expect("a count") == before);
                 writers.resume().expect("going on");

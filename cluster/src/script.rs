@@ -58,6 +58,13 @@ const PARTS: [(&str, In); 24] = [
 pub fn write_scripts(dir: &Path) -> Result<()> {
     refuse_unnamed_parts()?;
     fs::create_dir_all(dir).during(|| dir.display().to_string())?;
+    for file in fs::read_dir(dir).during(|| dir.display().to_string())? {
+        let file = file?;
+        // Those of another version, which nobody would install with these.
+        if file.file_name().to_string_lossy().starts_with("cache_sync--") {
+            fs::remove_file(file.path()).during(|| file.path().display().to_string())?;
+        }
+    }
     let version = version()?;
     write(&dir.join(format!("cache_sync--{version}.sql")), In::Install)?;
     for from in UPGRADED {

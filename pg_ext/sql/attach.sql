@@ -88,8 +88,8 @@ BEGIN
                 USING ERRCODE = 'CS005',
                       HINT = format('Detach the whole table: SELECT cache_sync.detach(%L).', pg_partition_root(tbl));
         ELSIF NOT att.versioned AND NOT EXISTS (
-            SELECT FROM pg_trigger t JOIN cache_sync_internal.own_triggers(true) o ON o.proc = t.tgfoid
-            WHERE t.tgrelid = detach.tbl) THEN
+            SELECT FROM pg_trigger t JOIN cache_sync_internal.own_triggers(false) o ON o.proc = t.tgfoid
+            WHERE t.tgrelid = detach.tbl AND o.each = 'STATEMENT') THEN
             PERFORM cache_sync_internal.attached_row(tbl);
         END IF;
     END IF;

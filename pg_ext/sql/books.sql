@@ -124,6 +124,7 @@ BEGIN
         WHEN 'rule' THEN RETURN cache_sync_internal.write_rule(att, facts);
         WHEN 'expiry' THEN RETURN cache_sync_internal.write_expiry(att, facts);
         WHEN 'tags' THEN RETURN cache_sync_internal.write_tags(att, facts);
+        ELSE RAISE EXCEPTION 'nothing of the kind "%" is written', what USING ERRCODE = 'invalid_parameter_value';
     END CASE;
 END
 $$;

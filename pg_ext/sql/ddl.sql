@@ -55,7 +55,8 @@ BEGIN
     -- Partitions that come along lack the trigger that is not passed on to them.
     PERFORM cache_sync_internal.truncate_triggers(a.tbl, a.table_id)
     FROM cache_sync.attached a JOIN pg_partitioned_table p ON p.partrelid = a.tbl
-    WHERE EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = a.tbl AND t.tgfoid = 'cache_sync.note_truncate'::regproc)
+    WHERE EXISTS (SELECT FROM pg_trigger t JOIN cache_sync_internal.own_triggers(false) o ON o.name = t.tgname
+                  WHERE t.tgrelid = a.tbl AND o.each = 'STATEMENT')
       AND EXISTS (SELECT FROM pg_event_trigger_ddl_commands() d JOIN cache_sync_internal.relations(a.tbl) r ON r.relid = d.objid
                   WHERE d.command_tag IN ('CREATE TABLE', 'ALTER TABLE') AND d.classid = 'pg_class'::regclass);
     IF made_of IS NOT NULL THEN

@@ -37,7 +37,22 @@ GRANT SELECT ON cache_sync.attached, cache_sync.field, cache_sync.tables, cache_
     cache_sync.listeners, cache_sync.feed_stats, cache_sync.table_stats TO cache_sync_user;
 
 -- What people call is for users, but for what makes, changes and empties attached tables. That also needs to own the table.
-GRANT EXECUTE ON ALL ROUTINES IN SCHEMA cache_sync TO cache_sync_user, cache_sync_admin;
+-- What somebody else has put into the schema is none of ours.
+DO $$
+DECLARE
+    ours regprocedure;
+BEGIN
+    FOR ours IN
+        SELECT p.oid FROM pg_catalog.pg_proc p
+        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e'
+        JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'cache_sync'
+        WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+          AND p.pronamespace = 'cache_sync'::pg_catalog.regnamespace
+    LOOP
+        EXECUTE pg_catalog.format('GRANT EXECUTE ON ROUTINE %s TO cache_sync_user, cache_sync_admin', ours);
+    END LOOP;
+END
+$$;
 REVOKE EXECUTE ON FUNCTION
     cache_sync.attach, cache_sync.create_table, cache_sync.set_rule, cache_sync.set_expiry, cache_sync.set_tags, cache_sync.detach,
     cache_sync.detach_all, cache_sync.repair, cache_sync.run_maintenance FROM cache_sync_user;

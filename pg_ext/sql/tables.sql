@@ -1,4 +1,4 @@
--- The tables of the extension. Their columns are read by number, too: pg_ext's catalog.rs.
+-- The tables of the extension. Their columns are read by number, too: pg_ext/src/tables/catalog.rs.
 
 CREATE TABLE cache_sync.secret (
     only_row     boolean PRIMARY KEY DEFAULT true CHECK (only_row),

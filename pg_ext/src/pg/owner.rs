@@ -17,13 +17,21 @@ impl Drop for Restore {
     }
 }
 
-/// Refuses to go on without the functions that the library calls: a script of before made the extension's objects.
+/// Refuses to go on without the functions that the library calls as their owner: a script of before made the extension's objects, and
+/// a schema of that name that is there all the same is somebody's, whose functions must not run with the owner's rights.
 ///
 /// # Errors
-/// When their schema is not there.
+/// When their schema is not there, or is not the extension's.
 pub(crate) fn refuse_other_script() -> Result<(), Failure> {
-    // SAFETY: the name is looked up in the system catalogs.
-    if unsafe { pg_sys::get_namespace_oid(c"cache_sync_internal".as_ptr(), true) } != pg_sys::InvalidOid {
+    // SAFETY: names and memberships are looked up in the system catalogs.
+    let is_ours = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"cache_sync_internal".as_ptr(), true);
+        let extension = pg_sys::get_extension_oid(c"cache_sync".as_ptr(), true);
+        schema != pg_sys::InvalidOid
+            && extension != pg_sys::InvalidOid
+            && pg_sys::getExtensionOfObject(pg_sys::NamespaceRelationId, schema) == extension
+    };
+    if is_ours {
         return Ok(());
     }
     Err(Failure::new(b"CS007", "the extension's objects in this database are not of this library")

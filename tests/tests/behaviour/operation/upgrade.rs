@@ -71,10 +71,10 @@ fn an_upgraded_extension_is_a_fresh_one_and_its_tables_go_on() {
             "{call}: {refused}"
         );
     }
-    old.psql("CREATE SCHEMA cache_sync_internal");
+    nobody_runs_as_the_owner(&old);
     let refused = old.psql_error("ALTER EXTENSION cache_sync UPDATE");
     assert!(refused.contains("42P06"), "what stands in a schema of somebody's is not taken over: {refused}");
-    old.psql("DROP SCHEMA cache_sync_internal");
+    old.psql("DROP SCHEMA cache_sync_internal CASCADE");
     old.psql("ALTER EXTENSION cache_sync UPDATE");
     let (upgraded, installed) = (old.psql(CATALOG), fresh.psql(CATALOG));
     let differing: Vec<_> = upgraded.lines().filter(|line| !installed.lines().any(|other| other == *line)).collect();
@@ -88,4 +88,24 @@ fn an_upgraded_extension_is_a_fresh_one_and_its_tables_go_on() {
     assert_eq!(old.psql("SELECT title, views, tags FROM page"), "Home|7|{new}");
     assert_eq!(old.psql("SELECT pruned FROM cache_sync.run_maintenance() WHERE tbl = 'sessions'::regclass"), "1");
     assert_eq!(old.psql("SELECT count(*) FROM cache_sync.check_tables()"), "0");
+}
+
+/// Before the upgrade the library finds the schema of its functions only if somebody made one: what is in there must not run with
+/// the rights of the extension's owner.
+fn nobody_runs_as_the_owner(old: &Database) {
+    old.psql(
+        r#"CREATE TABLE ran (by_whom text); GRANT ALL ON ran TO PUBLIC;
+           CREATE SCHEMA cache_sync_internal;
+           CREATE FUNCTION cache_sync_internal.layout(tbl regclass) RETURNS jsonb LANGUAGE sql AS
+               'INSERT INTO public.ran VALUES (current_user) RETURNING ''{}''::jsonb';
+           CREATE FUNCTION cache_sync_internal.description(tbl regclass) RETURNS jsonb LANGUAGE sql AS
+               'INSERT INTO public.ran VALUES (current_user) RETURNING ''{}''::jsonb';
+           GRANT USAGE ON SCHEMA cache_sync_internal TO PUBLIC"#,
+    );
+    for call in [r#"upsert('page', '{"id": 1, "title": "x"}')"#, "describe('page')"] {
+        let refused = old.psql_error(&format!("SELECT cache_sync.{call}"));
+        assert!(refused.contains("CS007"), "{call}: {refused}");
+    }
+    assert_eq!(old.psql("SELECT count(*) FROM ran"), "0");
+    old.psql("DROP TABLE ran");
 }
