@@ -92,7 +92,7 @@ fn an_upgraded_extension_is_a_fresh_one_and_its_tables_go_on() {
 
 /// Before the upgrade the library finds the schema of its functions only if somebody made one: what is in there must not run with
 /// the rights of the extension's owner.
-fn nobody_runs_as_the_owner(old: &Database) {
+fn nobody_runs_as_the_owner(old: &Database<'_>) {
     old.psql(
         r#"CREATE TABLE ran (by_whom text); GRANT ALL ON ran TO PUBLIC;
            CREATE SCHEMA cache_sync_internal;
