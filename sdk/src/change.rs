@@ -7,4 +7,6 @@
 //! pg -> feed -> apply -> entries
 
 mod apply;
-pub(crate) mod feed;
+mod feed;
+
+pub(crate) use feed::{Feed, Part, Subscriber};

@@ -1,8 +1,8 @@
 //! What a cache holds: the one state that reads, writes and changes share. Synchronous, without any I/O.
 //!
-//! The lock of a key's shard is held for every step of that key; inside it only other locks of this folder, of the clock and the
-//! budget, and moka's are taken, and nothing waits. Order: shard, then whatever the walk adds to it (the keys that are wanted, the
-//! line of those that wait for the flusher).
+//! The lock of a key's shard is held for every step of that key; inside it only locks are taken that are held for a moment: those of
+//! this folder, the clock's, the budget's, those of the keys that are wanted and of the line, moka's. Nothing waits. Order: shard, then
+//! any one of them.
 //!
 //! ```text
 //! memory      moka, and what lies in it             slot      a key for which something is under way
@@ -15,14 +15,17 @@
 mod change;
 mod generation;
 mod load;
-pub(crate) mod memory;
+mod memory;
 mod outcome;
 mod place;
-pub(crate) mod session;
+mod session;
 mod shards;
-pub(crate) mod slot;
+mod slot;
 
+pub(crate) use memory::Entry;
 pub(crate) use outcome::Outcomes;
+pub(crate) use session::Session;
+pub(crate) use slot::{Answer, Loaded, Pending, Slot};
 
 use crate::codec::key::Key;
 use crate::codec::schema::Schema;
@@ -34,7 +37,7 @@ use crate::error::{Error, ErrorKind};
 use cache_sync_core::number::KeyHash;
 use cache_sync_core::patch::RowPatch;
 use generation::Generations;
-use memory::{Entry, Memory};
+use memory::Memory;
 use session::Numbering;
 use shards::Shards;
 use slot::Preview;
@@ -71,7 +74,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
 
     /// What memory holds for the key, whether it may be served or not.
     #[inline]
-    pub(crate) fn held(&self, key: &K, hash: KeyHash) -> Option<Entry<K, V>> {
+    pub(crate) fn in_memory(&self, key: &K, hash: KeyHash) -> Option<Entry<K, V>> {
         self.memory.get(hash, key)
     }
 

@@ -26,5 +26,5 @@ pub(crate) use load::{LoadState, LoadStatement, LoadedRow, Loading};
 pub(crate) use pooler::SessionCheck;
 pub(crate) use server_state::{History, SERVER_STATE, ServerState};
 pub(crate) use store::Store;
-pub(crate) use stream::{LISTEN, LISTEN_STATE, NOT_PRELOADED, stream_statement};
+pub(crate) use stream::{LISTEN, LISTEN_STATE, NOT_PRELOADED, Since, stream_statement};
 pub(crate) use within::within;

@@ -8,17 +8,19 @@
 //! cache -> hit | miss -> wanted -> loader -> pg -> codec -> entries
 
 mod hit;
-pub(crate) mod loader;
+mod loader;
 mod miss;
 mod seen;
-pub(crate) mod standby;
+mod standby;
 mod wanted;
+
+pub(crate) use loader::Loader;
+pub(crate) use standby::Standby;
 
 use crate::codec::key::Key;
 use crate::codec::value::{CacheValue, Value};
 use crate::common::lock::lock;
-use crate::entries::Entries;
-use crate::entries::slot::Answer;
+use crate::entries::{Answer, Entries};
 use crate::pg::Store;
 use cache_sync_core::number::{KeyHash, Version};
 use seen::Seen;

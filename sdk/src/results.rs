@@ -13,7 +13,7 @@ mod tag;
 pub(crate) use question::{Dependency, Question, TagIs};
 pub use tag::TagValue;
 
-use crate::change::feed::{Feed, Part};
+use crate::change::{Feed, Part};
 use crate::codec::layout::TableMeta;
 use crate::common::Common;
 use crate::common::counters::Counter;

@@ -10,12 +10,13 @@
 
 mod accept;
 mod batch;
-pub(crate) mod budget;
+mod budget;
 mod flusher;
 mod freeze;
 mod line;
 
 pub(crate) use accept::{Write, WriteKind};
+pub(crate) use budget::Budget;
 pub(crate) use flusher::Flusher;
 
 use crate::codec::key::Key;
@@ -24,7 +25,6 @@ use crate::common::lock::lock;
 use crate::config::Durability;
 use crate::entries::Entries;
 use crate::receipt::Receipt;
-use budget::Budget;
 use cache_sync_core::patch::RowPatch;
 use line::Line;
 use std::sync::{Arc, Mutex};

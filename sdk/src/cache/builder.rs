@@ -1,7 +1,7 @@
 //! The settings of a cache, and how it is opened.
 
 use super::Cache;
-use crate::change::feed::Part;
+use crate::change::Part;
 use crate::client::{Client, Shared};
 use crate::codec::key::{self, Key};
 use crate::codec::layout::{Layout, members_of};
@@ -11,8 +11,7 @@ use crate::config::{CacheConfig, Durability};
 use crate::entries::Entries;
 use crate::error::{Error, ErrorKind};
 use crate::pg::within;
-use crate::read::Reads;
-use crate::read::loader::Loader;
+use crate::read::{Loader, Reads};
 use crate::write::{Flusher, Limits, Writes};
 use cache_sync_core::number::TableId;
 use std::marker::PhantomData;
@@ -95,8 +94,8 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
             Ok(())
         })
         .await?;
-        std::mem::forget(opening);
         start_tasks(&cache, oid);
+        std::mem::forget(opening);
         Ok(cache)
     }
 }
@@ -131,17 +130,17 @@ impl Drop for Opening<'_> {
 }
 
 fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>, oid: u32) {
-    let (shared, table) = (&cache.shared, &cache.writes);
+    let Cache { shared, reads, writes } = cache;
     for _ in 0..LOADERS {
-        let loader = Loader::new(cache.reads.clone(), shared.standby.clone());
-        shared.supervisor.spawn(Some(table.clone()), loader.run());
+        let loader = Loader::new(reads.clone(), shared.standby.clone());
+        shared.supervisor.spawn(Some(writes.clone()), loader.run());
     }
     let flusher = Flusher {
-        writes: cache.writes.clone(),
+        writes: writes.clone(),
         connection: shared.batch_connection.clone(),
         oid,
         flush_interval: shared.config.flush_interval,
         apply_timeout: shared.config.query_timeout,
     };
-    shared.supervisor.spawn(Some(table.clone()), flusher.run());
+    shared.supervisor.spawn(Some(writes.clone()), flusher.run());
 }

@@ -24,8 +24,8 @@ impl<K: Key, V: CacheValue> CacheTable for Writes<K, V> {
     }
 
     fn take_unwritten(&self) -> Vec<Unwritten> {
-        let unwritten = Writes::take_unwritten(self).into_iter();
-        unwritten.map(|(key, patch)| shown(&self.entries.schema, &key, &patch)).collect()
+        let taken = Writes::take_unwritten(self).into_iter();
+        taken.map(|(key, patch)| unwritten(&self.entries.schema, &key, &patch)).collect()
     }
 
     fn status(&self) -> CacheStatus {
@@ -48,7 +48,7 @@ impl<K: Key, V: CacheValue> CacheTable for Writes<K, V> {
 }
 
 /// A patch for people, as JSON.
-fn shown<K: Key>(schema: &Schema, key: &K, patch: &RowPatch) -> Unwritten {
+fn unwritten<K: Key>(schema: &Schema, key: &K, patch: &RowPatch) -> Unwritten {
     let mut members = String::new();
     key::write_members(key, &schema.meta.key, &mut members);
     let mut fields = String::new();

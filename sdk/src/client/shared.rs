@@ -2,19 +2,20 @@
 
 use super::supervisor::Supervisor;
 use super::table::CacheTable;
-use crate::change::feed::{Feed, Part};
+use crate::change::{Feed, Part};
 use crate::common::Common;
 use crate::common::lock::lock;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind};
 use crate::pg::{BatchConnection, Store};
-use crate::read::standby::Standby;
+use crate::read::Standby;
 use crate::results::Results;
-use crate::write::budget::Budget;
+use crate::write::Budget;
 use cache_sync_core::number::TableId;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
+/// What all handles of a client and of its caches share.
 pub(crate) struct Shared {
     pub(crate) config: ClientConfig,
     pub(crate) common: Arc<Common>,
@@ -76,6 +77,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        self.supervisor.abort();
         let buffered = self.budget.entries();
         if buffered > 0 && !self.common.closed.load(Ordering::Acquire) {
             tracing::error!(buffered, "the client was dropped without close: these patches are lost");

@@ -3,7 +3,7 @@
 use super::table::CacheTable;
 use crate::common::Common;
 use crate::common::lock::lock;
-use crate::write::budget::Budget;
+use crate::write::Budget;
 use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -31,12 +31,15 @@ impl Supervisor {
         lock(&self.tasks).push(task);
     }
 
+    /// Asks all tasks to end.
+    pub(super) fn abort(&self) {
+        lock(&self.tasks).iter().for_each(JoinHandle::abort);
+    }
+
     /// Ends all tasks, and waits until they have ended.
     pub(super) async fn end(&self) {
+        self.abort();
         let tasks = std::mem::take(&mut *lock(&self.tasks));
-        for task in &tasks {
-            task.abort();
-        }
         for task in tasks {
             drop(task.await);
         }
@@ -45,10 +48,11 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        lock(&self.tasks).iter().for_each(JoinHandle::abort);
+        self.abort();
     }
 }
 
+/// Tells everybody when its task dies.
 struct DeathNotice {
     common: Arc<Common>,
     budget: Arc<Budget>,

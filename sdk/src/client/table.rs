@@ -11,6 +11,7 @@ pub(crate) trait CacheTable: Send + Sync {
     fn abandon(&self);
     /// It is not the table any more that was opened, so that another cache may take its place.
     fn is_retired(&self) -> bool;
+    /// Takes everything that Postgres does not have, for people.
     fn take_unwritten(&self) -> Vec<Unwritten>;
     fn status(&self) -> CacheStatus;
 }

@@ -19,6 +19,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     }
 
     /// Takes what the load of this number brought. Returns whether it has to be asked again.
+    #[must_use]
     pub(crate) fn loaded(&self, hash: KeyHash, flight: u64, mut loaded: Loaded<V>) -> bool {
         loaded.version = self.believable(loaded.version);
         let mut place = self.place(hash);

@@ -36,8 +36,8 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     ) {
         self.counters.batches.add(1);
         self.counters.patches.add(keys.len() as u64);
-        for (place, hash) in keys.iter().enumerate() {
-            let record = outcomes.records.as_ref().and_then(|records| records.get(place));
+        for (at, hash) in keys.iter().enumerate() {
+            let record = outcomes.records.as_ref().and_then(|records| records.get(at));
             if let Some(done) = self.settle_one(*hash, sequence, record, outcomes.same_server) {
                 free(done.size);
                 let outcome = record.map_or_else(Outcome::unknown, Outcome::from);

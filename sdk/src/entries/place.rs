@@ -33,20 +33,15 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
     }
 
     /// The slot; a new one over what memory holds, if there is none.
-    pub(crate) fn slot_for(&mut self, key: &K) -> &mut Slot<K, V> {
+    pub(crate) fn slot_or_new(&mut self, key: &K) -> &mut Slot<K, V> {
         let (entries, hash) = (self.entries, self.hash);
         self.shard.entry(hash).or_insert_with(|| slot_over(entries, entries.memory.get(hash, key), key))
-    }
-
-    /// A new slot, where there is none, for a key of which memory holds this.
-    pub(crate) fn occupy(&mut self, held: Option<Entry<K, V>>, key: &K) -> &mut Slot<K, V> {
-        let entries = self.entries;
-        self.shard.entry(self.hash).or_insert_with(|| slot_over(entries, held, key))
     }
 
     /// Lets memory hold what the slot shows.
     pub(crate) fn reflect(&mut self, now: Instant) {
         let Some(slot) = self.shard.get(&self.hash) else { return };
+        // Read anew: what the step has shown in an older generation fails the slot's own check.
         let (entries, generation) = (self.entries, self.entries.generation());
         match slot.entry(generation, now) {
             Some((answer, expires)) => {

@@ -1,6 +1,6 @@
 //! The state of one key while something is under way for it: patches that Postgres does not have yet, or loads.
 //!
-//! Every step here is synchronous and knows no time but what it is told; the table holds the lock around it. Keys with
+//! Every step here is synchronous and knows no time but what it is told; a [`Place`](super::place::Place) holds the lock around it. Keys with
 //! nothing under way have no slot: memory alone knows them.
 //!
 //! ```text
@@ -56,7 +56,7 @@ impl<K, V> Slot<K, V> {
 
     /// What may be shown now, if anything.
     pub(crate) fn shown(&self, generation: u64, now: Instant) -> Option<Value<V>> {
-        let held_too_long = self.held().is_some_and(|held| now.duration_since(held.since) >= HOLD_MAX);
+        let held_too_long = self.held_back().is_some_and(|held| now.duration_since(held.since) >= HOLD_MAX);
         let base_doubted = matches!(self.base, Base::Known { generation: of, expires, .. }
             if of != generation || expires.is_some_and(|at| at <= now));
         let whole = self.pending().last().is_some_and(|pending| pending.determined);
@@ -68,7 +68,7 @@ impl<K, V> Slot<K, V> {
 
     /// What memory may hold: nothing while a change is held back, so that every read comes by here.
     pub(crate) fn entry(&self, generation: u64, now: Instant) -> Option<(Answer<V>, Option<Instant>)> {
-        match self.held() {
+        match self.held_back() {
             Some(_) => None,
             None => self.answer(generation, now).map(|answer| (answer, self.expires())),
         }
@@ -87,13 +87,18 @@ impl<K, V> Slot<K, V> {
     }
 
     /// The last value known, however doubtful, and the generation in which it was confirmed.
-    pub(crate) fn last_known(&self, generation: u64, now: Instant, table: &impl Preview<V>) -> Option<(Value<V>, u64)> {
+    pub(crate) fn last_known(
+        &self,
+        generation: u64,
+        now: Instant,
+        schema: &impl Preview<V>,
+    ) -> Option<(Value<V>, u64)> {
         let (base, confirmed) = match &self.base {
             Base::Known { expires: Some(at), .. } if *at <= now => (None, generation),
             Base::Known { value, generation: of, .. } => (Some(value.clone()), *of),
             Base::Unknown => (None, generation),
         };
-        apply_all(base, self.pending(), table).map(|value| (value, confirmed))
+        apply_all(base, self.pending(), schema).map(|value| (value, confirmed))
     }
 
     pub(crate) fn is_under_way(&self) -> bool {
@@ -114,7 +119,7 @@ impl<K, V> Slot<K, V> {
         }
     }
 
-    fn held(&self) -> Option<&Held> {
+    fn held_back(&self) -> Option<&Held> {
         self.under_way.as_ref()?.held.as_ref()
     }
 
@@ -131,8 +136,8 @@ impl<K, V> Slot<K, V> {
         under_way.into_iter().chain(&self.queued)
     }
 
-    fn show(&mut self, generation: u64, table: &impl Preview<V>) {
-        self.shown = apply_all(self.fresh_base(generation), self.pending(), table);
+    fn show(&mut self, generation: u64, schema: &impl Preview<V>) {
+        self.shown = apply_all(self.fresh_base(generation), self.pending(), schema);
     }
 }
 

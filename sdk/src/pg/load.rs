@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub(super) const STEP: Step = "loading rows";
 
-/// The statement that loads rows of one table, and how many parameters its key takes.
+/// The statement that loads rows of one table.
 pub(crate) struct LoadStatement {
     text: String,
 }
@@ -136,7 +136,7 @@ impl LoadState {
     }
 }
 
-/// What a load brought for one key.
+/// A row as a load's statement answers it.
 pub(crate) struct LoadedRow<V> {
     /// The key's place among those that were asked for.
     pub(crate) place: usize,
@@ -149,6 +149,7 @@ pub(crate) struct LoadedRow<V> {
 }
 
 impl<V: CacheValue> LoadedRow<V> {
+    /// Reads it; `None` when the server names a place that was not asked for.
     pub(crate) fn of(row: &Row, schema: &Schema) -> Option<LoadedRow<V>> {
         let (place, exists): (i64, bool) = (row.get(1), row.get(2));
         let value = exists.then(|| {

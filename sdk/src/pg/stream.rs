@@ -6,11 +6,18 @@ use cache_sync_core::number::{Epoch, Position};
 /// library.
 pub(crate) const NOT_PRELOADED: &str = "CS006";
 
+/// Where a feed goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Since {
+    pub(crate) epoch: Epoch,
+    pub(crate) position: Position,
+}
+
 /// The statement that turns a connection into a feed.
-pub(crate) fn stream_statement(tables: &[i32], since: Option<(Epoch, Position)>) -> String {
+pub(crate) fn stream_statement(tables: &[i32], since: Option<Since>) -> String {
     let tables: Vec<_> = tables.iter().map(i32::to_string).collect();
     let (epoch, position) = match since {
-        Some((epoch, position)) => ((epoch.0 as i64).to_string(), (position.0 as i64).to_string()),
+        Some(Since { epoch, position }) => ((epoch.0 as i64).to_string(), (position.0 as i64).to_string()),
         None => ("NULL".to_owned(), "NULL".to_owned()),
     };
     format!("CALL cache_sync.stream('{{{}}}'::int[], {epoch}, {position})", tables.join(","))

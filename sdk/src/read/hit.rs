@@ -3,7 +3,7 @@
 use super::Reads;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
-use crate::entries::memory::Entry;
+use crate::entries::Entry;
 use cache_sync_core::number::KeyHash;
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
@@ -11,7 +11,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     #[inline]
     pub(crate) fn hit(&self, key: &K, hash: KeyHash) -> Option<Entry<K, V>> {
         let entries = &*self.entries;
-        let entry = entries.held(key, hash)?;
+        let entry = entries.in_memory(key, hash)?;
         (entries.is_current(&entry) && entries.common.freshness.is_live()).then(|| {
             entries.counters.hits.add_one(hash.0);
             entry

@@ -7,8 +7,7 @@ use super::{Read, Reads};
 use crate::codec::key::{self, Key};
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
-use crate::entries::session::Session;
-use crate::entries::slot::Loaded;
+use crate::entries::{Loaded, Session};
 use crate::error::{Error, ErrorKind};
 use crate::pg::{LoadState, LoadStatement, LoadedRow, Loading};
 use cache_sync_core::number::{KeyHash, Sequence, Version};
@@ -79,6 +78,7 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
                     };
                     let expires = row.good_for.and_then(|good_for| sent.checked_add(good_for));
                     let loaded = Loaded { value, version: row.version, expires, last_seq, trusted };
+                    // Nobody else asks for it: who joins meanwhile finds a load that was asked for.
                     if entries.loaded(wanted.hash, wanted.flight, loaded) {
                         self.reads.wanted.push(wanted.hash);
                     }
@@ -122,7 +122,7 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
             Ok(true) => return true,
             Ok(false) => {
                 // It contains every batch there will ever be, so it need not be asked again.
-                entries.loaded(wanted.hash, wanted.flight, absent);
+                let _ = entries.loaded(wanted.hash, wanted.flight, absent);
             }
             Err(error) => {
                 let error = Error::new(ErrorKind::Mismatch, error.to_string());

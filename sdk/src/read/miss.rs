@@ -3,7 +3,7 @@
 use super::{Read, Reads};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
-use crate::entries::slot::Answer;
+use crate::entries::Answer;
 use crate::error::Error;
 use cache_sync_core::number::{KeyHash, Version};
 use std::sync::atomic::Ordering;
@@ -50,14 +50,14 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             Some(slot) if slot.key != *key => return Ok(Found::Collision),
             Some(slot) => match slot.answer(entries.generation(), now).filter(|_| live) {
                 Some(answer) => return hit(answer),
-                None => place.slot_for(key),
+                None => place.slot_or_new(key),
             },
-            None => match entries.held(key, hash) {
+            None => match entries.in_memory(key, hash) {
                 // It came between the look that failed and the lock.
                 Some(entry) if live && entries.is_current(&entry) => {
                     return hit(Answer { value: entry.value, version: entry.version });
                 }
-                held => place.occupy(held, key),
+                _ => place.slot_or_new(key),
             },
         };
         entries.counters.misses.add(1);
@@ -76,7 +76,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             Some(slot) => slot.last_known(entries.generation(), Instant::now(), &entries.schema)?,
             None => {
                 let started = entries.common.clock.started;
-                let entry = entries.held(key, hash).filter(|entry| !entry.expires.is_over(started))?;
+                let entry = entries.in_memory(key, hash).filter(|entry| !entry.expires.is_over(started))?;
                 (entry.value, entry.generation)
             }
         };

@@ -2,7 +2,7 @@
 //! served as long as they say the same; so a change during the load needs no case of its own.
 
 use super::question::TagIs;
-use crate::change::feed::Subscriber;
+use crate::change::Subscriber;
 use crate::codec::layout::{TableMeta, quote};
 use crate::common::lock::lock;
 use crate::error::{Error, ErrorKind};

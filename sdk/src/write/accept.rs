@@ -5,7 +5,7 @@ use crate::codec::key::{self, Key};
 use crate::codec::value::{CacheValue, Value};
 use crate::common::lock::lock;
 use crate::config::Durability;
-use crate::entries::slot::{Pending, Slot};
+use crate::entries::{Pending, Slot};
 use crate::error::{Error, ErrorKind};
 use crate::receipt::Receipt;
 use cache_sync_core::fields::Fields;
@@ -93,7 +93,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         let now = Instant::now();
         // Under the lock, so that nothing is accepted after `abandon` and `take_unwritten` have come by.
         self.entries.check_usable().map_err(Refused::Error)?;
-        let slot = place.slot_for(key);
+        let slot = place.slot_or_new(key);
         if slot.key != *key {
             return Err(Refused::Collision(write));
         }

@@ -161,6 +161,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             Some(code) if is_outage(code) => Next::Again(Duration::ZERO),
             Some(code) if is_refusal(code) && tries.refusals + 1 >= REFUSALS_MAX => {
                 tracing::error!(table, %error, patches = batch.keys.len(), "Postgres refuses the batch as a whole");
+                // Before anybody hears of it: a load that begins then must count as one that contains the batch.
                 self.writes.entries.numbering.leave_out(batch.sequence);
                 let records = vec![rejected(code); batch.keys.len()];
                 Next::Settled(Outcomes { records: Some(records), same_server: true })

@@ -8,6 +8,7 @@ use tokio_postgres::{AsyncMessage, Notification};
 
 pub(super) const LISTENING: Step = "listening to the feed";
 
+/// What comes over one connection of the feed, and who is concerned.
 pub(super) struct Link<'a> {
     pub(super) messages: Messages,
     pub(super) store: &'a Store,

@@ -3,7 +3,7 @@
 use super::link::{LISTENING, Link};
 use super::{Feed, Progress};
 use crate::error::{Error, ErrorKind};
-use crate::pg::stream_statement;
+use crate::pg::{Since, stream_statement};
 use crate::status::FeedKind;
 use cache_sync_core::number::Epoch;
 use cache_sync_core::wire::{Body, CHANNEL, Message};
@@ -21,8 +21,8 @@ impl Feed {
     pub(super) async fn stream(&self, client: &Client, link: &mut Link<'_>) -> Result<(), Error> {
         let registration = self.registration.load(Ordering::Acquire);
         let tables = self.tables();
-        let progress = self.progress();
-        let since = (progress.epoch != Epoch(0)).then_some((progress.epoch, progress.position));
+        let Progress { epoch, position, .. } = self.progress();
+        let since = (epoch != Epoch(0)).then_some(Since { epoch, position });
         let statement = stream_statement(&tables, since);
         let call = client.batch_execute(&statement);
         tokio::pin!(call);

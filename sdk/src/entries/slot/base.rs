@@ -44,7 +44,7 @@ impl<V> Clone for Base<V> {
     }
 }
 
-/// How a patch changes what is shown. The slot decides when; only the table knows how.
+/// How a patch changes what is shown. The slot decides when; only the schema knows how.
 pub(crate) trait Preview<V> {
     /// The value with the patch, or `None` when that cannot be told here.
     fn preview(&self, patch: &RowPatch, value: &Value<V>) -> Option<Value<V>>;

@@ -2,7 +2,7 @@
 
 use super::Slot;
 use super::base::{Base, Preview};
-use super::flight::Fence;
+use super::flight::LoadFence;
 use super::pending::Held;
 use cache_sync_core::number::Version;
 use cache_sync_core::wire::{Change, ChangeKind};
@@ -10,13 +10,13 @@ use std::time::Instant;
 
 impl<K, V> Slot<K, V> {
     /// A committed change of this key. Returns whether something else than before may be held now.
-    pub(crate) fn change(&mut self, change: &Change, generation: u64, now: Instant, table: &impl Preview<V>) -> bool {
+    pub(crate) fn change(&mut self, change: &Change, generation: u64, now: Instant, schema: &impl Preview<V>) -> bool {
         let versioned = change.kind == ChangeKind::Versioned && change.version != Version::NONE;
         for started in self.flights.iter_mut().filter_map(|flight| flight.started.as_mut()) {
             started.fence = match started.fence {
-                Fence::Open if versioned => Fence::AtLeast(change.version),
-                Fence::AtLeast(version) if versioned => Fence::AtLeast(version.max(change.version)),
-                _ => Fence::Shut,
+                LoadFence::Open if versioned => LoadFence::AtLeast(change.version),
+                LoadFence::AtLeast(version) if versioned => LoadFence::AtLeast(version.max(change.version)),
+                _ => LoadFence::Shut,
             };
         }
         if change.version != Version::NONE && self.covers(change.version, versioned) {
@@ -31,9 +31,9 @@ impl<K, V> Slot<K, V> {
             }
             Some(under_way) => {
                 under_way.held = Some(Held { version: Version::NONE, foreign: true, since: now });
-                self.doubt(generation, table);
+                self.doubt(generation, schema);
             }
-            None => self.doubt(generation, table),
+            None => self.doubt(generation, schema),
         }
         true
     }
@@ -47,15 +47,15 @@ impl<K, V> Slot<K, V> {
     }
 
     /// What is held may not be shown before it has been loaded again; what is being loaded may not be kept.
-    pub(crate) fn invalidate(&mut self, generation: u64, table: &impl Preview<V>) {
+    pub(crate) fn invalidate(&mut self, generation: u64, schema: &impl Preview<V>) {
         for started in self.flights.iter_mut().filter_map(|flight| flight.started.as_mut()) {
-            started.fence = Fence::Shut;
+            started.fence = LoadFence::Shut;
         }
-        self.doubt(generation, table);
+        self.doubt(generation, schema);
     }
 
-    fn doubt(&mut self, generation: u64, table: &impl Preview<V>) {
+    fn doubt(&mut self, generation: u64, schema: &impl Preview<V>) {
         self.base = Base::Unknown;
-        self.show(generation, table);
+        self.show(generation, schema);
     }
 }

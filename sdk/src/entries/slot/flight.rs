@@ -18,14 +18,14 @@ pub(super) struct Flight<V> {
 
 pub(super) struct Started {
     pub(super) generation: u64,
-    pub(super) fence: Fence,
+    pub(super) fence: LoadFence,
     /// A batch with this key was settled since; a load that does not contain it yet would take a write back.
     pub(super) settled: Option<Sequence>,
 }
 
 /// What the changes since a load began allow it to do.
 #[derive(Clone, Copy)]
-pub(super) enum Fence {
+pub(super) enum LoadFence {
     Open,
     AtLeast(Version),
     Shut,

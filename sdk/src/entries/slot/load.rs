@@ -2,7 +2,7 @@
 
 use super::Slot;
 use super::base::{Answer, Base, Preview};
-use super::flight::{Fence, Flight, Started, Waiter};
+use super::flight::{Flight, LoadFence, Started, Waiter};
 use super::pending::apply_all;
 use crate::codec::value::Value;
 use crate::error::Error;
@@ -28,7 +28,9 @@ impl<K, V> Slot<K, V> {
             None => true,
             // What a gap hid, or a change of the whole table, shuts no fence.
             Some(started) => {
-                started.generation == generation && matches!(started.fence, Fence::Open) && started.settled.is_none()
+                started.generation == generation
+                    && matches!(started.fence, LoadFence::Open)
+                    && started.settled.is_none()
             }
         };
         match self.flights.last_mut().filter(|flight| usable(flight)) {
@@ -46,30 +48,36 @@ impl<K, V> Slot<K, V> {
     /// The load's statement is about to be sent.
     pub(crate) fn start(&mut self, generation: u64) -> Option<u64> {
         let flight = self.flights.iter_mut().find(|flight| flight.started.is_none())?;
-        flight.started = Some(Started { generation, fence: Fence::Open, settled: None });
+        flight.started = Some(Started { generation, fence: LoadFence::Open, settled: None });
         Some(flight.number)
     }
 
     /// Takes what a load brought. Returns whether it has to be asked again: it does not contain a write of ours that has
     /// been settled meanwhile.
-    pub(crate) fn loaded(&mut self, number: u64, loaded: &Loaded<V>, generation: u64, table: &impl Preview<V>) -> bool {
-        let Some(place) = self.flights.iter().position(|flight| flight.number == number) else { return false };
-        let Some(started) = &self.flights[place].started else { return false };
+    pub(crate) fn loaded(
+        &mut self,
+        number: u64,
+        loaded: &Loaded<V>,
+        generation: u64,
+        schema: &impl Preview<V>,
+    ) -> bool {
+        let Some(at) = self.flights.iter().position(|flight| flight.number == number) else { return false };
+        let Some(started) = &self.flights[at].started else { return false };
         if started.settled.is_some_and(|settled| loaded.last_seq < settled) {
-            self.flights[place].started = None;
+            self.flights[at].started = None;
             return true;
         }
         let fence_open = match started.fence {
-            Fence::Open => true,
-            Fence::AtLeast(version) => loaded.version != Version::NONE && loaded.version >= version,
-            Fence::Shut => false,
+            LoadFence::Open => true,
+            LoadFence::AtLeast(version) => loaded.version != Version::NONE && loaded.version >= version,
+            LoadFence::Shut => false,
         };
         let storable = fence_open && loaded.trusted && started.generation == generation;
         let base_is_newer = matches!(&self.base, Base::Known { version, generation: of, .. }
             if *of == generation && loaded.version != Version::NONE && *version > loaded.version);
         let answer = match &self.shown {
             Some(shown) if base_is_newer => Answer { value: shown.clone(), version: self.base_version() },
-            _ => Answer { value: self.over(loaded, table), version: loaded.version },
+            _ => Answer { value: self.over(loaded, schema), version: loaded.version },
         };
         if storable && !base_is_newer {
             let (version, expires) = (loaded.version, loaded.expires);
@@ -79,10 +87,10 @@ impl<K, V> Slot<K, V> {
                 under_way.held = None;
                 under_way.generation = generation;
             }
-            self.show(generation, table);
+            self.show(generation, schema);
         }
         // Whoever waited for an older load is answered too: a later one must not be followed by an older answer.
-        for flight in self.flights.drain(..=place) {
+        for flight in self.flights.drain(..=at) {
             flight.waiters.into_iter().for_each(|waiter| drop(waiter.send(Ok(answer.clone()))));
         }
         false
@@ -90,21 +98,21 @@ impl<K, V> Slot<K, V> {
 
     /// The load failed; only those who waited for this one hear it.
     pub(crate) fn load_failed(&mut self, number: u64, error: &Error) {
-        if let Some(place) = self.flights.iter().position(|flight| flight.number == number) {
-            let flight = self.flights.remove(place);
+        if let Some(at) = self.flights.iter().position(|flight| flight.number == number) {
+            let flight = self.flights.remove(at);
             flight.waiters.into_iter().for_each(|waiter| drop(waiter.send(Err(error.clone()))));
         }
     }
 
     /// The loaded row with the patches that it does not contain. A patch that cannot be previewed leaves the row as it
     /// is: Postgres will have the say.
-    fn over(&self, loaded: &Loaded<V>, table: &impl Preview<V>) -> Value<V> {
+    fn over(&self, loaded: &Loaded<V>, schema: &impl Preview<V>) -> Value<V> {
         let under_way = self
             .under_way
             .as_ref()
             .filter(|under_way| under_way.sequence > loaded.last_seq)
             .map(|under_way| &under_way.pending);
         let pending = under_way.into_iter().chain(&self.queued);
-        apply_all(Some(loaded.value.clone()), pending, table).unwrap_or_else(|| loaded.value.clone())
+        apply_all(Some(loaded.value.clone()), pending, schema).unwrap_or_else(|| loaded.value.clone())
     }
 }

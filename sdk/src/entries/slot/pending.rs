@@ -26,9 +26,9 @@ pub(crate) struct Pending<V> {
 
 impl<V> Pending<V> {
     /// The value that this patch makes where there is no row, once the later one is merged into it.
-    pub(super) fn value_with(&self, later: &Pending<V>, table: &impl Preview<V>) -> Option<Value<V>> {
+    pub(super) fn value_with(&self, later: &Pending<V>, schema: &impl Preview<V>) -> Option<Value<V>> {
         let over_this = match &self.value {
-            Some(value @ Some(_)) if !later.determined => table.preview(&later.patch, value),
+            Some(value @ Some(_)) if !later.determined => schema.preview(&later.patch, value),
             _ => None,
         };
         over_this.or_else(|| later.value.clone())
@@ -56,7 +56,7 @@ pub(super) struct Held {
 pub(super) fn apply_all<'a, V: 'a>(
     base: Option<Value<V>>,
     pending: impl Iterator<Item = &'a Pending<V>>,
-    table: &impl Preview<V>,
+    schema: &impl Preview<V>,
 ) -> Option<Value<V>> {
     pending.fold(base, |value, pending| match (value, &pending.value) {
         (_, Some(whole)) if pending.determined => Some(whole.clone()),
@@ -65,6 +65,6 @@ pub(super) fn apply_all<'a, V: 'a>(
         {
             Some(created.clone())
         }
-        (value, _) => table.preview(&pending.patch, &value?),
+        (value, _) => schema.preview(&pending.patch, &value?),
     })
 }

@@ -17,7 +17,7 @@ impl<K, V> Slot<K, V> {
         &mut self,
         new: Pending<V>,
         shown: Option<Value<V>>,
-        table: &impl Preview<V>,
+        schema: &impl Preview<V>,
     ) -> (isize, bool) {
         self.shown = shown;
         let size = new.size as isize;
@@ -25,9 +25,9 @@ impl<K, V> Slot<K, V> {
             self.queued.push(new);
             return (size, true);
         };
-        let value = last.value_with(&new, table);
+        let value = last.value_with(&new, schema);
         let determined = new.determined || (last.determined && value.is_some());
-        match table.coalesce(last.patch, new.patch) {
+        match schema.coalesce(last.patch, new.patch) {
             Ok(patch) => {
                 let (size, size_before) = (patch.size(), last.size);
                 let mut receipts = last.receipts;
@@ -65,7 +65,7 @@ impl<K, V> Slot<K, V> {
         record: Option<&Record>,
         generation: u64,
         same_server: bool,
-        table: &impl Preview<V>,
+        schema: &impl Preview<V>,
     ) -> Option<Pending<V>> {
         let under_way = self.under_way.take_if(|under_way| under_way.sequence == sequence)?;
         for flight in &mut self.flights {
@@ -74,16 +74,16 @@ impl<K, V> Slot<K, V> {
             }
         }
         self.base = match record {
-            Some(record) if same_server => self.base_after(&under_way, record, generation, table),
+            Some(record) if same_server => self.base_after(&under_way, record, generation, schema),
             _ => Base::Unknown,
         };
-        self.show(generation, table);
+        self.show(generation, schema);
         Some(under_way.pending)
     }
 
     /// The base moves on to an outcome's version only from exactly the version that the outcome replaced, and only if
     /// nothing else was heard meanwhile: else somebody else's change lies between, which only a load can bring.
-    fn base_after(&self, done: &UnderWay<V>, record: &Record, generation: u64, table: &impl Preview<V>) -> Base<V> {
+    fn base_after(&self, done: &UnderWay<V>, record: &Record, generation: u64, schema: &impl Preview<V>) -> Base<V> {
         let unheard = match done.held {
             None => true,
             Some(held) => !held.foreign && held.version <= record.version,
@@ -91,7 +91,7 @@ impl<K, V> Slot<K, V> {
         if done.generation != generation || !unheard || record.version == Version::NONE {
             return Base::Unknown;
         }
-        let is_exact = record.exact && table.is_told(&done.pending.patch);
+        let is_exact = record.exact && schema.is_told(&done.pending.patch);
         let expires = self.expires();
         let known = |value| Base::Known { value, version: record.version, generation, expires };
         match (&self.base, record.verdict) {
@@ -109,7 +109,7 @@ impl<K, V> Slot<K, V> {
             (Base::Known { value, version, generation: of, .. }, Verdict::Applied)
                 if is_exact && *of == generation && *version == record.replaced && !done.included =>
             {
-                table.preview(&done.pending.patch, value).map_or(Base::Unknown, known)
+                schema.preview(&done.pending.patch, value).map_or(Base::Unknown, known)
             }
             _ => Base::Unknown,
         }

@@ -113,7 +113,7 @@ const INSIDE: &[(&str, &str)] = &[
     ("record('t', 'rule', '1e400')", "42703"),
     ("record('t', 'rule', '{\"field\": \"a\"}')", "22023"),
     ("record('t', 'expiry', '{\"field\": 1e400}')", "42703"),
-    ("record('t', 'nothing', '{}')", "20000"),
+    ("record('t', 'nothing', '{}')", "22023"),
 ];
 
 /// A function or a column that is not there for long.
