@@ -15,6 +15,11 @@ pub fn is_plausible(number: i64, hlc: i64) -> bool {
     number >= 0 && number <= hlc.saturating_add(AHEAD_MAX_MICROS)
 }
 
+/// The stamp of a write that arrives at `hlc`: its own, or that moment if its own is not plausible.
+pub fn believed(stamp: i64, hlc: i64) -> i64 {
+    if stamp <= hlc.saturating_add(AHEAD_MAX_MICROS) { stamp } else { hlc }
+}
+
 /// A client's clock. It follows the server's `hlc()` as the last heartbeat told it, plus the time elapsed since, so
 /// that the wall clocks of the clients' hosts play no part.
 #[derive(Debug, Default)]
@@ -25,10 +30,10 @@ pub struct ClientClock {
 }
 
 impl ClientClock {
-    /// Takes the server's `hlc()`, heard when the client's own monotonic clock showed `monotonic_micros`.
+    /// Takes what the server's `hlc()` said when the client's own clock showed `monotonic_micros`; what it said before that is
+    /// forgotten, since a clock that ran ahead may have been set right.
     pub fn hear(&mut self, server: Stamp, monotonic_micros: i64) {
-        let expected = self.server + (monotonic_micros - self.heard_at_micros);
-        if self.server == 0 || server.0 >= expected {
+        if self.server == 0 || monotonic_micros >= self.heard_at_micros {
             self.server = server.0;
             self.heard_at_micros = monotonic_micros;
         }
@@ -63,6 +68,10 @@ mod tests {
         assert!(is_plausible(1_000, 0));
         assert!(!is_plausible(i64::MAX, 1_700_000_000_000_000));
         assert!(!is_plausible(-1, 0));
+        assert_eq!(
+            [5, AHEAD_MAX_MICROS + 6, AHEAD_MAX_MICROS + 7].map(|stamp| believed(stamp, 6)),
+            [5, AHEAD_MAX_MICROS + 6, 6]
+        );
     }
 
     #[test]
@@ -74,5 +83,8 @@ mod tests {
         assert_eq!(clock.stamp(5_000, 15), Stamp(5_001));
         clock.hear(Stamp(900), 20);
         assert_eq!(clock.stamp(0, 20), Stamp(5_002));
+        assert_eq!(clock.now(25), Stamp(905), "it was set right");
+        clock.hear(Stamp(7_000), 19);
+        assert_eq!(clock.now(25), Stamp(905), "what was heard late is old");
     }
 }

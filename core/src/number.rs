@@ -35,6 +35,10 @@ number! {
     Lsn(u64)
 }
 number! {
+    /// What the clock of the server's host shows, in microseconds since the host was booted; it goes on while the host is suspended.
+    HostTime(i64)
+}
+number! {
     /// The identity of the feed's memory: another epoch means that changes may have been lost.
     Epoch(u64)
 }

@@ -7,11 +7,12 @@
 //! 1  PROTOCOL      1  kind: S start, C changes, H heartbeat, G gap
 //! 8  epoch         8  position: everything up to it has been told       8  hlc
 //! 8  lsn: where in the log the last of the commits ends that were told
+//! 8  sent: when the message was made        8  as_of: what was committed before has been told; 0 where that is not known
 //! S: 1  whether the feed resumed where the client asked (1) or must be taken for a gap (0)
 //! C: per change    4 table   8 key hash   8 version   1 kind (0 versioned, 1 unversioned, 2 flush table, 3 tag)
 //! ```
 
-use crate::number::{Epoch, KeyHash, Lsn, Position, Stamp, TableId, Version};
+use crate::number::{Epoch, HostTime, KeyHash, Lsn, Position, Stamp, TableId, Version};
 use crate::protocol::PROTOCOL;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -19,7 +20,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 /// The channel of the NotificationResponses.
 pub const CHANNEL: &str = "cache_sync";
 
-const HEADER_LEN: usize = 34;
+const HEADER_LEN: usize = 50;
 const CHANGE_LEN: usize = 21;
 
 /// What a change does to an entry that is held.
@@ -86,6 +87,11 @@ pub struct Message {
     pub hlc: Stamp,
     /// A standby that has replayed the log up to here shows everything that was told; 0 where that is not known.
     pub lsn: Lsn,
+    /// When it was made.
+    pub sent: HostTime,
+    /// Everything that was committed before this has been told, with this message and those before it. `None` while what was
+    /// missed before the subscription is being told.
+    pub as_of: Option<HostTime>,
     /// What it says.
     pub body: Body,
 }
@@ -116,6 +122,8 @@ impl Message {
         bytes.extend_from_slice(&self.position.0.to_be_bytes());
         bytes.extend_from_slice(&self.hlc.0.to_be_bytes());
         bytes.extend_from_slice(&self.lsn.0.to_be_bytes());
+        bytes.extend_from_slice(&self.sent.0.to_be_bytes());
+        bytes.extend_from_slice(&self.as_of.map_or(0, |as_of| as_of.0).to_be_bytes());
         match &self.body {
             Body::Start { resumed } => bytes.push(u8::from(*resumed)),
             Body::Changes(changes) => changes.iter().for_each(|change| push_change(&mut bytes, change)),
@@ -150,6 +158,8 @@ impl Message {
             position: Position(be_u64(&bytes[10..])),
             hlc: Stamp(be_u64(&bytes[18..]) as i64),
             lsn: Lsn(be_u64(&bytes[26..])),
+            sent: HostTime(be_u64(&bytes[34..]) as i64),
+            as_of: Some(HostTime(be_u64(&bytes[42..]) as i64)).filter(|as_of| as_of.0 != 0),
             body,
         })
     }
@@ -193,7 +203,8 @@ mod tests {
     use super::*;
 
     fn message(body: Body) -> Message {
-        Message { epoch: Epoch(1), position: Position(2), hlc: Stamp(3), lsn: Lsn(4), body }
+        let (sent, as_of) = (HostTime(6), Some(HostTime(5)));
+        Message { epoch: Epoch(1), position: Position(2), hlc: Stamp(3), lsn: Lsn(4), sent, as_of, body }
     }
 
     #[test]
@@ -213,13 +224,18 @@ mod tests {
             Body::Gap,
         ] {
             let sent = message(body);
-            assert_eq!(Message::decode(&sent.encode()), Ok(sent));
+            assert_eq!(Message::decode(&sent.encode()), Ok(sent.clone()));
+            let unknown = Message { as_of: None, ..sent };
+            assert_eq!(Message::decode(&unknown.encode()), Ok(unknown));
         }
     }
 
     #[test]
     fn a_heartbeat_looks_like_this() {
-        assert_eq!(message(Body::Heartbeat).encode(), "A0gAAAAAAAAAAQAAAAAAAAACAAAAAAAAAAMAAAAAAAAABA");
+        assert_eq!(
+            message(Body::Heartbeat).encode(),
+            "A0gAAAAAAAAAAQAAAAAAAAACAAAAAAAAAAMAAAAAAAAABAAAAAAAAAAGAAAAAAAAAAU"
+        );
     }
 
     #[test]

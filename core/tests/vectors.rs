@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use cache_sync_core::key::{HashKey, KeyHasher, KeyPart};
-use cache_sync_core::number::{Epoch, KeyHash, Lsn, Position, Stamp, TableId, Version};
+use cache_sync_core::number::{Epoch, HostTime, KeyHash, Lsn, Position, Stamp, TableId, Version};
 use cache_sync_core::wire::{Body, Change, ChangeKind, Message};
 
 const DOCUMENT: &str = include_str!("../../docs/feed.md");
@@ -36,6 +36,8 @@ fn message(words: &str) -> Message {
         position: Position(named("position").parse().unwrap()),
         hlc: Stamp(named("hlc").parse().unwrap()),
         lsn: Lsn(named("lsn").parse().unwrap()),
+        sent: HostTime(named("sent").parse().unwrap()),
+        as_of: Some(HostTime(named("as_of").parse().unwrap())).filter(|as_of| as_of.0 != 0),
         body: match words[0] {
             "S" => Body::Start { resumed: named("resumed") == "1" },
             "H" => Body::Heartbeat,

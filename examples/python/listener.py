@@ -9,15 +9,21 @@ import base64
 import os
 import struct
 import sys
+import time
 
 import asyncpg
 
 PROTOCOL = 3
-HEADER = struct.Struct(">BcQQQQ")  # protocol, kind, epoch, position, the server's clock, its log
+HEADER = struct.Struct(">BcQQQQQQ")  # protocol, kind, epoch, position, hlc(), the log, when it was made, as of when it is complete
 CHANGE = struct.Struct(">iQQB")  # table, hash, version, kind
 FLUSH_TABLE, TAG = 2, 3
-SILENCE_MAX = 3.0  # seconds; there is a heartbeat every second
+BOUND = 3.0  # seconds: what is held may be so old; there is a heartbeat every second
 LOST = (OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
+def now():
+    """Microseconds on a clock that goes on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) * 1e6
 
 
 class Rows:
@@ -27,7 +33,7 @@ class Rows:
         self.dsn, self.table, self.column, self.keys = dsn, table, column, keys
         self.rows, self.key_of_hash = {}, {}
         self.in_doubt, self.wake = set(), asyncio.Event()
-        self.epoch = self.position = None
+        self.epoch = self.position = self.asked = self.ahead = None
 
     def doubt(self, keys):
         self.in_doubt |= set(keys)
@@ -35,9 +41,14 @@ class Rows:
 
     def hear(self, payload):
         message = base64.b64decode(payload + "=" * (-len(payload) % 4))
-        protocol, kind, self.epoch, self.position, _clock, _lsn = HEADER.unpack_from(message)
+        protocol, kind, self.epoch, self.position, _hlc, _lsn, made, as_of = HEADER.unpack_from(message)
         if protocol != PROTOCOL:
             sys.exit(f"the feed speaks protocol {protocol}, this listener {PROTOCOL}")
+        if kind == b"S":
+            self.ahead = self.asked - made  # of the server's clock, at least
+        # A message may have been on its way for long, or have waited while this process was stopped.
+        if as_of and now() - (as_of + self.ahead) > BOUND * 1e6:
+            raise asyncio.TimeoutError
         rest = message[HEADER.size:]
         if kind == b"G" or (kind == b"S" and rest == b"\0"):
             self.doubt(self.keys)
@@ -65,9 +76,10 @@ class Rows:
             # The feed needs no LISTEN; what others notify must neither come nor pile up behind the CALL.
             await connection.execute("UNLISTEN *")
             since = "NULL, NULL" if self.epoch is None else f"{self.epoch}, {self.position}"
+            self.asked = now()
             call = asyncio.ensure_future(connection.execute(f"CALL cache_sync.stream('{{{table_id}}}', {since})"))
             call.add_done_callback(lambda _: messages.put_nowait(None))
-            while (payload := await asyncio.wait_for(messages.get(), SILENCE_MAX)) is not None:
+            while (payload := await asyncio.wait_for(messages.get(), BOUND)) is not None:
                 self.hear(payload)
             raise call.exception() or ConnectionError("the server ended the feed")
         finally:

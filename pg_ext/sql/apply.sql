@@ -5,11 +5,11 @@ CREATE OR REPLACE FUNCTION cache_sync.open_session(tbl regclass, session uuid, O
 COMMENT ON FUNCTION cache_sync.open_session IS
     'Opens a client''s numbered line of batches to a table, or takes it over from whoever had it.';
 
--- {epoch, last_seq} in the snapshot of the calling query; -1 when there is no such session.
+-- {epoch, last_seq, lsn, host_time}: last_seq in the snapshot of the calling query, -1 when there is no such session.
 CREATE OR REPLACE FUNCTION cache_sync.load_state(session uuid, table_id integer) RETURNS bigint[]
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'load_state';
 COMMENT ON FUNCTION cache_sync.load_state IS
-    'The epoch, and the last batch of a session in the snapshot of your query (-1: no such session).';
+    'The epoch, the last batch of a session in the snapshot of your query (-1: no such session), where the log ends, and the clock of the server''s host.';
 
 CREATE OR REPLACE FUNCTION cache_sync.apply(
     tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows text[],

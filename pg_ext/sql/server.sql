@@ -29,8 +29,8 @@ CREATE OR REPLACE FUNCTION cache_sync.hlc() RETURNS bigint
 COMMENT ON FUNCTION cache_sync.hlc IS
     'The clock of versions and stamps: microseconds since 1970, and each call more than the one before.';
 
--- Where this server is in which history: the end of the log, or up to where a standby has replayed it.
+-- Where this server is in which history: the end of the log, or up to where a standby has replayed it. And what its host's clock shows.
 CREATE OR REPLACE FUNCTION cache_sync_internal.server_state()
-    RETURNS TABLE (in_recovery boolean, system bigint, timeline integer, database bigint, lsn bigint, epoch bigint)
+    RETURNS TABLE (in_recovery boolean, system bigint, timeline integer, database bigint, lsn bigint, epoch bigint, host_time bigint)
     LANGUAGE c VOLATILE STRICT ROWS 1 AS 'MODULE_PATHNAME', 'server_state';
 

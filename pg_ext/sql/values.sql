@@ -23,6 +23,8 @@ CREATE OR REPLACE FUNCTION cache_sync_internal.clock_after(
 CREATE OR REPLACE FUNCTION cache_sync_internal.clock_first(clock bytea, wins boolean, field smallint, stamp bigint) RETURNS bytea
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'clock_first';
 
+CREATE OR REPLACE FUNCTION cache_sync_internal.clock_newest(clock bytea, version bigint) RETURNS bigint
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'clock_newest';
 CREATE OR REPLACE FUNCTION cache_sync_internal.clock_new(stamps bigint[], fields smallint[], stamped smallint[]) RETURNS bytea
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'clock_new';
 

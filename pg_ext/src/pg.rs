@@ -7,6 +7,7 @@
 //! settings  the GUCs                            standby     standby or not, and where the log ends
 //! value     values of any type                  descriptor  the columns of a relation
 //! slot      a row in the executor's hands       fault       (tests only) what must not happen at a commit
+//! host_time  the clock of the server's host
 //! ```
 //! All fail by `failure`; `owner` and `rights` ask `class`.
 
@@ -16,6 +17,7 @@ pub(crate) mod descriptor;
 pub(crate) mod failure;
 #[cfg(feature = "test_faults")]
 pub(crate) mod fault;
+pub(crate) mod host_time;
 pub(crate) mod owner;
 pub(crate) mod rights;
 pub(crate) mod settings;

@@ -53,6 +53,7 @@ impl Client {
                     Err(error) => return Err(error),
                 }
             }
+            shared.feed.end_holds();
             Ok(())
         })
         .await
@@ -101,7 +102,7 @@ impl Client {
         let progress = shared.feed.progress();
         Status {
             feed_kind: shared.feed.kind(),
-            feed_live: shared.common.freshness.is_live(),
+            feed_live: shared.common.is_live(),
             epoch: progress.epoch.0,
             feed_position: progress.position.0,
             feed_connects: shared.feed.connects.load(Ordering::Relaxed),
@@ -121,5 +122,11 @@ impl Client {
     #[cfg(feature = "test-faults")]
     pub fn mute_feed(&self, muted: bool) {
         self.shared.feed.muted.store(muted, Ordering::Release);
+    }
+
+    /// Only for tests: as if the machine had been suspended for so long, its boot clock goes on and nothing else does.
+    #[cfg(feature = "test-faults")]
+    pub fn suspend(&self, time: Duration) {
+        self.shared.common.clock.time.suspend(time);
     }
 }

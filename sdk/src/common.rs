@@ -1,19 +1,22 @@
 //! What a client shares with all its tables: whether it is open, whether the feed is heard, the time.
 //!
 //! ```text
-//! freshness  whether what is held may be served     clock     the time, and the stamps of writes
-//! counters   what is counted                        lock      locks that outlive a panic
+//! freshness  whether what is held may be served     clock     the time, stamps of writes, and the server's clock
+//! time       what goes on while a machine sleeps    lock      locks that outlive a panic
+//! counters   what is counted
 //! ```
 
 pub(crate) mod clock;
 pub(crate) mod counters;
 pub(crate) mod freshness;
 pub(crate) mod lock;
+pub(crate) mod time;
 
 use crate::error::{Error, ErrorKind};
 use clock::Clock;
 use freshness::Freshness;
 use std::sync::atomic::{AtomicBool, Ordering};
+use time::Moment;
 
 /// What a client shares with all its tables.
 pub(crate) struct Common {
@@ -27,7 +30,17 @@ pub(crate) struct Common {
 impl Common {
     pub(crate) fn new(freshness: Freshness) -> Common {
         let (closed, broken) = (AtomicBool::new(false), AtomicBool::new(false));
-        Common { freshness, clock: Clock::new(), closed, broken }
+        Common { freshness, clock: Clock::default(), closed, broken }
+    }
+
+    #[inline]
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Whether the feed is heard: what is held may be served without asking.
+    pub(crate) fn is_live(&self) -> bool {
+        self.freshness.is_live(self.now())
     }
 
     /// Whether the client is open and all its tasks work.

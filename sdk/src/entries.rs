@@ -22,7 +22,7 @@ mod session;
 mod shards;
 mod slot;
 
-pub(crate) use memory::Entry;
+pub(crate) use memory::{Entry, Lifetime};
 pub(crate) use outcome::Outcomes;
 pub(crate) use session::Session;
 pub(crate) use slot::{Answer, Loaded, Pending, Slot};
@@ -32,6 +32,7 @@ use crate::codec::schema::Schema;
 use crate::codec::value::{CacheValue, Value};
 use crate::common::Common;
 use crate::common::counters::Counters;
+use crate::common::time::Moment;
 use crate::config::CacheConfig;
 use crate::error::{Error, ErrorKind};
 use cache_sync_core::number::KeyHash;
@@ -52,6 +53,7 @@ pub(crate) struct Entries<K, V> {
     pub(crate) counters: Counters,
     pub(crate) numbering: Numbering,
     memory: Memory<K, V>,
+    time_to_live: Option<Duration>,
     generations: Generations,
     shards: Shards<K, V>,
     /// The table is no longer attached as it was, or keys are hashed anew: nothing that is held can be told apart any more.
@@ -62,6 +64,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     pub(crate) fn new(schema: Schema, config: &CacheConfig, common: Arc<Common>) -> Entries<K, V> {
         Entries {
             memory: Memory::new(config.max_capacity, config.time_to_live),
+            time_to_live: config.time_to_live,
             generations: Generations::new(),
             shards: Shards::new(),
             counters: Counters::default(),
@@ -72,6 +75,12 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         }
     }
 
+    /// Until when what was true at `as_of` is good: for so long if its row expires, and no longer than the cache's time to live.
+    pub(crate) fn lifetime(&self, as_of: Moment, good_for: Option<Duration>) -> Lifetime {
+        let end = |time: Option<Duration>| time.map_or(Moment::NEVER, |time| as_of + time);
+        Lifetime { until: end(good_for).min(end(self.time_to_live)), row_expires: good_for.is_some() }
+    }
+
     /// What memory holds for the key, whether it may be served or not.
     #[inline]
     pub(crate) fn in_memory(&self, key: &K, hash: KeyHash) -> Option<Entry<K, V>> {
@@ -80,8 +89,8 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
 
     /// Whether an entry has not been doubted since it was confirmed, nor expired.
     #[inline]
-    pub(crate) fn is_current(&self, entry: &Entry<K, V>) -> bool {
-        entry.generation == self.generation() && !entry.expires.is_over(self.common.clock.started)
+    pub(crate) fn is_current(&self, entry: &Entry<K, V>, now: Moment) -> bool {
+        entry.generation == self.generation() && !entry.lifetime.is_over(now)
     }
 
     #[inline]
@@ -91,9 +100,9 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
 
     /// Everything that is held and may be served, by key.
     pub(crate) fn all(&self) -> Vec<(K, Value<V>)> {
-        let generation = self.generation();
-        let live = self.common.freshness.is_live();
-        let usable = self.memory.entries().into_iter().filter(|entry| live && entry.generation == generation);
+        let now = self.common.now();
+        let live = self.common.freshness.is_live(now);
+        let usable = self.memory.entries().into_iter().filter(|entry| live && self.is_current(entry, now));
         usable.map(|entry| (entry.key().clone(), entry.value)).collect()
     }
 
@@ -104,23 +113,29 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     /// How long ago what was confirmed in this generation was last known to be in step.
     pub(crate) fn doubt(&self, generation: u64) -> Duration {
         if generation == self.generation() {
-            return self.common.freshness.doubt();
+            return self.common.freshness.doubt(self.common.now());
         }
-        self.generations.ended_ago(generation).unwrap_or(Duration::MAX)
+        self.generations.in_step_at(generation).map_or(Duration::MAX, |as_of| self.common.now().since(as_of))
     }
 
     pub(crate) fn check_usable(&self) -> Result<(), Error> {
         self.common.check_open()?;
-        if self.is_retired() {
-            let name = &self.schema.meta.name;
-            let message = format!("the table {name} is no longer attached as it was when it was opened; open it again");
-            return Err(Error::new(ErrorKind::Mismatch, message));
-        }
-        Ok(())
+        if self.is_retired() { Err(self.retirement()) } else { Ok(()) }
     }
 
+    /// What callers hear of a cache that has retired.
+    pub(crate) fn retirement(&self) -> Error {
+        let name = self.schema.display_name();
+        let message = format!("the table {name} is no longer attached as it was when it was opened; open it again");
+        Error::new(ErrorKind::Mismatch, message)
+    }
+
+    /// The name means another table now, or none, or its keys are hashed anew.
     pub(crate) fn retire(&self) {
-        self.retired.store(true, Ordering::Release);
+        if !self.retired.swap(true, Ordering::AcqRel) {
+            let table = self.schema.display_name();
+            tracing::error!(table, "the table is no longer what it was; its cache must be opened again");
+        }
         self.raise_generation();
     }
 

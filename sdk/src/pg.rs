@@ -22,8 +22,10 @@ mod within;
 
 pub(crate) use apply::{BatchConnection, Sending};
 pub(crate) use connection::{Connector, Endpoint, FEED, Messages};
+pub(crate) use failure::is_misfit;
 pub(crate) use load::{LoadState, LoadStatement, LoadedRow, Loading};
 pub(crate) use pooler::SessionCheck;
+pub(crate) use select::NextExpiry;
 pub(crate) use server_state::{History, SERVER_STATE, ServerState};
 pub(crate) use store::Store;
 pub(crate) use stream::{LISTEN, LISTEN_STATE, NOT_PRELOADED, Since, stream_statement};

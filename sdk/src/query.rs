@@ -3,9 +3,10 @@
 use crate::client::{Client, Shared};
 use crate::codec::row;
 use crate::error::{Error, ErrorKind};
-use crate::results::{CachedResult, Dependency, Question, TagIs, TagValue};
+use crate::pg::NextExpiry;
+use crate::results::{CachedResult, Dependency, Loaded, Question, TagIs, TagValue};
 use serde::de::DeserializeOwned;
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -121,13 +122,13 @@ async fn load<T: DeserializeOwned + Send + Sync + 'static>(
     shared: &Shared,
     question: &Arc<Question>,
 ) -> Result<CachedResult, Error> {
-    let select = async || {
+    let select = async |expiries: Vec<NextExpiry>| {
         let parameters: Vec<_> = question.parameters.iter().map(|parameter| parameter.as_sql()).collect();
-        let selected = shared.store.select(&question.sql, &parameters).await?;
+        let selected = shared.store.select(&question.sql, &parameters, &expiries).await?;
         let rows: Result<Vec<T>, _> = selected.rows.iter().map(|row| row::decode(&selected.layout, row, 0)).collect();
         let rows =
             rows.map_err(|error| Error::caused(ErrorKind::Value, "a row of a query does not fit its type", error))?;
-        Ok((selected.epoch, Arc::new(rows) as Arc<dyn Any + Send + Sync>))
+        Ok(Loaded { epoch: selected.epoch, rows: Arc::new(rows), good_for: selected.good_for })
     };
     shared.results.load(question, select).await
 }

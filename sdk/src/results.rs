@@ -18,9 +18,10 @@ use crate::codec::layout::TableMeta;
 use crate::common::Common;
 use crate::common::counters::Counter;
 use crate::common::lock::lock;
+use crate::common::time::Moment;
 use crate::config::ClientConfig;
 use crate::error::Error;
-use crate::pg::{Store, within};
+use crate::pg::{NextExpiry, Store, within};
 use cache_sync_core::number::Epoch;
 use depends::{Mark, Source};
 use std::any::Any;
@@ -38,20 +39,40 @@ pub(crate) struct CachedResult {
     marks: Arc<[Mark]>,
     /// Whether it came from the server whose changes are heard, while they were heard.
     trusted: bool,
+    /// When the first row expires that may matter to it.
+    until: Moment,
 }
 
 impl CachedResult {
-    fn is_current(&self) -> bool {
-        self.trusted && self.marks.iter().all(Mark::is_current)
+    fn is_current(&self, now: Moment) -> bool {
+        self.trusted && now < self.until && self.marks.iter().all(Mark::is_current)
     }
+}
+
+/// What a query brought.
+pub(crate) struct Loaded {
+    /// That of the server that ran it.
+    pub(crate) epoch: Epoch,
+    /// A `Vec` of the rows' type.
+    pub(crate) rows: Arc<dyn Any + Send + Sync>,
+    /// For how long it is good, counted from before it was asked for.
+    pub(crate) good_for: Option<Duration>,
+}
+
+/// How a load began.
+struct Began {
+    /// It shows everything that was committed before.
+    at: Moment,
+    /// What the tables said then: who comes after a change must not get what was read before.
+    marks: Arc<[Mark]>,
 }
 
 /// A load that several may wait for.
 #[derive(Clone)]
 struct QueryFlight {
     answer: Arc<OnceCell<Result<CachedResult, Error>>>,
-    /// What the tables said when it began, once it has: who comes after a change must not get what was read before.
-    began: Arc<OnceLock<Arc<[Mark]>>>,
+    /// Once it has begun.
+    began: Arc<OnceLock<Began>>,
     /// One load of a question at a time: while one runs, all who come after a change wait for the next one.
     turn: Arc<AsyncMutex<()>>,
 }
@@ -61,8 +82,18 @@ impl QueryFlight {
         QueryFlight { answer: Arc::default(), began: Arc::default(), turn }
     }
 
-    fn may_be_joined(&self) -> bool {
-        self.began.get().is_none_or(|began| began.iter().all(Mark::is_current))
+    /// Whether it brings what is true from now on. One that has begun does if that was at `since` or later and nothing changed; not
+    /// while no changes are heard.
+    fn may_be_joined(&self, since: Option<Moment>) -> bool {
+        self.began.get().is_none_or(|began| {
+            since.is_some_and(|since| began.at >= since) && began.marks.iter().all(Mark::is_current)
+        })
+    }
+
+    /// The load that comes after it. It waits for this one to end, unless that takes too long.
+    fn next(&self, too_old: Moment) -> QueryFlight {
+        let is_slow = self.began.get().is_some_and(|began| began.at < too_old);
+        QueryFlight::new(if is_slow { Arc::default() } else { self.turn.clone() })
     }
 }
 
@@ -137,7 +168,8 @@ impl Results {
     /// What is held and may be served.
     pub(crate) fn hit(&self, question: &Question) -> Option<CachedResult> {
         let answer = self.held.get(question)?;
-        (self.common.freshness.is_live() && answer.is_current()).then(|| {
+        let now = self.common.now();
+        (self.common.freshness.is_live(now) && answer.is_current(now)).then(|| {
             self.hits.add(1);
             answer
         })
@@ -145,8 +177,9 @@ impl Results {
 
     /// What is held and was good when Postgres was heard last, if the caller allows it and that is not too long ago.
     pub(crate) fn stale(&self, question: &Question) -> Option<(CachedResult, Duration)> {
-        let answer = self.held.get(question).filter(CachedResult::is_current)?;
-        let doubt = self.common.freshness.doubt();
+        let now = self.common.now();
+        let answer = self.held.get(question).filter(|answer| answer.is_current(now))?;
+        let doubt = self.common.freshness.doubt(now);
         (doubt <= self.stale_max).then_some((answer, doubt))
     }
 
@@ -154,39 +187,45 @@ impl Results {
     pub(crate) async fn load<L>(
         &self,
         question: &Arc<Question>,
-        load: impl FnOnce() -> L,
+        load: impl FnOnce(Vec<NextExpiry>) -> L,
     ) -> Result<CachedResult, Error>
     where
-        L: Future<Output = Result<(Epoch, Arc<dyn Any + Send + Sync>), Error>>,
+        L: Future<Output = Result<Loaded, Error>>,
     {
         let waiting = Waiting { results: self, question: question.clone(), flight: self.flight(question) };
         let flight = &waiting.flight;
         let answer = flight.answer.get_or_init(async || {
             let _turn = flight.turn.lock().await;
-            let mut marks = Vec::with_capacity(question.depends_on.len());
+            let (at, mut marks, mut expiries) = (self.common.now(), Vec::new(), Vec::new());
             for on in &question.depends_on {
                 let (source, flushes) = self.source(&on.table).await?;
                 marks.push(source.look(flushes, on.tag.as_ref())?);
+                expiries.extend(source.next_expiry(on.tag.as_ref()));
             }
             // Whoever takes over from a caller that gave up goes by what was seen first, which is older.
-            let began = flight.began.get_or_init(|| marks.into());
-            let live = self.common.freshness.is_live();
+            let began = flight.began.get_or_init(|| Began { at, marks: marks.into() });
+            let asked = self.common.now();
+            let live = self.common.freshness.is_live(asked);
             self.loads.add(1);
-            let (epoch, rows) = load().await?;
-            Ok(CachedResult { rows, marks: began.clone(), trusted: live && epoch.0 == self.common.freshness.epoch() })
+            let Loaded { epoch, rows, good_for } = load(expiries).await?;
+            let trusted = live && epoch.0 == self.common.freshness.epoch();
+            let until = good_for.map_or(Moment::NEVER, |good_for| asked + good_for);
+            Ok(CachedResult { rows, marks: began.marks.clone(), trusted, until })
         });
         let answer = answer.await.clone()?;
-        if answer.is_current() {
+        if answer.is_current(self.common.now()) {
             self.held.insert(question.clone(), answer.clone());
         }
         Ok(answer)
     }
 
     fn flight(&self, question: &Arc<Question>) -> QueryFlight {
+        let now = self.common.now();
+        let (live, oldest) = (self.common.freshness.is_live(now), now.before(self.common.freshness.timeout()));
         match lock(&self.flights).entry(question.clone()) {
-            Entry::Occupied(flight) if flight.get().may_be_joined() => flight.get().clone(),
+            Entry::Occupied(flight) if flight.get().may_be_joined(live.then_some(oldest)) => flight.get().clone(),
             Entry::Occupied(mut flight) => {
-                let next = QueryFlight::new(flight.get().turn.clone());
+                let next = flight.get().next(oldest);
                 flight.insert(next);
                 flight.get().clone()
             }
@@ -223,7 +262,7 @@ impl Results {
                 .await?;
             }
             let before = known.as_ref().map(|known| known.source.flushes());
-            let (_, meta) = self.store.describe(name).await?;
+            let meta = self.store.describe(name).await?;
             let named = match known {
                 Some(Named { source, .. }) if source.id == meta.table_id => {
                     source.describe_as(meta);

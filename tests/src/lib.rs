@@ -46,6 +46,12 @@ pub fn cluster_without_preloading() -> &'static Cluster {
     BARE.get_or_init(|| start(unsynced().preload(false)))
 }
 
+/// The cluster that the tests of this process share whose server sends heartbeats often, so that short bounds can be kept.
+pub fn cluster_with_quick_heartbeats() -> &'static Cluster {
+    static QUICK: OnceLock<Cluster> = OnceLock::new();
+    QUICK.get_or_init(|| start(unsynced().setting("cache_sync.heartbeat_interval", "100ms")))
+}
+
 /// Whether writers NOTIFY on a server like this one if it has not preloaded the library: before PostgreSQL 17, where only a library
 /// that is preloaded gets shared memory.
 pub fn notifies_without_preloading(cluster: &Cluster) -> bool {

@@ -4,12 +4,14 @@
 //! they are meant for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use crate::{SOON, wait_until};
 
@@ -34,7 +36,16 @@ pub struct Faults {
     /// Connections swallow from now on everything that the server sends, and stay open. Each does so for the rest of
     /// its life: no network loses a part of a stream and then goes on.
     pub silent: AtomicBool,
-    /// The same, for the feed's connections alone.
+    /// By how many milliseconds everything is late that the server sends over the feed's connections.
+    pub feed_late_millis: AtomicU64,
+    /// How many bytes of that come through in a second; 0: as many as there are.
+    pub feed_bytes_per_second: AtomicU64,
+    /// How many answers with rows are still to be kept, of connections that are neither the feed's nor the flusher's: until
+    /// `hold_loads` is taken back.
+    pub loads_to_hold: AtomicU32,
+    /// Keeps the answers that were chosen.
+    pub hold_loads: AtomicBool,
+    /// The same as `silent`, for the feed's connections alone.
     pub silent_feed: AtomicBool,
     /// Ends the feed's connections, and every new one at once.
     no_feed: AtomicBool,
@@ -128,7 +139,7 @@ async fn carry(mut client: TcpStream, server_port: u16, faults: Arc<Faults>) {
     let (server_read, server_write) = server.into_split();
     tokio::select! {
         () = forward(client_read, server_write) => {}
-        () = answer(server_read, client_write, purpose, &faults) => {}
+        () = answer(server_read, Writer::new(client_write, purpose, faults.clone()), purpose, &faults) => {}
         () = feed_is_to_be_cut(purpose, &faults) => {}
     }
 }
@@ -185,7 +196,7 @@ impl Drop for Carried<'_> {
 }
 
 /// Carries the server's messages one by one. Ends when one is to be cut.
-async fn answer(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, purpose: Purpose, faults: &Faults) {
+async fn answer(mut server: OwnedReadHalf, mut client: Writer, purpose: Purpose, faults: &Faults) {
     let mut withheld = Vec::new();
     let (mut has_rows, mut is_silent) = (false, false);
     loop {
@@ -204,6 +215,11 @@ async fn answer(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, purpose: 
             continue;
         }
         has_rows |= purpose == Purpose::Flusher && header[0] == DATA_ROW;
+        if purpose == Purpose::Other && header[0] == DATA_ROW && take_one(&faults.loads_to_hold) {
+            while faults.is(|faults| &faults.hold_loads) {
+                tokio::time::sleep(HELD_POLL).await;
+            }
+        }
         withheld.extend_from_slice(&header);
         withheld.extend_from_slice(&body);
         let whole = header[0] == READY_FOR_QUERY;
@@ -218,10 +234,54 @@ async fn answer(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, purpose: 
             tokio::time::sleep(HELD_POLL).await;
         }
         has_rows &= !whole;
-        if client.write_all(&withheld).await.is_err() {
+        if client.write(std::mem::take(&mut withheld)).await.is_err() {
             return;
         }
-        withheld.clear();
+    }
+}
+
+/// Writes to the client: at once, or as late and as slowly as the feed's connections are to be.
+enum Writer {
+    AtOnce(OwnedWriteHalf),
+    Later { sender: UnboundedSender<(Instant, Vec<u8>)>, _task: AbortOnDrop },
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Writer {
+    fn new(client: OwnedWriteHalf, purpose: Purpose, faults: Arc<Faults>) -> Writer {
+        if purpose != Purpose::Feed {
+            return Writer::AtOnce(client);
+        }
+        let (sender, receiver) = unbounded_channel();
+        Writer::Later { sender, _task: AbortOnDrop(tokio::spawn(write_later(client, receiver, faults))) }
+    }
+
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), ()> {
+        match self {
+            Writer::AtOnce(client) => client.write_all(&bytes).await.map_err(drop),
+            Writer::Later { sender, .. } => sender.send((Instant::now(), bytes)).map_err(drop),
+        }
+    }
+}
+
+async fn write_later(mut client: OwnedWriteHalf, mut sent: UnboundedReceiver<(Instant, Vec<u8>)>, faults: Arc<Faults>) {
+    while let Some((at, bytes)) = sent.recv().await {
+        tokio::time::sleep_until(at + Duration::from_millis(faults.feed_late_millis.load(Ordering::Acquire))).await;
+        let rate = faults.feed_bytes_per_second.load(Ordering::Acquire);
+        if rate > 0 {
+            tokio::time::sleep(Duration::from_secs_f64(bytes.len() as f64 / rate as f64)).await;
+        }
+        if client.write_all(&bytes).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use crate::pg::failure::Failure;
 use crate::pg::owner::as_owner;
 use crate::pg::rights::{hides_rows, is_selectable, may};
 use crate::pg::{sqlstate, value};
-use crate::ring::hlc;
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::merge;
 use cache_sync_core::number::Version;
@@ -125,7 +124,8 @@ impl Letter {
 
     /// Applies it, unless its row was written since it was refused; says what became of it, and returns its patch.
     fn apply(&self, target: &Target, force: bool) -> Result<(Record, pg_sys::Datum), Failure> {
-        let now = hlc::next();
+        // SAFETY: an array of one patch, as text.
+        let now = unsafe { target.stamp_now(value::bytea(format!("[{}]", self.patch).as_bytes()))? };
         let dated = target.compile(&self.shape)?.dated.clone();
         let patch = if force { restamped(&self.patch, &dated, now) } else { self.patch.clone() };
         let rows = value::bytea(format!("[{patch}]").as_bytes());

@@ -4,6 +4,7 @@
 use super::shape::Compiled;
 use crate::pg::failure::Failure;
 use crate::pg::value;
+use cache_sync_core::hlc;
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::merge;
 use cache_sync_core::patch::PatchKind;
@@ -40,7 +41,7 @@ type Form<'a> = Vec<(&'a [u8], Role)>;
 ///
 /// # Errors
 /// When `rows` is no array of objects with exactly the shape's members.
-pub(super) fn read(compiled: &Compiled, rows: Json<'_>, hlc: i64) -> Result<Vec<Place>, Failure> {
+pub(super) fn read(compiled: &Compiled, rows: Json<'_>, now: i64) -> Result<Vec<Place>, Failure> {
     if !rows.is_array() {
         return Err(Failure::new(b"22023", "an element of rows is no array of objects"));
     }
@@ -50,11 +51,11 @@ pub(super) fn read(compiled: &Compiled, rows: Json<'_>, hlc: i64) -> Result<Vec<
         if !object.is_object() {
             return Err(Failure::new(b"22023", "a patch is no JSON object"));
         }
-        let (number, lowered) = match read_as(&form, object, hlc)? {
+        let (number, lowered) = match read_as(&form, object, now)? {
             Some(read) => read,
             None => {
                 form = form_of(compiled, object)?;
-                let read = read_as(&form, object, hlc)?;
+                let read = read_as(&form, object, now)?;
                 read.ok_or_else(|| Failure::new(b"XX000", "a patch is not of its own form"))?
             }
         };
@@ -65,7 +66,7 @@ pub(super) fn read(compiled: &Compiled, rows: Json<'_>, hlc: i64) -> Result<Vec<
 }
 
 /// Reads an object that has the keys of the form; `None` if it has others.
-fn read_as(form: &Form<'_>, object: Json<'_>, hlc: i64) -> Result<Option<(u32, bool)>, Failure> {
+fn read_as(form: &Form<'_>, object: Json<'_>, now: i64) -> Result<Option<(u32, bool)>, Failure> {
     let mut keys = form.iter();
     let (mut place, mut lowered) = (None, false);
     for (key, value) in object.members() {
@@ -80,14 +81,14 @@ fn read_as(form: &Form<'_>, object: Json<'_>, hlc: i64) -> Result<Option<(u32, b
                 let Some(stamp) = value.int8().filter(|stamp| *stamp >= 0) else {
                     return Err(Failure::new(b"22023", "a stamp of a patch is negative, or no number"));
                 };
-                lowered |= stamp > hlc;
+                lowered |= hlc::believed(stamp, now) != stamp;
             }
             Some((expected, Role::Dated)) if *expected == key => {
                 let parts = value.as_str().and_then(merge::dated_list);
                 let Some(parts) = parts.filter(|parts| parts.iter().all(|(stamp, _)| stamp.0 >= 0)) else {
                     return Err(Failure::new(b"22023", "a document of a patch is no list of stamps and patches"));
                 };
-                lowered |= parts.iter().any(|(stamp, _)| stamp.0 > hlc);
+                lowered |= parts.iter().any(|(stamp, _)| hlc::believed(stamp.0, now) != stamp.0);
             }
             Some((expected, Role::Expected)) if *expected == key => {
                 if value.int8().is_none_or(|version| version < 0) {

@@ -8,7 +8,7 @@ use crate::pg::backend::OfBackend;
 use crate::pg::failure::Failure;
 use crate::pg::owner::as_owner;
 use crate::pg::rights::is_selectable;
-use crate::pg::{sqlstate, standby};
+use crate::pg::{host_time, sqlstate, standby};
 use crate::server::epoch;
 use pgrx::{IntoDatum, Spi, pg_sys};
 use std::cell::OnceCell;
@@ -134,8 +134,8 @@ sql_functions! {
         })
     }
 
-    /// `load_state(session uuid, table_id integer) -> bigint[]`: `{epoch, last_seq, lsn}`: the number as the calling query's snapshot
-    /// sees it, -1 without such a session; where the log ends that the snapshot saw, at the latest.
+    /// `load_state(session uuid, table_id integer) -> bigint[]`: `{epoch, last_seq, lsn, host_time}`: the number as the calling query's snapshot
+    /// sees it, -1 without such a session; where the log ends that the snapshot saw, at the latest; the clock of the server's host.
     fn load_state / pg_finfo_load_state(fcinfo) {
         sqlstate::preserving(|| {
             // SAFETY: the install script declares these arguments and the result.
@@ -145,7 +145,8 @@ sql_functions! {
                 if id.is_some() && table_id.is_some() {
                     Spi::connect(|_| run(3, &[id, table_id], |row| last_seq = row.get(0).unwrap_or(-1)))?;
                 }
-                answer::value(vec![epoch::current(), last_seq, standby::log_end().0.cast_signed()].into_datum())
+                let log_end = standby::log_end().0.cast_signed();
+                answer::value(vec![epoch::current(), last_seq, log_end, host_time::now().0].into_datum())
             }
         })
     }

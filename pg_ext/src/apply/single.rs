@@ -9,7 +9,6 @@ use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
 use crate::pg::{sqlstate, value};
-use crate::ring::hlc;
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::outcome::Record;
 use cache_sync_core::patch::PatchKind;
@@ -92,9 +91,9 @@ unsafe fn single(
             let (record, row) = Spi::connect_mut(|_| {
                 let target = target(table)?;
                 let shape = Shape::new(kind, fields(&target, kind, first, second)?);
-                let hlc = hlc::next();
-                let rows = travelling(first, second, hlc, expected);
                 whole_key(&target, first)?;
+                let hlc = target.stamp_now(travelling(first, second, 0, expected))?;
+                let rows = travelling(first, second, hlc, expected);
                 let part = Part::new(&target, &shape, rows, hlc)?;
                 Ok((apply_alone(&target, part, hlc)?, row_after(&target, rows, outside)?))
             })?;

@@ -80,8 +80,7 @@ unsafe fn on_update(data: &pg_sys::TriggerData, table: &Table) -> pg_sys::HeapTu
         let update =
             Update { old: Columns::of(data.tg_trigslot, last), new: Columns::of(data.tg_newslot, last), table };
         let replaced = update.replaced();
-        hlc::observe(replaced.0);
-        let version = Version(hlc::next());
+        let version = Version(hlc::next_above(replaced.0));
         let mut tied = false;
         if table.clock_attnum != 0 {
             // Where no field has stamps any more, the clock is none of the patch's business either.

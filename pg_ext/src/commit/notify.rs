@@ -7,6 +7,7 @@
 //! Everybody may LISTEN. A table's keys are hashed with a secret of its own, which only those learn who may read it; where row-level
 //! security hides rows from some of them, the table is told as changed as a whole.
 
+use crate::pg::host_time;
 use crate::pg::rights::has_row_security;
 use crate::ring::{Entry, hlc, whole};
 use crate::server::epoch;
@@ -51,7 +52,8 @@ fn put_message(epoch: Epoch, body: Body) {
     unsafe extern "C-unwind" {
         fn Async_Notify(channel: *const c_char, payload: *const c_char);
     }
-    let message = Message { epoch, position: Position(0), hlc: Stamp(hlc::now()), lsn: Lsn(0), body };
+    let (hlc, sent) = (Stamp(hlc::now()), host_time::now());
+    let message = Message { epoch, position: Position(0), hlc, lsn: Lsn(0), sent, as_of: None, body };
     let (Ok(channel), Ok(payload)) = (CString::new(CHANNEL), CString::new(message.encode())) else { return };
     // SAFETY: both are strings that end in a zero byte; they are copied.
     unsafe { pg_guard_ffi_boundary(|| Async_Notify(channel.as_ptr(), payload.as_ptr())) };

@@ -35,10 +35,7 @@ pub(crate) fn is_flushed(table: TableId) -> bool {
 #[inline]
 pub(crate) fn note(table: TableId, key: KeyHash, version: Option<i64>, kind: ChangeKind) {
     let (version, kind) = match version {
-        Some(version) if version > 0 && hlc::plausible(version) => {
-            hlc::observe(version);
-            (Version(version), kind)
-        }
+        Some(version) if version > 0 && hlc::plausible(version) => (Version(version), kind),
         _ => (Version::NONE, ChangeKind::Unversioned),
     };
     with(|keys| keys.note(table, key, version, kind));

@@ -10,6 +10,7 @@ use crate::call::function::sql_functions;
 use crate::call::triggered;
 use crate::pg::failure::Failure;
 use crate::pg::slot::Columns;
+use crate::ring::hlc;
 use crate::tables::known;
 use crate::tables::table::Table;
 use cache_sync_core::number::{KeyHash, TableId};
@@ -117,11 +118,11 @@ unsafe fn note(data: *const pg_sys::TriggerData, id: TableId) {
         new.note_tags(id);
         let key = new.key();
         if row.has_same_key(&new) {
-            return pending::note(id, key, new.version(), ChangeKind::Versioned);
+            return pending::note(id, key, new.version(), new.kind_after(&row));
         }
         let old_key = row.key();
         if old_key == key {
-            return pending::note(id, key, new.version(), ChangeKind::Versioned);
+            return pending::note(id, key, new.version(), new.kind_after(&row));
         }
         pending::note(id, old_key, None, ChangeKind::Unversioned);
         pending::note(id, key, new.version(), ChangeKind::Unversioned);
@@ -174,6 +175,16 @@ impl<'a> NotedRow<'a> {
         // SAFETY: as above.
         let is_same = |attnum: i16| unsafe { self.columns.value(attnum) == other.columns.value(attnum) };
         self.table.key.iter().all(|column| column.kind.is_by_value() && is_same(column.attnum))
+    }
+
+    /// What the row's change into this one is. A version says something of order only if it is above the one before, and that one was
+    /// not from out of this world.
+    #[inline]
+    fn kind_after(&self, before: &NotedRow<'_>) -> ChangeKind {
+        match (before.version(), self.version()) {
+            (Some(old), Some(new)) if old >= new || !hlc::plausible(old) => ChangeKind::Unversioned,
+            _ => ChangeKind::Versioned,
+        }
     }
 
     #[inline]

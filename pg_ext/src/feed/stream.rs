@@ -10,12 +10,12 @@ use super::subscription::{self, Subscription};
 use crate::call::argument::argument;
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
-use crate::pg::{settings, sqlstate, standby};
+use crate::pg::{host_time, settings, sqlstate, standby};
 use crate::ring::{self, Entry, Listener, READ_MAX, Read, hlc, view, whole};
 use crate::server::epoch;
 use crate::tables::catalog::Locked;
 use crate::tables::known;
-use cache_sync_core::number::{Epoch, Position, Stamp, TableId};
+use cache_sync_core::number::{Epoch, HostTime, Position, Stamp, TableId};
 use cache_sync_core::wire::{Body, Change, Message};
 use client::Client;
 use pgrx::pg_sys;
@@ -62,6 +62,8 @@ struct Feed {
     epoch: Epoch,
     /// Everything up to here has been put.
     position: u64,
+    /// What was committed before this has been put; none while what was missed before is being told.
+    as_of: Option<HostTime>,
     next_heartbeat: Instant,
     /// The head when the feed began: what was missed until then is told first, and then a heartbeat says so.
     catching_up_to: Option<u64>,
@@ -98,6 +100,7 @@ impl Feed {
             secret_id: secret.id,
             epoch,
             position,
+            as_of: None,
             next_heartbeat: Instant::now() + settings::heartbeat_interval(),
             catching_up_to: Some(ring::head()),
             resting_until: None,
@@ -168,18 +171,21 @@ impl Feed {
     fn tell_changes(&mut self) {
         let mut changes = Vec::new();
         let before = self.position;
+        let looked = Some(host_time::now());
         for _ in 0..READS_MAX {
             match ring::read(self.position, &mut self.entries) {
                 Read::Copied(count) => {
                     self.subscription.select(&self.entries[..count], &mut changes);
                     self.position += count as u64;
                     if count < READ_MAX {
+                        self.as_of = looked;
                         self.rest(self.position - before);
                         break;
                     }
                 }
                 Read::Lapped if self.position == before => {
                     self.position = ring::head();
+                    self.as_of = looked;
                     return self.put(Body::Gap);
                 }
                 Read::Lapped => break,
@@ -197,9 +203,13 @@ impl Feed {
     }
 
     /// Starts a new transaction, sees to it that the client may still read what it is told of, and says that all is
-    /// well. A feed that is behind says so in the position.
+    /// well. A feed that is behind says so in the position, and as of when that is.
     fn heartbeat(&mut self) -> Result<(), Failure> {
         self.next_heartbeat = Instant::now() + settings::heartbeat_interval();
+        let looked = host_time::now();
+        if ring::head() == self.position {
+            self.as_of = Some(looked);
+        }
         // SAFETY: may be called in any transaction.
         unsafe { pg_sys::AcceptInvalidationMessages() };
         if known::secret(Locked::Wait).ok_or_else(gone)?.id != self.secret_id {
@@ -244,6 +254,8 @@ impl Feed {
             position: Position(self.position),
             hlc: Stamp(hlc::now()),
             lsn,
+            sent: host_time::now(),
+            as_of: self.as_of,
             body,
         });
     }

@@ -1,4 +1,5 @@
-//! The clock that hands out versions and stamps: one number in shared memory, raised by every plausible number met.
+//! The clock that hands out versions and stamps: one number in shared memory. Nothing that is met elsewhere raises it: anybody who may
+//! insert a row could set it, and with it the versions of all others.
 
 use super::memory;
 use cache_sync_core::hlc;
@@ -27,12 +28,10 @@ pub(crate) fn now() -> i64 {
     clock().load(Relaxed).max(wall_clock_micros())
 }
 
-/// Raises the clock to a number met elsewhere, if that is plausible.
-pub(crate) fn observe(number: i64) {
-    let clock = clock();
-    if number > clock.load(Relaxed) && plausible(number) {
-        clock.fetch_max(number, Relaxed);
-    }
+/// A number above every number handed out before, and above this one from elsewhere, if that is plausible.
+pub(crate) fn next_above(number: i64) -> i64 {
+    let next = next();
+    if number >= next && plausible(number) { number.saturating_add(1) } else { next }
 }
 
 /// Whether a number may be believed: not negative and not further ahead of the clock than clocks of different hosts are.

@@ -43,6 +43,16 @@ pub(crate) fn believed(stamp: Stamp) -> Stamp {
     if hlc::plausible(stamp.0) { stamp } else { Stamp(0) }
 }
 
+/// The newest plausible stamp in the clock, or 0.
+fn newest_of_all(clock: Clock) -> Stamp {
+    let newest = Cell::new(Stamp(0));
+    let _ = clock.map(|stamp| {
+        newest.set(newest.get().max(believed(stamp)));
+        stamp
+    });
+    newest.get()
+}
+
 /// A clock with these stamps and the fewest exceptions; a field that is added later has the most common stamp. What is
 /// in documents was written when `old` says.
 pub(crate) fn compact(stamps: &[(FieldId, Stamp)], old: &Clock) -> Clock {
@@ -245,6 +255,13 @@ sql_functions! {
         clock.set(field, Stamp(stamp.0));
         clock.set(note_of(field), DECIDED);
         Ok(value::bytea(&clock.encode()))
+    }
+
+    /// `clock_newest(clock bytea, version bigint) -> bigint`: the newest plausible stamp of anything in the row, or 0.
+    fn clock_newest / pg_finfo_clock_newest(fcinfo) {
+        // SAFETY: the install script declares these arguments.
+        let (stored, version): (_, Version) = unsafe { (argument::bytes(fcinfo, 0), argument::int8(fcinfo, 1)) };
+        Ok(pg_sys::Datum::from(newest_of_all(read(stored, version)).max(believed(Stamp(version.0))).0))
     }
 
     /// `clock_new(stamps bigint[], fields smallint[], stamped smallint[]) -> bytea`: the clock of a row that a patch

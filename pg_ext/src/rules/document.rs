@@ -12,6 +12,7 @@ use crate::pg::backend::OfBackend;
 use crate::pg::failure::Failure;
 use crate::pg::value::{self, plain_bytes};
 use cache_sync_core::document::{self, Way};
+use cache_sync_core::hlc::believed;
 use cache_sync_core::merge;
 use cache_sync_core::number::{FieldId, Stamp, Version};
 use cache_sync_core::paths::Paths;
@@ -56,7 +57,7 @@ struct Incoming {
     way: Way,
     /// Whether its value is a list of patches with stamps of their own.
     is_each: bool,
-    /// Its stamp, or the largest of those that its parts may have.
+    /// Its stamp, or the time, far ahead of which those of its parts are not believed.
     stamp: Stamp,
 }
 
@@ -191,7 +192,7 @@ unsafe fn by_texts(
     made.with(rule, &parts, patch.way)
 }
 
-/// The patches that a document's value stands for, each with its stamp; none of them is newer than `stamp`.
+/// The patches that a document's value stands for, each with its stamp; `stamp` is that of one without, and the time.
 fn parts(incoming: &str, is_each: bool, stamp: Stamp) -> Result<Vec<(Stamp, &str)>, Failure> {
     if !is_each {
         return Ok(vec![(stamp, incoming)]);
@@ -201,7 +202,7 @@ fn parts(incoming: &str, is_each: bool, stamp: Stamp) -> Result<Vec<(Stamp, &str
     if parts.len() > PARTS_MAX {
         return Err(Failure::new(b"54000", format!("a document has more than {PARTS_MAX} patches in one")));
     }
-    parts.iter_mut().for_each(|(of, _)| *of = stamp.min(*of));
+    parts.iter_mut().for_each(|(of, _)| *of = Stamp(believed(of.0, stamp.0)));
     Ok(parts)
 }
 

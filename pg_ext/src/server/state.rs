@@ -4,6 +4,7 @@ use super::epoch;
 use crate::call::answer;
 use crate::call::function::sql_functions;
 use crate::call::rows::Rows;
+use crate::pg::host_time;
 use crate::pg::standby::{is_standby, log_end};
 use crate::ring;
 use crate::ring::hlc;
@@ -13,7 +14,8 @@ use cache_sync_core::PROTOCOL;
 use pgrx::{IntoDatum, pg_sys};
 
 sql_functions! {
-    /// `server_state() -> (in_recovery boolean, system bigint, timeline integer, database bigint, lsn bigint, epoch bigint)`
+    /// `server_state() -> (in_recovery boolean, system bigint, timeline integer, database bigint, lsn bigint, epoch bigint,
+    /// host_time bigint)`
     fn server_state / pg_finfo_server_state(fcinfo) {
         // SAFETY: Postgres calls this function with a call it has filled in, and for these rows.
         let mut rows = unsafe { Rows::new(fcinfo) };
@@ -36,6 +38,7 @@ sql_functions! {
             database.into_datum(),
             log_end().0.cast_signed().into_datum(),
             epoch::current().into_datum(),
+            host_time::now().0.into_datum(),
         ]);
         Ok(rows.end())
     }

@@ -75,7 +75,7 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
     /// not answer ([`Error::is_unavailable`]).
     pub async fn open(self) -> Result<Cache<K, V>, Error> {
         let CacheBuilder { shared, name, config, .. } = self;
-        let (oid, schema) = schema_of::<K, V>(&shared, &name, &config).await?;
+        let schema = schema_of::<K, V>(&shared, &name, &config).await?;
         let id = schema.table_id();
         let entries = Arc::new(Entries::new(schema, &config, shared.common.clone()));
         let batch_entries_max = shared.config.batch_entries_max;
@@ -94,19 +94,15 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
             Ok(())
         })
         .await?;
-        start_tasks(&cache, oid);
+        start_tasks(&cache);
         std::mem::forget(opening);
         Ok(cache)
     }
 }
 
-/// The table's oid, and what is known of it; `K` and `V` fit.
-async fn schema_of<K: Key, V: CacheValue>(
-    shared: &Shared,
-    name: &str,
-    config: &CacheConfig,
-) -> Result<(u32, Schema), Error> {
-    let (oid, meta) = shared.store.describe(name).await?;
+/// What is known of the table; `K` and `V` fit.
+async fn schema_of<K: Key, V: CacheValue>(shared: &Shared, name: &str, config: &CacheConfig) -> Result<Schema, Error> {
+    let meta = shared.store.describe(name).await?;
     let misfit = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Mismatch, error.to_string());
     key::check::<K>(&meta.key).map_err(|error| misfit(&error))?;
     let declared: Option<Vec<&str>> =
@@ -114,7 +110,7 @@ async fn schema_of<K: Key, V: CacheValue>(
     let members = declared.as_deref().or_else(|| members_of::<V>());
     let mut layout = Layout::new(members, &meta).map_err(|error| misfit(&error))?;
     shared.store.resolve(&meta, &mut layout).await?;
-    Ok((oid, Schema::new(meta, layout)))
+    Ok(Schema::new(meta, layout))
 }
 
 /// A table that is being opened; taken back when that fails, or whoever opens it gives up.
@@ -129,7 +125,7 @@ impl Drop for Opening<'_> {
     }
 }
 
-fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>, oid: u32) {
+fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>) {
     let Cache { shared, reads, writes } = cache;
     for _ in 0..LOADERS {
         let loader = Loader::new(reads.clone(), shared.standby.clone());
@@ -138,7 +134,7 @@ fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>, oid: u32) {
     let flusher = Flusher {
         writes: writes.clone(),
         connection: shared.batch_connection.clone(),
-        oid,
+        oid: writes.entries.schema.meta.relation,
         flush_interval: shared.config.flush_interval,
         apply_timeout: shared.config.query_timeout,
     };

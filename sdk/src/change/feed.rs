@@ -2,13 +2,18 @@
 //!
 //! One task, one connection. The subscription resumes where the last one stopped; where it cannot (the ring was overrun,
 //! Postgres was restarted), every table's generation rises: nothing that is held is served before it has been loaded
-//! again. Silence needs no event: reads compare the time of the last message with the clock themselves.
+//! again. Silence needs no event: reads compare the time as of which
+//! everything has been told with the clock themselves. Each message says that time, so one that is late is not taken for news.
 //!
 //! ```text
 //! stream      the feed of a server that has it in shared memory     notify  what others tell, and `probes` of that
 //! subscriber  who is told                                           link    what comes over one connection
+//! compare     what the server's clock says of ours                  check   `doubtful` tables
 //! ```
 
+mod check;
+mod compare;
+mod doubtful;
 mod link;
 mod notify;
 mod probes;
@@ -25,10 +30,11 @@ use crate::pg::{FEED, NOT_PRELOADED, Store};
 use crate::status::FeedKind;
 use cache_sync_core::number::{Epoch, Position, TableId};
 use cache_sync_core::wire::Change;
+use doubtful::Doubtful;
 use link::Link;
 use probes::Probes;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -53,6 +59,11 @@ pub(crate) struct Feed {
     resubscribe: Notify,
     progress: watch::Sender<Progress>,
     probes: Probes,
+    doubtful: Doubtful,
+    /// Nothing is known of the clock of the server's host any more.
+    comparison_wanted: Notify,
+    /// The next subscription begins where the feed is then: telling all that was missed would take too long.
+    is_to_skip: AtomicBool,
     kind: watch::Sender<Option<FeedKind>>,
     pub(crate) gaps: AtomicU64,
     pub(crate) connects: AtomicU64,
@@ -68,6 +79,9 @@ impl Feed {
             resubscribe: Notify::new(),
             progress: watch::Sender::default(),
             probes: Probes::default(),
+            doubtful: Doubtful::default(),
+            comparison_wanted: Notify::new(),
+            is_to_skip: AtomicBool::new(false),
             kind: watch::Sender::default(),
             gaps: AtomicU64::new(0),
             connects: AtomicU64::new(0),
@@ -135,6 +149,10 @@ impl Feed {
 
     /// Listens until its task is ended.
     pub(crate) async fn run(&self, store: &Store, common: &Common) {
+        tokio::join!(self.follow(store, common), self.compare_clocks(store, common), self.check_doubtful(store));
+    }
+
+    async fn follow(&self, store: &Store, common: &Common) {
         let mut pause = PAUSE_MIN;
         loop {
             while self.is_idle() {
@@ -188,15 +206,9 @@ impl Feed {
         Ok(())
     }
 
-    /// Lets go of tables that are no longer those that were opened.
-    async fn check_tables(&self, store: &Store) -> Result<(), Error> {
-        let subscribers: Vec<_> = lock(&self.subscribers).iter().map(|(table, of)| (*table, of.clone())).collect();
-        for ((table, part), subscriber) in subscribers {
-            if !subscriber.check_again(store).await? {
-                self.unregister(table, part);
-            }
-        }
-        Ok(())
+    /// Lets everybody see what has been told so far.
+    pub(crate) fn end_holds(&self) {
+        lock(&self.subscribers).values().for_each(|subscriber| subscriber.end_holds());
     }
 
     fn doubt_everything(&self) {
@@ -216,6 +228,7 @@ impl Feed {
         if self.is_muted() {
             return;
         }
+        self.doubtful.note(changes);
         let subscribers = lock(&self.subscribers);
         for change in changes {
             for part in [Part::Rows, Part::Queries] {

@@ -63,7 +63,7 @@ impl Drop for DeathNotice {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.common.broken.store(true, Ordering::Release);
-            self.common.freshness.lost();
+            self.common.freshness.end();
             self.budget.close();
             self.table.iter().for_each(|table| table.abandon());
         }

@@ -154,7 +154,7 @@ pub(crate) fn quote(name: &str) -> String {
 }
 
 /// A string in SQL.
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 

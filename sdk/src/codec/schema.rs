@@ -2,7 +2,7 @@
 
 use super::fields;
 use super::key::{self, Key};
-use super::layout::{Layout, Role, TableMeta};
+use super::layout::{Layout, Role, TableMeta, quote};
 use super::value::{CacheValue, Value};
 use crate::error::{Error, ErrorKind};
 use cache_sync_core::fields::FieldIndex;
@@ -62,8 +62,19 @@ impl Schema {
 
     /// Whether the row can be told from what it was and the patch, where Postgres says that nothing coerced it.
     pub(crate) fn is_told(&self, patch: &RowPatch) -> bool {
-        // Of a row that it creates, Postgres may say when it expires.
-        !self.has_read_only && (self.meta.expires.is_none() || patch.kind == PatchKind::Edit)
+        !self.has_read_only && self.leaves_expiry(patch)
+    }
+
+    /// Whether the row expires after the patch when it did before. Of a row that it creates, Postgres may say when.
+    fn leaves_expiry(&self, patch: &RowPatch) -> bool {
+        match &self.meta.expires {
+            None => true,
+            Some(column) => {
+                let is_it =
+                    |field| self.layout.columns.get(usize::from(field)).is_none_or(|of| quote(&of.name) == *column);
+                patch.kind == PatchKind::Edit && !patch.fields().indexes().any(is_it)
+            }
+        }
     }
 
     /// The value with the patch; none where only Postgres can tell.

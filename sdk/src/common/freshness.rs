@@ -1,9 +1,10 @@
 //! Whether what is held may be served: is the feed heard, and has nothing happened since that makes all entries
 //! doubtful.
 
+use super::time::Moment;
 use cache_sync_core::number::Lsn;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A place in the log that is never reached.
 const NO_LSN: u64 = u64::MAX;
@@ -11,78 +12,64 @@ const NO_LSN: u64 = u64::MAX;
 /// Shared by the feed, which writes it, and every read.
 #[derive(Debug)]
 pub(crate) struct Freshness {
-    start: Instant,
-    /// Nanoseconds after `start` until which the feed counts as heard; 0 while it does not.
+    /// The [`Moment`] until which what is held may be served.
     live_until: AtomicU64,
-    /// Nanoseconds after `start` at which everything held was last known to be in step.
+    /// The [`Moment`] before which nothing was committed that has not been processed here.
     in_step_at: AtomicU64,
     /// The feed's epoch; 0 before the first message.
     epoch: AtomicU64,
     /// Where in the log the last change ends that was heard of; [`NO_LSN`] where that cannot be told.
     lsn: AtomicU64,
     timeout: Duration,
+    /// Nothing is served any more, whatever is heard.
+    ended: AtomicBool,
 }
 
 impl Freshness {
     pub(crate) fn new(timeout: Duration) -> Freshness {
         Freshness {
-            start: Instant::now(),
             live_until: AtomicU64::new(0),
             in_step_at: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             lsn: AtomicU64::new(NO_LSN),
             timeout,
+            ended: AtomicBool::new(false),
         }
     }
 
-    fn nanos(&self) -> u64 {
-        self.nanos_at(Instant::now())
+    /// Everything that was committed before `as_of` has been processed. When that was heard does not matter.
+    pub(crate) fn in_step(&self, as_of: Moment) {
+        self.in_step_at.fetch_max(as_of.nanos(), Ordering::AcqRel);
+        self.live_until.fetch_max((as_of + self.timeout).nanos(), Ordering::AcqRel);
+        if self.ended.load(Ordering::Acquire) {
+            self.live_until.store(0, Ordering::Release);
+        }
     }
 
-    #[inline]
-    fn nanos_at(&self, now: Instant) -> u64 {
-        now.duration_since(self.start).as_nanos() as u64
-    }
-
-    /// The feed was heard just now, and everything up to what it said has been processed.
-    pub(crate) fn heard(&self) {
-        self.heard_at(self.nanos());
-    }
-
-    /// An answer has come to what was asked at `asked`, behind everything that had been committed before.
-    pub(crate) fn heard_by(&self, asked: Instant) {
-        self.heard_at(self.nanos_at(asked));
-    }
-
-    fn heard_at(&self, now: u64) {
-        self.in_step_at.store(now, Ordering::Release);
-        self.live_until.store(now + self.timeout.as_nanos() as u64, Ordering::Release);
-    }
-
-    /// The feed is lost.
-    pub(crate) fn lost(&self) {
+    /// From now on nothing is served without asking.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
         self.live_until.store(0, Ordering::Release);
+    }
+
+    /// The moment before which nothing was committed that has not been processed here.
+    pub(crate) fn in_step_at(&self) -> Moment {
+        Moment::from_nanos(self.in_step_at.load(Ordering::Acquire))
     }
 
     /// Whether entries may be served without asking. Compares with the clock, so that a process that was stopped for
     /// a while serves nothing old when it wakes up.
     #[inline]
-    pub(crate) fn is_live(&self) -> bool {
-        self.is_live_at(Instant::now())
-    }
-
-    /// The same, for who knows the time already.
-    #[inline]
-    pub(crate) fn is_live_at(&self, now: Instant) -> bool {
-        self.nanos_at(now) < self.live_until.load(Ordering::Acquire)
+    pub(crate) fn is_live(&self, now: Moment) -> bool {
+        now.nanos() < self.live_until.load(Ordering::Acquire)
     }
 
     /// How long ago everything held was last known to be in step.
-    pub(crate) fn doubt(&self) -> Duration {
-        Duration::from_nanos(self.nanos().saturating_sub(self.in_step_at.load(Ordering::Acquire)))
+    pub(crate) fn doubt(&self, now: Moment) -> Duration {
+        now.since(self.in_step_at())
     }
 
-    /// How long the feed may be silent.
+    /// The bound on staleness: what is held is served for no longer than this after it was known to be in step.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -118,21 +105,24 @@ mod tests {
     #[test]
     fn a_process_that_was_stopped_serves_nothing_old_when_it_wakes() {
         let freshness = Freshness::new(TIMEOUT);
-        let heard = Instant::now();
-        freshness.heard_at(freshness.nanos_at(heard));
-        assert!(freshness.is_live());
-        assert!(freshness.is_live_at(heard + TIMEOUT - Duration::from_nanos(1)));
-        assert!(!freshness.is_live_at(heard + TIMEOUT));
-        assert!(!freshness.is_live_at(heard + 1000 * TIMEOUT));
+        let as_of = Moment::from_micros(1_000_000);
+        freshness.in_step(as_of);
+        assert!(freshness.is_live(as_of + TIMEOUT.saturating_sub(Duration::from_nanos(1))));
+        assert!(!freshness.is_live(as_of + TIMEOUT));
+        assert!(!freshness.is_live(as_of + 1000 * TIMEOUT));
+        assert_eq!(freshness.doubt(as_of + TIMEOUT), TIMEOUT);
     }
 
     #[test]
-    fn nothing_is_served_before_the_feed_is_heard_and_after_it_is_lost() {
+    fn nothing_is_served_before_the_feed_is_heard_and_old_news_takes_nothing_back() {
         let freshness = Freshness::new(TIMEOUT);
-        assert!(!freshness.is_live());
-        freshness.heard();
-        assert!(freshness.is_live());
-        freshness.lost();
-        assert!(!freshness.is_live());
+        let as_of = Moment::from_micros(10_000_000);
+        assert!(!freshness.is_live(as_of));
+        freshness.in_step(as_of);
+        freshness.in_step(Moment::from_micros(1));
+        assert!(freshness.is_live(as_of));
+        freshness.end();
+        freshness.in_step(as_of);
+        assert!(!freshness.is_live(as_of));
     }
 }

@@ -3,9 +3,13 @@
 use super::Entries;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
+use crate::common::time::Moment;
 use cache_sync_core::number::{KeyHash, Version};
 use cache_sync_core::wire::{Change, ChangeKind};
-use std::time::Instant;
+use std::time::Duration;
+
+/// How long a change that may be the echo of a batch under way is held back at most before the entry is doubted.
+const HOLD_MAX: Duration = Duration::from_millis(250);
 
 impl<K: Key, V: CacheValue> Entries<K, V> {
     /// Takes a committed change of one key.
@@ -13,8 +17,8 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         let mut place = self.place(change.key);
         match place.slot() {
             Some(slot) => {
-                let now = Instant::now();
-                if slot.change(change, self.generation(), now, &self.schema) {
+                let now = self.common.now();
+                if slot.change(change, self.generation(), self.hold_until(now), &self.schema) {
                     place.reflect(now);
                 }
             }
@@ -30,9 +34,21 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         }
     }
 
+    /// Until when a change that was told at `now` may be held back as the possible echo of a batch under way. It may have been
+    /// committed at any time since everything before was known to be told, so what it replaced is old by then already.
+    fn hold_until(&self, now: Moment) -> Moment {
+        let freshness = &self.common.freshness;
+        (now + HOLD_MAX).min(freshness.in_step_at() + freshness.timeout())
+    }
+
+    /// What is held back is no echo: everybody must see it from now on.
+    pub(crate) fn end_holds(&self) {
+        self.shards.each(|slot| slot.end_hold(self.generation(), &self.schema));
+    }
+
     /// From now on nothing held is served before it has been loaded again.
     pub(crate) fn raise_generation(&self) {
-        self.generations.raise();
+        self.generations.raise(self.common.freshness.in_step_at());
     }
 
     /// Drops what memory holds for the key; the row is not touched.
@@ -41,7 +57,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         match place.slot() {
             Some(slot) => {
                 slot.invalidate(self.generation(), &self.schema);
-                place.reflect(Instant::now());
+                place.reflect(self.common.now());
             }
             None => self.memory.drop_entry(hash),
         }

@@ -1,18 +1,18 @@
 //! Generations: the moments after which nothing held may be trusted unseen, counted.
 
 use crate::common::lock::lock;
+use crate::common::time::Moment;
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-/// How many past generations are remembered with the time of their end, to tell how old an entry is.
+/// How many past generations are remembered with the time until which they were in step, to tell how old an entry is.
 const ENDED_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Generations {
     current: AtomicU64,
-    ended: Mutex<VecDeque<(u64, Instant)>>,
+    ended: Mutex<VecDeque<(u64, Moment)>>,
 }
 
 impl Generations {
@@ -25,17 +25,18 @@ impl Generations {
         self.current.load(Ordering::Acquire)
     }
 
-    pub(super) fn raise(&self) {
+    /// Begins the next one. What was confirmed in the one before was last known to be in step at `as_of`.
+    pub(super) fn raise(&self, as_of: Moment) {
         let mut ended = lock(&self.ended);
         let before = self.current.fetch_add(1, Ordering::AcqRel);
-        ended.push_back((before, Instant::now()));
+        ended.push_back((before, as_of));
         if ended.len() > ENDED_MAX {
             ended.pop_front();
         }
     }
 
-    /// How long ago this one ended; none for the present one, and for those that are forgotten.
-    pub(super) fn ended_ago(&self, generation: u64) -> Option<Duration> {
-        lock(&self.ended).iter().find(|(of, _)| *of == generation).map(|(_, at)| at.elapsed())
+    /// When everything of this one was last known to be in step; none for the present one, and for those that are forgotten.
+    pub(super) fn in_step_at(&self, generation: u64) -> Option<Moment> {
+        lock(&self.ended).iter().find(|(of, _)| *of == generation).map(|(_, at)| *at)
     }
 }

@@ -7,14 +7,13 @@ use crate::codec::value::CacheValue;
 use crate::error::Error;
 use cache_sync_core::hlc;
 use cache_sync_core::number::{KeyHash, Version};
-use std::time::Instant;
 
 impl<K: Key, V: CacheValue> Entries<K, V> {
     /// The load of a key is about to be sent: its number, and the key.
     pub(crate) fn start_load(&self, hash: KeyHash) -> Option<(u64, K)> {
         let mut place = self.place(hash);
         let slot = place.slot()?;
-        let flight = slot.start(self.generation())?;
+        let flight = slot.start(self.generation(), self.common.now())?;
         Some((flight, slot.key.clone()))
     }
 
@@ -25,7 +24,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         let mut place = self.place(hash);
         let Some(slot) = place.slot() else { return false };
         let is_wanted_again = slot.loaded(flight, &loaded, self.generation(), &self.schema);
-        place.reflect(Instant::now());
+        place.reflect(self.common.now());
         place.leave();
         is_wanted_again
     }

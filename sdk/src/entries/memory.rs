@@ -1,10 +1,11 @@
 //! What a cache holds: moka stores and evicts; whether an entry may be served is decided by whoever asks.
 
 use crate::codec::value::Value;
+use crate::common::time::Moment;
 use cache_sync_core::number::{KeyHash, Version};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A row, or its known absence, in memory. It lies in moka's own entry, so that a hit touches no memory beyond what
 /// moka touches and the value.
@@ -16,35 +17,29 @@ pub(crate) struct Entry<K, V> {
     pub(crate) version: Version,
     /// The generation in which it was confirmed.
     pub(crate) generation: u64,
-    pub(crate) expires: Expiry,
+    pub(crate) lifetime: Lifetime,
 }
 
-/// When a row expires, in microseconds since the client started; most never do. It is half as large as an `Instant` that
-/// may not be there.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Expiry(u64);
+/// Until when an entry is good: its row expires then, or the cache's time to live is over, whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lifetime {
+    pub(crate) until: Moment,
+    /// The row itself expires some time.
+    pub(crate) row_expires: bool,
+}
 
-impl Expiry {
-    /// Never.
-    pub(crate) const NEVER: Expiry = Expiry(u64::MAX);
-
-    pub(crate) fn new(at: Option<Instant>, started: Instant) -> Expiry {
-        at.map_or(Expiry::NEVER, |at| Expiry(at.saturating_duration_since(started).as_micros() as u64))
-    }
-
-    pub(crate) fn instant(self, started: Instant) -> Option<Instant> {
-        (self.0 != u64::MAX).then(|| started + Duration::from_micros(self.0))
-    }
+impl Lifetime {
+    pub(crate) const ENDLESS: Lifetime = Lifetime { until: Moment::NEVER, row_expires: false };
 
     #[inline]
-    pub(crate) fn is_over(self, started: Instant) -> bool {
-        self.0 != u64::MAX && started.elapsed() >= Duration::from_micros(self.0)
+    pub(crate) fn is_over(self, now: Moment) -> bool {
+        self.until <= now
     }
 }
 
 impl<K: Clone, V> Entry<K, V> {
-    pub(crate) fn new(key: &K, value: Value<V>, version: Version, generation: u64, expires: Expiry) -> Entry<K, V> {
-        Entry { key: HeldKey::new(key), value, version, generation, expires }
+    pub(crate) fn new(key: &K, value: Value<V>, version: Version, generation: u64, lifetime: Lifetime) -> Entry<K, V> {
+        Entry { key: HeldKey::new(key), value, version, generation, lifetime }
     }
 
     pub(crate) fn key(&self) -> &K {
@@ -55,8 +50,14 @@ impl<K: Clone, V> Entry<K, V> {
 impl<K: Clone, V> Clone for Entry<K, V> {
     #[inline]
     fn clone(&self) -> Entry<K, V> {
-        let Entry { key, value, version, generation, expires } = self;
-        Entry { key: key.clone(), value: value.clone(), version: *version, generation: *generation, expires: *expires }
+        let Entry { key, value, version, generation, lifetime } = self;
+        Entry {
+            key: key.clone(),
+            value: value.clone(),
+            version: *version,
+            generation: *generation,
+            lifetime: *lifetime,
+        }
     }
 }
 
@@ -104,6 +105,9 @@ impl Hasher for AlreadyHashed {
     }
 }
 
+/// What lives longer need not be looked for.
+const RECLAIM_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// By hash, which is all that a change names: of two keys with one hash, the later one takes the place of the other.
 pub(crate) struct Memory<K, V>(moka::sync::Cache<KeyHash, Entry<K, V>, BuildHasherDefault<AlreadyHashed>>);
 
@@ -111,7 +115,8 @@ impl<K: Clone + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Memory<K, 
     pub(crate) fn new(max_capacity: u64, time_to_live: Option<Duration>) -> Memory<K, V> {
         let builder = moka::sync::Cache::builder().max_capacity(max_capacity);
         let builder = match time_to_live {
-            Some(time) => builder.time_to_live(time),
+            // Only to have its memory back; moka refuses a thousand years.
+            Some(time) => builder.time_to_live(time.min(RECLAIM_MAX)),
             None => builder,
         };
         Memory(builder.build_with_hasher(BuildHasherDefault::default()))
@@ -155,7 +160,7 @@ mod tests {
         let memory = Memory::new(10, None);
         let hash = KeyHash(7);
         for key in ["a".to_owned(), "b".to_owned()] {
-            memory.hold(hash, Entry::new(&key, Some(Arc::new(key.clone())), Version(1), 1, Expiry::NEVER));
+            memory.hold(hash, Entry::new(&key, Some(Arc::new(key.clone())), Version(1), 1, Lifetime::ENDLESS));
             assert_eq!(memory.get(hash, &key).and_then(|entry| entry.value).as_deref(), Some(&key));
         }
         assert!(memory.get(hash, &"a".to_owned()).is_none());

@@ -8,7 +8,6 @@ use crate::receipt::{Outcome, Receipt};
 use cache_sync_core::number::{KeyHash, Sequence};
 use cache_sync_core::outcome::Record;
 use cache_sync_core::patch::RowPatch;
-use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// What became of a batch.
@@ -58,8 +57,10 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         }
         let mut place = self.place(hash);
         let slot = place.slot()?;
-        let done = slot.settle(sequence, record, self.generation(), same_server, &self.schema);
-        place.reflect(Instant::now());
+        let record = record.filter(|_| same_server);
+        let lifetime = self.lifetime(self.common.now(), None);
+        let done = slot.settle(sequence, record, self.generation(), lifetime, &self.schema);
+        place.reflect(self.common.now());
         place.leave();
         done
     }

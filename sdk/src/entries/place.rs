@@ -1,14 +1,14 @@
 //! A key's place under the lock of its shard, for one step of that key.
 
 use super::Entries;
-use super::memory::{Entry, Expiry};
+use super::memory::Entry;
 use super::shards::Shard;
 use super::slot::{Base, Slot};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
+use crate::common::time::Moment;
 use cache_sync_core::number::KeyHash;
 use std::sync::MutexGuard;
-use std::time::Instant;
 
 /// So much room for slots a shard keeps when it is empty.
 const SHARD_KEPT: usize = 256;
@@ -39,14 +39,13 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
     }
 
     /// Lets memory hold what the slot shows.
-    pub(crate) fn reflect(&mut self, now: Instant) {
+    pub(crate) fn reflect(&mut self, now: Moment) {
         let Some(slot) = self.shard.get(&self.hash) else { return };
         // Read anew: what the step has shown in an older generation fails the slot's own check.
         let (entries, generation) = (self.entries, self.entries.generation());
         match slot.entry(generation, now) {
-            Some((answer, expires)) => {
-                let expires = Expiry::new(expires, entries.common.clock.started);
-                let entry = Entry::new(&slot.key, answer.value, answer.version, generation, expires);
+            Some((answer, lifetime)) => {
+                let entry = Entry::new(&slot.key, answer.value, answer.version, generation, lifetime);
                 entries.memory.hold(self.hash, entry);
             }
             None => entries.memory.drop_entry(self.hash),
@@ -67,7 +66,7 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
 fn slot_over<K: Key, V: CacheValue>(entries: &Entries<K, V>, held: Option<Entry<K, V>>, key: &K) -> Slot<K, V> {
     let base = match held {
         Some(entry) => Base::Known {
-            expires: entry.expires.instant(entries.common.clock.started),
+            lifetime: entry.lifetime,
             value: entry.value,
             version: entry.version,
             generation: entry.generation,

@@ -20,16 +20,14 @@ pub(crate) use base::{Answer, Base, Preview};
 pub(crate) use load::Loaded;
 pub(crate) use pending::Pending;
 
+use super::memory::Lifetime;
 use crate::codec::value::Value;
+use crate::common::time::Moment;
 use cache_sync_core::number::Version;
 use cache_sync_core::patch::PatchKind;
 use flight::Flight;
 use pending::{Held, UnderWay, apply_all};
 use smallvec::SmallVec;
-use std::time::{Duration, Instant};
-
-/// How long a change that may be the echo of a batch under way is held back before the entry is doubted.
-const HOLD_MAX: Duration = Duration::from_millis(250);
 
 pub(crate) struct Slot<K, V> {
     pub(crate) key: K,
@@ -55,10 +53,10 @@ impl<K, V> Slot<K, V> {
     }
 
     /// What may be shown now, if anything.
-    pub(crate) fn shown(&self, generation: u64, now: Instant) -> Option<Value<V>> {
-        let held_too_long = self.held_back().is_some_and(|held| now.duration_since(held.since) >= HOLD_MAX);
-        let base_doubted = matches!(self.base, Base::Known { generation: of, expires, .. }
-            if of != generation || expires.is_some_and(|at| at <= now));
+    pub(crate) fn shown(&self, generation: u64, now: Moment) -> Option<Value<V>> {
+        let held_too_long = self.held_back().is_some_and(|held| held.until <= now);
+        let base_doubted = matches!(self.base, Base::Known { generation: of, lifetime, .. }
+            if of != generation || lifetime.is_over(now));
         let whole = self.pending().last().is_some_and(|pending| pending.determined);
         if !whole && (held_too_long || base_doubted) {
             return None;
@@ -67,34 +65,29 @@ impl<K, V> Slot<K, V> {
     }
 
     /// What memory may hold: nothing while a change is held back, so that every read comes by here.
-    pub(crate) fn entry(&self, generation: u64, now: Instant) -> Option<(Answer<V>, Option<Instant>)> {
+    pub(crate) fn entry(&self, generation: u64, now: Moment) -> Option<(Answer<V>, Lifetime)> {
         match self.held_back() {
             Some(_) => None,
-            None => self.answer(generation, now).map(|answer| (answer, self.expires())),
+            None => self.answer(generation, now).map(|answer| (answer, self.lifetime())),
         }
     }
 
     /// What a read may be answered now, if anything.
-    pub(crate) fn answer(&self, generation: u64, now: Instant) -> Option<Answer<V>> {
+    pub(crate) fn answer(&self, generation: u64, now: Moment) -> Option<Answer<V>> {
         self.shown(generation, now).map(|value| Answer { value, version: self.base_version() })
     }
 
-    fn expires(&self) -> Option<Instant> {
+    fn lifetime(&self) -> Lifetime {
         match &self.base {
-            Base::Known { expires, .. } => *expires,
-            Base::Unknown => None,
+            Base::Known { lifetime, .. } => *lifetime,
+            Base::Unknown => Lifetime::ENDLESS,
         }
     }
 
     /// The last value known, however doubtful, and the generation in which it was confirmed.
-    pub(crate) fn last_known(
-        &self,
-        generation: u64,
-        now: Instant,
-        schema: &impl Preview<V>,
-    ) -> Option<(Value<V>, u64)> {
+    pub(crate) fn last_known(&self, generation: u64, now: Moment, schema: &impl Preview<V>) -> Option<(Value<V>, u64)> {
         let (base, confirmed) = match &self.base {
-            Base::Known { expires: Some(at), .. } if *at <= now => (None, generation),
+            Base::Known { lifetime, .. } if lifetime.is_over(now) => (None, generation),
             Base::Known { value, generation: of, .. } => (Some(value.clone()), *of),
             Base::Unknown => (None, generation),
         };
@@ -109,7 +102,7 @@ impl<K, V> Slot<K, V> {
     /// by the time that the write arrives, which then must create it.
     pub(crate) fn has_seen_row(&self) -> bool {
         let deleted_here = self.pending().any(|pending| pending.patch.kind == PatchKind::Delete);
-        !deleted_here && matches!(&self.base, Base::Known { value: Some(_), expires: None, .. })
+        !deleted_here && matches!(&self.base, Base::Known { value: Some(_), lifetime, .. } if !lifetime.row_expires)
     }
 
     pub(crate) fn base_version(&self) -> Version {

@@ -106,8 +106,12 @@ impl Endpoint<'_> {
     /// A pool of connections for loads.
     pub(crate) fn pool(&self, size: usize) -> Result<Pool, Error> {
         let Endpoint { config, postgres, connector, purpose } = self;
-        // A load that nobody waits for any more must not keep a connection busy.
-        let settings = format!("{SESSION}; SET statement_timeout = {}", config.query_timeout.as_millis());
+        // A load that nobody waits for any more must not keep a connection busy, and nobody writes here, so that nothing is
+        // written by what is taken for a read.
+        let settings = format!(
+            "{SESSION}; SET default_transaction_read_only = on; SET statement_timeout = {}",
+            config.query_timeout.as_millis()
+        );
         let settings: Arc<str> = settings.into();
         let set = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
             let settings = settings.clone();

@@ -1,6 +1,6 @@
 //! What the extension says of itself and of a table.
 
-use super::failure::no_connection;
+use super::failure::{is_no_such_table, no_connection};
 use super::store::Store;
 use super::within::within;
 use crate::codec::layout::{Layout, TableMeta, quote};
@@ -45,17 +45,31 @@ impl Store {
         mismatch(format!("the extension speaks protocol {theirs}, this SDK {ours}; {to_upgrade}"))
     }
 
-    /// The table's oid, and what the extension says of it.
-    pub(crate) async fn describe(&self, table: &str) -> Result<(u32, TableMeta), Error> {
+    /// What the extension says of the table.
+    pub(crate) async fn describe(&self, table: &str) -> Result<TableMeta, Error> {
         let step = "describing the table";
         let text = "SELECT $1::pg_catalog.text::pg_catalog.regclass::pg_catalog.oid, \
                     cache_sync.describe($1::pg_catalog.text::pg_catalog.regclass)::pg_catalog.text";
         let rows = self.query(step, text, &[&table]).await?;
         let json: String = rows[0].get(1);
-        let meta = serde_json::from_str(&json).map_err(|error| {
+        let meta: TableMeta = serde_json::from_str(&json).map_err(|error| {
             Error::caused(ErrorKind::Mismatch, "the extension describes the table in a way unknown here", error)
         })?;
-        Ok((rows[0].get(0), meta))
+        Ok(TableMeta { relation: rows[0].get(0), ..meta })
+    }
+
+    /// Whether the name that the table had still means the same relation, attached as it was, with keys hashed as they were.
+    ///
+    /// # Errors
+    /// When that cannot be told now.
+    pub(crate) async fn is_still(&self, known: &TableMeta) -> Result<bool, Error> {
+        match self.describe(&format!("{}.{}", quote(&known.schema), quote(&known.name))).await {
+            Ok(meta) => Ok(meta.relation == known.relation
+                && meta.hash_key == known.hash_key
+                && meta.table_id == known.table_id),
+            Err(error) if error.sqlstate().is_some_and(|code| code == "CS005" || is_no_such_table(code)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Looks up the types of the layout's columns.

@@ -9,6 +9,17 @@ pub(super) fn is_plan_outdated(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| code.code() == CACHED_PLAN_CHANGED)
 }
 
+/// Whether nothing has the name that was asked for.
+pub(super) fn is_no_such_table(sqlstate: &str) -> bool {
+    matches!(sqlstate, "42P01" | "3F000")
+}
+
+/// Whether a statement that fitted the table once no longer does: other columns, other types, no such table.
+pub(crate) fn is_misfit(sqlstate: &str) -> bool {
+    const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    is_no_such_table(sqlstate) || (sqlstate.starts_with("42") && sqlstate != INSUFFICIENT_PRIVILEGE)
+}
+
 /// No connection could be had.
 pub(super) fn no_connection(step: Step, error: PoolError) -> Error {
     match error {

@@ -2,12 +2,12 @@
 
 use super::failure::{is_plan_outdated, no_connection};
 use crate::codec::key::{self, Key, KeyArray};
-use crate::codec::layout::{TableMeta, quote};
+use crate::codec::layout::{TableMeta, literal, quote};
 use crate::codec::row;
 use crate::codec::schema::Schema;
 use crate::codec::value::{CacheValue, Value};
 use crate::error::{Error, ErrorKind, Step};
-use cache_sync_core::number::{Epoch, Lsn, Sequence, Version};
+use cache_sync_core::number::{Epoch, HostTime, Lsn, Sequence, Version};
 use deadpool_postgres::Pool;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,15 +49,17 @@ impl LoadStatement {
                 format!(" AND (t.{column} IS NULL OR t.{column} OPERATOR(pg_catalog.>) pg_catalog.now())"),
             ),
         };
+        let table = format!("{}.{}", quote(&meta.schema), quote(&meta.name));
         let text = format!(
-            "SELECT (SELECT cache_sync.load_state($1, $2)), k.ord, t.{first} IS NOT NULL, {version}, {good_for}, {columns} \
+            "SELECT (SELECT cache_sync.load_state($1, $2) OPERATOR(pg_catalog.||) {relation}), k.ord, t.{first} IS NOT NULL, {version}, {good_for}, {columns} \
              FROM ROWS FROM ({arrays}) WITH ORDINALITY AS k({names}, ord) \
              LEFT JOIN {table} AS t ON {on}{is_good}",
             first = quote(&meta.key[0].name),
             columns = layout.select_list("t"),
             arrays = arrays.join(", "),
             names = names.join(", "),
-            table = format_args!("{}.{}", quote(&meta.schema), quote(&meta.name)),
+            // Looked up with the name after FROM: the relation that the rows are of.
+            relation = format_args!("{}::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8", literal(&table)),
             on = on.join(" AND "),
         );
         LoadStatement { text }
@@ -70,6 +72,10 @@ pub(crate) struct LoadState {
     pub(crate) last_seq: Sequence,
     /// What the rows show was in the log by then.
     pub(crate) lsn: Lsn,
+    /// What the clock of the server's host showed meanwhile.
+    pub(crate) host_time: HostTime,
+    /// The oid of the relation that the rows are of.
+    pub(crate) relation: u32,
 }
 
 /// Some keys that are to be loaded.
@@ -127,9 +133,10 @@ impl LoadState {
             None => Vec::new(),
         };
         match state[..] {
-            [epoch, last_seq, lsn] => {
+            [epoch, last_seq, lsn, host_time, relation] => {
                 let (epoch, lsn) = (Epoch(epoch.cast_unsigned()), Lsn(lsn.cast_unsigned()));
-                Ok(LoadState { epoch, last_seq: Sequence(last_seq), lsn })
+                let (host_time, relation) = (HostTime(host_time), relation as u32);
+                Ok(LoadState { epoch, last_seq: Sequence(last_seq), lsn, host_time, relation })
             }
             _ => Err(Error::new(ErrorKind::Mismatch, "the extension's load_state answers in a way unknown here")),
         }

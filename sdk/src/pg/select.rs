@@ -3,9 +3,12 @@
 use super::failure::{is_plan_outdated, no_connection};
 use super::store::Store;
 use super::within::within;
-use crate::codec::layout::Layout;
+use crate::codec::layout::{Layout, TableMeta, quote};
 use crate::error::{Error, ErrorKind, Step};
 use cache_sync_core::number::Epoch;
+use deadpool_postgres::Object;
+use futures_util::future::try_join_all;
+use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -18,12 +21,53 @@ pub(crate) struct Selected {
     /// The columns of the rows.
     pub(crate) layout: Layout,
     pub(crate) rows: Vec<Row>,
+    /// For how long the result is good, counted from before it was asked for: until the first row expires that may matter to it.
+    pub(crate) good_for: Option<Duration>,
+}
+
+/// Asks when the next row expires of those that may matter to a result.
+#[derive(Debug)]
+pub(crate) struct NextExpiry {
+    /// Answers with the time in microseconds; takes the value, if there is one.
+    pub(crate) text: String,
+    pub(crate) value: Option<Box<dyn ToSql + Send + Sync>>,
+}
+
+impl NextExpiry {
+    /// `is_it` says which rows matter, `$1` in it is the value.
+    pub(crate) fn new(
+        meta: &TableMeta,
+        is_it: Option<&str>,
+        value: Option<Box<dyn ToSql + Send + Sync>>,
+    ) -> Option<NextExpiry> {
+        let column = meta.expires.as_ref()?;
+        let text = format!(
+            "SELECT (EXTRACT(EPOCH FROM pg_catalog.min(t.{column}) OPERATOR(pg_catalog.-) pg_catalog.now()) \
+             OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 FROM {schema}.{table} AS t \
+             WHERE t.{column} OPERATOR(pg_catalog.>) pg_catalog.now() AND pg_catalog.isfinite(t.{column}) AND {is_it}",
+            schema = quote(&meta.schema),
+            table = quote(&meta.name),
+            is_it = is_it.unwrap_or("true"),
+        );
+        Some(NextExpiry { text, value })
+    }
+
+    async fn ask(&self, client: &Object) -> Result<Option<i64>, tokio_postgres::Error> {
+        let statement = client.prepare_cached(&self.text).await?;
+        let value = self.value.as_deref().map(|value| value as &(dyn ToSql + Sync));
+        client.query_one(&statement, value.as_slice()).await?.try_get(0)
+    }
 }
 
 impl Store {
     /// Runs a query of the user's in one autocommitted statement. The epoch is that of the server that ran it: it is asked over
-    /// the same connection, ahead of the query and without waiting for the answer.
-    pub(crate) async fn select(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Selected, Error> {
+    /// the same connection, ahead of the query and without waiting for the answer. So is when rows expire that may matter.
+    pub(crate) async fn select(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+        expiries: &[NextExpiry],
+    ) -> Result<Selected, Error> {
         within(STEP, self.query_timeout, async {
             let client = self.pool.get().await.map_err(|error| no_connection(STEP, error))?;
             let ask_epoch = client.prepare_cached("SELECT cache_sync.epoch()").await.map_err(failed)?;
@@ -35,7 +79,11 @@ impl Store {
                     let text = format!("SELECT {} FROM ({sql}) AS q", layout.select_list("q"));
                     statement = client.prepare_cached(&text).await.map_err(failed)?;
                 }
-                let (epoch, rows) = tokio::join!(client.query_one(&ask_epoch, &[]), client.query(&statement, params));
+                let (epoch, good_for, rows) = tokio::join!(
+                    client.query_one(&ask_epoch, &[]),
+                    try_join_all(expiries.iter().map(|expiry| expiry.ask(&client))),
+                    client.query(&statement, params)
+                );
                 match rows {
                     Err(error) if !last_try && is_plan_outdated(&error) => {
                         client.statement_cache.clear();
@@ -43,7 +91,9 @@ impl Store {
                     rows => {
                         let epoch: i64 = epoch.map_err(failed)?.get(0);
                         let rows = rows.map_err(refused)?;
-                        return Ok(Selected { epoch: Epoch(epoch as u64), layout, rows });
+                        let good_for = good_for.map_err(failed)?.into_iter().flatten().min();
+                        let good_for = good_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs()));
+                        return Ok(Selected { epoch: Epoch(epoch as u64), layout, rows, good_for });
                     }
                 }
             }

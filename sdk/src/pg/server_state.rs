@@ -2,12 +2,12 @@
 
 use super::store::Store;
 use crate::error::{Error, Step};
-use cache_sync_core::number::{Epoch, Lsn};
+use cache_sync_core::number::{Epoch, HostTime, Lsn};
 use tokio_postgres::Row;
 
 /// The statement for [`ServerState::of`].
 pub(crate) const SERVER_STATE: &str =
-    "SELECT in_recovery, system, timeline, database, lsn, epoch FROM cache_sync_internal.server_state()";
+    "SELECT in_recovery, system, timeline, database, lsn, epoch, host_time FROM cache_sync_internal.server_state()";
 
 /// Which database of which server rows are of, and which history of its log positions count in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(crate) struct ServerState {
     pub(crate) lsn: Lsn,
     /// That of the server's own memory.
     pub(crate) epoch: Epoch,
+    /// What the clock of its host shows.
+    pub(crate) host_time: HostTime,
 }
 
 impl ServerState {
@@ -34,6 +36,7 @@ impl ServerState {
             history: History { system: row.try_get(1)?, timeline: row.try_get(2)?, database: row.try_get(3)? },
             lsn: Lsn(row.try_get::<_, i64>(4)?.cast_unsigned()),
             epoch: Epoch(row.try_get::<_, i64>(5)?.cast_unsigned()),
+            host_time: HostTime(row.try_get(6)?),
         })
     }
 }

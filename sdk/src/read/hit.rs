@@ -12,7 +12,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     pub(crate) fn hit(&self, key: &K, hash: KeyHash) -> Option<Entry<K, V>> {
         let entries = &*self.entries;
         let entry = entries.in_memory(key, hash)?;
-        (entries.is_current(&entry) && entries.common.freshness.is_live()).then(|| {
+        let now = entries.common.now();
+        (entries.is_current(&entry, now) && entries.common.freshness.is_live(now)).then(|| {
             entries.counters.hits.add_one(hash.0);
             entry
         })

@@ -7,12 +7,11 @@ use super::{Read, Reads};
 use crate::codec::key::{self, Key};
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
-use crate::entries::{Loaded, Session};
+use crate::entries::{Lifetime, Loaded, Session};
 use crate::error::{Error, ErrorKind};
-use crate::pg::{LoadState, LoadStatement, LoadedRow, Loading};
+use crate::pg::{LoadState, LoadStatement, LoadedRow, Loading, is_misfit};
 use cache_sync_core::number::{KeyHash, Sequence, Version};
 use std::sync::Arc;
-use std::time::Instant;
 use tokio_postgres::Row;
 
 /// Keys in one statement.
@@ -55,14 +54,14 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
     async fn load(&self, wanted: Vec<Wanted<K>>) {
         let entries = &*self.reads.entries;
         let session = entries.numbering.session();
-        let live = entries.common.freshness.is_live();
+        let sent = entries.common.now();
+        let live = entries.common.freshness.is_live(sent);
         let wanted: Vec<_> = wanted.into_iter().filter(|wanted| self.may_exist(wanted, live)).collect();
         if wanted.is_empty() {
             return;
         }
         entries.counters.load_statements.add(1);
         entries.counters.loaded_keys.add(wanted.len() as u64);
-        let sent = Instant::now();
         match self.rows(&wanted, session, live).await {
             Ok((state, rows)) => {
                 let trusted = live && state.epoch.0 == entries.common.freshness.epoch();
@@ -76,15 +75,18 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
                             continue;
                         }
                     };
-                    let expires = row.good_for.and_then(|good_for| sent.checked_add(good_for));
-                    let loaded = Loaded { value, version: row.version, expires, last_seq, trusted };
+                    let lifetime = entries.lifetime(sent, row.good_for);
+                    let loaded = Loaded { value, version: row.version, lifetime, last_seq, trusted };
                     // Nobody else asks for it: who joins meanwhile finds a load that was asked for.
                     if entries.loaded(wanted.hash, wanted.flight, loaded) {
                         self.reads.wanted.push(wanted.hash);
                     }
                 }
             }
-            Err(error) => wanted.iter().for_each(|wanted| entries.load_failed(wanted.hash, wanted.flight, &error)),
+            Err(error) => {
+                let error = self.reads.lasting(error).await;
+                wanted.iter().for_each(|wanted| entries.load_failed(wanted.hash, wanted.flight, &error));
+            }
         }
     }
 
@@ -100,13 +102,16 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
             let has_own_batches = |state: &LoadState| {
                 settled == Sequence(0) || (state.last_seq.0 >= 0 && session.to_client(state.last_seq) >= settled)
             };
-            let freshness = &entries.common.freshness;
-            if let Some(loaded) = standby.load(&self.reads.store, freshness, &asked, has_own_batches).await {
+            if let Some(loaded) = standby.load(&self.reads.store, &entries.common, &asked, has_own_batches).await {
                 return Ok(loaded);
             }
         }
         let invalidations = lock(&self.reads.seen).invalidations();
-        let loaded = self.reads.store.load(&self.statement, &loading).await?;
+        let asked = entries.common.now();
+        let loaded = self.reads.load_rows(&self.statement, &loading).await?;
+        if loaded.0.epoch.0 == entries.common.freshness.epoch() {
+            entries.common.clock.compare(asked, loaded.0.host_time);
+        }
         if self.standby.is_some() {
             lock(&self.reads.seen).note(hashes(), loaded.0.lsn, invalidations);
         }
@@ -117,7 +122,8 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
     fn may_exist(&self, wanted: &Wanted<K>, live: bool) -> bool {
         let entries = &*self.reads.entries;
         let last_seq = Sequence(i64::MAX);
-        let absent = Loaded { value: None, version: Version::NONE, expires: None, last_seq, trusted: live };
+        let lifetime = Lifetime::ENDLESS;
+        let absent = Loaded { value: None, version: Version::NONE, lifetime, last_seq, trusted: live };
         match key::fits(&wanted.key, &entries.schema.meta.key) {
             Ok(true) => return true,
             Ok(false) => {
@@ -134,12 +140,42 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
 }
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
+    /// Loads rows from the primary.
+    async fn load_rows(
+        &self,
+        statement: &LoadStatement,
+        loading: &Loading<'_, K>,
+    ) -> Result<(LoadState, Vec<Row>), Error> {
+        let loaded = self.store.load(statement, loading).await?;
+        if loaded.0.relation == loading.meta.relation {
+            return Ok(loaded);
+        }
+        // Another table has taken the name.
+        self.entries.retire();
+        Err(self.entries.retirement())
+    }
+
+    /// What a failed load means for the cache: where the statement no longer fits because the table's name means another one or none,
+    /// it retires.
+    async fn lasting(&self, error: Error) -> Error {
+        let is_gone = error.sqlstate().is_some_and(is_misfit)
+            && self.store.is_still(&self.entries.schema.meta).await.is_ok_and(|is_there| !is_there);
+        if !is_gone {
+            return error;
+        }
+        self.entries.retire();
+        self.entries.retirement()
+    }
+
     /// Loads one row past the cache.
     pub(super) async fn load_past_cache(&self, key: &K) -> Result<Read<V>, Error> {
         let schema = &self.entries.schema;
         let session = self.entries.numbering.session().id;
         let loading = Loading { session, meta: &schema.meta, keys: std::slice::from_ref(key) };
-        let (_, rows) = self.store.load(&LoadStatement::new(schema), &loading).await?;
+        let (_, rows) = match self.load_rows(&LoadStatement::new(schema), &loading).await {
+            Ok(loaded) => loaded,
+            Err(error) => return Err(self.lasting(error).await),
+        };
         let value = match rows.first().and_then(|row| LoadedRow::of(row, schema)) {
             Some(row) => row.value?,
             None => None,

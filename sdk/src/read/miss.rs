@@ -7,7 +7,6 @@ use crate::entries::Answer;
 use crate::error::Error;
 use cache_sync_core::number::{KeyHash, Version};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// What became of a look-up.
@@ -37,8 +36,9 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     /// What the key's slot shows, or the load to wait for.
     fn look_up(&self, key: &K, hash: KeyHash) -> Result<Found<V>, Error> {
         let entries = &*self.entries;
-        let now = Instant::now();
-        let live = entries.common.freshness.is_live_at(now);
+        let now = entries.common.now();
+        let freshness = &entries.common.freshness;
+        let live = freshness.is_live(now);
         let hit = |answer| {
             entries.counters.hits.add_one(hash.0);
             Ok(Found::Here(answer))
@@ -54,7 +54,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             },
             None => match entries.in_memory(key, hash) {
                 // It came between the look that failed and the lock.
-                Some(entry) if live && entries.is_current(&entry) => {
+                Some(entry) if live && entries.is_current(&entry, now) => {
                     return hit(Answer { value: entry.value, version: entry.version });
                 }
                 _ => place.slot_or_new(key),
@@ -62,7 +62,9 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         };
         entries.counters.misses.add(1);
         let (sender, receiver) = oneshot::channel();
-        if slot.join(self.flights.fetch_add(1, Ordering::Relaxed), entries.generation(), sender) {
+        // What was read before may be older than the bound allows, and while no changes are heard, no fence is shut.
+        let since = live.then(|| now.before(freshness.timeout()));
+        if slot.join(self.flights.fetch_add(1, Ordering::Relaxed), entries.generation(), since, sender) {
             self.wanted.push(hash);
         }
         Ok(Found::Loading(receiver))
@@ -71,12 +73,12 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     /// What was held when the database went away, if the caller allows it and it is not too old.
     fn stale(&self, key: &K, hash: KeyHash) -> Option<Read<V>> {
         let entries = &*self.entries;
+        let now = entries.common.now();
         let mut place = entries.place(hash);
         let (value, confirmed) = match place.slot().filter(|slot| slot.key == *key) {
-            Some(slot) => slot.last_known(entries.generation(), Instant::now(), &entries.schema)?,
+            Some(slot) => slot.last_known(entries.generation(), now, &entries.schema)?,
             None => {
-                let started = entries.common.clock.started;
-                let entry = entries.in_memory(key, hash).filter(|entry| !entry.expires.is_over(started))?;
+                let entry = entries.in_memory(key, hash).filter(|entry| !entry.lifetime.is_over(now))?;
                 (entry.value, entry.generation)
             }
         };

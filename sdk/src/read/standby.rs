@@ -7,9 +7,10 @@
 //! passed over: the primary is asked.
 
 use crate::codec::key::Key;
+use crate::common::Common;
 use crate::common::counters::Counter;
-use crate::common::freshness::Freshness;
 use crate::common::lock::lock;
+use crate::common::time::Moment;
 use crate::error::{Error, Step};
 use crate::pg::{
     Endpoint, History, LoadState, LoadStatement, Loading, SERVER_STATE, ServerState, SessionCheck, Store, within,
@@ -17,7 +18,7 @@ use crate::pg::{
 use cache_sync_core::number::{Epoch, Lsn};
 use deadpool_postgres::Pool;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio_postgres::Row;
 
@@ -38,7 +39,7 @@ pub(crate) struct Standby {
     /// Each connection is one of the server's, as was found out once.
     is_checked: OnceCell<()>,
     /// Until when it is left alone, and for how long that was.
-    paused: Mutex<Option<(Instant, Duration)>>,
+    paused: Mutex<Option<(Moment, Duration)>>,
     /// Loads that it answered.
     pub(crate) loads: Counter,
     /// Loads that were left to the primary.
@@ -72,13 +73,13 @@ impl Standby {
     pub(crate) async fn load<K: Key>(
         &self,
         store: &Store,
-        freshness: &Freshness,
+        common: &Common,
         asked: &Asked<'_, K>,
         has_own_batches: impl Fn(&LoadState) -> bool,
     ) -> Option<(LoadState, Vec<Row>)> {
-        let loaded = match self.is_paused() {
+        let loaded = match self.is_paused(common.now()) {
             true => None,
-            false => self.ask(store, freshness, asked).await,
+            false => self.ask(store, common, asked).await,
         };
         let loaded = loaded.filter(|(state, _)| has_own_batches(state));
         let counter = if loaded.is_some() { &self.loads } else { &self.passed_over };
@@ -86,12 +87,8 @@ impl Standby {
         loaded
     }
 
-    async fn ask<K: Key>(
-        &self,
-        store: &Store,
-        freshness: &Freshness,
-        asked: &Asked<'_, K>,
-    ) -> Option<(LoadState, Vec<Row>)> {
+    async fn ask<K: Key>(&self, store: &Store, common: &Common, asked: &Asked<'_, K>) -> Option<(LoadState, Vec<Row>)> {
+        let freshness = &common.freshness;
         let epoch = Epoch(freshness.epoch());
         // What the primary has to say to it, the load from there will tell.
         let history = self.history_of(store, epoch).await.ok().flatten()?;
@@ -111,23 +108,23 @@ impl Standby {
                 state.filter(|state| state.lsn >= needed).map(|_| (LoadState { epoch, ..loaded }, rows))
             }
             Err(error) => {
-                self.pause(&error);
+                self.pause(&error, common.now());
                 None
             }
         }
     }
 
-    fn is_paused(&self) -> bool {
-        lock(&self.paused).is_some_and(|(until, _)| Instant::now() < until)
+    fn is_paused(&self, now: Moment) -> bool {
+        lock(&self.paused).is_some_and(|(until, _)| now < until)
     }
 
-    fn pause(&self, error: &Error) {
+    fn pause(&self, error: &Error, now: Moment) {
         let mut paused = lock(&self.paused);
         let pause = paused.map_or(PAUSE_MIN, |(_, pause)| (2 * pause).min(PAUSE_MAX));
         if paused.is_none() {
             tracing::warn!(%error, "the standby cannot be asked; rows are loaded from the primary");
         }
-        *paused = Some((Instant::now() + pause, pause));
+        *paused = Some((now + pause, pause));
     }
 
     fn is_back(&self) {

@@ -2,11 +2,12 @@
 //! served as long as they say the same; so a change during the load needs no case of its own.
 
 use super::question::TagIs;
+use super::tag::TagValue;
 use crate::change::Subscriber;
 use crate::codec::layout::{TableMeta, quote};
 use crate::common::lock::lock;
 use crate::error::{Error, ErrorKind};
-use crate::pg::Store;
+use crate::pg::{NextExpiry, Store};
 use cache_sync_core::number::{KeyHash, TableId};
 use cache_sync_core::wire::{Change, ChangeKind};
 use futures_util::future::BoxFuture;
@@ -93,6 +94,21 @@ impl Source {
         Ok(Mark { source: self.clone(), flushes, on: On::Tag(counter, seen) })
     }
 
+    /// How to ask when the next row expires of those that have this value in the tag, or of all.
+    pub(super) fn next_expiry(&self, tag: Option<&TagIs>) -> Option<NextExpiry> {
+        let meta = lock(&self.meta).clone();
+        match tag.filter(|tag| tag.value.is_parameter()) {
+            None => NextExpiry::new(&meta, None, None),
+            Some(TagIs { name, value: TagValue::Null }) => {
+                NextExpiry::new(&meta, Some(&format!("t.{} IS NULL", quote(name))), None)
+            }
+            // By the operator that an index of the column has, whatever its type.
+            Some(TagIs { name, value }) => {
+                NextExpiry::new(&meta, Some(&format!("t.{} = $1", quote(name))), Some(Box::new(value.clone())))
+            }
+        }
+    }
+
     fn counter(&self, hash: KeyHash) -> Arc<AtomicU64> {
         let mut tags = lock(&self.tags);
         if let Some(counter) = tags.counters.get(&hash).and_then(Weak::upgrade) {
@@ -148,24 +164,21 @@ impl Subscriber for Source {
         }
     }
 
+    // A change of what a result depends on is never held back.
+    fn end_holds(&self) {}
+
     fn doubt_all(&self) {
         self.flushes.fetch_add(1, Ordering::AcqRel);
     }
 
     fn check_again<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
-            let (hash_key, name) = {
-                let meta = lock(&self.meta);
-                (meta.hash_key, format!("{}.{}", quote(&meta.schema), quote(&meta.name)))
-            };
-            match store.describe(&name).await {
-                Ok((_, meta)) if meta.hash_key == hash_key && meta.table_id == self.id => Ok(true),
-                Err(error) if error.is_unavailable() => Err(error),
-                Ok(_) | Err(_) => {
-                    self.retired.store(true, Ordering::Release);
-                    Ok(false)
-                }
+            let meta = lock(&self.meta).clone();
+            let is_there = store.is_still(&meta).await?;
+            if !is_there {
+                self.retired.store(true, Ordering::Release);
             }
+            Ok(is_there)
         })
     }
 }

@@ -1,8 +1,11 @@
 //! The value of a tag, as the database hashes it.
 
 use crate::codec::layout::TagKind;
+use bytes::BytesMut;
 use cache_sync_core::key::{HashKey, KeyHasher, KeyPart};
 use cache_sync_core::number::KeyHash;
+use postgres_types::{IsNull, Kind, ToSql, Type, to_sql_checked};
+use std::error::Error;
 
 /// A value in a column on which queries depend (`attach(..., tags => ...)`). Made from integers, `bool`, texts, bytes and
 /// [`Uuid`](uuid::Uuid)s, from options of them (`None` is SQL's null), and from [`TagValue::Row`] for composites.
@@ -59,6 +62,11 @@ impl TagValue {
         }
     }
 
+    /// Whether it can be a parameter of a statement: composites cannot.
+    pub(super) fn is_parameter(&self) -> bool {
+        !matches!(self, TagValue::Row(_))
+    }
+
     fn give(&self, hasher: &mut KeyHasher) {
         hasher.part(match self {
             TagValue::Null => return hasher.null(),
@@ -75,6 +83,32 @@ impl TagValue {
             TagValue::Timestamp(micros) => KeyPart::Timestamp(*micros),
         });
     }
+}
+
+/// As a parameter that is compared with the tag's column, in the column's type.
+impl ToSql for TagValue {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match (self, ty.kind()) {
+            (TagValue::Null, _) => Ok(IsNull::Yes),
+            (_, Kind::Domain(inner)) => self.to_sql(inner, out),
+            (TagValue::Int(int), _) if *ty == Type::INT2 => i16::try_from(*int)?.to_sql(ty, out),
+            (TagValue::Int(int), _) if *ty == Type::INT4 => i32::try_from(*int)?.to_sql(ty, out),
+            (TagValue::Int(int), _) => int.to_sql(ty, out),
+            (TagValue::Text(text), _) => text.as_bytes().to_sql(ty, out),
+            (TagValue::Bytes(bytes), _) => bytes.to_sql(ty, out),
+            (TagValue::Uuid(uuid), _) => uuid::Uuid::from_bytes(*uuid).to_sql(ty, out),
+            (TagValue::Bool(bool), _) => bool.to_sql(ty, out),
+            (TagValue::Date(days), _) => days.to_sql(ty, out),
+            (TagValue::Timestamp(micros), _) => micros.to_sql(ty, out),
+            (TagValue::Row(_), _) => Err("a composite is no parameter".into()),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
 }
 
 macro_rules! from {

@@ -4,6 +4,7 @@ use super::Writes;
 use crate::codec::key::{self, Key};
 use crate::codec::value::{CacheValue, Value};
 use crate::common::lock::lock;
+use crate::common::time::Moment;
 use crate::config::Durability;
 use crate::entries::{Pending, Slot};
 use crate::error::{Error, ErrorKind};
@@ -13,7 +14,7 @@ use cache_sync_core::number::KeyHash;
 use cache_sync_core::patch::{self, PatchKind, RowPatch};
 use smallvec::smallvec;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What a write wants.
@@ -90,7 +91,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
 
     fn try_accept(&self, key: &K, hash: KeyHash, write: Write<V>, reserved: usize) -> Result<Receipt, Refused<V>> {
         let mut place = self.entries.place(hash);
-        let now = Instant::now();
+        let now = self.entries.common.now();
         // Under the lock, so that nothing is accepted after `abandon` and `take_unwritten` have come by.
         self.entries.check_usable().map_err(Refused::Error)?;
         let slot = place.slot_or_new(key);
@@ -125,11 +126,11 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         &self,
         slot: &mut Slot<K, V>,
         write: Write<V>,
-        now: Instant,
+        now: Moment,
         reserved: usize,
     ) -> Result<Accepted, Refused<V>> {
         let (entries, common, schema) = (&*self.entries, &*self.entries.common, &self.entries.schema);
-        let live = common.freshness.is_live_at(now);
+        let live = common.freshness.is_live(now);
         let current = slot.shown(entries.generation(), now).filter(|_| live);
         if let (Some(expected), Some(current)) = (&write.expected, &current) {
             let same = current.as_ref().is_some_and(|value| Arc::ptr_eq(value, expected));

@@ -1,6 +1,7 @@
 //! What becomes of a field that several write: its rule decides, the same in core, in batches and in SQL, in whatever order writes
 //! arrive and whatever clocks say.
 
+mod clock_ahead;
 mod deletions;
 mod document_stamps;
 mod recheck;

@@ -9,6 +9,7 @@ mod hits;
 mod isolation;
 mod operations;
 mod queries;
+mod query_ends;
 mod reads;
 mod values;
 mod writes;

@@ -49,6 +49,18 @@ pub(super) fn duplicate(layout: &Layout) -> String {
     )
 }
 
+/// The newest stamp in the row of a key, if it has any: `$1` is a json array with the key's columns.
+pub(super) fn newest(layout: &Layout) -> Option<String> {
+    layout.versioned.then(|| {
+        format!(
+            "SELECT cache_sync_internal.clock_newest(t.cs_clock, t.cs_version) FROM {} JOIN {} AS t ON {}",
+            keys_of(layout, "ARRAY[$1]"),
+            layout.relation,
+            key_match(layout)
+        )
+    })
+}
+
 /// The row of a key: `$1` is a json array with the key's columns.
 pub(super) fn row(layout: &Layout) -> String {
     format!(

@@ -14,7 +14,7 @@ const PATCHES: &[pg_sys::Oid] = &[pg_sys::JSONOID, pg_sys::INT8OID];
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) shape: Shape,
-    /// `($1 patches, $2 largest stamp) -> (place, replaced, version, lost)`
+    /// `($1 patches, $2 the time) -> (place, replaced, version, lost)`
     pub(crate) change: Option<Lazy>,
     /// `-> (place, there, applicable, lost, version, creates)`
     pub(crate) look: Lazy,

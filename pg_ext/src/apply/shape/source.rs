@@ -3,6 +3,7 @@
 use super::layout::FieldColumn;
 use super::sql::{key_order, own_stamp};
 use super::writer::Writer;
+use cache_sync_core::hlc::AHEAD_MAX_MICROS;
 use cache_sync_core::patch::PatchKind;
 use cache_sync_core::rule::Rule;
 use std::fmt::Write;
@@ -42,15 +43,15 @@ impl Writer<'_> {
         }
         if self.uses_stamps() {
             columns += ", \"@\" pg_catalog.int8";
-            selected += ", LEAST(r.\"@\", $2) AS \"@\"";
+            let _ = write!(selected, ", {} AS \"@\"", believed("\"@\""));
             for field in self.own_stamps() {
                 let own = own_stamp(field);
                 let _ = write!(columns, ", {own} pg_catalog.int8");
-                let _ = write!(selected, ", LEAST(r.{own}, $2) AS {own}");
+                let _ = write!(selected, ", {} AS {own}", believed(&own));
             }
             let stamp = |field: &FieldColumn| match self.has_own_stamp(field) {
-                true => format!("LEAST(r.{}, $2)", own_stamp(field)),
-                false => "LEAST(r.\"@\", $2)".to_owned(),
+                true => believed(&own_stamp(field)),
+                false => believed("\"@\""),
             };
             let mut own: Vec<_> = match stamps {
                 _ if !self.each => Vec::new(),
@@ -58,7 +59,7 @@ impl Writer<'_> {
                 AskedStamps::All => self.stamped().map(stamp).collect(),
             };
             if own.is_empty() {
-                own.push("LEAST(r.\"@\", $2)".to_owned());
+                own.push(believed("\"@\""));
             }
             let _ = write!(selected, ", ARRAY[{}] AS \"@stamps\"", own.join(", "));
         }
@@ -66,4 +67,11 @@ impl Writer<'_> {
         let read = if is_plain { "cache_sync_internal.patches" } else { "pg_catalog.json_to_recordset" };
         format!("(SELECT {selected} FROM {read}($1) AS r({columns}) ORDER BY {}) AS p", key_order(self.layout, "r"))
     }
+}
+
+/// A patch's stamp, as core's `hlc::believed` takes it.
+fn believed(column: &str) -> String {
+    format!(
+        "CASE WHEN r.{column} OPERATOR(pg_catalog.<=) ($2 OPERATOR(pg_catalog.+) {AHEAD_MAX_MICROS}) THEN r.{column} ELSE $2 END"
+    )
 }

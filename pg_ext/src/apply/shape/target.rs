@@ -8,6 +8,7 @@ use super::operation::Shape;
 use super::statement::{Lazy, Planning};
 use crate::pg::backend::OfBackend;
 use crate::pg::failure::Failure;
+use crate::ring::hlc;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -32,6 +33,8 @@ pub(crate) struct Target {
     pub(crate) duplicate: Lazy,
     /// `($1 array of one patch) -> (row)`
     pub(crate) row: Lazy,
+    /// `($1 array of one patch) -> (newest stamp in the row)`, where rows have stamps
+    newest: Option<Lazy>,
     shapes: RefCell<HashMap<Shape, Rc<Compiled>>>,
     is_stale: Cell<bool>,
 }
@@ -49,10 +52,28 @@ impl Target {
             order: Lazy::new(by_key::order(&layout), PARTS, Free),
             duplicate: Lazy::new(by_key::duplicate(&layout), PARTS, Free),
             row: Lazy::new(by_key::row(&layout), PART, Nested),
+            newest: by_key::newest(&layout).map(|text| Lazy::new(text, PART, Nested)),
             layout,
             shapes: RefCell::default(),
             is_stale: Cell::new(false),
         }
+    }
+
+    /// The stamp of a patch that is made now, over whatever its row has. A server's clock that ran ahead has left stamps that are
+    /// still to come.
+    ///
+    /// # Errors
+    /// When SPI refuses a statement.
+    ///
+    /// # Safety
+    /// `rows` must be a json array of one patch. SPI must be connected.
+    pub(crate) unsafe fn stamp_now(&self, rows: pg_sys::Datum) -> Result<i64, Failure> {
+        let mut newest = 0;
+        if let Some(statement) = &self.newest {
+            // SAFETY: the caller vouches for the argument; the statement answers with a bigint.
+            unsafe { statement.get()?.run(&[Some(rows)], |row| newest = row.get(0).unwrap_or(0))? };
+        }
+        Ok(hlc::next_above(newest))
     }
 
     /// The compiled form of a shape.

@@ -1,6 +1,6 @@
 //! The SQL texts of a shape; what each rule is there says [`super::rule`].
 //!
-//! `$1` is a json array of patches, `$2` the largest stamp that is believed. `p` is the patches in the order of their
+//! `$1` is a json array of patches, `$2` the time: a stamp far above it is not believed. `p` is the patches in the order of their
 //! keys, `t` the table. Types are written out, functions and operators are those of pg_catalog or of the extension,
 //! whatever the caller's search_path says.
 

@@ -14,7 +14,7 @@ use cache_sync_core::number::{Epoch, Position, Stamp};
 use cache_sync_core::wire::{Body, CHANNEL, Change, Message, WireError};
 use std::future::Future;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_postgres::{Client, Notification, Statement};
 
 /// The time between two probes, unless the bound on staleness asks for more of them.
@@ -72,18 +72,18 @@ impl Feed {
         let registration = self.registration.load(Ordering::Acquire);
         let tables = self.tables();
         let number = self.probes.begin();
-        let asked = Instant::now();
+        let asked = link.common.now();
         let row = self.hearing(link, client.query_one(statement, &[&tables])).await?;
         let (epoch, hlc): (i64, i64) = (row.get(0), row.get(1));
         let (epoch, common) = (Epoch(epoch as u64), link.common);
-        common.clock.hear(Stamp(hlc));
+        common.clock.hear(Stamp(hlc), common.now());
         if is_new || common.freshness.epoch() != epoch.0 {
             self.is_of(FeedKind::Notify);
             common.freshness.set_lsn(None);
             self.begin(epoch, false, link.store, &common.freshness).await?;
         }
         // Of what was committed since it was asked, nobody has said that it was heard.
-        common.freshness.heard_by(asked);
+        common.freshness.in_step(asked);
         self.progress.send_replace(Progress { epoch, position: Position(0), registration });
         self.probes.answered.send_replace(number);
         Ok(())

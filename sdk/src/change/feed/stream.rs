@@ -2,6 +2,8 @@
 
 use super::link::{LISTENING, Link};
 use super::{Feed, Progress};
+use crate::common::Common;
+use crate::common::time::Moment;
 use crate::error::{Error, ErrorKind};
 use crate::pg::{Since, stream_statement};
 use crate::status::FeedKind;
@@ -13,7 +15,12 @@ use tokio_postgres::Client;
 /// One subscription, from its CALL to its end.
 struct Subscription {
     registration: u64,
+    /// When it was asked for.
+    asked: Moment,
+    /// Everything that was missed before it has been told.
     caught_up: bool,
+    /// Since when what comes is too old to serve anything by it.
+    behind_since: Option<Moment>,
 }
 
 impl Feed {
@@ -22,17 +29,19 @@ impl Feed {
         let registration = self.registration.load(Ordering::Acquire);
         let tables = self.tables();
         let Progress { epoch, position, .. } = self.progress();
-        let since = (epoch != Epoch(0)).then_some(Since { epoch, position });
-        let statement = stream_statement(&tables, since);
+        let resumes = epoch != Epoch(0) && !self.is_to_skip.swap(false, Ordering::AcqRel);
+        let statement = stream_statement(&tables, resumes.then_some(Since { epoch, position }));
+        let asked = link.common.now();
         let call = client.batch_execute(&statement);
         tokio::pin!(call);
-        let mut subscription = Subscription { registration, caught_up: false };
+        let mut subscription = Subscription { registration, asked, caught_up: false, behind_since: None };
         loop {
             tokio::select! {
                 biased;
                 message = next(link) => {
                     if let Some(message) = message? {
                         self.take(&message, &mut subscription, link).await?;
+                        self.check_pace(&mut subscription, link.common)?;
                     }
                 }
                 ended = &mut call => {
@@ -50,11 +59,13 @@ impl Feed {
 
     async fn take(&self, message: &Message, subscription: &mut Subscription, link: &mut Link<'_>) -> Result<(), Error> {
         let common = link.common;
-        if subscription.caught_up && !common.freshness.is_live() {
-            // This process was stopped, or too busy to listen: what it finds now was sent then, and says nothing of now.
-            return Err(Error::timeout(LISTENING, common.freshness.timeout()));
+        if matches!(message.body, Body::Start { .. }) {
+            if common.freshness.epoch() != message.epoch.0 {
+                common.clock.forget_server();
+            }
+            common.clock.compare(subscription.asked, message.sent);
         }
-        common.clock.hear(message.hlc);
+        self.set_clock(message, common);
         let before = common.freshness.lsn().filter(|_| common.freshness.epoch() == message.epoch.0);
         if !self.is_muted() {
             common.freshness.set_lsn(before.max(Some(message.lsn)));
@@ -63,20 +74,50 @@ impl Feed {
             Body::Start { resumed } => {
                 self.is_of(FeedKind::Stream);
                 self.begin(message.epoch, *resumed, link.store, &common.freshness).await?;
-                subscription.caught_up = false;
             }
             Body::Gap => self.doubt_everything(),
             Body::Changes(changes) => self.tell(changes),
-            Body::Heartbeat => subscription.caught_up = true,
+            Body::Heartbeat => {}
         }
-        // Until everything that was missed meanwhile has been told, entries may be as old as the interruption was long.
-        if subscription.caught_up {
-            common.freshness.heard();
+        // Until everything that was missed meanwhile has been told, entries may be as old as the interruption was long. However
+        // long the message was on its way, it tells of then.
+        if let Some(as_of) = message.as_of {
+            subscription.caught_up = true;
+            match common.clock.earliest(as_of) {
+                Some(as_of) => common.freshness.in_step(as_of),
+                None => self.comparison_wanted.notify_one(),
+            }
         }
         let registration =
             if subscription.caught_up { subscription.registration } else { self.progress().registration };
         self.progress.send_replace(Progress { epoch: message.epoch, position: message.position, registration });
         Ok(())
+    }
+
+    /// Stamps follow the server's hybrid clock.
+    fn set_clock(&self, message: &Message, common: &Common) {
+        let now = common.now();
+        match common.clock.earliest(message.sent) {
+            Some(made) => common.clock.hear(message.hlc, made),
+            // It was made some time before, so at least so much it is now.
+            None if message.hlc > common.clock.hlc() => common.clock.hear(message.hlc, now),
+            None => {}
+        }
+    }
+
+    /// Gives up a subscription on which everything comes too late: rather a gap than reads that all go to Postgres.
+    fn check_pace(&self, subscription: &mut Subscription, common: &Common) -> Result<(), Error> {
+        let now = common.now();
+        if !subscription.caught_up || common.freshness.is_live(now) {
+            subscription.behind_since = None;
+            return Ok(());
+        }
+        let timeout = common.freshness.timeout();
+        if now.since(*subscription.behind_since.get_or_insert(now)) < timeout {
+            return Ok(());
+        }
+        self.is_to_skip.store(true, Ordering::Release);
+        Err(Error::timeout("keeping up with the feed", timeout))
     }
 }
 

@@ -9,6 +9,8 @@ use futures_util::future::BoxFuture;
 pub(crate) trait Subscriber: Send + Sync {
     /// A change of the subscriber's table was committed.
     fn tell(&self, change: &Change);
+    /// Everything told so far must show from now on.
+    fn end_holds(&self);
     /// Nothing that is held may be trusted unseen.
     fn doubt_all(&self);
     /// Whether this is still the table that was opened, with the same hash key. One that is not retires.

@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer};
 /// An attached table.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct TableMeta {
+    /// Its oid: which relation it is, by whatever name.
+    #[serde(skip)]
+    pub(crate) relation: u32,
     /// The number under which it is attached.
     pub(crate) table_id: TableId,
     /// Its schema, not quoted.

@@ -1,9 +1,9 @@
 //! What is known of a row without the patches that are pending, and what a read is answered.
 
 use crate::codec::value::Value;
+use crate::entries::memory::Lifetime;
 use cache_sync_core::number::Version;
 use cache_sync_core::patch::RowPatch;
-use std::time::Instant;
 
 /// What a read is answered.
 #[derive(Debug)]
@@ -28,8 +28,8 @@ pub(crate) enum Base<V> {
         value: Value<V>,
         version: Version,
         generation: u64,
-        /// When the row expires; then it has to be loaded again.
-        expires: Option<Instant>,
+        /// When it is over, the row has to be loaded again.
+        lifetime: Lifetime,
     },
 }
 
@@ -37,8 +37,8 @@ impl<V> Clone for Base<V> {
     fn clone(&self) -> Base<V> {
         match self {
             Base::Unknown => Base::Unknown,
-            Base::Known { value, version, generation, expires } => {
-                Base::Known { value: value.clone(), version: *version, generation: *generation, expires: *expires }
+            Base::Known { value, version, generation, lifetime } => {
+                Base::Known { value: value.clone(), version: *version, generation: *generation, lifetime: *lifetime }
             }
         }
     }

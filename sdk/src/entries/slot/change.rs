@@ -4,13 +4,20 @@ use super::Slot;
 use super::base::{Base, Preview};
 use super::flight::LoadFence;
 use super::pending::Held;
+use crate::common::time::Moment;
 use cache_sync_core::number::Version;
 use cache_sync_core::wire::{Change, ChangeKind};
-use std::time::Instant;
 
 impl<K, V> Slot<K, V> {
-    /// A committed change of this key. Returns whether something else than before may be held now.
-    pub(crate) fn change(&mut self, change: &Change, generation: u64, now: Instant, schema: &impl Preview<V>) -> bool {
+    /// A committed change of this key, to be held back until then at most if it may be the echo of a batch under way. Returns
+    /// whether something else than before may be held now.
+    pub(crate) fn change(
+        &mut self,
+        change: &Change,
+        generation: u64,
+        hold_until: Moment,
+        schema: &impl Preview<V>,
+    ) -> bool {
         let versioned = change.kind == ChangeKind::Versioned && change.version != Version::NONE;
         for started in self.flights.iter_mut().filter_map(|flight| flight.started.as_mut()) {
             started.fence = match started.fence {
@@ -25,12 +32,13 @@ impl<K, V> Slot<K, V> {
         match &mut self.under_way {
             // Its own echo may come before its outcome: which of the two it is, the outcome will tell.
             Some(under_way) if change.version != Version::NONE => {
-                let held = under_way.held.get_or_insert(Held { version: change.version, foreign: false, since: now });
+                let new = Held { version: change.version, foreign: false, until: hold_until };
+                let held = under_way.held.get_or_insert(new);
                 held.foreign |= !versioned && held.version != change.version;
                 held.version = held.version.max(change.version);
             }
             Some(under_way) => {
-                under_way.held = Some(Held { version: Version::NONE, foreign: true, since: now });
+                under_way.held = Some(Held { version: Version::NONE, foreign: true, until: hold_until });
                 self.doubt(generation, schema);
             }
             None => self.doubt(generation, schema),
@@ -52,6 +60,13 @@ impl<K, V> Slot<K, V> {
             started.fence = LoadFence::Shut;
         }
         self.doubt(generation, schema);
+    }
+
+    /// Whatever is held back counts as somebody else's change.
+    pub(crate) fn end_hold(&mut self, generation: u64, schema: &impl Preview<V>) {
+        if self.held_back().is_some() {
+            self.doubt(generation, schema);
+        }
     }
 
     fn doubt(&mut self, generation: u64, schema: &impl Preview<V>) {

@@ -1,6 +1,7 @@
 //! One load of a key, and who waits for it.
 
 use super::base::Answer;
+use crate::common::time::Moment;
 use crate::error::Error;
 use cache_sync_core::number::{Sequence, Version};
 use smallvec::SmallVec;
@@ -17,6 +18,8 @@ pub(super) struct Flight<V> {
 }
 
 pub(super) struct Started {
+    /// Its statement was sent then or later: it shows everything that was committed before.
+    pub(super) at: Moment,
     pub(super) generation: u64,
     pub(super) fence: LoadFence,
     /// A batch with this key was settled since; a load that does not contain it yet would take a write back.

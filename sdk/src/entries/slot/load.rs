@@ -5,16 +5,17 @@ use super::base::{Answer, Base, Preview};
 use super::flight::{Flight, LoadFence, Started, Waiter};
 use super::pending::apply_all;
 use crate::codec::value::Value;
+use crate::common::time::Moment;
+use crate::entries::memory::Lifetime;
 use crate::error::Error;
 use cache_sync_core::number::{Sequence, Version};
 use smallvec::smallvec;
-use std::time::Instant;
 
 /// What a load brought for one key.
 pub(crate) struct Loaded<V> {
     pub(crate) value: Value<V>,
     pub(crate) version: Version,
-    pub(crate) expires: Option<Instant>,
+    pub(crate) lifetime: Lifetime,
     /// The last batch of this client that the statement's snapshot contained.
     pub(crate) last_seq: Sequence,
     /// The feed is live and speaks to the same server.
@@ -22,13 +23,15 @@ pub(crate) struct Loaded<V> {
 }
 
 impl<K, V> Slot<K, V> {
-    /// Waits for the load that brings what is true from now on. Returns whether a new one has to be asked for.
-    pub(crate) fn join(&mut self, number: u64, generation: u64, waiter: Waiter<V>) -> bool {
+    /// Waits for the load that brings what is true from now on, or for one that began at `since` or later, if changes are heard
+    /// (else there is no such). Returns whether a new one has to be asked for.
+    pub(crate) fn join(&mut self, number: u64, generation: u64, since: Option<Moment>, waiter: Waiter<V>) -> bool {
         let usable = |flight: &Flight<V>| match &flight.started {
             None => true,
             // What a gap hid, or a change of the whole table, shuts no fence.
             Some(started) => {
                 started.generation == generation
+                    && since.is_some_and(|since| started.at >= since)
                     && matches!(started.fence, LoadFence::Open)
                     && started.settled.is_none()
             }
@@ -46,9 +49,9 @@ impl<K, V> Slot<K, V> {
     }
 
     /// The load's statement is about to be sent.
-    pub(crate) fn start(&mut self, generation: u64) -> Option<u64> {
+    pub(crate) fn start(&mut self, generation: u64, now: Moment) -> Option<u64> {
         let flight = self.flights.iter_mut().find(|flight| flight.started.is_none())?;
-        flight.started = Some(Started { generation, fence: LoadFence::Open, settled: None });
+        flight.started = Some(Started { at: now, generation, fence: LoadFence::Open, settled: None });
         Some(flight.number)
     }
 
@@ -80,8 +83,8 @@ impl<K, V> Slot<K, V> {
             _ => Answer { value: self.over(loaded, schema), version: loaded.version },
         };
         if storable && !base_is_newer {
-            let (version, expires) = (loaded.version, loaded.expires);
-            self.base = Base::Known { value: loaded.value.clone(), version, generation, expires };
+            let (version, lifetime) = (loaded.version, loaded.lifetime);
+            self.base = Base::Known { value: loaded.value.clone(), version, generation, lifetime };
             if let Some(under_way) = &mut self.under_way {
                 under_way.included = under_way.sequence <= loaded.last_seq;
                 under_way.held = None;

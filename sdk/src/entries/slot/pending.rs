@@ -2,11 +2,11 @@
 
 use super::base::Preview;
 use crate::codec::value::Value;
+use crate::common::time::Moment;
 use crate::receipt::Outcome;
 use cache_sync_core::number::{Sequence, Version};
 use cache_sync_core::patch::{PatchKind, RowPatch};
 use smallvec::SmallVec;
-use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Those who wait for a patch: mostly one.
@@ -49,7 +49,8 @@ pub(super) struct UnderWay<V> {
 pub(super) struct Held {
     pub(super) version: Version,
     pub(super) foreign: bool,
-    pub(super) since: Instant,
+    /// What the entry was before them may be shown until then.
+    pub(super) until: Moment,
 }
 
 /// The value with the pending patches; none where that cannot be told here.

@@ -12,6 +12,8 @@ use cache_sync_core::wire::{Change, ChangeKind};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
+mod times;
+
 /// A row of one number; field 0 sets it, field 1 adds to it.
 struct Numbers;
 
@@ -43,13 +45,21 @@ impl Preview<i64> for Numbers {
 }
 
 const GENERATION: u64 = 7;
+const NOW: Moment = Moment::from_micros(1_000_000);
+const LATER: Moment = Moment::from_micros(2_000_000);
+const HELD_UNTIL: Moment = Moment::from_micros(1_250_000);
 
 fn row(number: i64) -> Value<i64> {
     Some(Arc::new(number))
 }
 
 fn known(number: i64, version: i64) -> Slot<i32, i64> {
-    let base = Base::Known { value: row(number), version: Version(version), generation: GENERATION, expires: None };
+    let base = Base::Known {
+        value: row(number),
+        version: Version(version),
+        generation: GENERATION,
+        lifetime: Lifetime::ENDLESS,
+    };
     Slot::new(1, base, GENERATION)
 }
 
@@ -80,13 +90,13 @@ impl Slot<i32, i64> {
     }
 
     fn number(&self) -> Option<i64> {
-        self.shown(GENERATION, Instant::now()).flatten().map(|number| *number)
+        self.shown(GENERATION, NOW).flatten().map(|number| *number)
     }
 
     fn begin_load(&mut self, number: u64) -> oneshot::Receiver<Result<Answer<i64>, Error>> {
         let (sender, receiver) = oneshot::channel();
-        assert!(self.join(number, GENERATION, sender), "a load of its own is asked for");
-        assert_eq!(self.start(GENERATION), Some(number));
+        assert!(self.join(number, GENERATION, Some(NOW), sender), "a load of its own is asked for");
+        assert_eq!(self.start(GENERATION, NOW), Some(number));
         receiver
     }
 
@@ -94,7 +104,7 @@ impl Slot<i32, i64> {
         let loaded = Loaded {
             value: row(number),
             version: Version(version),
-            expires: None,
+            lifetime: Lifetime::ENDLESS,
             last_seq: Sequence(last_seq),
             trusted: true,
         };
@@ -103,13 +113,13 @@ impl Slot<i32, i64> {
 
     fn hears(&mut self, kind: ChangeKind, version: i64) {
         let change = Change { table: TableId(1), key: KeyHash(1), version: Version(version), kind };
-        self.change(&change, GENERATION, Instant::now(), &Numbers);
+        self.change(&change, GENERATION, HELD_UNTIL, &Numbers);
     }
 
     fn learns(&mut self, sequence: i64, verdict: Verdict, replaced: i64, version: i64) {
         let record =
             Record { exact: true, replaced: Version(replaced), version: Version(version), ..Record::of(verdict) };
-        self.settle(Sequence(sequence), Some(&record), GENERATION, true, &Numbers);
+        self.settle(Sequence(sequence), Some(&record), GENERATION, Lifetime::ENDLESS, &Numbers);
     }
 }
 
@@ -193,7 +203,7 @@ fn a_load_without_a_batch_that_was_settled_meanwhile_is_asked_again() {
     slot.freeze(Sequence(4), GENERATION);
     slot.learns(4, Verdict::Applied, 5, 6);
     assert!(slot.brings(1, 10, 5, 3), "it would take our own write back");
-    assert_eq!(slot.start(GENERATION), Some(1));
+    assert_eq!(slot.start(GENERATION, NOW), Some(1));
     assert!(!slot.brings(1, 11, 6, 4));
     assert_eq!(answer(waiting), Some(11));
 }
@@ -244,7 +254,7 @@ fn an_echo_before_its_outcome_is_recognised() {
     slot.freeze(Sequence(1), GENERATION);
     slot.hears(ChangeKind::Versioned, 6);
     assert_eq!(slot.number(), Some(11), "held until the outcome tells");
-    assert!(slot.entry(GENERATION, Instant::now()).is_none(), "but memory may not serve it unasked");
+    assert!(slot.entry(GENERATION, NOW).is_none(), "but memory may not serve it unasked");
     slot.learns(1, Verdict::Applied, 5, 6);
     assert_eq!(slot.number(), Some(11));
 }
@@ -275,7 +285,7 @@ fn a_held_change_is_not_held_for_ever() {
     slot.write(edit(1, 1));
     slot.freeze(Sequence(1), GENERATION);
     slot.hears(ChangeKind::Versioned, 6);
-    assert!(slot.shown(GENERATION, Instant::now() + HOLD_MAX).is_none());
+    assert!(slot.shown(GENERATION, HELD_UNTIL).is_none());
 }
 
 #[test]
@@ -284,26 +294,38 @@ fn what_a_trigger_made_of_the_row_has_to_be_loaded() {
     slot.write(edit(1, 1));
     slot.freeze(Sequence(1), GENERATION);
     let record = Record { replaced: Version(5), version: Version(6), ..Record::of(Verdict::Applied) };
-    slot.settle(Sequence(1), Some(&record), GENERATION, true, &Numbers);
+    slot.settle(Sequence(1), Some(&record), GENERATION, Lifetime::ENDLESS, &Numbers);
     assert_eq!(slot.number(), None);
 }
 
 #[test]
 fn after_a_generation_nothing_older_is_shown_or_kept() {
     let mut slot = known(10, 5);
-    assert!(slot.shown(GENERATION + 1, Instant::now()).is_none());
+    assert!(slot.shown(GENERATION + 1, NOW).is_none());
     let waiting = slot.begin_load(1);
-    let loaded = Loaded { value: row(10), version: Version(5), expires: None, last_seq: Sequence(0), trusted: true };
+    let loaded = Loaded {
+        value: row(10),
+        version: Version(5),
+        lifetime: Lifetime::ENDLESS,
+        last_seq: Sequence(0),
+        trusted: true,
+    };
     slot.loaded(1, &loaded, GENERATION + 1, &Numbers);
     assert_eq!(answer(waiting), Some(10));
-    assert!(slot.shown(GENERATION + 1, Instant::now()).is_none(), "the load began before the generation");
+    assert!(slot.shown(GENERATION + 1, NOW).is_none(), "the load began before the generation");
 }
 
 #[test]
 fn a_load_from_another_server_is_not_kept() {
     let mut slot = unknown();
     let waiting = slot.begin_load(1);
-    let loaded = Loaded { value: row(10), version: Version(5), expires: None, last_seq: Sequence(0), trusted: false };
+    let loaded = Loaded {
+        value: row(10),
+        version: Version(5),
+        lifetime: Lifetime::ENDLESS,
+        last_seq: Sequence(0),
+        trusted: false,
+    };
     slot.loaded(1, &loaded, GENERATION, &Numbers);
     assert_eq!((answer(waiting), slot.number()), (Some(10), None));
 }

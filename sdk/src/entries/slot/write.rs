@@ -4,6 +4,7 @@ use super::Slot;
 use super::base::{Base, Preview};
 use super::pending::{Pending, UnderWay};
 use crate::codec::value::Value;
+use crate::entries::memory::Lifetime;
 use crate::receipt::Outcome;
 use cache_sync_core::number::{Sequence, Version};
 use cache_sync_core::outcome::{Record, Verdict};
@@ -58,13 +59,13 @@ impl<K, V> Slot<K, V> {
     }
 
     /// Takes the outcome of the batch of this number; only the patch that it carried is done. `None` is an outcome that
-    /// nobody can tell any more.
+    /// nobody can tell any more. `lifetime` is that of what is confirmed now.
     pub(crate) fn settle(
         &mut self,
         sequence: Sequence,
         record: Option<&Record>,
         generation: u64,
-        same_server: bool,
+        lifetime: Lifetime,
         schema: &impl Preview<V>,
     ) -> Option<Pending<V>> {
         let under_way = self.under_way.take_if(|under_way| under_way.sequence == sequence)?;
@@ -74,8 +75,8 @@ impl<K, V> Slot<K, V> {
             }
         }
         self.base = match record {
-            Some(record) if same_server => self.base_after(&under_way, record, generation, schema),
-            _ => Base::Unknown,
+            Some(record) => self.base_after(&under_way, record, generation, lifetime, schema),
+            None => Base::Unknown,
         };
         self.show(generation, schema);
         Some(under_way.pending)
@@ -83,7 +84,14 @@ impl<K, V> Slot<K, V> {
 
     /// The base moves on to an outcome's version only from exactly the version that the outcome replaced, and only if
     /// nothing else was heard meanwhile: else somebody else's change lies between, which only a load can bring.
-    fn base_after(&self, done: &UnderWay<V>, record: &Record, generation: u64, schema: &impl Preview<V>) -> Base<V> {
+    fn base_after(
+        &self,
+        done: &UnderWay<V>,
+        record: &Record,
+        generation: u64,
+        lifetime: Lifetime,
+        schema: &impl Preview<V>,
+    ) -> Base<V> {
         let unheard = match done.held {
             None => true,
             Some(held) => !held.foreign && held.version <= record.version,
@@ -92,8 +100,9 @@ impl<K, V> Slot<K, V> {
             return Base::Unknown;
         }
         let is_exact = record.exact && schema.is_told(&done.pending.patch);
-        let expires = self.expires();
-        let known = |value| Base::Known { value, version: record.version, generation, expires };
+        // When a row expires, a patch that does not say so does not change.
+        let lifetime = if self.lifetime().row_expires { self.lifetime() } else { lifetime };
+        let known = |value| Base::Known { value, version: record.version, generation, lifetime };
         match (&self.base, record.verdict) {
             (Base::Known { version, generation: of, .. }, _) if *of == generation && *version == record.version => {
                 self.base.clone()

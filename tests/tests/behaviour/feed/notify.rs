@@ -2,7 +2,7 @@
 //! all the same, and nothing here concerns them. The sources of changes are tried in `freshness::sources_of_change`.
 
 use cache_sync::{Cache, Client, FeedKind};
-use cache_sync_core::number::{Epoch, KeyHash, Lsn, Position, Stamp, TableId, Version};
+use cache_sync_core::number::{Epoch, HostTime, KeyHash, Lsn, Position, Stamp, TableId, Version};
 use cache_sync_core::wire::{Body, Change, ChangeKind, Message};
 use cache_sync_tests::proxy::Proxy;
 use cache_sync_tests::rows::{accounts, client, close, make_accounts, node, open, shown, stored};
@@ -187,7 +187,8 @@ async fn forged_notifications_cost_a_reload_at_most() {
         KeyHash(hash.parse::<i64>().unwrap() as u64)
     };
     let message = |epoch, body| {
-        Message { epoch, position: Position(u64::MAX), hlc: Stamp(i64::MAX), lsn: Lsn(u64::MAX), body }.encode()
+        let (position, hlc, lsn) = (Position(u64::MAX), Stamp(i64::MAX), Lsn(u64::MAX));
+        Message { epoch, position, hlc, lsn, sent: HostTime(i64::MAX), as_of: Some(HostTime(i64::MAX)), body }.encode()
     };
     let change = |key, version, kind| Body::Changes(vec![Change { table, key, version: Version(version), kind }]);
     let garbage = ["", "x", "A0M", "ü", &"-".repeat(7999)].map(|payload| (payload.to_owned(), 0));

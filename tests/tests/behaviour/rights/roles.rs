@@ -19,6 +19,7 @@ const USERS: &[&str] = &[
     "clock_after(bigint[],bytea,bigint,smallint[],smallint[])",
     "clock_first(bytea,boolean,smallint,bigint)",
     "clock_new(bigint[],smallint[],smallint[])",
+    "clock_newest(bytea,bigint)",
     "compare(bigint,bytea,bigint,smallint)",
     "compare_and_set(regclass,jsonb,bigint)",
     "delete(regclass,jsonb)",

@@ -275,8 +275,6 @@ const ALTERATIONS: &[(&str, &str, bool)] = &[
     ("ALTER TABLE account DROP CONSTRAINT account_pkey, ADD PRIMARY KEY (id)", "name 2|0|n2", true),
     ("ALTER TABLE account DROP note", "42703", true),
     ("ALTER TABLE account RENAME note TO remark", "42703", true),
-    ("ALTER TABLE account RENAME TO accounts", "42P01", true),
-    ("CREATE SCHEMA s; ALTER TABLE account SET SCHEMA s", "42P01", true),
     ("ALTER TABLE account ALTER id TYPE text", "42883", false),
     ("ALTER TABLE account DROP CONSTRAINT account_pkey", "name 2|0|n2", false),
     ("ALTER TABLE account DROP CONSTRAINT account_pkey, ADD PRIMARY KEY (name)", "name 2|0|n2", false),
@@ -311,10 +309,8 @@ async fn no_entry_of_a_cache_outlives_ddl() {
     }
 }
 
-/// What the row has, wherever the table is by now.
 fn balance(db: &Database<'_>) -> i64 {
-    let of = |table: &&str| db.try_psql(&format!("SELECT to_jsonb(a)->'balance' FROM {table} a WHERE id = 1")).ok();
-    ["account", "accounts", "s.account"].iter().find_map(of).unwrap().parse().unwrap()
+    db.psql("SELECT to_jsonb(a)->'balance' FROM account a WHERE id = 1").parse().unwrap()
 }
 
 fn balance_before(ddl: &str) -> i64 {
