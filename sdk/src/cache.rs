@@ -99,7 +99,9 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     }
 
     /// Writes the whole value: creates the row, or sets the members of `V` in it, leaving columns that `V` does not know
-    /// and fields with rule `add` alone. If this client had seen the row and it is gone, the outcome is `missing`.
+    /// and fields with rule `add` alone. A member that serde skips for its value (`skip_serializing_if`) is written as null; one that is
+    /// never written (`skip_serializing`), or that a map or a flattened type lacks, is left alone. If this client had seen the row and it
+    /// is gone, the outcome is `missing`; a row that may have expired meanwhile is created anew.
     ///
     /// # Errors
     /// [`Error::is_rule_violation`] when the value's key members contradict `key`; [`Error::is_full`] when the buffer is

@@ -153,6 +153,10 @@ impl<V: CacheValue> Preview<V> for Schema {
         Schema::is_told(self, patch)
     }
 
+    fn leaves_expiry(&self, patch: &RowPatch) -> bool {
+        Schema::leaves_expiry(self, patch)
+    }
+
     fn coalesce(&self, earlier: RowPatch, later: RowPatch) -> Result<RowPatch, Box<(RowPatch, RowPatch)>> {
         earlier.coalesce(later, |field| self.rule(field))
     }

@@ -3,6 +3,7 @@
 use super::Cache;
 use crate::change::Part;
 use crate::client::{Client, Shared};
+use crate::codec::fit;
 use crate::codec::key::{self, Key};
 use crate::codec::layout::{Layout, members_of};
 use crate::codec::schema::Schema;
@@ -110,6 +111,10 @@ async fn schema_of<K: Key, V: CacheValue>(shared: &Shared, name: &str, config: &
     let members = declared.as_deref().or_else(|| members_of::<V>());
     let mut layout = Layout::new(members, &meta).map_err(|error| misfit(&error))?;
     shared.store.resolve(&meta, &mut layout).await?;
+    fit::check::<V>(&layout).map_err(|error| {
+        let message = format!("the type does not fit the table {}.{}: {error}", meta.schema, meta.name);
+        Error::new(ErrorKind::Mismatch, message)
+    })?;
     Ok(Schema::new(meta, layout))
 }
 

@@ -21,9 +21,10 @@ mod member;
 pub(crate) use diff::diff;
 pub(crate) use error::{EncodeError, RuleViolation};
 
-use crate::codec::layout::{Column, Layout};
-use crate::codec::row::{DecodeError, Members};
+use crate::codec::layout::{Column, Layout, Role};
+use crate::codec::row::{Cell, DecodeError, Members};
 use cache_sync_core::fields::{FieldIndex, Fields};
+use postgres_types::Type;
 use serde::de::DeserializeOwned;
 use serde::ser::{Impossible, Serialize, SerializeMap, SerializeStruct, Serializer};
 use std::borrow::Cow;
@@ -31,10 +32,11 @@ use std::borrow::Cow;
 /// Postgres takes no value of a gigabyte, nor a row.
 const BYTES_MAX: usize = 1 << 30;
 
-/// The members of a value, those of the key included. A member that its type skips is absent.
+/// The members of a value, those of the key included. A member that its type skips for its value (`skip_serializing_if`) is null; one
+/// that a map or a flattened type lacks, or that is never written, is absent.
 ///
 /// # Errors
-/// [`EncodeError`] when a member is no column, or has a value that Postgres cannot take.
+/// [`EncodeError`] when a member is no column, has a value that Postgres cannot take, or is skipped and its column NOT NULL.
 pub(crate) fn to_fields<V: Serialize + ?Sized>(layout: &Layout, value: &V) -> Result<Fields, EncodeError> {
     const BYTES_PER_MEMBER: usize = 16;
     let fields = Fields::with_capacity(BYTES_PER_MEMBER * layout.columns.len());
@@ -51,6 +53,14 @@ pub(crate) fn from_fields<V: DeserializeOwned>(layout: &Layout, fields: &Fields)
         Some((column, move || json::cell(&column.ty, value)))
     });
     V::deserialize(Members::new(members))
+}
+
+/// The value of this type in a field's JSON text, as a row would have brought it.
+///
+/// # Errors
+/// [`DecodeError`] when it is no such value.
+pub(crate) fn cell<'de>(ty: &'de Type, text: &'de str) -> Result<Cell<'de>, DecodeError> {
+    json::cell(ty, text)
 }
 
 /// One member's value as [`to_fields`] would write it.
@@ -116,6 +126,15 @@ impl SerializeStruct for Writer<'_> {
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), EncodeError> {
         self.member(name, value)
+    }
+
+    fn skip_field(&mut self, name: &'static str) -> Result<(), EncodeError> {
+        let column = self.layout.index_of(name).and_then(|index| self.layout.column(index));
+        let Some(Column { role: Role::Field { .. }, not_null, .. }) = column else { return Ok(()) };
+        if *not_null {
+            return Err(EncodeError::new("it is skipped, which writes null, and its column is NOT NULL").at(name));
+        }
+        self.member(name, &())
     }
 
     fn end(self) -> Result<Fields, EncodeError> {

@@ -32,6 +32,8 @@ pub(crate) struct Column {
     /// `Type::UNKNOWN` for types that Postgres does not bring along, until [`Layout::resolve`].
     pub(crate) ty: Type,
     pub(crate) role: Role,
+    /// Whether it is a column that is NOT NULL.
+    pub(crate) not_null: bool,
 }
 
 /// What a column is to a write.
@@ -81,6 +83,7 @@ impl Layout {
             document: None,
             ty: shown.type_().clone(),
             role: Role::ReadOnly,
+            not_null: false,
         };
         Layout { columns: columns.iter().map(column).collect() }
     }
@@ -100,16 +103,18 @@ impl Layout {
 
     /// The columns as they are, to be prepared but not to be run: some may have no binary form.
     pub(crate) fn probe_list(&self, alias: &str) -> String {
-        self.list(alias, |_| "")
+        self.list(alias, |_| ("", ""))
     }
 
     /// The columns in layout order, as [`crate::codec::row::decode`] expects them. Types that it does not read in binary are
     /// asked for as texts.
     pub(crate) fn select_list(&self, alias: &str) -> String {
         self.list(alias, |column| match TypeKind::of(&column.ty) {
-            kind if kind.is_binary() => "",
-            TypeKind::Array(_) => "::pg_catalog.text[]",
-            _ => "::pg_catalog.text",
+            kind if kind.is_binary() => ("", ""),
+            // As it is printed, of which the cast of a single address to text makes something else.
+            TypeKind::Array(_) => ("", "::pg_catalog.text::pg_catalog.text[]"),
+            _ if column.ty == Type::INET => ("pg_catalog.abbrev(", ")"),
+            _ => ("", "::pg_catalog.text"),
         })
     }
 
@@ -130,9 +135,12 @@ impl Layout {
         self.columns.iter().position(same).map_or(index, |place| place as FieldIndex)
     }
 
-    fn list(&self, alias: &str, cast: impl Fn(&Column) -> &'static str) -> String {
+    fn list(&self, alias: &str, cast: impl Fn(&Column) -> (&'static str, &'static str)) -> String {
         let one = |column: &Column| match &column.document {
-            None => format!("{alias}.{}{}", quote(&column.name), cast(column)),
+            None => {
+                let (before, after) = cast(column);
+                format!("{before}{alias}.{}{after}", quote(&column.name))
+            }
             Some(document) => {
                 format!("({alias}.{} OPERATOR(pg_catalog.->) {})", quote(document), literal(&column.name))
             }
@@ -144,7 +152,7 @@ impl Layout {
 impl Column {
     fn new(name: &str, type_oid: u32, role: Role) -> Column {
         let ty = Type::from_oid(type_oid).unwrap_or(Type::UNKNOWN);
-        Column { name: name.to_owned(), document: None, ty, role }
+        Column { name: name.to_owned(), document: None, ty, role, not_null: false }
     }
 }
 
@@ -180,7 +188,7 @@ fn all_columns(table: &TableMeta) -> impl Iterator<Item = Column> {
     key.chain(table.fields.iter().map(|field| {
         let role =
             if field.generated { Role::ReadOnly } else { Role::Field { id: field.id, rule: field.rule.clone() } };
-        Column::new(&field.name, field.type_oid, role)
+        Column { not_null: field.not_null, ..Column::new(&field.name, field.type_oid, role) }
     }))
 }
 
@@ -212,6 +220,7 @@ pub(crate) mod tests {
             name: (*name).to_owned(),
             document: None,
             ty: ty.clone(),
+            not_null: false,
             role: if place == 0 { Role::Key(0) } else { Role::Field { id: FieldId(place as i16), rule: rule.clone() } },
         });
         Layout { columns: columns.collect() }
@@ -293,7 +302,7 @@ pub(crate) mod tests {
         let layout = Layout::new(None, &table()).unwrap();
         assert_eq!(
             layout.select_list("t"),
-            r#"t."id", t."na""me", t."total"::pg_catalog.text, t."half"::pg_catalog.text[]"#
+            r#"t."id", t."na""me", t."total"::pg_catalog.text, t."half"::pg_catalog.text::pg_catalog.text[]"#
         );
         assert_eq!(layout.probe_list("t"), r#"t."id", t."na""me", t."total", t."half""#);
     }

@@ -5,7 +5,7 @@ use super::key::{self, Key};
 use super::layout::{Layout, Role, TableMeta, quote};
 use super::value::{CacheValue, Value};
 use crate::error::{Error, ErrorKind};
-use cache_sync_core::fields::FieldIndex;
+use cache_sync_core::fields::{FieldIndex, Fields};
 use cache_sync_core::merge::CannotMerge;
 use cache_sync_core::number::{KeyHash, TableId};
 use cache_sync_core::patch::{PatchKind, RowPatch};
@@ -55,9 +55,23 @@ impl Schema {
         }
     }
 
-    /// Whether a write of this kind makes its value whatever the row is.
-    pub(crate) fn is_determined(&self, kind: PatchKind) -> bool {
-        kind == PatchKind::Delete || (self.is_determined && kind != PatchKind::Edit)
+    /// Whether the patch makes its value whatever the row is.
+    pub(crate) fn is_determined(&self, patch: &RowPatch) -> bool {
+        match patch.kind {
+            PatchKind::Delete => true,
+            PatchKind::Edit => false,
+            _ => self.is_determined && self.is_whole(patch),
+        }
+    }
+
+    /// Whether the patch names every field: what it leaves out has a default, or what it had.
+    fn is_whole(&self, patch: &RowPatch) -> bool {
+        self.has_every_field(patch.fields())
+    }
+
+    fn has_every_field(&self, fields: &Fields) -> bool {
+        let mut columns = (0..).zip(&self.layout.columns);
+        columns.all(|(index, column)| !matches!(column.role, Role::Field { .. }) || fields.get(index).is_some())
     }
 
     /// Whether the row can be told from what it was and the patch, where Postgres says that nothing coerced it.
@@ -66,7 +80,7 @@ impl Schema {
     }
 
     /// Whether the row expires after the patch when it did before. Of a row that it creates, Postgres may say when.
-    fn leaves_expiry(&self, patch: &RowPatch) -> bool {
+    pub(crate) fn leaves_expiry(&self, patch: &RowPatch) -> bool {
         match &self.meta.expires {
             None => true,
             Some(column) => {
@@ -87,6 +101,14 @@ impl Schema {
             Some(value) => Some(fields::to_fields(&self.layout, &**value).map_err(|error| violation(&error))?),
             None => None,
         };
+        // What the type never writes is not in there: only Postgres has it.
+        let is_partial = match &row {
+            Some(row) => !self.has_every_field(row),
+            None => matches!(patch.kind, PatchKind::Put { .. } | PatchKind::Replace) && !self.is_whole(patch),
+        };
+        if is_partial && patch.kind != PatchKind::Delete {
+            return Ok(None);
+        }
         match patch.preview(row, |field| self.rule(field)) {
             Ok(Some(row)) => {
                 let value = fields::from_fields(&self.layout, &row).map_err(|error| violation(&error))?;

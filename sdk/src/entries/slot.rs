@@ -99,10 +99,12 @@ impl<K, V> Slot<K, V> {
     }
 
     /// Whether a load or an outcome has shown that the row exists, and none that it is gone. A row that expires may be gone
-    /// by the time that the write arrives, which then must create it.
-    pub(crate) fn has_seen_row(&self) -> bool {
-        let deleted_here = self.pending().any(|pending| pending.patch.kind == PatchKind::Delete);
-        !deleted_here && matches!(&self.base, Base::Known { value: Some(_), lifetime, .. } if !lifetime.row_expires)
+    /// by the time that the write arrives, which then must create it; a patch that waits may see to that.
+    pub(crate) fn has_seen_row(&self, schema: &impl Preview<V>) -> bool {
+        let may_be_gone = self
+            .pending()
+            .any(|pending| pending.patch.kind == PatchKind::Delete || !schema.leaves_expiry(&pending.patch));
+        !may_be_gone && matches!(&self.base, Base::Known { value: Some(_), lifetime, .. } if !lifetime.row_expires)
     }
 
     pub(crate) fn base_version(&self) -> Version {

@@ -139,7 +139,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
             }
         }
         let kind = match write.kind {
-            WriteKind::Put => PatchKind::Put { seen: slot.has_seen_row() },
+            WriteKind::Put => PatchKind::Put { seen: slot.has_seen_row(schema) },
             WriteKind::Edit => PatchKind::Edit,
             WriteKind::Delete => PatchKind::Delete,
         };
@@ -152,7 +152,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
                 PatchKind::Edit => None,
                 _ => Some(write.value),
             },
-            determined: schema.is_determined(kind),
+            determined: schema.is_determined(&patch),
             receipts: smallvec![sender],
             size: reserved,
             patch,
@@ -171,13 +171,17 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         value: &Value<V>,
         current: Option<Value<V>>,
     ) -> Result<Option<Value<V>>, Error> {
+        let schema = &self.entries.schema;
         match (patch.kind, current) {
             (PatchKind::Delete, _) => Ok(Some(None)),
-            (PatchKind::Put { .. }, _) if self.entries.schema.is_determined(patch.kind) => Ok(Some(value.clone())),
+            (PatchKind::Put { .. }, _) if schema.is_determined(patch) => Ok(Some(value.clone())),
             (PatchKind::Put { .. }, Some(None)) => Ok(Some(value.clone())),
             (PatchKind::Edit, Some(_)) if value.is_some() => Ok(Some(value.clone())),
             (_, None) => Ok(None),
-            (_, Some(current)) => self.entries.schema.preview(patch, &current),
+            (PatchKind::Put { .. }, Some(current)) => {
+                Ok(schema.preview(patch, &current)?.or_else(|| Some(value.clone())))
+            }
+            (_, Some(current)) => schema.preview(patch, &current),
         }
     }
 }

@@ -11,5 +11,6 @@ mod operations;
 mod queries;
 mod query_ends;
 mod reads;
+mod skipped;
 mod values;
 mod writes;

@@ -1,10 +1,12 @@
 //! What changed between two values.
 
 use super::RuleViolation;
-use crate::codec::layout::{Column, Layout, Role};
+use crate::codec::layout::{Column, Layout, Role, TypeKind};
 use cache_sync_core::fields::Fields;
 use cache_sync_core::merge;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// The patch that makes `after` out of `before`: the changed fields only, each as its rule takes it. A member that is
 /// absent after, because its type skips it when empty, becomes null.
@@ -20,7 +22,7 @@ pub(crate) fn diff(layout: &Layout, before: &Fields, after: &Fields) -> Result<F
             None if from.is_some() => "null",
             None => continue,
         };
-        if from == Some(to) {
+        if from.is_some_and(|from| is_same(column, from, to)) {
             continue;
         }
         if let Some(incoming) = incoming(column, from, to)? {
@@ -28,6 +30,32 @@ pub(crate) fn diff(layout: &Layout, before: &Fields, after: &Fields) -> Result<F
         }
     }
     Ok(changed)
+}
+
+/// Whether two texts of a column are one value: in a jsonb the order of keys says nothing, and that of a `HashMap` changes.
+fn is_same(column: &Column, from: &str, to: &str) -> bool {
+    from == to || (matches!(TypeKind::of(&column.ty), TypeKind::Jsonb) && is_same_document(from, to))
+}
+
+fn is_same_document(one: &str, other: &str) -> bool {
+    match (one.as_bytes().first(), other.as_bytes().first()) {
+        (Some(b'{'), Some(b'{')) => {
+            let members = |text| serde_json::from_str::<BTreeMap<String, &RawValue>>(text).ok();
+            let (Some(one), Some(other)) = (members(one), members(other)) else { return false };
+            one.len() == other.len()
+                && one
+                    .iter()
+                    .zip(&other)
+                    .all(|((a, one), (b, other))| a == b && is_same_document(one.get(), other.get()))
+        }
+        (Some(b'['), Some(b'[')) => {
+            let elements = |text| serde_json::from_str::<Vec<&RawValue>>(text).ok();
+            let (Some(one), Some(other)) = (elements(one), elements(other)) else { return false };
+            one.len() == other.len()
+                && one.iter().zip(&other).all(|(one, other)| is_same_document(one.get(), other.get()))
+        }
+        _ => one == other,
+    }
 }
 
 /// What the rule takes for the change; none where two texts are one value to it.
@@ -54,6 +82,23 @@ mod tests {
         let layout = layout(&[("id", Type::INT8, Rule::Lww), ("x", Type::NUMERIC, rule)]);
         let changed = diff(&layout, &fields(&["1", from]), &fields(&["1", to]))?;
         Ok(changed.get(1).unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn the_order_of_keys_in_a_jsonb_is_no_change() {
+        let layout = layout(&[("id", Type::INT8, Rule::Lww), ("x", Type::JSONB, Rule::Lww)]);
+        let changes = |from, to| !diff(&layout, &fields(&["1", from]), &fields(&["1", to])).unwrap().is_empty();
+        let from = r#"{"a":1,"b":[{"c":2,"d":"3"}]}"#;
+        assert!(!changes(from, r#"{"b":[{"d":"3","c":2}],"a":1}"#));
+        for to in [
+            r#"{"b":[{"d":"3","c":4}],"a":1}"#,
+            r#"{"a":1,"b":[{"c":2}]}"#,
+            r#"{"a":1,"b":[{"c":2,"d":"3"},0]}"#,
+            r#"{"a":1.0,"b":[{"c":2,"d":"3"}]}"#,
+            "[]",
+        ] {
+            assert!(changes(from, to), "{to}");
+        }
     }
 
     #[test]

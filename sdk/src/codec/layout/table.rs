@@ -76,6 +76,9 @@ pub(crate) struct FieldMeta {
     pub(crate) rule: Rule,
     /// Whether Postgres computes it.
     pub(crate) generated: bool,
+    /// Whether it is NOT NULL.
+    #[serde(default)]
+    pub(crate) not_null: bool,
 }
 
 /// A table without tags has null.

@@ -1,6 +1,7 @@
 //! Which column did not fit, its type, and what was wanted.
 
 use postgres_types::Type;
+use serde::de::{Expected, Unexpected};
 use std::fmt;
 
 /// A value that does not fit the member that was to hold it.
@@ -11,11 +12,18 @@ pub(crate) struct DecodeError(Box<Inner>);
 struct Inner {
     column: Option<(String, String)>,
     message: String,
+    /// No value of the column's type would have fitted.
+    of_type: bool,
 }
 
 impl DecodeError {
     pub(crate) fn new(message: impl fmt::Display) -> DecodeError {
-        DecodeError(Box::new(Inner { column: None, message: message.to_string() }))
+        DecodeError(Box::new(Inner { column: None, message: message.to_string(), of_type: false }))
+    }
+
+    /// Whether it is the type that does not fit, rather than the value.
+    pub(crate) fn is_of_type(&self) -> bool {
+        self.0.of_type
     }
 
     /// The innermost column stays: it is the one at fault.
@@ -39,5 +47,11 @@ impl std::error::Error for DecodeError {}
 impl serde::de::Error for DecodeError {
     fn custom<T: fmt::Display>(message: T) -> DecodeError {
         DecodeError::new(message)
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> DecodeError {
+        let mut error = DecodeError::new(format_args!("invalid type: {found}, expected {expected}"));
+        error.0.of_type = true;
+        error
     }
 }

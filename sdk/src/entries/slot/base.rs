@@ -50,6 +50,8 @@ pub(crate) trait Preview<V> {
     fn preview(&self, patch: &RowPatch, value: &Value<V>) -> Option<Value<V>>;
     /// Whether the row can be told from what it was and the patch, where Postgres says that nothing coerced it.
     fn is_told(&self, patch: &RowPatch) -> bool;
+    /// Whether the row expires after the patch when it did before.
+    fn leaves_expiry(&self, patch: &RowPatch) -> bool;
     /// The later patch merged into the earlier one.
     fn coalesce(&self, earlier: RowPatch, later: RowPatch) -> Result<RowPatch, Box<(RowPatch, RowPatch)>>;
 }

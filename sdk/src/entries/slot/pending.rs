@@ -15,7 +15,7 @@ pub(crate) type Receipts = SmallVec<[oneshot::Sender<Outcome>; 1]>;
 /// A patch with those who wait for it.
 pub(crate) struct Pending<V> {
     pub(crate) patch: RowPatch,
-    /// What it makes where there is no row; none for an edit.
+    /// What it makes where there is no row, as far as that is known here; none for an edit.
     pub(crate) value: Option<Value<V>>,
     /// It makes that value whatever the row is.
     pub(crate) determined: bool,
@@ -65,6 +65,10 @@ pub(super) fn apply_all<'a, V: 'a>(
             if matches!(pending.patch.kind, PatchKind::Put { seen: false } | PatchKind::Replace) =>
         {
             Some(created.clone())
+        }
+        // Who puts a value sees it, also where only Postgres knows what becomes of it.
+        (value, Some(put)) if matches!(pending.patch.kind, PatchKind::Put { .. }) => {
+            schema.preview(&pending.patch, &value?).or_else(|| Some(put.clone()))
         }
         (value, _) => schema.preview(&pending.patch, &value?),
     })

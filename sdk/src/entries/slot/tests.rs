@@ -27,6 +27,10 @@ impl Preview<i64> for Numbers {
         true
     }
 
+    fn leaves_expiry(&self, _: &RowPatch) -> bool {
+        true
+    }
+
     fn preview(&self, patch: &RowPatch, value: &Value<i64>) -> Option<Value<i64>> {
         if patch.kind == PatchKind::Delete {
             return Some(None);
@@ -343,11 +347,11 @@ fn a_rejected_patch_is_taken_back() {
 #[test]
 fn a_put_after_ones_own_delete_has_not_seen_the_row() {
     let mut slot = known(10, 5);
-    assert!(slot.has_seen_row());
+    assert!(slot.has_seen_row(&Numbers));
     let delete = Pending { value: Some(None), determined: true, ..edit(0, 0) };
     let mut patch = delete.patch.clone();
     patch.kind = PatchKind::Delete;
     slot.write(Pending { patch, ..delete });
-    assert!(!slot.has_seen_row());
+    assert!(!slot.has_seen_row(&Numbers));
     assert_eq!(slot.number(), None);
 }

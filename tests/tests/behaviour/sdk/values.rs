@@ -1,6 +1,6 @@
 //! Every type of column is read exactly and written back as it was.
 
-use cache_sync::Cache;
+use cache_sync::{Cache, Client};
 use cache_sync_tests::Database;
 use cache_sync_tests::rows::{client, close};
 use serde::{Deserialize, Serialize};
@@ -144,5 +144,69 @@ async fn whole_floats_are_integers_and_a_negative_zero_stays_one() {
     let outcome = cache.put(1, numbers).await.unwrap().written().await.unwrap();
     assert!(outcome.is_written(), "{outcome:?}");
     assert_eq!(db.psql("SELECT * FROM n"), "1|10000000000000000|-0|{-0,1.5}");
+    close(client).await;
+}
+
+/// A member that cannot hold what is in its column would write what it can never read: the cache is not even opened.
+#[tokio::test]
+async fn of_types_that_no_member_can_hold_are_refused_when_the_cache_is_opened() {
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Of<T> {
+        x: T,
+    }
+    async fn error<T>(client: &Client, table: &str) -> Option<String>
+    where
+        T: Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
+    {
+        client.cache::<i32, Of<T>>(table).open().await.err().map(|error| error.to_string())
+    }
+    let db = Database::with_extension();
+    for (table, ty) in [("t", "text"), ("b", "bigint"), ("z", "timestamptz"), ("j", "jsonb")] {
+        db.psql(&format!("CREATE TABLE {table} (id int PRIMARY KEY, x {ty}); SELECT cache_sync.attach('{table}')"));
+    }
+    let client = client(&db).await;
+    for (error, said) in [
+        (error::<i32>(&client, "t").await, "the table public.t: column \"x\" (text): invalid type"),
+        (error::<Vec<u8>>(&client, "b").await, "the table public.b: column \"x\" (int8): invalid type"),
+        (error::<i64>(&client, "z").await, "the table public.z: column \"x\" (timestamptz): invalid type"),
+    ] {
+        let error = error.expect(said);
+        assert!(error.contains(said), "{error}");
+    }
+    for none in [
+        error::<String>(&client, "t").await,
+        error::<i32>(&client, "b").await,
+        error::<Option<String>>(&client, "z").await,
+        error::<i32>(&client, "j").await,
+    ] {
+        assert_eq!(none, None);
+    }
+    close(client).await;
+}
+
+/// An address is itself, not a network of one.
+#[tokio::test]
+async fn addresses_are_read_as_they_are_written() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Host {
+        at: std::net::IpAddr,
+        net: Option<String>,
+        all: Vec<std::net::IpAddr>,
+    }
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE host (id int PRIMARY KEY, at inet NOT NULL, net inet, all_ inet[] NOT NULL);
+         ALTER TABLE host RENAME all_ TO \"all\";
+         INSERT INTO host VALUES (1, '10.0.0.1', '10.1.0.0/16', '{10.0.0.1,::1}'); SELECT cache_sync.attach('host')",
+    );
+    let client = client(&db).await;
+    let cache: Cache<i32, Host> = client.cache("host").open().await.unwrap();
+    let [one, two] = ["10.0.0.1", "::1"].map(|address| address.parse().unwrap());
+    let host = Host { at: one, net: Some("10.1.0.0/16".into()), all: vec![one, two] };
+    assert_eq!(*cache.get(&1).await.unwrap().unwrap(), host);
+    let other = Host { at: two, net: None, ..host };
+    assert!(cache.put(2, other.clone()).await.unwrap().written().await.unwrap().is_written());
+    cache.invalidate(&2);
+    assert_eq!(*cache.get(&2).await.unwrap().unwrap(), other);
     close(client).await;
 }
