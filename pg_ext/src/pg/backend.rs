@@ -1,5 +1,6 @@
 //! State of this backend.
 
+use pgrx::pg_sys;
 use std::ops::Deref;
 
 /// A static of this backend, whose state is never dropped: when a backend exits, there is no Postgres left that could free
@@ -23,4 +24,10 @@ impl<T> Deref for OfBackend<T> {
     fn deref(&self) -> &T {
         &self.0
     }
+}
+
+/// Whether the transaction reads everything as it was when it began.
+pub(crate) fn reads_as_it_began() -> bool {
+    // SAFETY: a plain read of the transaction's isolation level.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }

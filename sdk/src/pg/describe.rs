@@ -6,6 +6,7 @@ use super::within::within;
 use crate::codec::layout::{Layout, TableMeta, quote};
 use crate::error::{Error, ErrorKind, Step};
 use std::cmp::Ordering;
+use tokio_postgres::IsolationLevel;
 
 impl Store {
     /// Checks that library, script and SDK fit together.
@@ -50,12 +51,23 @@ impl Store {
         let step = "describing the table";
         let text = "SELECT $1::pg_catalog.text::pg_catalog.regclass::pg_catalog.oid, \
                     cache_sync.describe($1::pg_catalog.text::pg_catalog.regclass)::pg_catalog.text";
-        let rows = self.query(step, text, &[&table]).await?;
-        let json: String = rows[0].get(1);
+        let row = within(step, self.query_timeout, async {
+            let mut client = self.pool.get().await.map_err(|error| no_connection(step, error))?;
+            let failed = |error| Error::query(step, error);
+            // The extension brings its books up to date when it finds that they are not.
+            let transaction =
+                client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
+            let transaction = transaction.start().await.map_err(failed)?;
+            let row = transaction.query_one(text, &[&table]).await.map_err(failed)?;
+            transaction.commit().await.map_err(failed)?;
+            Ok(row)
+        })
+        .await?;
+        let json: String = row.get(1);
         let meta: TableMeta = serde_json::from_str(&json).map_err(|error| {
             Error::caused(ErrorKind::Mismatch, "the extension describes the table in a way unknown here", error)
         })?;
-        Ok(TableMeta { relation: rows[0].get(0), ..meta })
+        Ok(TableMeta { relation: row.get(0), ..meta })
     }
 
     /// Whether the name that the table had still means the same relation, attached as it was, with keys hashed as they were.

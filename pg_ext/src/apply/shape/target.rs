@@ -6,7 +6,7 @@ use super::compiled::Compiled;
 use super::layout::Layout;
 use super::operation::Shape;
 use super::statement::{Lazy, Planning};
-use crate::pg::backend::OfBackend;
+use crate::pg::backend::{self, OfBackend};
 use crate::pg::failure::Failure;
 use crate::ring::hlc;
 use pgrx::{pg_guard, pg_sys};
@@ -114,7 +114,8 @@ pub(crate) fn target(table: pg_sys::Oid) -> Result<Rc<Target>, Failure> {
     }
     let changes = CHANGES.get();
     let target = Rc::new(Target::new(Layout::read(table)?));
-    target.is_stale.set(changes != CHANGES.get());
+    // Through the snapshot of a transaction that began long ago the table may look as it did then: good for that transaction only.
+    target.is_stale.set(changes != CHANGES.get() || backend::reads_as_it_began());
     let replaced = TARGETS.borrow_mut().insert(table.to_u32(), Rc::clone(&target));
     drop(replaced);
     Ok(target)

@@ -230,3 +230,33 @@ async fn nodes_go_on_while_a_rule_changes() {
         close(client).await;
     }
 }
+
+/// A transaction that reads as it began writes by what was the rule then; its backend does not go on so afterwards.
+#[tokio::test]
+async fn what_an_old_snapshot_shows_is_not_kept() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE page (path text PRIMARY KEY, views bigint NOT NULL DEFAULT 0);
+         SELECT cache_sync.attach('page', versioned => true, rules => '{\"views\": \"add\"}');
+         INSERT INTO page (path, views) VALUES ('/', 10)",
+    );
+    let backend = db.connect().await;
+    let edit = async |patch: &str| {
+        let call = format!("SELECT outcome FROM cache_sync.edit('page', '{{\"path\": \"/\"}}', '{patch}')");
+        backend.query_one(&call, &[]).await.map(|row| row.get::<_, String>(0)).map_err(|error| error.to_string())
+    };
+    backend.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await.unwrap();
+    db.psql("SELECT cache_sync.set_rule('page', 'views', '\"max\"'); ALTER TABLE page ADD COLUMN extra int");
+    edit("{\"views\": 5}").await.unwrap();
+    backend.batch_execute("COMMIT").await.unwrap();
+    let before: i64 = db.psql("SELECT views FROM page").parse().unwrap();
+    edit("{\"views\": 5}").await.unwrap();
+    assert_eq!(db.psql("SELECT views FROM page"), before.to_string(), "5 is not more than {before}: the rule is max");
+    assert_eq!(edit("{\"extra\": 5}").await.as_deref(), Ok("applied"), "the column is there");
+    backend.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await.unwrap();
+    db.psql("SELECT cache_sync.detach('page')");
+    drop(edit("{\"views\": 50}").await);
+    backend.batch_execute("COMMIT").await.unwrap();
+    let error = backend.query("SELECT cache_sync.edit('page', '{\"path\": \"/\"}', '{\"views\": 60}')", &[]).await;
+    assert_eq!(error.unwrap_err().code().map(|code| code.code()), Some("CS005"));
+}
