@@ -18,6 +18,12 @@ CREATE OR REPLACE FUNCTION cache_sync.apply(
 COMMENT ON FUNCTION cache_sync.apply IS
     'Applies the next batch of a session, exactly once; docs/design.md says what is in a batch and its outcomes.';
 
+-- The same for a batch that has failed before: whatever Postgres says may be a patch's fault, if others are applied.
+CREATE OR REPLACE FUNCTION cache_sync_internal.apply_suspicious(
+    tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows text[],
+    OUT epoch bigint, OUT last_seq bigint, OUT outcomes bytea)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apply_suspicious';
+
 -- One patch each, by the rules, in the caller's transaction. The document holds the key's columns and fields; an upsert
 -- of a row that exists leaves its add fields alone.
 CREATE OR REPLACE FUNCTION cache_sync.upsert(

@@ -2,7 +2,7 @@
 
 -- Refused patches, of the tables that the reader may read: they hold values of rows, of which row-level security may
 -- hide some. Who knows a session can take it over, so only those are told who may write the table themselves.
-CREATE OR REPLACE VIEW cache_sync.dead_letters AS
+CREATE OR REPLACE VIEW cache_sync.dead_letters WITH (security_barrier) AS
     SELECT d.id, a.tbl,
            CASE WHEN pg_catalog.has_table_privilege(a.tbl, 'INSERT, UPDATE, DELETE') THEN d.session END AS session,
            d.seq, d.ord, d.at, d.sqlstate, d.message, d.op, d.patch

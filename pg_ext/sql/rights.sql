@@ -79,7 +79,7 @@ GRANT EXECUTE ON FUNCTION
     cache_sync_internal.refuse_tags, cache_sync_internal.refuse_table, cache_sync_internal.compare, cache_sync_internal.wins,
     cache_sync_internal.all_win, cache_sync_internal.loses, cache_sync_internal.clock_after, cache_sync_internal.clock_first,
     cache_sync_internal.clock_new, cache_sync_internal.clock_newest, cache_sync_internal.replaced_version, cache_sync_internal.replaced_tie,
-    cache_sync_internal.document_changes, cache_sync_internal.document_value, cache_sync_internal.document_loses,
+    cache_sync_internal.apply_suspicious, cache_sync_internal.document_changes, cache_sync_internal.document_value, cache_sync_internal.document_loses,
     cache_sync_internal.document_clock, cache_sync_internal.document_lost, cache_sync_internal.document_clock_fresh,
     cache_sync_internal.document_fresh, cache_sync_internal.patches, cache_sync_internal.joined,
     cache_sync_internal.last_of(jsonb, integer), cache_sync_internal.last_of(anyarray, integer),

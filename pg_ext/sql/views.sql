@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION cache_sync_internal.listeners_now()
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'listeners_now';
 
 -- `armed`: it has read everything and waits to be woken.
-CREATE OR REPLACE VIEW cache_sync.listeners AS
+CREATE OR REPLACE VIEW cache_sync.listeners WITH (security_barrier) AS
     SELECT l.pid, d.datname AS database, l.feed_position, l.lag, l.armed, l.delivered, l.gaps
     FROM cache_sync_internal.listeners_now() l
     LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) l.database;
@@ -16,14 +16,14 @@ CREATE OR REPLACE FUNCTION cache_sync_internal.feed_stats_now()
                    gaps bigint, flushes bigint, held bigint, slowest_pid integer, slowest_lag bigint)
     LANGUAGE c VOLATILE STRICT ROWS 1 AS 'MODULE_PATHNAME', 'feed_stats_now';
 
-CREATE OR REPLACE VIEW cache_sync.feed_stats AS SELECT * FROM cache_sync_internal.feed_stats_now();
+CREATE OR REPLACE VIEW cache_sync.feed_stats WITH (security_barrier) AS SELECT * FROM cache_sync_internal.feed_stats_now();
 COMMENT ON VIEW cache_sync.feed_stats IS 'What the feed of the whole server has published, told and missed since the server started.';
 
 CREATE OR REPLACE FUNCTION cache_sync_internal.table_stats_now()
     RETURNS TABLE (table_id integer, changes bigint, flushes bigint)
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'table_stats_now';
 
-CREATE OR REPLACE VIEW cache_sync.table_stats AS
+CREATE OR REPLACE VIEW cache_sync.table_stats WITH (security_barrier) AS
     SELECT a.table_id, a.tbl, n.changes, n.flushes
     FROM cache_sync.attached a
     LEFT JOIN cache_sync_internal.table_stats_now() n ON n.table_id OPERATOR(pg_catalog.=) a.table_id
@@ -31,7 +31,7 @@ CREATE OR REPLACE VIEW cache_sync.table_stats AS
 COMMENT ON VIEW cache_sync.table_stats IS
     'How much changed in each attached table that you may SELECT, since the server started.';
 
-CREATE OR REPLACE VIEW cache_sync.tables AS
+CREATE OR REPLACE VIEW cache_sync.tables WITH (security_barrier) AS
     SELECT a.table_id, a.tbl, a.versioned, a.tags, a.default_ttl,
            (SELECT f.name FROM cache_sync.field f WHERE f.table_id = a.table_id AND f.field_id = a.expires) AS expires,
            (SELECT coalesce(pg_catalog.jsonb_object_agg(f.name, f.rule), '{}') FROM cache_sync.field f

@@ -2,7 +2,7 @@
 
 use super::kept::Kept;
 use super::part::{self, Part};
-use super::poison::{Refusal, attempt, make_constraints_immediate};
+use super::poison::{Blame, Refusal, attempt, make_constraints_immediate};
 use super::rounds::{self, Answers, Locking};
 use super::session::{Session, Turn};
 use super::shape::{Shape, Target, target};
@@ -26,44 +26,58 @@ struct Batch {
     seq: i64,
     shapes: Vec<Shape>,
     rows: Vec<pg_sys::Datum>,
+    blame: Blame,
 }
 
 sql_functions! {
     /// `apply(tbl regclass, session uuid, fence bigint, seq bigint, shapes jsonb, rows text[], OUT epoch bigint,
     /// OUT last_seq bigint, OUT outcomes bytea)`
     fn apply / pg_finfo_apply(fcinfo) {
-        sqlstate::preserving(|| {
-            let _kept = Kept::keep();
-            // SAFETY: the install script declares these arguments and results.
-            unsafe {
-                let table = argument::<pg_sys::Oid>(fcinfo, 0).ok_or_else(|| argument::null("tbl"))?;
-                let id = argument::datum(fcinfo, 1).ok_or_else(|| argument::null("session"))?;
-                let fence = argument::<i64>(fcinfo, 2).ok_or_else(|| argument::null("fence"))?;
-                let seq = argument::<i64>(fcinfo, 3).ok_or_else(|| argument::null("seq"))?;
-                let shapes = argument::plain(fcinfo, 4).ok_or_else(|| argument::null("shapes"))?;
-                let rows = argument::plain(fcinfo, 5).ok_or_else(|| argument::null("rows"))?;
-                let outcomes = Spi::connect_mut(|_| {
-                    let target = target(table)?;
-                    let session = Session { id, table_id: target.layout.table_id };
-                    let rows = plain_rows(rows)?;
-                    let digest = digest(shapes, &rows);
-                    let packed = match session.take(fence, seq, digest)? {
-                        Turn::Again(outcomes) => outcomes,
-                        Turn::Next => {
-                            let shapes = Shape::read(value::text_of_jsonb(shapes))?;
-                            let batch = Batch { session, seq, shapes, rows };
-                            let outcomes = outcome::pack(&batch.apply(&target)?);
-                            session.keep(seq, digest, &outcomes)?;
-                            outcomes
-                        }
-                    };
-                    Ok(packed)
-                })?;
-                let epoch = epoch::current().into();
-                answer::record(fcinfo, &mut [Some(epoch), Some(seq.into()), outcomes.into_datum()])
-            }
-        })
+        // SAFETY: the install script declares these arguments and results.
+        unsafe { apply_batch(fcinfo, Blame::ByCode) }
     }
+
+    /// The same, for a batch that has failed before: whatever Postgres says may be the fault of a patch.
+    fn apply_suspicious / pg_finfo_apply_suspicious(fcinfo) {
+        // SAFETY: the install script declares these arguments and results.
+        unsafe { apply_batch(fcinfo, Blame::Any) }
+    }
+}
+
+/// # Safety
+/// `fcinfo` must be of a function with these arguments and results.
+unsafe fn apply_batch(fcinfo: pg_sys::FunctionCallInfo, blame: Blame) -> Result<pg_sys::Datum, Failure> {
+    sqlstate::preserving(|| {
+        let _kept = Kept::keep();
+        // SAFETY: the caller vouches for arguments and results.
+        unsafe {
+            let table = argument::<pg_sys::Oid>(fcinfo, 0).ok_or_else(|| argument::null("tbl"))?;
+            let id = argument::datum(fcinfo, 1).ok_or_else(|| argument::null("session"))?;
+            let fence = argument::<i64>(fcinfo, 2).ok_or_else(|| argument::null("fence"))?;
+            let seq = argument::<i64>(fcinfo, 3).ok_or_else(|| argument::null("seq"))?;
+            let shapes = argument::plain(fcinfo, 4).ok_or_else(|| argument::null("shapes"))?;
+            let rows = argument::plain(fcinfo, 5).ok_or_else(|| argument::null("rows"))?;
+            let outcomes = Spi::connect_mut(|_| {
+                let target = target(table)?;
+                let session = Session { id, table_id: target.layout.table_id };
+                let rows = plain_rows(rows)?;
+                let digest = digest(shapes, &rows);
+                let packed = match session.take(fence, seq, digest)? {
+                    Turn::Again(outcomes) => outcomes,
+                    Turn::Next => {
+                        let shapes = Shape::read(value::text_of_jsonb(shapes))?;
+                        let batch = Batch { session, seq, shapes, rows, blame };
+                        let outcomes = outcome::pack(&batch.apply(&target)?);
+                        session.keep(seq, digest, &outcomes)?;
+                        outcomes
+                    }
+                };
+                Ok(packed)
+            })?;
+            let epoch = epoch::current().into();
+            answer::record(fcinfo, &mut [Some(epoch), Some(seq.into()), outcomes.into_datum()])
+        }
+    })
 }
 
 impl Batch {
@@ -82,14 +96,36 @@ impl Batch {
         let total = part::count(&parts)?;
         commit_durably();
         let mut records = vec![Record::of(Verdict::Swallowed); total];
-        for (place, record) in self.isolate(target, &parts, hlc, true)? {
+        let mut suspicions = Vec::new();
+        for (place, record) in self.isolate(target, &parts, hlc, &mut suspicions, true)? {
             records[place as usize] = record;
         }
+        self.acquit(target, &parts, suspicions, total)?;
         Ok(records)
     }
 
+    /// Where all patches were refused, it is the table that cannot be written rather than they, unless its rows can be when nothing
+    /// changes in them. Then the batch waits.
+    fn acquit(&self, target: &Target, parts: &[Part], suspicions: Vec<Refusal>, total: usize) -> Result<(), Failure> {
+        if suspicions.len() < total {
+            return Ok(());
+        }
+        let touched = attempt(Blame::Any, || rounds::touch(target, parts).map(|()| None::<()>))?;
+        match (touched, suspicions.into_iter().next()) {
+            (Err(_), Some(Refusal { sqlstate, message, .. })) => Err(Failure::new(&sqlstate, message)),
+            _ => Ok(()),
+        }
+    }
+
     /// Applies the parts, but without the patches that Postgres refuses, which it finds by halving.
-    fn isolate(&self, target: &Target, parts: &[Part], hlc: i64, is_whole: bool) -> Result<Answers, Failure> {
+    fn isolate(
+        &self,
+        target: &Target,
+        parts: &[Part],
+        hlc: i64,
+        suspicions: &mut Vec<Refusal>,
+        is_whole: bool,
+    ) -> Result<Answers, Failure> {
         if parts.is_empty() {
             return Ok(Vec::new());
         }
@@ -100,12 +136,14 @@ impl Batch {
         if let [part] = parts
             && part.places.len() == 1
         {
-            return Ok(vec![part.bury(self.session, self.seq, hlc, &refusal)?]);
+            let buried = part.bury(self.session, self.seq, hlc, &refusal)?;
+            suspicions.extend(Some(refusal).filter(|refusal| refusal.is_suspicion));
+            return Ok(vec![buried]);
         }
         if is_whole {
             // The halves would lock in an order of their own, and not see each other's keys. When a patch has a key that
             // cannot be read, the halving has to do without.
-            let _ = attempt(|| {
+            let _ = attempt(self.blame, || {
                 rounds::refuse_duplicates(target, parts)?;
                 rounds::lock(target, parts, |_| ())?;
                 Ok(Some(()))
@@ -113,7 +151,7 @@ impl Batch {
         }
         let mut answers = Vec::new();
         for half in part::halves(parts) {
-            answers.extend(self.isolate(target, &half, hlc, false)?);
+            answers.extend(self.isolate(target, &half, hlc, suspicions, false)?);
         }
         Ok(answers)
     }
@@ -122,7 +160,7 @@ impl Batch {
     fn in_order(&self, target: &Target, parts: &[Part], hlc: i64) -> Result<Result<Answers, Refusal>, Failure> {
         for start in 0..=STARTS_OVER_MAX {
             let locking = Locking { first: start > 0 || parts.len() > 1, strict: start < STARTS_OVER_MAX };
-            let applied = attempt(|| {
+            let applied = attempt(self.blame, || {
                 let answers = rounds::run(target, parts, hlc, locking)?;
                 if answers.is_some() {
                     make_constraints_immediate();

@@ -9,7 +9,7 @@ use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
 use crate::pg::owner::as_owner;
-use crate::pg::rights::{hides_rows, is_selectable, may};
+use crate::pg::rights::{hides_rows, is_readable, may};
 use crate::pg::{sqlstate, value};
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::merge;
@@ -97,7 +97,7 @@ impl Letter {
         })?;
         let read = read.map_err(|error| Failure::new(b"XX000", error.to_string()))?;
         let Some((Some(table), Some(patch), shape, hlc)) = read else { return Ok(None) };
-        if !is_selectable(table) || hides_rows(table) {
+        if !is_readable(table) || hides_rows(table) {
             return Ok(None);
         }
         let (Some(JsonB(shape)), Some(hlc)) = (shape, hlc) else {

@@ -33,6 +33,32 @@ const DEFINED: &[&[u8; 2]] = &[
 pub(crate) struct Refusal {
     pub(crate) sqlstate: [u8; 5],
     pub(crate) message: String,
+    /// The code alone does not say that it is the patch's fault.
+    pub(crate) is_suspicion: bool,
+}
+
+/// Which errors some patch is to blame for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// Those whose codes say so.
+    ByCode,
+    /// Any that does not pass by itself: malformed PostGIS and hstore values, `plpy.error`, a trigger that meets what is not there.
+    /// Whether it was the patch shows when others are applied.
+    Any,
+}
+
+impl Blame {
+    /// Whether the error may be a patch's; and whether that is no more than a suspicion.
+    fn of(self, sqlstate: [u8; 5], raised_in: Option<&str>) -> Option<bool> {
+        const PASSES_TOO: [&[u8; 2]; 7] = [b"08", b"25", b"40", b"53", b"57", b"58", b"CS"];
+        if is_of_the_patch(sqlstate, raised_in) {
+            return Some(false);
+        }
+        // A lock that did not come in time, and a right that is missing, are no patch's fault.
+        let passes =
+            [b"55P03", b"42501"].contains(&&sqlstate) || PASSES_TOO.iter().any(|class| sqlstate.starts_with(*class));
+        (self == Blame::Any && !passes).then_some(true)
+    }
 }
 
 fn is_of_the_patch(sqlstate: [u8; 5], raised_in: Option<&str>) -> bool {
@@ -52,6 +78,7 @@ fn is_of_the_patch(sqlstate: [u8; 5], raised_in: Option<&str>) -> bool {
 /// # Errors
 /// Those of `body`, which undo it too.
 pub(crate) fn attempt<T>(
+    blame: Blame,
     body: impl FnOnce() -> Result<Option<T>, Failure>,
 ) -> Result<Result<Option<T>, Refusal>, Failure> {
     let subtransaction = Subtransaction::begin();
@@ -67,10 +94,9 @@ pub(crate) fn attempt<T>(
         Ok(ended) => ended.map(Ok),
         Err(caught) => {
             let (sqlstate, raised_in) = (sqlstate::of(&caught), sqlstate::report(&caught).function_name());
-            if matches!(*caught, CaughtError::RustPanic { .. }) || !is_of_the_patch(sqlstate, raised_in) {
-                caught.rethrow();
-            }
-            Ok(Err(Refusal { sqlstate, message: sqlstate::report(&caught).message().to_owned() }))
+            let is_panic = matches!(*caught, CaughtError::RustPanic { .. });
+            let Some(is_suspicion) = blame.of(sqlstate, raised_in).filter(|_| !is_panic) else { caught.rethrow() };
+            Ok(Err(Refusal { sqlstate, message: sqlstate::report(&caught).message().to_owned(), is_suspicion }))
         }
     }
 }

@@ -103,6 +103,18 @@ pub(super) fn lock(target: &Target, parts: &[Part], mut is_there: impl FnMut(i32
     }
 }
 
+/// Updates the rows of patches without changing anything in them, as far as they are there and one of their columns may be written.
+///
+/// # Errors
+/// When SPI refuses the statement; what it runs into is raised.
+pub(super) fn touch(target: &Target, parts: &[Part]) -> Result<(), Failure> {
+    let field = parts.iter().find_map(|part| part.compiled.shape.fields.first());
+    let column = field.and_then(|name| target.layout.fields.iter().find(|field| field.name == *name));
+    // SAFETY: the argument is an array of json.
+    column
+        .map_or(Ok(()), |column| unsafe { target.touch(&column.column)?.run(&[Some(keys_of(target, parts))], |_| ()) })
+}
+
 /// Refuses parts in which a key comes twice.
 ///
 /// # Errors

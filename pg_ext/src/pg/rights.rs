@@ -19,6 +19,16 @@ pub(crate) fn is_selectable(relation: pg_sys::Oid) -> bool {
     may(relation, pg_sys::ACL_SELECT as pg_sys::AclMode)
 }
 
+/// Whether the current user may SELECT all of the relation. A right on some of its columns tells neither how its keys are hashed nor
+/// what was to be written to others.
+pub(crate) fn is_readable(relation: pg_sys::Oid) -> bool {
+    // SAFETY: looks the relation up in the system catalogs and raises an error if it is not there.
+    unsafe {
+        let rights = pg_sys::ACL_SELECT as pg_sys::AclMode;
+        pg_sys::pg_class_aclcheck(relation, pg_sys::GetUserId(), rights) == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
 /// Whether the current user has one of these rights on the relation, or on some of its columns.
 pub(crate) fn may(relation: pg_sys::Oid, rights: pg_sys::AclMode) -> bool {
     // SAFETY: both look the relation up in the system catalogs and raise an error if it is not there.

@@ -6,7 +6,7 @@ use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
 use crate::pg::owner::{as_owner, as_owner_of, refuse_other_script};
-use crate::pg::rights::{is_owned, is_selectable, may, name_of};
+use crate::pg::rights::{is_owned, is_readable, may, name_of};
 use crate::pg::{sqlstate, value};
 use pgrx::datum::DatumWithOid;
 use pgrx::{IntoDatum, JsonB, Spi, pg_sys};
@@ -105,7 +105,7 @@ sql_functions! {
         sqlstate::preserving(|| {
             // SAFETY: the install script declares this argument.
             let table: pg_sys::Oid = unsafe { argument(fcinfo, 0) }.ok_or_else(|| argument::null("tbl"))?;
-            if !is_selectable(table) {
+            if !is_readable(table) {
                 return Err(denied(table, "permission denied for"));
             }
             refuse_other_script()?;

@@ -21,6 +21,7 @@ pub(crate) struct BatchConnection {
 pub(crate) struct Connected {
     client: tokio_postgres::Client,
     apply: tokio_postgres::Statement,
+    apply_suspicious: tokio_postgres::Statement,
     driver: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -34,6 +35,8 @@ pub(crate) struct Sending<'a> {
     pub(crate) sequence: Sequence,
     pub(crate) shapes: &'a str,
     pub(crate) rows: &'a [String],
+    /// It has failed in a way that does not say whose fault it is: any of its patches may be to blame.
+    pub(crate) is_suspicious: bool,
 }
 
 /// The answer to a batch.
@@ -57,8 +60,12 @@ impl BatchConnection {
 
     /// The connection, opened anew if it was lost.
     pub(crate) async fn get(&self) -> Result<Arc<Connected>, Error> {
-        const APPLY: &str = "SELECT epoch, last_seq, outcomes FROM cache_sync.apply($1::pg_catalog.oid::pg_catalog.regclass, \
-             $2, $3, $4, $5::pg_catalog.text::pg_catalog.jsonb, $6::pg_catalog.text[])";
+        let by = |function: &str| {
+            format!(
+                "SELECT epoch, last_seq, outcomes FROM {function}($1::pg_catalog.oid::pg_catalog.regclass, \
+                 $2, $3, $4, $5::pg_catalog.text::pg_catalog.jsonb, $6::pg_catalog.text[])"
+            )
+        };
         let mut current = self.current.lock().await;
         if let Some(connected) = current.as_ref().filter(|connected| !connected.client.is_closed()) {
             return Ok(connected.clone());
@@ -66,8 +73,10 @@ impl BatchConnection {
         let (client, messages) = self.store.connect("flusher", SESSION).await?;
         let driver = tokio::spawn(drive(messages));
         let driver = Mutex::new(Some(driver));
-        let apply = client.prepare(APPLY).await.map_err(|error| Error::query("preparing to write", error))?;
-        let connected = Arc::new(Connected { client, apply, driver });
+        let (apply, suspicious) = (by("cache_sync.apply"), by("cache_sync_internal.apply_suspicious"));
+        let prepared = tokio::try_join!(client.prepare(&apply), client.prepare(&suspicious));
+        let (apply, apply_suspicious) = prepared.map_err(|error| Error::query("preparing to write", error))?;
+        let connected = Arc::new(Connected { client, apply, apply_suspicious, driver });
         *current = Some(connected.clone());
         Ok(connected)
     }
@@ -93,9 +102,10 @@ impl Connected {
     /// Sends a batch. The answer is only believed once the server is ready for the next query: the commit comes after the
     /// command's completion.
     pub(crate) async fn apply(&self, batch: &Sending<'_>) -> Result<Applied, Error> {
-        let Sending { table, session, fence, sequence, shapes, rows } = batch;
+        let Sending { table, session, fence, sequence, shapes, rows, is_suspicious } = batch;
         let params: [&(dyn ToSql + Sync); 6] = [table, session, &fence.0, &sequence.0, shapes, rows];
-        let row = self.client.query_one(&self.apply, &params).await;
+        let statement = if *is_suspicious { &self.apply_suspicious } else { &self.apply };
+        let row = self.client.query_one(statement, &params).await;
         let row = row.map_err(|error| Error::query("writing a batch", error))?;
         let epoch: i64 = row.get(0);
         Ok(Applied { epoch: Epoch(epoch as u64), outcomes: row.get(2) })

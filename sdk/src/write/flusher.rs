@@ -10,6 +10,8 @@
 //!   was applied, and each of its outcomes is unknown.
 //! - *The server has lost earlier batches* (failover, restore): what was lost is reported, the batch gets the number
 //!   that the server expects.
+//! - *It fails in a way that does not say whose fault that is*: after a few tries Postgres is to find out which of its patches is to
+//!   blame, if others can be applied.
 //! - *The table cannot be written at all* (privileges, a dropped column): it waits, loudly, and tries again.
 
 use super::Writes;
@@ -48,6 +50,8 @@ struct Tries {
     sent: bool,
     /// How often Postgres has refused it as a whole.
     refusals: u32,
+    /// How often that may have been the fault of one of its patches.
+    suspicions: u32,
 }
 
 /// What comes after an error.
@@ -123,6 +127,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
                 sequence: session.to_server(batch.sequence),
                 shapes: &batch.shapes,
                 rows: &batch.rows,
+                is_suspicious: tries.suspicions >= REFUSALS_MAX,
             };
             let applied = connected.apply(&sending).await;
             // What Postgres refuses it has not committed; where it goes away with an error, it may have.
@@ -146,6 +151,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
 
     fn after_error(&self, fence: &mut Option<Fence>, batch: &Batch, error: &Error, tries: &mut Tries) -> Next {
         let table = &self.writes.entries.schema.meta.name;
+        tries.suspicions += u32::from(error.sqlstate().is_some_and(is_suspicious));
         match error.sqlstate() {
             // The session is this client's alone: it can only have been opened by an earlier try of its own that came
             // late. Number and digest see to it that the batch is applied once.
@@ -212,6 +218,12 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             }
         }
     }
+}
+
+/// What does not pass by itself, but may be the fault of a row's values or of a trigger that met them.
+fn is_suspicious(sqlstate: &str) -> bool {
+    !["08", "25", "40", "53", "57", "58", "CS"].iter().any(|class| sqlstate.starts_with(class))
+        && !["55P03", "42501"].contains(&sqlstate)
 }
 
 /// Data exceptions, constraints, limits, and errors that functions raise: what a patch, not the table, is to blame for. The

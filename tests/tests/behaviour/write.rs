@@ -12,4 +12,5 @@ mod patches_as_rows;
 mod requeue;
 mod rows_of_partitions;
 mod sessions;
+mod suspicion;
 mod whose_fault;

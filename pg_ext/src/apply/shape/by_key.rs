@@ -16,6 +16,16 @@ pub(super) fn lock(layout: &Layout) -> String {
     )
 }
 
+/// Updates the rows of patches, but changes nothing in them.
+pub(super) fn touch(layout: &Layout, column: &str) -> String {
+    format!(
+        "UPDATE {} AS t SET {column} = t.{column} FROM {} WHERE {}",
+        layout.relation,
+        keys_of(layout, "$1"),
+        key_match(layout)
+    )
+}
+
 /// A place of a patch whose row has expired; `None` when rows do not expire.
 pub(super) fn expired(layout: &Layout) -> Option<String> {
     let (keys, has_expired) = (keys_of(layout, "$1"), has_expired(layout)?);

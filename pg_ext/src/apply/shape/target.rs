@@ -5,7 +5,7 @@ use super::by_key;
 use super::compiled::Compiled;
 use super::layout::Layout;
 use super::operation::Shape;
-use super::statement::{Lazy, Planning};
+use super::statement::{Lazy, Planning, Statement};
 use crate::pg::backend::{self, OfBackend};
 use crate::pg::failure::Failure;
 use crate::ring::hlc;
@@ -74,6 +74,14 @@ impl Target {
             unsafe { statement.get()?.run(&[Some(rows)], |row| newest = row.get(0).unwrap_or(0))? };
         }
         Ok(hlc::next_above(newest))
+    }
+
+    /// `($1 array of arrays of patches)`: updates their rows, but changes nothing in them. It is rarely needed, and not kept.
+    ///
+    /// # Errors
+    /// When SPI refuses the statement.
+    pub(crate) fn touch(&self, column: &str) -> Result<Statement, Failure> {
+        Statement::new(&by_key::touch(&self.layout, column), PARTS, Planning::Nested)
     }
 
     /// The compiled form of a shape.

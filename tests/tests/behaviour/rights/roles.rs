@@ -10,6 +10,7 @@ use cache_sync_tests::{Database, connect};
 const USERS: &[&str] = &[
     "all_win(bigint[],bigint)",
     "apply(regclass,uuid,bigint,bigint,jsonb,text[])",
+    "apply_suspicious(regclass,uuid,bigint,bigint,jsonb,text[])",
     "base_type(oid)",
     "called(text)",
     "changes(bigint,bigint,integer)",

@@ -153,3 +153,49 @@ async fn nobody_is_told_about_tables_that_he_may_not_read() {
         ("0|0|2".into(), "1|1|2".into(), "1|1|2".into())
     );
 }
+
+/// A view shows no row that it hides to a condition that is evaluated first and tells what it saw: by an error, or by a function.
+#[tokio::test]
+async fn a_view_shows_nothing_to_a_condition_that_it_hides_from_its_reader() {
+    let db = Database::with_extension();
+    with_letter(&db, "owner_of_views").await;
+    db.psql("CREATE ROLE nosy LOGIN IN ROLE cache_sync_user");
+    let nosy = cache_sync_tests::connect(&db.dsn_as("nosy")).await;
+    nosy.batch_execute(
+        "CREATE FUNCTION pg_temp.leak(t text) RETURNS bool LANGUAGE plpgsql COST 0.0001 AS
+           $$ BEGIN RAISE EXCEPTION 'leaked: %', t; END $$",
+    )
+    .await
+    .unwrap();
+    // Whoever may read the table's name may know it: only what lies in rows is a secret.
+    for sql in [
+        "SELECT FROM cache_sync.dead_letters d WHERE pg_temp.leak(d::text)",
+        "SELECT FROM cache_sync.dead_letters WHERE (patch ->> 'i4')::boolean",
+        "SELECT FROM cache_sync.dead_letters WHERE message::int > 0",
+        "SELECT FROM cache_sync.table_stats t WHERE pg_temp.leak(t::text)",
+        "SELECT FROM cache_sync.tables t WHERE (sessions + dead_letters)::text::boolean",
+    ] {
+        let shown = nosy.query(sql, &[]).await;
+        assert_eq!(shown.map(|rows| rows.len()).map_err(|error| format!("{:?}", error.as_db_error())), Ok(0), "{sql}");
+    }
+    assert_eq!(db.psql("SELECT count(*) FROM cache_sync.dead_letters"), "1", "there is something to be hidden");
+    let views = "SELECT string_agg(relname, ' ') FROM pg_class WHERE relkind = 'v' AND relnamespace = 'cache_sync'::regnamespace
+                 AND NOT 'security_barrier=true' = ANY (coalesce(reloptions, '{}'))";
+    assert_eq!(db.psql(views), "", "each view is a barrier");
+}
+
+/// The secret of a table's keys is for those who may read them: with it one could tell from a feed by NOTIFY which keys others change.
+#[tokio::test]
+async fn a_right_on_one_column_tells_nothing_of_the_keys() {
+    let db = Database::with_extension();
+    with_letter(&db, "owner_of_columns").await;
+    db.psql(
+        "CREATE ROLE of_column LOGIN IN ROLE cache_sync_user; GRANT USAGE ON SCHEMA v TO of_column;
+         GRANT SELECT (a) ON v.t TO of_column; GRANT UPDATE (a) ON v.t TO of_column",
+    );
+    let client = cache_sync_tests::connect(&db.dsn_as("of_column")).await;
+    for call in ["describe('v.t')", "key_hash('v.t', '{\"id\": 1}')"] {
+        let error = client.query(&format!("SELECT cache_sync.{call}"), &[]).await.expect_err(call);
+        assert_eq!(error.code().map(|code| code.code()), Some("42501"), "{call}");
+    }
+}
