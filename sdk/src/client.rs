@@ -39,6 +39,7 @@ impl Client {
     /// [`Error::is_unavailable`] when Postgres or the feed does not answer in time.
     pub async fn catch_up(&self) -> Result<(), Error> {
         let shared = &self.shared;
+        shared.common.check_open()?;
         if shared.feed.is_idle() {
             return Ok(());
         }
@@ -76,24 +77,34 @@ impl Client {
     /// Accepts no more, writes what is buffered for up to `deadline`, and ends every task. Returns what Postgres may not
     /// have: nothing, if all went well.
     ///
+    /// Called again it goes on where it was given up, or returns the same list.
+    ///
     /// # Errors
-    /// [`Error::is_closed`] when it was closed before.
+    /// None at present.
     pub async fn close(&self, deadline: Duration) -> Result<Vec<Unwritten>, Error> {
         let shared = &self.shared;
-        if shared.common.closed.swap(true, Ordering::AcqRel) {
-            return Err(Error::closed());
-        }
+        shared.common.closed.store(true, Ordering::Release);
         shared.budget.close();
-        let in_time = tokio::time::timeout(deadline, self.flush()).await;
-        if in_time.is_err() {
-            tracing::warn!(?deadline, "the client closes with unwritten patches");
+        let mut unwritten = shared.unwritten.lock().await;
+        if let Some(unwritten) = &*unwritten {
+            return Ok(unwritten.clone());
         }
+        // Whoever gives up waiting may call again.
+        let _ = tokio::time::timeout(deadline, self.flush()).await;
         shared.supervisor.end().await;
         shared.store.close();
         shared.standby.iter().for_each(|standby| standby.close());
         let tables = std::mem::take(&mut *lock(&shared.tables));
         tables.iter().for_each(|(_, table)| table.abandon());
-        Ok(tables.into_iter().flat_map(|(_, table)| table.take_unwritten()).collect())
+        let left: Vec<_> = tables.into_iter().flat_map(|(_, table)| table.take_unwritten()).collect();
+        if !left.is_empty() {
+            tracing::error!(
+                ?deadline,
+                patches = left.len(),
+                "the client was closed with patches that Postgres may not have"
+            );
+        }
+        Ok(unwritten.insert(left).clone())
     }
 
     /// What the client is doing.

@@ -6,10 +6,11 @@
 //! key        types that identify a row                          key_check  is a value that of its key?
 //! row        a row's binary values -> a Rust type               fields     a Rust value <-> the fields of a patch
 //! value      what can be cached                                 text       dates, times, bytes, JSON strings as texts
-//! fit        can the members hold what their columns hold?
+//! fit        can the members hold what their columns hold?          caught     panics of the types' own code
 //! ```
 //! Nothing here waits, or knows of a connection.
 
+pub(crate) mod caught;
 pub(crate) mod fields;
 pub(crate) mod fit;
 pub(crate) mod key;

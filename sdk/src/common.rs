@@ -15,21 +15,24 @@ pub(crate) mod time;
 use crate::error::{Error, ErrorKind};
 use clock::Clock;
 use freshness::Freshness;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use time::Moment;
+use uuid::Uuid;
 
 /// What a client shares with all its tables.
 pub(crate) struct Common {
     pub(crate) freshness: Freshness,
     pub(crate) clock: Clock,
     pub(crate) closed: AtomicBool,
-    /// A task of the client has died.
-    pub(crate) broken: AtomicBool,
+    /// Why the client is good for nothing any more: a task of it has ended.
+    pub(crate) broken: OnceLock<&'static str>,
 }
 
 impl Common {
     pub(crate) fn new(freshness: Freshness) -> Common {
-        let (closed, broken) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (closed, broken) = (AtomicBool::new(false), OnceLock::new());
         Common { freshness, clock: Clock::default(), closed, broken }
     }
 
@@ -53,9 +56,12 @@ impl Common {
 
     /// Whether all tasks of the client work.
     pub(crate) fn check_alive(&self) -> Result<(), Error> {
-        if self.broken.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed, "a task of this client has died; make a new client"));
-        }
-        Ok(())
+        self.broken.get().map_or(Ok(()), |why| Err(Error::new(ErrorKind::Closed, *why)))
     }
+}
+
+/// Between half and the whole of the pause, so that many clients do not come back at once.
+pub(crate) fn jittered(pause: Duration) -> Duration {
+    let random = Uuid::new_v4().as_u64_pair().0 % 1000;
+    pause.mul_f64(0.5 + random as f64 / 2000.0)
 }

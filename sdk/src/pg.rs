@@ -4,6 +4,7 @@
 //! connection    how connections are made, and what is set on each     pooler   whether a pooler lies in between
 //! store         the pool, and questions asked over it                 stream   what turns a connection into a feed
 //! describe      what the extension says of itself and of a table      load     rows by key
+//! lease         a connection of the pool while it is in use
 //! select        queries of the user's                                 apply    batches, on a connection of their own
 //! server_state  which server answers, and how far it is               within   time-outs      failure  how questions fail
 //! ```
@@ -12,6 +13,7 @@ mod apply;
 mod connection;
 mod describe;
 mod failure;
+mod lease;
 mod load;
 mod pooler;
 mod select;
@@ -23,6 +25,7 @@ mod within;
 pub(crate) use apply::{BatchConnection, Sending};
 pub(crate) use connection::{Connector, Endpoint, FEED, Messages};
 pub(crate) use failure::is_misfit;
+pub(crate) use lease::Connections;
 pub(crate) use load::{LoadState, LoadStatement, LoadedRow, Loading};
 pub(crate) use pooler::SessionCheck;
 pub(crate) use select::NextExpiry;

@@ -3,10 +3,12 @@
 use crate::error::Error;
 use cache_sync_core::number::Version;
 use cache_sync_core::outcome::{Record, Verdict};
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 
 /// What Postgres made of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,18 +46,70 @@ impl From<&Record> for Outcome {
     }
 }
 
+/// What becomes of a patch: one for all writes that have become part of it, and for all who wait for them.
+#[derive(Debug, Default)]
+struct Fate {
+    /// `None` inside: nobody will ever know.
+    outcome: OnceLock<Option<Outcome>>,
+    known: Notify,
+}
+
+impl Fate {
+    fn decide(&self, outcome: Option<Outcome>) {
+        // The first to decide is the only one.
+        let _ = self.outcome.set(outcome);
+        self.known.notify_waiters();
+    }
+
+    async fn outcome(self: Arc<Fate>) -> Result<Outcome, Error> {
+        loop {
+            // Whoever decides from here on wakes it.
+            let known = self.known.notified();
+            if let Some(outcome) = self.outcome.get() {
+                return outcome.clone().ok_or_else(Error::closed);
+            }
+            known.await;
+        }
+    }
+}
+
+/// Who says what became of a patch. Dropped without a word, it says that nobody knows.
+#[derive(Debug, Default)]
+pub(crate) struct Settler(Arc<Fate>);
+
+impl Settler {
+    pub(crate) fn receipt(&self) -> Receipt {
+        Receipt(self.0.clone())
+    }
+
+    pub(crate) fn settle(self, outcome: Outcome) {
+        self.0.decide(Some(outcome));
+    }
+
+    /// Nobody works for the patch any more.
+    pub(crate) fn abandon(&self) {
+        self.0.decide(None);
+    }
+}
+
+impl Drop for Settler {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
 /// Proof that a write was accepted. Dropping it cancels nothing.
 #[derive(Debug)]
 #[must_use = "a receipt tells what became of the write; `let _ = receipt` if that does not matter"]
-pub struct Receipt(pub(crate) oneshot::Receiver<Outcome>);
+pub struct Receipt(Arc<Fate>);
 
 impl Receipt {
     /// That of a write whose outcome is known.
     pub(crate) fn settled(outcome: Outcome) -> Receipt {
-        let (sender, receiver) = oneshot::channel();
-        // The receiver is right here.
-        let _ = sender.send(outcome);
-        Receipt(receiver)
+        let settler = Settler::default();
+        let receipt = settler.receipt();
+        settler.settle(outcome);
+        receipt
     }
 
     /// Waits until Postgres has committed the write, and says what became of it.
@@ -64,19 +118,24 @@ impl Receipt {
     /// [`Error::is_closed`] when the client was closed before the outcome was known;
     /// [`Client::close`](crate::Client::close) says which writes those were.
     pub fn written(self) -> Written {
-        Written(self.0)
+        Written(Box::pin(self.0.outcome()))
     }
 }
 
 /// The future of [`Receipt::written`].
-#[derive(Debug)]
-pub struct Written(oneshot::Receiver<Outcome>);
+pub struct Written(Pin<Box<dyn Future<Output = Result<Outcome, Error>> + Send + Sync>>);
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Written").finish_non_exhaustive()
+    }
+}
 
 impl Future for Written {
     type Output = Result<Outcome, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|outcome| outcome.map_err(|_| Error::closed()))
+        self.0.as_mut().poll(context)
     }
 }
 
@@ -90,4 +149,33 @@ pub struct Unwritten {
     pub key: String,
     /// The change as JSON: its kind and its fields.
     pub patch: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn all_who_wait_for_a_patch_hear_the_same() {
+        let settler = Settler::default();
+        let (mut one, other) = (settler.receipt().written(), settler.receipt());
+        assert!((&mut one).now_or_never().is_none());
+        let late = settler.receipt();
+        settler.settle(Outcome::unknown());
+        for written in [one, other.written(), late.written()] {
+            assert_eq!(written.now_or_never().unwrap().unwrap(), Outcome::unknown());
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_what_will_never_be_known() {
+        let settler = Settler::default();
+        let (one, mut other) = (settler.receipt(), settler.receipt().written());
+        assert!((&mut other).now_or_never().is_none());
+        drop(settler);
+        for written in [one.written(), other] {
+            assert!(written.now_or_never().unwrap().unwrap_err().is_closed());
+        }
+    }
 }

@@ -73,4 +73,8 @@ pub struct CacheStatus {
     pub patches: u64,
     /// How often a batch was sent again or waited.
     pub flush_retries: u64,
+    /// Patches that Postgres refused; `cache_sync.dead_letters` has them with the reason.
+    pub rejected: u64,
+    /// Patches of which nobody can tell any more what became.
+    pub unknown: u64,
 }

@@ -64,10 +64,10 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         lock(&self.line).len() > 0
     }
 
-    /// Whether the next batch need not wait for more: somebody waits for it, or it is full.
+    /// Whether the next batch need not wait for more: somebody waits for it, or for room in the buffer, or it is full.
     fn is_next_batch_due(&self) -> bool {
         let line = lock(&self.line);
-        line.is_urgent() || line.len() >= self.limits.batch_entries_max
+        line.is_urgent() || line.len() >= self.limits.batch_entries_max || self.budget.is_wanted()
     }
 
     /// Takes everything that Postgres does not have, when the client closes.

@@ -76,6 +76,7 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
     /// not answer ([`Error::is_unavailable`]).
     pub async fn open(self) -> Result<Cache<K, V>, Error> {
         let CacheBuilder { shared, name, config, .. } = self;
+        shared.common.check_open()?;
         let schema = schema_of::<K, V>(&shared, &name, &config).await?;
         let id = schema.table_id();
         let entries = Arc::new(Entries::new(schema, &config, shared.common.clone()));

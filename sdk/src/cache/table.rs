@@ -43,6 +43,8 @@ impl<K: Key, V: CacheValue> CacheTable for Writes<K, V> {
             batches: counters.batches.get(),
             patches: counters.patches.get(),
             flush_retries: counters.flush_retries.get(),
+            rejected: counters.rejected.get(),
+            unknown: counters.unknown.get(),
         }
     }
 }

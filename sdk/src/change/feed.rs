@@ -24,6 +24,7 @@ pub(crate) use subscriber::{Part, Subscriber};
 
 use crate::common::Common;
 use crate::common::freshness::Freshness;
+use crate::common::jittered;
 use crate::common::lock::lock;
 use crate::error::Error;
 use crate::pg::{FEED, NOT_PRELOADED, Store};
@@ -41,8 +42,8 @@ use tokio::sync::{Notify, watch};
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// The SQLSTATE for a table that is not attached.
-const NOT_ATTACHED: &str = "CS005";
+/// The SQLSTATEs for a table that is not attached, and for one that may not be read.
+const ONE_TABLES: [&str; 2] = ["CS005", "42501"];
 
 /// How far the feed has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -161,8 +162,8 @@ impl Feed {
             let before = (self.progress(), self.probes.last());
             let Err(error) = self.listen(store, common).await else { continue };
             tracing::warn!(%error, "the feed was lost; connecting again");
-            // A table that is not attached any more would keep all others from being heard.
-            if error.sqlstate() == Some(NOT_ATTACHED)
+            // A table that is not attached any more, or may no longer be read, would keep all others from being heard.
+            if error.sqlstate().is_some_and(|code| ONE_TABLES.contains(&code))
                 && let Err(error) = self.check_tables(store).await
             {
                 tracing::warn!(%error, "the tables could not be checked");
@@ -170,7 +171,7 @@ impl Feed {
             if (self.progress(), self.probes.last()) != before {
                 pause = PAUSE_MIN;
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(jittered(pause)).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }

@@ -9,10 +9,10 @@ use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind};
 use crate::pg::{BatchConnection, Store};
 use crate::read::Standby;
+use crate::receipt::Unwritten;
 use crate::results::Results;
 use crate::write::Budget;
 use cache_sync_core::number::TableId;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 /// What all handles of a client and of its caches share.
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) supervisor: Supervisor,
     /// Those that have retired too: what they have not written may still be.
     pub(super) tables: Mutex<Vec<(TableId, Arc<dyn CacheTable>)>>,
+    /// What Postgres may not have, once the client has been closed. One closes it at a time.
+    pub(super) unwritten: tokio::sync::Mutex<Option<Vec<Unwritten>>>,
 }
 
 impl Shared {
@@ -46,6 +48,7 @@ impl Shared {
             batch_connection: Arc::new(BatchConnection::new(store.clone())),
             supervisor: Supervisor::new(common.clone(), budget.clone()),
             tables: Mutex::default(),
+            unwritten: tokio::sync::Mutex::default(),
             common: common.clone(),
             feed: feed.clone(),
             store: store.clone(),
@@ -79,8 +82,8 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.supervisor.abort();
         let buffered = self.budget.entries();
-        if buffered > 0 && !self.common.closed.load(Ordering::Acquire) {
-            tracing::error!(buffered, "the client was dropped without close: these patches are lost");
+        if buffered > 0 && self.unwritten.get_mut().is_none() {
+            tracing::error!(buffered, "the client was dropped before it was closed: these patches are lost");
         }
     }
 }

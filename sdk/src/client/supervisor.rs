@@ -5,7 +5,7 @@ use crate::common::Common;
 use crate::common::lock::lock;
 use crate::write::Budget;
 use std::future::Future;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
 
@@ -14,16 +14,20 @@ pub(crate) struct Supervisor {
     common: Arc<Common>,
     budget: Arc<Budget>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// They are to end.
+    ending: Arc<AtomicBool>,
 }
 
 impl Supervisor {
     pub(super) fn new(common: Arc<Common>, budget: Arc<Budget>) -> Supervisor {
-        Supervisor { common, budget, tasks: Mutex::default() }
+        Supervisor { common, budget, tasks: Mutex::default(), ending: Arc::default() }
     }
 
-    /// Runs a task, perhaps for one table. One that dies makes every later call fail, and lets go who waits for the table.
+    /// Runs a task, perhaps for one table. One that ends before it is asked to makes every later call fail, and lets go who waits for
+    /// the table.
     pub(crate) fn spawn(&self, table: Option<Arc<dyn CacheTable>>, work: impl Future<Output = ()> + Send + 'static) {
-        let guard = DeathNotice { common: self.common.clone(), budget: self.budget.clone(), table };
+        let (common, budget, ending) = (self.common.clone(), self.budget.clone(), self.ending.clone());
+        let guard = DeathNotice { common, budget, ending, table };
         let task = tokio::spawn(async move {
             let _guard = guard;
             work.await;
@@ -33,6 +37,7 @@ impl Supervisor {
 
     /// Asks all tasks to end.
     pub(super) fn abort(&self) {
+        self.ending.store(true, Ordering::Release);
         lock(&self.tasks).iter().for_each(JoinHandle::abort);
     }
 
@@ -56,13 +61,19 @@ impl Drop for Supervisor {
 struct DeathNotice {
     common: Arc<Common>,
     budget: Arc<Budget>,
+    ending: Arc<AtomicBool>,
     table: Option<Arc<dyn CacheTable>>,
 }
 
 impl Drop for DeathNotice {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.common.broken.store(true, Ordering::Release);
+        let why = match std::thread::panicking() {
+            true => "a task of this client has panicked; make a new client",
+            false => "the runtime in which this client was made has ended; make a new client",
+        };
+        if std::thread::panicking() || !self.ending.load(Ordering::Acquire) {
+            self.common.broken.get_or_init(|| why);
+            tracing::error!("{why}");
             self.common.freshness.end();
             self.budget.close();
             self.table.iter().for_each(|table| table.abandon());

@@ -21,6 +21,7 @@ mod member;
 pub(crate) use diff::diff;
 pub(crate) use error::{EncodeError, RuleViolation};
 
+use crate::codec::caught::caught;
 use crate::codec::layout::{Column, Layout, Role};
 use crate::codec::row::{Cell, DecodeError, Members};
 use cache_sync_core::fields::{FieldIndex, Fields};
@@ -40,7 +41,8 @@ const BYTES_MAX: usize = 1 << 30;
 pub(crate) fn to_fields<V: Serialize + ?Sized>(layout: &Layout, value: &V) -> Result<Fields, EncodeError> {
     const BYTES_PER_MEMBER: usize = 16;
     let fields = Fields::with_capacity(BYTES_PER_MEMBER * layout.columns.len());
-    value.serialize(Writer { layout, fields, next: 0, name: None, buffer: Vec::with_capacity(128) })
+    let writer = Writer { layout, fields, next: 0, name: None, buffer: Vec::with_capacity(128) };
+    caught(|| value.serialize(writer)).map_err(EncodeError::new)?
 }
 
 /// The value that these fields are of; absent ones are to their type as if a row lacked them.
@@ -52,7 +54,7 @@ pub(crate) fn from_fields<V: DeserializeOwned>(layout: &Layout, fields: &Fields)
         let column = layout.column(index)?;
         Some((column, move || json::cell(&column.ty, value)))
     });
-    V::deserialize(Members::new(members))
+    caught(|| V::deserialize(Members::new(members))).map_err(DecodeError::new)?
 }
 
 /// The value of this type in a field's JSON text, as a row would have brought it.

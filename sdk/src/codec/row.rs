@@ -16,6 +16,7 @@ pub(crate) use cell::Cell;
 pub(crate) use error::DecodeError;
 pub(crate) use number::is_json_number;
 
+use crate::codec::caught::caught;
 use crate::codec::layout::{Column, Layout};
 use postgres_types::{FromSql, Type};
 use serde::de::value::BorrowedStrDeserializer;
@@ -44,7 +45,7 @@ pub(crate) fn decode<V: DeserializeOwned>(layout: &Layout, row: &Row, first_colu
         };
         (column, read)
     });
-    V::deserialize(Members::new(members))
+    caught(|| V::deserialize(Members::new(members))).map_err(DecodeError::new)?
 }
 
 /// The bytes of a value of any type.

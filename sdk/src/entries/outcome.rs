@@ -6,9 +6,8 @@ use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::receipt::{Outcome, Receipt};
 use cache_sync_core::number::{KeyHash, Sequence};
-use cache_sync_core::outcome::Record;
+use cache_sync_core::outcome::{Record, Verdict};
 use cache_sync_core::patch::RowPatch;
-use tokio::sync::oneshot;
 
 /// What became of a batch.
 pub(crate) struct Outcomes {
@@ -35,13 +34,30 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     ) {
         self.counters.batches.add(1);
         self.counters.patches.add(keys.len() as u64);
+        self.note_losses(keys.len(), outcomes);
         for (at, hash) in keys.iter().enumerate() {
             let record = outcomes.records.as_ref().and_then(|records| records.get(at));
             if let Some(done) = self.settle_one(*hash, sequence, record, outcomes.same_server) {
                 free(done.size);
                 let outcome = record.map_or_else(Outcome::unknown, Outcome::from);
-                done.receipts.into_iter().for_each(|receipt| drop(receipt.send(outcome.clone())));
+                done.fate.settle(outcome);
             }
+        }
+    }
+
+    /// Says what was not written, also where nobody waits for the outcome.
+    fn note_losses(&self, patches: usize, outcomes: &Outcomes) {
+        let table = self.schema.display_name();
+        let Some(records) = &outcomes.records else {
+            self.counters.unknown.add(patches as u64);
+            return tracing::error!(table, patches, "nobody can tell any more whether these patches were applied");
+        };
+        let mut refused = records.iter().filter(|record| record.verdict == Verdict::Rejected);
+        if let Some(first) = refused.next() {
+            let patches = 1 + refused.count() as u64;
+            self.counters.rejected.add(patches);
+            let sqlstate = first.sqlstate.map(|code| String::from_utf8_lossy(&code).into_owned());
+            tracing::warn!(table, patches, sqlstate, "Postgres refused patches; cache_sync.dead_letters has them");
         }
     }
 
@@ -65,16 +81,21 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         done
     }
 
+    /// The batch of this number was undone before it was applied.
+    pub(crate) fn thaw(&self, keys: &[KeyHash], sequence: Sequence) {
+        for hash in keys {
+            let mut place = self.place(*hash);
+            if let Some(slot) = place.slot() {
+                slot.thaw(sequence, self.generation(), &self.schema);
+                place.reflect(self.common.now());
+            }
+        }
+    }
+
     /// A receipt for everything that is pending now.
     pub(crate) fn pending(&self) -> Vec<Receipt> {
         let mut receipts = Vec::new();
-        self.shards.each(|slot| {
-            slot.await_pending(|| {
-                let (sender, receiver) = oneshot::channel();
-                receipts.push(Receipt(receiver));
-                sender
-            });
-        });
+        self.shards.each(|slot| receipts.extend(slot.receipts()));
         receipts
     }
 

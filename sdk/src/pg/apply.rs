@@ -7,9 +7,13 @@ use crate::error::Error;
 use cache_sync_core::number::{Epoch, Fence, Sequence};
 use futures_util::StreamExt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
+
+/// How long a batch waits for a row that somebody holds, with those of other tables behind it.
+const LOCK_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// The connection that all flushers of a client share.
 pub(crate) struct BatchConnection {
@@ -70,7 +74,13 @@ impl BatchConnection {
         if let Some(connected) = current.as_ref().filter(|connected| !connected.client.is_closed()) {
             return Ok(connected.clone());
         }
-        let (client, messages) = self.store.connect("flusher", SESSION).await?;
+        // What is given up here ends there, and what somebody holds does not keep other tables waiting.
+        let settings = format!(
+            "{SESSION}; SET statement_timeout = {}; SET lock_timeout = {}",
+            self.store.query_timeout.as_millis(),
+            LOCK_WAIT_MAX.min(self.store.query_timeout / 2).as_millis()
+        );
+        let (client, messages) = self.store.connect("flusher", &settings).await?;
         let driver = tokio::spawn(drive(messages));
         let driver = Mutex::new(Some(driver));
         let (apply, suspicious) = (by("cache_sync.apply"), by("cache_sync_internal.apply_suspicious"));

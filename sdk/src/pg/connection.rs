@@ -9,12 +9,13 @@ use futures_util::stream::{BoxStream, StreamExt, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{AsyncMessage, Socket};
+use tokio_postgres::{AsyncMessage, CancelToken, Socket};
 
 /// The messages of a connection of one's own; polling them is what drives it.
 pub(crate) type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Error>>;
 
 type Opened = Result<(tokio_postgres::Client, Messages), tokio_postgres::Error>;
+type Cancel = dyn Fn(CancelToken) -> BoxFuture<'static, Result<(), tokio_postgres::Error>> + Send + Sync;
 type Connect = dyn Fn(tokio_postgres::Config) -> BoxFuture<'static, Opened> + Send + Sync;
 
 /// How to reach Postgres, with or without TLS.
@@ -22,6 +23,7 @@ type Connect = dyn Fn(tokio_postgres::Config) -> BoxFuture<'static, Opened> + Se
 pub(crate) struct Connector {
     connect: Arc<Connect>,
     manager: Arc<dyn Fn(tokio_postgres::Config) -> Manager + Send + Sync>,
+    cancel: Arc<Cancel>,
 }
 
 impl Connector {
@@ -32,7 +34,7 @@ impl Connector {
         T::TlsConnect: Send + Sync,
         <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
     {
-        let for_pool = tls.clone();
+        let (for_pool, for_cancel) = (tls.clone(), tls.clone());
         Connector {
             connect: Arc::new(move |config| {
                 let tls = tls.clone();
@@ -46,6 +48,20 @@ impl Connector {
                 let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
                 Manager::from_config(config, for_pool.clone(), recycling)
             }),
+            cancel: Arc::new(move |token| {
+                let tls = for_cancel.clone();
+                Box::pin(async move { token.cancel_query(tls).await })
+            }),
+        }
+    }
+
+    /// Has the server cancel what runs on a connection.
+    pub(super) async fn cancel(&self, token: CancelToken) {
+        const CANCEL_MAX: Duration = Duration::from_secs(5);
+        match tokio::time::timeout(CANCEL_MAX, (self.cancel)(token)).await {
+            Ok(Ok(())) => {}
+            // The server's own time-outs are the net under it.
+            failed => tracing::debug!(?failed, "what a caller gave up could not be cancelled"),
         }
     }
 }

@@ -1,12 +1,17 @@
 //! What the extension says of itself and of a table.
 
-use super::failure::{is_no_such_table, no_connection};
+use super::failure::is_no_such_table;
 use super::store::Store;
 use super::within::within;
 use crate::codec::layout::{Layout, TableMeta, quote};
 use crate::error::{Error, ErrorKind, Step};
 use std::cmp::Ordering;
 use tokio_postgres::IsolationLevel;
+
+/// Whether a table cannot be cached: there is none, it is not attached, or may not be read.
+fn is_of_no_use(sqlstate: &str) -> bool {
+    matches!(sqlstate, "CS005" | "42501") || is_no_such_table(sqlstate)
+}
 
 impl Store {
     /// Checks that library, script and SDK fit together.
@@ -52,15 +57,18 @@ impl Store {
         let text = "SELECT $1::pg_catalog.text::pg_catalog.regclass::pg_catalog.oid, \
                     cache_sync.describe($1::pg_catalog.text::pg_catalog.regclass)::pg_catalog.text";
         let row = within(step, self.query_timeout, async {
-            let mut client = self.pool.get().await.map_err(|error| no_connection(step, error))?;
+            let mut client = self.connections.get(step).await?;
             let failed = |error| Error::query(step, error);
             // The extension brings its books up to date when it finds that they are not.
             let transaction =
                 client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
             let transaction = transaction.start().await.map_err(failed)?;
-            let row = transaction.query_one(text, &[&table]).await.map_err(failed)?;
-            transaction.commit().await.map_err(failed)?;
-            Ok(row)
+            let row = match transaction.query_one(text, &[&table]).await {
+                Ok(row) => transaction.commit().await.map(|()| row),
+                Err(error) => transaction.rollback().await.and(Err(error)),
+            };
+            client.idle();
+            row.map_err(failed)
         })
         .await?;
         let json: String = row.get(1);
@@ -79,7 +87,8 @@ impl Store {
             Ok(meta) => Ok(meta.relation == known.relation
                 && meta.hash_key == known.hash_key
                 && meta.table_id == known.table_id),
-            Err(error) if error.sqlstate().is_some_and(|code| code == "CS005" || is_no_such_table(code)) => Ok(false),
+            // Who may no longer read it hears nothing of it either.
+            Err(error) if error.sqlstate().is_some_and(is_of_no_use) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -89,9 +98,10 @@ impl Store {
         const STEP: Step = "looking up the columns' types";
         let text = format!("SELECT {} FROM {}.{} AS t", layout.probe_list("t"), quote(&meta.schema), quote(&meta.name));
         within(STEP, self.query_timeout, async {
-            let client = self.pool.get().await.map_err(|error| no_connection(STEP, error))?;
-            let statement = client.prepare(&text).await.map_err(|error| Error::query(STEP, error))?;
-            layout.resolve(statement.columns(), 0);
+            let client = self.connections.get(STEP).await?;
+            let statement = client.prepare(&text).await;
+            client.idle();
+            layout.resolve(statement.map_err(|error| Error::query(STEP, error))?.columns(), 0);
             Ok(())
         })
         .await

@@ -1,6 +1,7 @@
 //! Loads of rows by their keys.
 
-use super::failure::{is_plan_outdated, no_connection};
+use super::failure::is_plan_outdated;
+use super::lease::Connections;
 use crate::codec::key::{self, Key, KeyArray};
 use crate::codec::layout::{TableMeta, literal, quote};
 use crate::codec::row;
@@ -8,7 +9,7 @@ use crate::codec::schema::Schema;
 use crate::codec::value::{CacheValue, Value};
 use crate::error::{Error, ErrorKind, Step};
 use cache_sync_core::number::{Epoch, HostTime, Lsn, Sequence, Version};
-use deadpool_postgres::Pool;
+use deadpool_postgres::Object;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Row;
@@ -90,40 +91,51 @@ impl<K: Key> Loading<'_, K> {
     /// begins.
     pub(crate) async fn run(
         &self,
-        pool: &Pool,
+        connections: &Connections,
         statement: &LoadStatement,
         ahead: Option<&str>,
     ) -> Result<(Option<Row>, (LoadState, Vec<Row>)), Error> {
-        let failed = |error| Error::query(STEP, error);
         let arrays: Vec<KeyArray> = key::arrays(self.keys, &self.meta.key).map_err(|error| {
             Error::caused(ErrorKind::Mismatch, format!("a key does not fit table {}", self.meta.name), error)
         })?;
         let mut params: Vec<&(dyn ToSql + Sync)> = vec![&self.session, &self.meta.table_id.0];
         params.extend(arrays.iter().map(|array| array as &(dyn ToSql + Sync)));
-        let client = pool.get().await.map_err(|error| no_connection(STEP, error))?;
-        for last_try in [false, true] {
-            let load = client.prepare_cached(&statement.text).await.map_err(failed)?;
-            // Both are sent at once; the server answers one after the other.
-            let (ahead, rows) = match ahead {
-                None => (None, client.query(&load, &params).await),
-                Some(text) => {
-                    let text = client.prepare_cached(text).await.map_err(failed)?;
-                    let (ahead, rows) = tokio::join!(client.query_one(&text, &[]), client.query(&load, &params));
-                    (Some(ahead.map_err(failed)?), rows)
-                }
-            };
-            match rows {
-                Err(error) if !last_try && is_plan_outdated(&error) => {
-                    client.statement_cache.clear();
-                }
-                rows => {
-                    let rows = rows.map_err(failed)?;
-                    return Ok((ahead, (LoadState::of(&rows)?, rows)));
-                }
+        let client = connections.get(STEP).await?;
+        let loaded = load(&client, statement, &params, ahead).await;
+        client.idle();
+        loaded
+    }
+}
+
+async fn load(
+    client: &Object,
+    statement: &LoadStatement,
+    params: &[&(dyn ToSql + Sync)],
+    ahead: Option<&str>,
+) -> Result<(Option<Row>, (LoadState, Vec<Row>)), Error> {
+    let failed = |error| Error::query(STEP, error);
+    for last_try in [false, true] {
+        let load = client.prepare_cached(&statement.text).await.map_err(failed)?;
+        // Both are sent at once; the server answers one after the other.
+        let (ahead, rows) = match ahead {
+            None => (None, client.query(&load, params).await),
+            Some(text) => {
+                let text = client.prepare_cached(text).await.map_err(failed)?;
+                let (ahead, rows) = tokio::join!(client.query_one(&text, &[]), client.query(&load, params));
+                (Some(ahead.map_err(failed)?), rows)
+            }
+        };
+        match rows {
+            Err(error) if !last_try && is_plan_outdated(&error) => {
+                client.statement_cache.clear();
+            }
+            rows => {
+                let rows = rows.map_err(failed)?;
+                return Ok((ahead, (LoadState::of(&rows)?, rows)));
             }
         }
-        Err(Error::new(ErrorKind::Unavailable, "loading rows: the table changes too often"))
     }
+    Err(Error::new(ErrorKind::Unavailable, "loading rows: the table changes too often"))
 }
 
 impl LoadState {

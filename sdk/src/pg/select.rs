@@ -1,6 +1,6 @@
 //! Queries of the user's.
 
-use super::failure::{is_plan_outdated, no_connection};
+use super::failure::is_plan_outdated;
 use super::store::Store;
 use super::within::within;
 use crate::codec::layout::{Layout, TableMeta, quote};
@@ -69,38 +69,51 @@ impl Store {
         expiries: &[NextExpiry],
     ) -> Result<Selected, Error> {
         within(STEP, self.query_timeout, async {
-            let client = self.pool.get().await.map_err(|error| no_connection(STEP, error))?;
-            let ask_epoch = client.prepare_cached("SELECT cache_sync.epoch()").await.map_err(failed)?;
-            for last_try in [false, true] {
-                let mut statement = client.prepare_cached(sql).await.map_err(failed)?;
-                let layout = Layout::of_statement(statement.columns());
-                check_count(statement.params().len(), params.len())?;
-                if !layout.is_binary() {
-                    let text = format!("SELECT {} FROM ({sql}) AS q", layout.select_list("q"));
-                    statement = client.prepare_cached(&text).await.map_err(failed)?;
-                }
-                let (epoch, good_for, rows) = tokio::join!(
-                    client.query_one(&ask_epoch, &[]),
-                    try_join_all(expiries.iter().map(|expiry| expiry.ask(&client))),
-                    client.query(&statement, params)
-                );
-                match rows {
-                    Err(error) if !last_try && is_plan_outdated(&error) => {
-                        client.statement_cache.clear();
-                    }
-                    rows => {
-                        let epoch: i64 = epoch.map_err(failed)?.get(0);
-                        let rows = rows.map_err(refused)?;
-                        let good_for = good_for.map_err(failed)?.into_iter().flatten().min();
-                        let good_for = good_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs()));
-                        return Ok(Selected { epoch: Epoch(epoch as u64), layout, rows, good_for });
-                    }
-                }
-            }
-            Err(Error::new(ErrorKind::Unavailable, "running a query: its tables change too often"))
+            // Closed with the client, at the latest.
+            let _turn = self.queries.acquire().await.map_err(|_| Error::closed())?;
+            let client = self.connections.get(STEP).await?;
+            let selected = run(&client, sql, params, expiries).await;
+            client.idle();
+            selected
         })
         .await
     }
+}
+
+async fn run(
+    client: &Object,
+    sql: &str,
+    params: &[&(dyn ToSql + Sync)],
+    expiries: &[NextExpiry],
+) -> Result<Selected, Error> {
+    let ask_epoch = client.prepare_cached("SELECT cache_sync.epoch()").await.map_err(failed)?;
+    for last_try in [false, true] {
+        let mut statement = client.prepare_cached(sql).await.map_err(failed)?;
+        let layout = Layout::of_statement(statement.columns());
+        check_count(statement.params().len(), params.len())?;
+        if !layout.is_binary() {
+            let text = format!("SELECT {} FROM ({sql}) AS q", layout.select_list("q"));
+            statement = client.prepare_cached(&text).await.map_err(failed)?;
+        }
+        let (epoch, good_for, rows) = tokio::join!(
+            client.query_one(&ask_epoch, &[]),
+            try_join_all(expiries.iter().map(|expiry| expiry.ask(client))),
+            client.query(&statement, params)
+        );
+        match rows {
+            Err(error) if !last_try && is_plan_outdated(&error) => {
+                client.statement_cache.clear();
+            }
+            rows => {
+                let epoch: i64 = epoch.map_err(failed)?.get(0);
+                let rows = rows.map_err(refused)?;
+                let good_for = good_for.map_err(failed)?.into_iter().flatten().min();
+                let good_for = good_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs()));
+                return Ok(Selected { epoch: Epoch(epoch as u64), layout, rows, good_for });
+            }
+        }
+    }
+    Err(Error::new(ErrorKind::Unavailable, "running a query: its tables change too often"))
 }
 
 fn check_count(takes: usize, bound: usize) -> Result<(), Error> {

@@ -1,7 +1,8 @@
 //! The pool of connections, and questions asked over it.
 
 use super::connection::{self, Connector, Endpoint, Messages};
-use super::failure::{is_plan_outdated, no_connection};
+use super::failure::is_plan_outdated;
+use super::lease::Connections;
 use super::load::{self, LoadState, LoadStatement, Loading};
 use super::pooler::SessionCheck;
 use super::within::within;
@@ -9,14 +10,17 @@ use crate::codec::key::Key;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind, Step};
 use cache_sync_core::number::{Epoch, Position};
-use deadpool_postgres::Pool;
+use deadpool_postgres::Object;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 /// The connections to the primary.
 pub(crate) struct Store {
-    pub(super) pool: Pool,
+    pub(super) connections: Connections,
+    /// How many queries of the user's may run at once: one connection is left for rows, however slow they are.
+    pub(super) queries: Semaphore,
     connector: Connector,
     postgres: tokio_postgres::Config,
     sessions: SessionCheck,
@@ -31,7 +35,8 @@ impl Store {
         let pool = endpoint.pool(config.pool_size)?;
         Ok(Store {
             sessions: SessionCheck::new(&pool, &endpoint)?,
-            pool,
+            connections: Connections::new(pool, connector.clone()),
+            queries: Semaphore::new((config.pool_size - 1).max(1)),
             connector,
             postgres,
             connect_timeout: config.connect_timeout,
@@ -69,7 +74,8 @@ impl Store {
         statement: &LoadStatement,
         loading: &Loading<'_, K>,
     ) -> Result<(LoadState, Vec<Row>), Error> {
-        let (_, loaded) = within(load::STEP, self.query_timeout, loading.run(&self.pool, statement, None)).await?;
+        let (_, loaded) =
+            within(load::STEP, self.query_timeout, loading.run(&self.connections, statement, None)).await?;
         Ok(loaded)
     }
 
@@ -86,22 +92,26 @@ impl Store {
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Error> {
         within(step, self.query_timeout, async {
-            let client = self.pool.get().await.map_err(|error| no_connection(step, error))?;
-            for last_try in [false, true] {
-                let statement = client.prepare_cached(text).await.map_err(|error| Error::query(step, error))?;
-                match client.query(&statement, params).await {
-                    Err(error) if !last_try && is_plan_outdated(&error) => {
-                        client.statement_cache.clear();
-                    }
-                    result => return result.map_err(|error| Error::query(step, error)),
-                }
-            }
-            Ok(Vec::new())
+            let client = self.connections.get(step).await?;
+            let answer = ask(&client, text, params).await;
+            client.idle();
+            answer.map_err(|error| Error::query(step, error))
         })
         .await
     }
 
     pub(crate) fn close(&self) {
-        self.pool.close();
+        self.connections.close();
+    }
+}
+
+async fn ask(client: &Object, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let statement = client.prepare_cached(text).await?;
+    match client.query(&statement, params).await {
+        Err(error) if is_plan_outdated(&error) => {
+            client.statement_cache.clear();
+            client.query(&client.prepare_cached(text).await?, params).await
+        }
+        answer => answer,
     }
 }

@@ -83,11 +83,21 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
                     }
                 }
             }
+            // One of the keys is no value of the column's type, as it is by now: the others are none the worse for it.
+            Err(error) if wanted.len() > 1 && error.sqlstate().is_some_and(|code| code.starts_with("22")) => {
+                Box::pin(self.by_halves(wanted)).await;
+            }
             Err(error) => {
                 let error = self.reads.lasting(error).await;
                 wanted.iter().for_each(|wanted| entries.load_failed(wanted.hash, wanted.flight, &error));
             }
         }
+    }
+
+    async fn by_halves(&self, mut wanted: Vec<Wanted<K>>) {
+        let second = wanted.split_off(wanted.len() / 2);
+        self.load(wanted).await;
+        self.load(second).await;
     }
 
     /// The rows, from the standby if it has all that must be in them, else from the primary.

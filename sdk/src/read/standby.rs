@@ -13,10 +13,10 @@ use crate::common::lock::lock;
 use crate::common::time::Moment;
 use crate::error::{Error, Step};
 use crate::pg::{
-    Endpoint, History, LoadState, LoadStatement, Loading, SERVER_STATE, ServerState, SessionCheck, Store, within,
+    Connections, Endpoint, History, LoadState, LoadStatement, Loading, SERVER_STATE, ServerState, SessionCheck, Store,
+    within,
 };
 use cache_sync_core::number::{Epoch, Lsn};
-use deadpool_postgres::Pool;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -31,7 +31,7 @@ const STEP: Step = "loading from the standby";
 
 /// A hot standby that is asked for rows.
 pub(crate) struct Standby {
-    pool: Pool,
+    connections: Connections,
     sessions: SessionCheck,
     timeout: Duration,
     /// The feed's epoch, and the history of its server.
@@ -59,7 +59,7 @@ impl Standby {
         let pool = endpoint.pool(endpoint.config.pool_size)?;
         Ok(Standby {
             sessions: SessionCheck::new(&pool, endpoint)?,
-            pool,
+            connections: Connections::new(pool, endpoint.connector.clone()),
             timeout: endpoint.config.connect_timeout.min(ANSWER_MAX),
             history: Mutex::default(),
             is_checked: OnceCell::new(),
@@ -96,7 +96,7 @@ impl Standby {
         let needed = freshness.lsn()?.max(asked.needed);
         let answer = within(STEP, self.timeout, async {
             self.is_checked.get_or_try_init(|| self.sessions.run(self.timeout / 3)).await?;
-            let (state, loaded) = asked.loading.run(&self.pool, asked.statement, Some(SERVER_STATE)).await?;
+            let (state, loaded) = asked.loading.run(&self.connections, asked.statement, Some(SERVER_STATE)).await?;
             let state = state.as_ref().map(ServerState::of).transpose().map_err(|error| Error::query(STEP, error))?;
             Ok((state, loaded))
         });
@@ -149,6 +149,6 @@ impl Standby {
     }
 
     pub(crate) fn close(&self) {
-        self.pool.close();
+        self.connections.close();
     }
 }

@@ -8,14 +8,12 @@ use crate::common::time::Moment;
 use crate::config::Durability;
 use crate::entries::{Pending, Slot};
 use crate::error::{Error, ErrorKind};
-use crate::receipt::Receipt;
+use crate::receipt::{Receipt, Settler};
 use cache_sync_core::fields::Fields;
 use cache_sync_core::number::KeyHash;
 use cache_sync_core::patch::{self, PatchKind, RowPatch};
-use smallvec::smallvec;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// What a write wants.
 pub(crate) struct Write<V> {
@@ -146,14 +144,13 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         let stamp = common.clock.stamp(slot.base_version(), now);
         let patch = RowPatch::new(kind, stamp, write.fields);
         let shown = self.shown_with(&patch, &write.value, current).map_err(Refused::Error)?;
-        let (sender, receiver) = oneshot::channel();
         let pending = Pending {
             value: match kind {
                 PatchKind::Edit => None,
                 _ => Some(write.value),
             },
             determined: schema.is_determined(&patch),
-            receipts: smallvec![sender],
+            fate: Settler::default(),
             size: reserved,
             patch,
         };
@@ -161,7 +158,8 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         if !waits {
             self.budget.merged(reserved, grown);
         }
-        Ok(Accepted { receipt: Receipt(receiver), waits })
+        let receipt = slot.last_receipt().ok_or_else(|| Refused::Error(Error::closed()))?;
+        Ok(Accepted { receipt, waits })
     }
 
     /// What the key looks like with the patch, which writes or has made this value; an edit that no rule can express is refused.

@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Taken {
@@ -21,13 +22,42 @@ pub(crate) struct Budget {
     bytes_max: usize,
     when_full: WhenFull,
     freed: Notify,
+    /// Whose turn it is to wait for room.
+    turn: tokio::sync::Mutex<()>,
+    is_wanted: AtomicBool,
+    hurried: Notify,
     closed: AtomicBool,
+}
+
+/// Says that room is wanted while it lives.
+struct Wanted<'a>(&'a AtomicBool);
+
+impl<'a> Wanted<'a> {
+    fn new(is_wanted: &'a AtomicBool) -> Wanted<'a> {
+        is_wanted.store(true, Ordering::Release);
+        Wanted(is_wanted)
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl Budget {
     pub(crate) fn new(entries_max: usize, bytes_max: usize, when_full: WhenFull) -> Budget {
-        let (freed, closed) = (Notify::new(), AtomicBool::new(false));
-        Budget { taken: Mutex::default(), entries_max, bytes_max, when_full, freed, closed }
+        Budget {
+            taken: Mutex::default(),
+            entries_max,
+            bytes_max,
+            when_full,
+            freed: Notify::new(),
+            turn: tokio::sync::Mutex::default(),
+            is_wanted: AtomicBool::new(false),
+            hurried: Notify::new(),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// Takes room for one patch, waiting for it if the caller chose so.
@@ -39,10 +69,17 @@ impl Budget {
                 format!("a patch of {bytes} bytes exceeds buffer_bytes_max = {max}"),
             ));
         }
-        while !self.try_take(bytes) {
-            if self.when_full == WhenFull::Refuse {
-                return Err(Error::new(ErrorKind::Full, "the buffer of unwritten patches is full"));
-            }
+        if self.when_full == WhenFull::Refuse {
+            let full = || Error::new(ErrorKind::Full, "the buffer of unwritten patches is full");
+            return if self.try_take(bytes) { Ok(()) } else { Err(full()) };
+        }
+        // In the order of their arrival: nobody overtakes one who waits, and only the first of them is woken.
+        if self.turn.try_lock().is_ok_and(|_turn| self.try_take(bytes)) {
+            return Ok(());
+        }
+        let _turn = self.turn.lock().await;
+        let _wanted = Wanted::new(&self.is_wanted);
+        loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
@@ -50,11 +87,21 @@ impl Budget {
                 return Err(Error::closed());
             }
             if self.try_take(bytes) {
-                break;
+                return Ok(());
             }
+            self.hurried.notify_waiters();
             freed.await;
         }
-        Ok(())
+    }
+
+    /// Whether somebody waits for room: what stands in line must not wait for more.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Acquire)
+    }
+
+    /// Waits until somebody has to wait for room.
+    pub(super) fn hurried(&self) -> Notified<'_> {
+        self.hurried.notified()
     }
 
     fn try_take(&self, bytes: usize) -> bool {

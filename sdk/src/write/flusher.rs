@@ -6,6 +6,8 @@
 //! - *The connection breaks, or Postgres is busy or away*: it is sent again, in the same bytes under the same number,
 //!   after a pause that grows to a few seconds. Postgres answers a batch that it has already applied with what it said
 //!   the first time.
+//! - *Postgres undoes it because it takes too long, or waits for a row that somebody holds*: its patches wait again, and go in smaller
+//!   batches. One that is alone is set aside: it is tried by itself now and then, between all others.
 //! - *Its session is unknown or lost*: had it never been sent, it moves to a new session; else nobody can say whether it
 //!   was applied, and each of its outcomes is unknown.
 //! - *The server has lost earlier batches* (failover, restore): what was lost is reported, the batch gets the number
@@ -18,20 +20,28 @@ use super::Writes;
 use super::batch::Batch;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
+use crate::common::jittered;
+use crate::common::lock::lock;
+use crate::common::time::Moment;
 use crate::entries::Outcomes;
 use crate::error::{Error, ErrorKind, is_outage};
 use crate::pg::{BatchConnection, Sending};
 use cache_sync_core::number::{Fence, Sequence};
 use cache_sync_core::outcome::{self, Record, Verdict};
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
-use uuid::Uuid;
+use tokio::time::Instant;
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(3);
 
 /// How often a batch that Postgres refuses as a whole is tried before its patches are given up as rejected.
 const REFUSALS_MAX: u32 = 3;
+
+/// How long a patch that could not be written by itself waits before it is tried again; each time in a row twice as long.
+const ASIDE_PAUSE_MIN: Duration = Duration::from_secs(1);
+const ASIDE_PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// Writes the batches of one table, in a task of its own.
 pub(crate) struct Flusher<K, V> {
@@ -48,15 +58,26 @@ pub(crate) struct Flusher<K, V> {
 struct Tries {
     /// It may have reached the server, which may have applied it.
     sent: bool,
+    /// When a try ended without an answer, last. Its backend may be at work for as long as a statement may take.
+    unanswered_at: Option<Moment>,
     /// How often Postgres has refused it as a whole.
     refusals: u32,
     /// How often that may have been the fault of one of its patches.
     suspicions: u32,
 }
 
+/// Whose turn it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    OfTheLine,
+    OfOneAside,
+}
+
 /// What comes after an error.
 enum Next {
     Settled(Outcomes),
+    /// It was not applied, and must not go out again as it is.
+    Undone,
     /// Again, after so long at least.
     Again(Duration),
 }
@@ -64,33 +85,69 @@ enum Next {
 impl<K: Key, V: CacheValue> Flusher<K, V> {
     /// Flushes until its task is ended.
     pub(crate) async fn run(self) {
-        let mut fence = None;
+        let (mut fence, mut aside_at, max) = (None, Instant::now(), self.writes.limits.batch_entries_max);
+        let (mut limit, mut aside_pause) = (max, ASIDE_PAUSE_MIN);
         for number in 1.. {
-            while !self.writes.has_waiting() {
-                self.writes.arrived.notified().await;
-            }
-            self.gather().await;
-            let frozen = self.writes.freeze(Sequence(number));
-            let batch = Batch::new(Sequence(number), &frozen, &self.writes.entries.schema);
+            let sequence = Sequence(number);
+            let turn = self.next(aside_at).await;
+            let frozen = match turn {
+                Turn::OfTheLine => self.writes.freeze(sequence, limit),
+                Turn::OfOneAside => self.writes.freeze_aside(sequence),
+            };
+            let batch = Batch::new(sequence, &frozen, &self.writes.entries.schema);
             drop(frozen);
-            self.write(&mut fence, &batch).await;
-        }
-    }
-
-    /// Lets writes come together for a moment, unless somebody waits for them or the batch is full.
-    async fn gather(&self) {
-        let deadline = tokio::time::Instant::now() + self.flush_interval;
-        while !self.writes.is_next_batch_due() {
-            if tokio::time::timeout_at(deadline, self.writes.arrived.notified()).await.is_err() {
-                break;
+            if self.write(&mut fence, &batch).await {
+                limit = (2 * limit).min(max);
+                if turn == Turn::OfOneAside {
+                    aside_pause = ASIDE_PAUSE_MIN;
+                }
+                continue;
+            }
+            self.writes.thaw(sequence, &batch.keys);
+            self.writes.entries.numbering.leave_out(sequence);
+            limit = (batch.keys.len() / 2).max(1);
+            if let [_] = batch.keys[..] {
+                aside_at = Instant::now() + aside_pause;
+                aside_pause = (2 * aside_pause).min(ASIDE_PAUSE_MAX);
+                limit = max;
             }
         }
     }
 
-    async fn write(&self, fence: &mut Option<Fence>, batch: &Batch) {
+    /// Waits until there is something to be written, and says what.
+    async fn next(&self, aside_at: Instant) -> Turn {
+        let gathered_at = OnceCell::new();
+        loop {
+            let hurried = self.writes.budget.hurried();
+            tokio::pin!(hurried);
+            hurried.as_mut().enable();
+            let is_aside = lock(&self.writes.line).has_aside();
+            if is_aside && Instant::now() >= aside_at {
+                return Turn::OfOneAside;
+            }
+            // Writes come together for a moment, unless somebody waits for them or the batch is full.
+            let line_at = self.writes.has_waiting().then(|| match self.writes.is_next_batch_due() {
+                true => Instant::now(),
+                false => *gathered_at.get_or_init(|| Instant::now() + self.flush_interval),
+            });
+            if line_at.is_some_and(|at| at <= Instant::now()) {
+                return Turn::OfTheLine;
+            }
+            let due_at = line_at.into_iter().chain(is_aside.then_some(aside_at)).min();
+            tokio::select! {
+                () = self.writes.arrived.notified() => {}
+                () = hurried, if line_at.is_some() => {}
+                () = tokio::time::sleep_until(due_at.unwrap_or_else(Instant::now)), if due_at.is_some() => {}
+            }
+        }
+    }
+
+    /// Sends a batch until its outcome is known. `false`: it was not applied, and must go out otherwise.
+    async fn write(&self, fence: &mut Option<Fence>, batch: &Batch) -> bool {
         let entries = &*self.writes.entries;
         if batch.keys.is_empty() {
-            return entries.numbering.leave_out(batch.sequence);
+            entries.numbering.leave_out(batch.sequence);
+            return true;
         }
         let (mut tries, mut pause) = (Tries::default(), PAUSE_MIN);
         let outcomes = loop {
@@ -100,6 +157,10 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             };
             let at_least = match next {
                 Next::Settled(outcomes) => break outcomes,
+                Next::Undone => {
+                    entries.counters.flush_retries.add(1);
+                    return false;
+                }
                 Next::Again(at_least) => at_least,
             };
             entries.counters.flush_retries.add(1);
@@ -108,6 +169,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
         };
         let free = |bytes| self.writes.budget.give_back(bytes);
         entries.settle(&batch.keys, batch.sequence, &outcomes, free);
+        true
     }
 
     async fn send(&self, fence: &mut Option<Fence>, batch: &Batch, tries: &mut Tries) -> Result<Outcomes, Error> {
@@ -132,12 +194,13 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             let applied = connected.apply(&sending).await;
             // What Postgres refuses it has not committed; where it goes away with an error, it may have.
             let code = applied.as_ref().err().and_then(Error::sqlstate);
-            if code.is_some_and(|code| !is_outage(code)) {
+            if code.is_some_and(|code| !is_outage(code) || is_undone(code)) {
                 tries.sent = before;
             }
             applied
         };
-        let Ok(applied) = tokio::time::timeout(self.apply_timeout, work).await else {
+        // The server's own time-outs come first: what they end has not been applied, and holds nothing any more.
+        let Ok(applied) = tokio::time::timeout(self.apply_timeout.mul_f64(1.5), work).await else {
             self.connection.forget().await;
             return Err(Error::timeout("writing a batch", self.apply_timeout));
         };
@@ -151,6 +214,9 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
 
     fn after_error(&self, fence: &mut Option<Fence>, batch: &Batch, error: &Error, tries: &mut Tries) -> Next {
         let table = &self.writes.entries.schema.meta.name;
+        if error.sqlstate().is_none() {
+            tries.unanswered_at = Some(self.writes.entries.common.now());
+        }
         tries.suspicions += u32::from(error.sqlstate().is_some_and(is_suspicious));
         match error.sqlstate() {
             // The session is this client's alone: it can only have been opened by an earlier try of its own that came
@@ -164,6 +230,10 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
                 self.leave_session(fence, batch, tries.sent)
             }
             Some("CS003") => self.follow_server(fence, batch, error),
+            Some(code) if is_undone(code) && self.is_certain(tries) => {
+                tracing::warn!(table, %error, patches = batch.keys.len(), "a batch takes too long; it goes on in parts");
+                Next::Undone
+            }
             Some(code) if is_outage(code) => Next::Again(Duration::ZERO),
             Some(code) if is_refusal(code) && tries.refusals + 1 >= REFUSALS_MAX => {
                 tracing::error!(table, %error, patches = batch.keys.len(), "Postgres refuses the batch as a whole");
@@ -182,6 +252,13 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
                 Next::Again(Duration::ZERO)
             }
         }
+    }
+
+    /// Whether an error says for certain that the batch was not applied: no earlier try can be at work any more, and had one been
+    /// applied, Postgres would have said what came of it.
+    fn is_certain(&self, tries: &Tries) -> bool {
+        let now = self.writes.entries.common.now();
+        !tries.sent || tries.unanswered_at.is_none_or(|at| now.since(at) > self.apply_timeout)
     }
 
     /// A batch that was never sent moves to the new session; of one that was, nobody can say any more what became.
@@ -220,6 +297,11 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
     }
 }
 
+/// A statement that took too long, or waited too long for a lock: it was rolled back.
+fn is_undone(sqlstate: &str) -> bool {
+    matches!(sqlstate, "57014" | "55P03")
+}
+
 /// What does not pass by itself, but may be the fault of a row's values or of a trigger that met them.
 fn is_suspicious(sqlstate: &str) -> bool {
     !["08", "25", "40", "53", "57", "58", "CS"].iter().any(|class| sqlstate.starts_with(class))
@@ -235,10 +317,4 @@ fn is_refusal(sqlstate: &str) -> bool {
 fn rejected(sqlstate: &str) -> Record {
     let sqlstate = sqlstate.as_bytes().try_into().ok();
     Record { sqlstate, ..Record::of(Verdict::Rejected) }
-}
-
-/// Between half and the whole of the pause, so that many clients do not come back at once.
-fn jittered(pause: Duration) -> Duration {
-    let random = Uuid::new_v4().as_u64_pair().0 % 1000;
-    pause.mul_f64(0.5 + random as f64 / 2000.0)
 }

@@ -18,9 +18,35 @@ pub(super) struct Frozen<K> {
 }
 
 impl<K: Key, V: CacheValue> Writes<K, V> {
-    /// Freezes patches for the batch of this number, in the order of their acceptance, as many as it takes.
-    pub(super) fn freeze(&self, sequence: Sequence) -> Vec<Frozen<K>> {
-        let (hashes, urgent) = lock(&self.line).take(self.limits.batch_entries_max);
+    /// Freezes up to `max` patches for the batch of this number, in the order of their acceptance, as many as it takes.
+    pub(super) fn freeze(&self, sequence: Sequence, max: usize) -> Vec<Frozen<K>> {
+        let (hashes, urgent) = {
+            let mut line = lock(&self.line);
+            let (hashes, urgent) = line.take(max);
+            let (aside, hashes): (Vec<_>, Vec<_>) = hashes.into_iter().partition(|hash| line.is_aside(*hash));
+            aside.into_iter().for_each(|hash| line.set_aside(hash));
+            (hashes, urgent)
+        };
+        self.freeze_all(sequence, hashes, urgent)
+    }
+
+    /// Freezes the patch of one key that had been set aside.
+    pub(super) fn freeze_aside(&self, sequence: Sequence) -> Vec<Frozen<K>> {
+        let hash = lock(&self.line).take_aside();
+        self.freeze_all(sequence, hash.into_iter().collect(), true)
+    }
+
+    /// The batch was undone before it was applied: its patches wait again. One that was alone is set aside.
+    pub(super) fn thaw(&self, sequence: Sequence, keys: &[KeyHash]) {
+        self.entries.thaw(keys, sequence);
+        let mut line = lock(&self.line);
+        match keys {
+            [key] => line.set_aside(*key),
+            _ => line.give_back(keys.to_vec(), true),
+        }
+    }
+
+    fn freeze_all(&self, sequence: Sequence, hashes: Vec<KeyHash>, urgent: bool) -> Vec<Frozen<K>> {
         let mut again = Vec::new();
         let mut bytes = 0;
         let mut frozen = Vec::with_capacity(hashes.len());

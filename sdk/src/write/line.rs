@@ -11,6 +11,8 @@ pub(super) struct Line {
     urgent: usize,
     /// Somebody was in a hurry since keys were last taken.
     is_hurried: bool,
+    /// A key for each patch that was set aside: it could not be written by itself, so it goes alone, between others.
+    aside: VecDeque<KeyHash>,
 }
 
 impl Line {
@@ -41,6 +43,23 @@ impl Line {
             self.urgent += keys.len();
         }
         keys.into_iter().rev().for_each(|key| self.keys.push_front(key));
+    }
+
+    pub(super) fn set_aside(&mut self, key: KeyHash) {
+        self.aside.push_back(key);
+    }
+
+    pub(super) fn is_aside(&self, key: KeyHash) -> bool {
+        self.aside.contains(&key)
+    }
+
+    pub(super) fn has_aside(&self) -> bool {
+        !self.aside.is_empty()
+    }
+
+    /// The key that has been set aside for longest.
+    pub(super) fn take_aside(&mut self) -> Option<KeyHash> {
+        self.aside.pop_front()
     }
 
     pub(super) fn is_urgent(&self) -> bool {

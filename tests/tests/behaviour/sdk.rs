@@ -5,6 +5,7 @@ mod collisions;
 mod connections;
 mod eviction;
 mod full_buffer;
+mod given_up;
 mod hits;
 mod isolation;
 mod operations;

@@ -6,6 +6,7 @@ mod compare_and_set;
 mod dead_letters;
 mod exactly_once;
 mod expiry;
+mod held_rows;
 mod locks;
 mod overlapping;
 mod patches_as_rows;

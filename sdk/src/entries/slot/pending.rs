@@ -3,14 +3,9 @@
 use super::base::Preview;
 use crate::codec::value::Value;
 use crate::common::time::Moment;
-use crate::receipt::Outcome;
+use crate::receipt::Settler;
 use cache_sync_core::number::{Sequence, Version};
 use cache_sync_core::patch::{PatchKind, RowPatch};
-use smallvec::SmallVec;
-use tokio::sync::oneshot;
-
-/// Those who wait for a patch: mostly one.
-pub(crate) type Receipts = SmallVec<[oneshot::Sender<Outcome>; 1]>;
 
 /// A patch with those who wait for it.
 pub(crate) struct Pending<V> {
@@ -19,7 +14,8 @@ pub(crate) struct Pending<V> {
     pub(crate) value: Option<Value<V>>,
     /// It makes that value whatever the row is.
     pub(crate) determined: bool,
-    pub(crate) receipts: Receipts,
+    /// What becomes of it, for all whose writes it is.
+    pub(crate) fate: Settler,
     /// Its share of the buffer's bytes.
     pub(crate) size: usize,
 }

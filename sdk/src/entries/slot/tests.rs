@@ -1,8 +1,8 @@
 //! The races of one key, each a story told step by step.
 
-use super::pending::Receipts;
 use super::*;
 use crate::error::Error;
+use crate::receipt::Settler;
 use cache_sync_core::fields::Fields;
 use cache_sync_core::number::{KeyHash, Sequence, Stamp, TableId};
 use cache_sync_core::outcome::{Record, Verdict};
@@ -74,7 +74,7 @@ fn unknown() -> Slot<i32, i64> {
 fn edit(field: u16, number: i64) -> Pending<i64> {
     let fields = Fields::from_iter([(field, number.to_string())]);
     let patch = RowPatch::new(PatchKind::Edit, Stamp(1), fields);
-    Pending { size: patch.size(), patch, value: None, determined: false, receipts: Receipts::new() }
+    Pending { size: patch.size(), patch, value: None, determined: false, fate: Settler::default() }
 }
 
 fn put(number: i64) -> Pending<i64> {
@@ -249,6 +249,23 @@ fn an_outcome_clears_only_what_its_batch_carried() {
     assert_eq!(patch.fields().get(1), Some("5"));
     slot.learns(1, Verdict::Applied, 6, 7);
     assert!(!slot.is_idle(), "an outcome of another number settles nothing");
+}
+
+#[test]
+fn what_was_undone_waits_again_ahead_of_what_came_later() {
+    let mut slot = known(10, 5);
+    slot.write(edit(1, 1));
+    slot.freeze(Sequence(1), GENERATION);
+    slot.write(edit(1, 5));
+    slot.hears(ChangeKind::Versioned, 6);
+    slot.thaw(Sequence(2), GENERATION, &Numbers);
+    assert!(slot.is_under_way(), "another batch was undone");
+    slot.thaw(Sequence(1), GENERATION, &Numbers);
+    assert_eq!(slot.number(), None, "the change that was held back was no echo");
+    let patch = slot.freeze(Sequence(2), GENERATION).unwrap();
+    assert_eq!(patch.fields().get(1), Some("1"));
+    slot.learns(2, Verdict::Applied, 6, 7);
+    assert_eq!(slot.freeze(Sequence(3), GENERATION).unwrap().fields().get(1), Some("5"));
 }
 
 #[test]

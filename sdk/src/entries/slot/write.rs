@@ -5,11 +5,10 @@ use super::base::{Base, Preview};
 use super::pending::{Pending, UnderWay};
 use crate::codec::value::Value;
 use crate::entries::memory::Lifetime;
-use crate::receipt::Outcome;
+use crate::receipt::Receipt;
 use cache_sync_core::number::{Sequence, Version};
 use cache_sync_core::outcome::{Record, Verdict};
 use cache_sync_core::patch::RowPatch;
-use tokio::sync::oneshot;
 
 impl<K, V> Slot<K, V> {
     /// Takes a write: into the patch that waits already if one patch can say both, else behind it. `shown` is what the
@@ -31,9 +30,7 @@ impl<K, V> Slot<K, V> {
         match schema.coalesce(last.patch, new.patch) {
             Ok(patch) => {
                 let (size, size_before) = (patch.size(), last.size);
-                let mut receipts = last.receipts;
-                receipts.extend(new.receipts);
-                self.queued.push(Pending { patch, value, determined, receipts, size });
+                self.queued.push(Pending { patch, value, determined, fate: last.fate, size });
                 (size as isize - size_before as isize, false)
             }
             Err(both) => {
@@ -56,6 +53,17 @@ impl<K, V> Slot<K, V> {
         let patch = pending.patch.clone();
         self.under_way = Some(UnderWay { sequence, generation, pending, included: false, held: None });
         Some(patch)
+    }
+
+    /// The batch of this number was undone before it was applied: its patch waits again, ahead of all others of the key.
+    pub(crate) fn thaw(&mut self, sequence: Sequence, generation: u64, schema: &impl Preview<V>) {
+        let Some(under_way) = self.under_way.take_if(|under_way| under_way.sequence == sequence) else { return };
+        if under_way.held.is_some() {
+            // It was no echo.
+            self.base = Base::Unknown;
+        }
+        self.queued.insert(0, under_way.pending);
+        self.show(generation, schema);
     }
 
     /// Takes the outcome of the batch of this number; only the patch that it carried is done. `None` is an outcome that
@@ -128,7 +136,7 @@ impl<K, V> Slot<K, V> {
     pub(crate) fn abandon(&mut self) {
         self.flights.clear();
         let under_way = self.under_way.as_mut().map(|under_way| &mut under_way.pending);
-        under_way.into_iter().chain(&mut self.queued).for_each(|pending| pending.receipts.clear());
+        under_way.into_iter().chain(&mut self.queued).for_each(|pending| pending.fate.abandon());
     }
 
     /// Every patch that waits, for a client that closes.
@@ -137,11 +145,14 @@ impl<K, V> Slot<K, V> {
         under_way.into_iter().chain(std::mem::take(&mut self.queued)).collect()
     }
 
-    /// Lets somebody wait for everything that is pending now.
-    pub(crate) fn await_pending(&mut self, mut receipt: impl FnMut() -> oneshot::Sender<Outcome>) {
-        let under_way = self.under_way.as_mut().map(|under_way| &mut under_way.pending);
-        for pending in under_way.into_iter().chain(&mut self.queued) {
-            pending.receipts.push(receipt());
-        }
+    /// Receipts for everything that is pending now.
+    pub(crate) fn receipts(&self) -> impl Iterator<Item = Receipt> {
+        let under_way = self.under_way.as_ref().map(|under_way| &under_way.pending);
+        under_way.into_iter().chain(&self.queued).map(|pending| pending.fate.receipt())
+    }
+
+    /// That of the write that was accepted last.
+    pub(crate) fn last_receipt(&self) -> Option<Receipt> {
+        self.queued.last().map(|pending| pending.fate.receipt())
     }
 }

@@ -32,3 +32,31 @@ async fn shows_nothing_that_it_has_not_accepted() {
     }
     assert_eq!(db.psql("SELECT name FROM account WHERE id = 2"), "Wait");
 }
+
+/// The flush interval is an hour, and the buffer is full before: whoever waits for room does not wait for that.
+#[tokio::test]
+async fn is_emptied_at_once_for_those_who_wait_in_their_order() {
+    let db = Database::with_extension();
+    make_accounts(&db, 40);
+    let client =
+        open(Client::builder(&db.dsn()).buffer_entries_max(10).flush_interval(Duration::from_secs(3600))).await;
+    let cache = accounts(&client).await;
+    let write = async || {
+        for id in 1..=40 {
+            let _ = cache.patch(&id, Patch::new().add("balance", 1)).await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), write()).await.expect("they wait for the flush interval");
+    let waiting: Vec<_> = (1..=30_i64)
+        .map(|number| {
+            let cache = cache.clone();
+            async move { cache.patch(&1, Patch::new().set("note", number.to_string())).await.unwrap().written().await }
+        })
+        .collect();
+    let waiting = tokio::spawn(futures_util::future::join_all(waiting));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    client.flush().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("they are not served").unwrap();
+    assert_eq!(db.psql("SELECT note FROM account WHERE id = 1"), "30", "the last one came last");
+    close(client).await;
+}
