@@ -41,14 +41,11 @@ class Rows:
 
     def hear(self, payload):
         message = base64.b64decode(payload + "=" * (-len(payload) % 4))
-        protocol, kind, self.epoch, self.position, _hlc, _lsn, made, as_of = HEADER.unpack_from(message)
+        protocol, kind, epoch, position, _hlc, _lsn, made, as_of = HEADER.unpack_from(message)
         if protocol != PROTOCOL:
             sys.exit(f"the feed speaks protocol {protocol}, this listener {PROTOCOL}")
         if kind == b"S":
             self.ahead = self.asked - made  # of the server's clock, at least
-        # A message may have been on its way for long, or have waited while this process was stopped.
-        if as_of and now() - (as_of + self.ahead) > BOUND * 1e6:
-            raise asyncio.TimeoutError
         rest = message[HEADER.size:]
         if kind == b"G" or (kind == b"S" and rest == b"\0"):
             self.doubt(self.keys)
@@ -58,6 +55,10 @@ class Rows:
                     self.doubt(self.keys)
                 elif change != TAG and key_hash in self.key_of_hash:
                     self.doubt([self.key_of_hash[key_hash]])
+        self.epoch, self.position = epoch, position
+        # It may have been on its way for long, or have waited while this process was stopped.
+        if as_of and now() - (as_of + self.ahead) > BOUND * 1e6:
+            raise asyncio.TimeoutError
 
     async def follow(self):
         """Hears the feed over one connection, until that is lost."""

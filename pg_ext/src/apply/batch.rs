@@ -96,25 +96,43 @@ impl Batch {
         let total = part::count(&parts)?;
         commit_durably();
         let mut records = vec![Record::of(Verdict::Swallowed); total];
-        let mut suspicions = Vec::new();
-        for (place, record) in self.isolate(target, &parts, hlc, &mut suspicions, true)? {
+        let mut refused = Vec::new();
+        for (place, record) in self.isolate(target, &parts, hlc, &mut refused, true)? {
             records[place as usize] = record;
         }
-        self.acquit(target, &parts, suspicions, total)?;
+        self.acquit(target, &parts, &refused, &records)?;
+        for (part, refusal) in &refused {
+            let (place, record) = part.bury(self.session, self.seq, hlc, refusal)?;
+            records[place as usize] = record;
+        }
         Ok(records)
     }
 
-    /// Where all patches were refused, it is the table that cannot be written rather than they, unless its rows can be when nothing
-    /// changes in them. Then the batch waits.
-    fn acquit(&self, target: &Target, parts: &[Part], suspicions: Vec<Refusal>, total: usize) -> Result<(), Failure> {
-        if suspicions.len() < total {
+    /// Where patches were refused under suspicion and none was applied, it may be the table that cannot be written rather than they:
+    /// that shows when its rows are updated without changing anything in them. Then the batch waits.
+    fn acquit(
+        &self,
+        target: &Target,
+        parts: &[Part],
+        refused: &[(Part, Refusal)],
+        records: &[Record],
+    ) -> Result<(), Failure> {
+        let is_applied = |record: &Record| matches!(record.verdict, Verdict::Applied | Verdict::Merged);
+        let Some((_, suspicion)) = refused.iter().find(|(_, refusal)| refusal.is_suspicion) else { return Ok(()) };
+        if records.iter().any(is_applied) {
             return Ok(());
         }
-        let touched = attempt(Blame::Any, || rounds::touch(target, parts).map(|()| None::<()>))?;
-        match (touched, suspicions.into_iter().next()) {
-            (Err(_), Some(Refusal { sqlstate, message, .. })) => Err(Failure::new(&sqlstate, message)),
-            _ => Ok(()),
+        let mut touched = 0;
+        let probe = attempt(Blame::Probe, || {
+            touched = rounds::touch(target, parts)?;
+            make_constraints_immediate();
+            Ok(None::<()>)
+        })?;
+        // Where there is no row to be touched, the code has to do.
+        if probe.is_ok() && (touched > 0 || suspicion.may_be_of_a_value()) {
+            return Ok(());
         }
+        Err(Failure::new(&suspicion.sqlstate, suspicion.message.clone()))
     }
 
     /// Applies the parts, but without the patches that Postgres refuses, which it finds by halving.
@@ -123,7 +141,7 @@ impl Batch {
         target: &Target,
         parts: &[Part],
         hlc: i64,
-        suspicions: &mut Vec<Refusal>,
+        refused: &mut Vec<(Part, Refusal)>,
         is_whole: bool,
     ) -> Result<Answers, Failure> {
         if parts.is_empty() {
@@ -136,9 +154,8 @@ impl Batch {
         if let [part] = parts
             && part.places.len() == 1
         {
-            let buried = part.bury(self.session, self.seq, hlc, &refusal)?;
-            suspicions.extend(Some(refusal).filter(|refusal| refusal.is_suspicion));
-            return Ok(vec![buried]);
+            refused.push((part.clone(), refusal));
+            return Ok(Vec::new());
         }
         if is_whole {
             // The halves would lock in an order of their own, and not see each other's keys. When a patch has a key that
@@ -151,7 +168,7 @@ impl Batch {
         }
         let mut answers = Vec::new();
         for half in part::halves(parts) {
-            answers.extend(self.isolate(target, &half, hlc, suspicions, false)?);
+            answers.extend(self.isolate(target, &half, hlc, refused, false)?);
         }
         Ok(answers)
     }

@@ -45,6 +45,15 @@ pub(crate) enum Blame {
     /// Any that does not pass by itself: malformed PostGIS and hstore values, `plpy.error`, a trigger that meets what is not there.
     /// Whether it was the patch shows when others are applied.
     Any,
+    /// Even a missing right: it is only to be seen whether something can be done.
+    Probe,
+}
+
+impl Refusal {
+    /// Whether a value can have brought it about, rather than what the table or its triggers are made of.
+    pub(crate) fn may_be_of_a_value(&self) -> bool {
+        ![b"42", b"0A", b"55", b"3F"].iter().any(|class| self.sqlstate.starts_with(*class))
+    }
 }
 
 impl Blame {
@@ -55,9 +64,10 @@ impl Blame {
             return Some(false);
         }
         // A lock that did not come in time, and a right that is missing, are no patch's fault.
-        let passes =
-            [b"55P03", b"42501"].contains(&&sqlstate) || PASSES_TOO.iter().any(|class| sqlstate.starts_with(*class));
-        (self == Blame::Any && !passes).then_some(true)
+        let passes = (self != Blame::Probe && &sqlstate == b"42501")
+            || &sqlstate == b"55P03"
+            || PASSES_TOO.iter().any(|class| sqlstate.starts_with(*class));
+        (self != Blame::ByCode && !passes).then_some(true)
     }
 }
 

@@ -103,16 +103,22 @@ pub(super) fn lock(target: &Target, parts: &[Part], mut is_there: impl FnMut(i32
     }
 }
 
-/// Updates the rows of patches without changing anything in them, as far as they are there and one of their columns may be written.
+/// Updates the rows of patches without changing anything in them, and says how many there were; none where none of their columns may
+/// be written.
 ///
 /// # Errors
 /// When SPI refuses the statement; what it runs into is raised.
-pub(super) fn touch(target: &Target, parts: &[Part]) -> Result<(), Failure> {
+pub(super) fn touch(target: &Target, parts: &[Part]) -> Result<usize, Failure> {
     let field = parts.iter().find_map(|part| part.compiled.shape.fields.first());
-    let column = field.and_then(|name| target.layout.fields.iter().find(|field| field.name == *name));
+    let column = target.layout.fields.iter().find(|column| match field {
+        Some(name) => column.name == *name,
+        None => !column.generated,
+    });
+    let Some(column) = column else { return Ok(0) };
+    let mut touched = 0;
     // SAFETY: the argument is an array of json.
-    column
-        .map_or(Ok(()), |column| unsafe { target.touch(&column.column)?.run(&[Some(keys_of(target, parts))], |_| ()) })
+    unsafe { target.touch(&column.column)?.run(&[Some(keys_of(target, parts))], |_| touched += 1)? };
+    Ok(touched)
 }
 
 /// Refuses parts in which a key comes twice.

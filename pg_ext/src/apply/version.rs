@@ -80,13 +80,17 @@ unsafe fn on_update(data: &pg_sys::TriggerData, table: &Table) -> pg_sys::HeapTu
         let update =
             Update { old: Columns::of(data.tg_trigslot, last), new: Columns::of(data.tg_newslot, last), table };
         let replaced = update.replaced();
-        let version = Version(hlc::next_above(replaced.0));
+        let mut version = Version(hlc::next_above(replaced.0));
         let mut tied = false;
         if table.clock_attnum != 0 {
             // Where no field has stamps any more, the clock is none of the patch's business either.
             let stored = match table.stamped.is_empty() {
                 true => update.old.get(table.clock_attnum),
-                false => update.clock(version, &mut tied).map(|clock| value::bytea(&clock.encode())),
+                false => update.clock(version, &mut tied).map(|clock| {
+                    // Who writes above the version that he saw writes above every stamp that he saw.
+                    version = version.max(Version(clock::newest_of_all(&clock).0));
+                    value::bytea(&clock.encode())
+                }),
             };
             update.new.set(table.clock_attnum, stored);
         }

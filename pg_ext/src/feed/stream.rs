@@ -64,6 +64,8 @@ struct Feed {
     position: u64,
     /// What was committed before this has been put; none while what was missed before is being told.
     as_of: Option<HostTime>,
+    /// A head, and when it was looked at: once everything up to it has been put, `as_of` is that time.
+    mark: Option<(u64, HostTime)>,
     next_heartbeat: Instant,
     /// The head when the feed began: what was missed until then is told first, and then a heartbeat says so.
     catching_up_to: Option<u64>,
@@ -101,6 +103,7 @@ impl Feed {
             epoch,
             position,
             as_of: None,
+            mark: None,
             next_heartbeat: Instant::now() + settings::heartbeat_interval(),
             catching_up_to: Some(ring::head()),
             resting_until: None,
@@ -171,21 +174,20 @@ impl Feed {
     fn tell_changes(&mut self) {
         let mut changes = Vec::new();
         let before = self.position;
-        let looked = Some(host_time::now());
+        self.look();
         for _ in 0..READS_MAX {
             match ring::read(self.position, &mut self.entries) {
                 Read::Copied(count) => {
                     self.subscription.select(&self.entries[..count], &mut changes);
                     self.position += count as u64;
                     if count < READ_MAX {
-                        self.as_of = looked;
                         self.rest(self.position - before);
                         break;
                     }
                 }
                 Read::Lapped if self.position == before => {
                     self.position = ring::head();
-                    self.as_of = looked;
+                    self.note_progress();
                     return self.put(Body::Gap);
                 }
                 Read::Lapped => break,
@@ -194,6 +196,7 @@ impl Feed {
                 break;
             }
         }
+        self.note_progress();
         if self.position == before {
             self.resting_until = None;
         } else {
@@ -206,10 +209,8 @@ impl Feed {
     /// well. A feed that is behind says so in the position, and as of when that is.
     fn heartbeat(&mut self) -> Result<(), Failure> {
         self.next_heartbeat = Instant::now() + settings::heartbeat_interval();
-        let looked = host_time::now();
-        if ring::head() == self.position {
-            self.as_of = Some(looked);
-        }
+        self.look();
+        self.note_progress();
         // SAFETY: may be called in any transaction.
         unsafe { pg_sys::AcceptInvalidationMessages() };
         if known::secret(Locked::Wait).ok_or_else(gone)?.id != self.secret_id {
@@ -229,6 +230,22 @@ impl Feed {
             self.put(Body::Changes(changes));
         }
         Ok(())
+    }
+
+    /// Marks where the head is, unless what was up to the last mark has not been put yet.
+    fn look(&mut self) {
+        self.mark.get_or_insert_with(|| {
+            // The time first: what is published between the two is no loss.
+            let now = host_time::now();
+            (ring::head(), now)
+        });
+    }
+
+    /// Everything up to the position is about to be put.
+    fn note_progress(&mut self) {
+        if let Some((_, looked)) = self.mark.take_if(|(head, _)| *head <= self.position) {
+            self.as_of = Some(looked);
+        }
     }
 
     /// Lets changes gather before the next message, after one of so many. Only a feed that has caught up does.

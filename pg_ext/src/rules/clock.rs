@@ -44,9 +44,9 @@ pub(crate) fn believed(stamp: Stamp) -> Stamp {
 }
 
 /// The newest plausible stamp in the clock, or 0.
-fn newest_of_all(clock: Clock) -> Stamp {
+pub(crate) fn newest_of_all(clock: &Clock) -> Stamp {
     let newest = Cell::new(Stamp(0));
-    let _ = clock.map(|stamp| {
+    let _ = clock.clone().map(|stamp| {
         newest.set(newest.get().max(believed(stamp)));
         stamp
     });
@@ -261,7 +261,7 @@ sql_functions! {
     fn clock_newest / pg_finfo_clock_newest(fcinfo) {
         // SAFETY: the install script declares these arguments.
         let (stored, version): (_, Version) = unsafe { (argument::bytes(fcinfo, 0), argument::int8(fcinfo, 1)) };
-        Ok(pg_sys::Datum::from(newest_of_all(read(stored, version)).max(believed(Stamp(version.0))).0))
+        Ok(pg_sys::Datum::from(newest_of_all(&read(stored, version)).max(believed(Stamp(version.0))).0))
     }
 
     /// `clock_new(stamps bigint[], fields smallint[], stamped smallint[]) -> bytea`: the clock of a row that a patch

@@ -242,6 +242,11 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
                 let records = vec![rejected(code); batch.keys.len()];
                 Next::Settled(Outcomes { records: Some(records), same_server: true })
             }
+            // Postgres could not tell either whether it is this patch or the table: the others show it.
+            Some(code) if is_suspicious(code) && tries.suspicions > REFUSALS_MAX && batch.keys.len() == 1 => {
+                tracing::error!(table, %error, "a patch cannot be written; it is set aside");
+                if self.is_certain(tries) { Next::Undone } else { Next::Again(Duration::from_millis(500)) }
+            }
             Some(_) => {
                 tries.refusals += 1;
                 tracing::error!(table, %error, "the table cannot be written; its patches wait");

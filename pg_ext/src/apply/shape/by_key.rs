@@ -19,7 +19,7 @@ pub(super) fn lock(layout: &Layout) -> String {
 /// Updates the rows of patches, but changes nothing in them.
 pub(super) fn touch(layout: &Layout, column: &str) -> String {
     format!(
-        "UPDATE {} AS t SET {column} = t.{column} FROM {} WHERE {}",
+        "UPDATE {} AS t SET {column} = t.{column} FROM {} WHERE {} RETURNING 1",
         layout.relation,
         keys_of(layout, "$1"),
         key_match(layout)

@@ -168,7 +168,8 @@ async fn only_who_may_read_a_table_hears_of_it() {
     .await;
     db.psql("REVOKE SELECT ON account FROM reader_of_nothing");
     wait_until(SOON, "the row is served no more", async || cache.cached(&1).is_none()).await;
-    assert_eq!(cache.get(&1).await.unwrap_err().sqlstate(), Some("42501"));
+    let error = cache.get(&1).await.unwrap_err();
+    assert!(error.sqlstate() == Some("42501") || error.to_string().contains("open it again"), "{error}");
     db.psql("DROP OWNED BY reader_of_nothing; DROP ROLE reader_of_nothing");
 }
 

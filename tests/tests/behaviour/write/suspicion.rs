@@ -73,10 +73,13 @@ async fn a_table_that_nobody_can_write_waits() {
         trouble(&db, "true", "EXECUTE 'SELECT FROM nowhere'");
         let (client, cache) = node(&db).await;
         let receipts = write(&cache, 1..=rows, 0).await;
+        // That there is no such row says nothing of the table.
+        let (_, missing) = write(&cache, 99..=99, 0).await.pop().unwrap();
         let has_tried = async || client.status().caches[0].flush_retries >= 6;
         wait_until(SOON, "it has been tried often enough", has_tried).await;
         assert_eq!(db.psql("SELECT count(*) FROM cache_sync.dead_letters"), "0", "it was given up");
         db.psql("CREATE TABLE nowhere ()");
+        assert_eq!(outcome(missing).await.verdict, Some(Verdict::Missing));
         for (_, receipt) in receipts {
             assert_eq!(outcome(receipt).await.verdict, Some(Verdict::Applied));
         }
