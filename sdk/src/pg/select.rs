@@ -7,7 +7,7 @@ use crate::codec::layout::{Layout, TableMeta, quote};
 use crate::error::{Error, ErrorKind, Step};
 use cache_sync_core::number::Epoch;
 use deadpool_postgres::Object;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -97,7 +97,7 @@ async fn run(
         }
         let (epoch, good_for, rows) = tokio::join!(
             client.query_one(&ask_epoch, &[]),
-            try_join_all(expiries.iter().map(|expiry| expiry.ask(client))),
+            join_all(expiries.iter().map(|expiry| expiry.ask(client))),
             client.query(&statement, params)
         );
         match rows {
@@ -107,7 +107,8 @@ async fn run(
             rows => {
                 let epoch: i64 = epoch.map_err(failed)?.get(0);
                 let rows = rows.map_err(refused)?;
-                let good_for = good_for.map_err(failed)?.into_iter().flatten().min();
+                let good_for =
+                    good_for.into_iter().collect::<Result<Vec<_>, _>>().map_err(failed)?.into_iter().flatten().min();
                 let good_for = good_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs()));
                 return Ok(Selected { epoch: Epoch(epoch as u64), layout, rows, good_for });
             }

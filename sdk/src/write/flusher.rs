@@ -22,7 +22,6 @@ use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::jittered;
 use crate::common::lock::lock;
-use crate::common::time::Moment;
 use crate::entries::Outcomes;
 use crate::error::{Error, ErrorKind, is_outage};
 use crate::pg::{BatchConnection, Sending};
@@ -58,8 +57,6 @@ pub(crate) struct Flusher<K, V> {
 struct Tries {
     /// It may have reached the server, which may have applied it.
     sent: bool,
-    /// When a try ended without an answer, last. Its backend may be at work for as long as a statement may take.
-    unanswered_at: Option<Moment>,
     /// How often Postgres has refused it as a whole.
     refusals: u32,
     /// How often that may have been the fault of one of its patches.
@@ -214,9 +211,6 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
 
     fn after_error(&self, fence: &mut Option<Fence>, batch: &Batch, error: &Error, tries: &mut Tries) -> Next {
         let table = &self.writes.entries.schema.meta.name;
-        if error.sqlstate().is_none() {
-            tries.unanswered_at = Some(self.writes.entries.common.now());
-        }
         tries.suspicions += u32::from(error.sqlstate().is_some_and(is_suspicious));
         match error.sqlstate() {
             // The session is this client's alone: it can only have been opened by an earlier try of its own that came
@@ -225,16 +219,17 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
                 *fence = None;
                 Next::Again(Duration::ZERO)
             }
-            Some("CS001" | "CS004") => {
+            Some(code @ ("CS001" | "CS004")) => {
                 tracing::error!(table, %error, sent = tries.sent, "the session is lost; going on with a new one");
-                self.leave_session(fence, batch, tries.sent)
+                // Something of ours was committed under this number.
+                self.leave_session(fence, batch, tries.sent || code == "CS004")
             }
             Some("CS003") => self.follow_server(fence, batch, error),
-            Some(code) if is_undone(code) && self.is_certain(tries) => {
+            Some(code) if is_undone(code) && !tries.sent => {
                 tracing::warn!(table, %error, patches = batch.keys.len(), "a batch takes too long; it goes on in parts");
                 Next::Undone
             }
-            Some(code) if is_outage(code) => Next::Again(Duration::ZERO),
+            Some(code) if is_outage(code) && !is_suspicious(code) => Next::Again(Duration::ZERO),
             Some(code) if is_refusal(code) && tries.refusals + 1 >= REFUSALS_MAX => {
                 tracing::error!(table, %error, patches = batch.keys.len(), "Postgres refuses the batch as a whole");
                 // Before anybody hears of it: a load that begins then must count as one that contains the batch.
@@ -245,7 +240,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             // Postgres could not tell either whether it is this patch or the table: the others show it.
             Some(code) if is_suspicious(code) && tries.suspicions > REFUSALS_MAX && batch.keys.len() == 1 => {
                 tracing::error!(table, %error, "a patch cannot be written; it is set aside");
-                if self.is_certain(tries) { Next::Undone } else { Next::Again(Duration::from_millis(500)) }
+                if !tries.sent { Next::Undone } else { Next::Again(Duration::from_millis(500)) }
             }
             Some(_) => {
                 tries.refusals += 1;
@@ -257,13 +252,6 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
                 Next::Again(Duration::ZERO)
             }
         }
-    }
-
-    /// Whether an error says for certain that the batch was not applied: no earlier try can be at work any more, and had one been
-    /// applied, Postgres would have said what came of it.
-    fn is_certain(&self, tries: &Tries) -> bool {
-        let now = self.writes.entries.common.now();
-        !tries.sent || tries.unanswered_at.is_none_or(|at| now.since(at) > self.apply_timeout)
     }
 
     /// A batch that was never sent moves to the new session; of one that was, nobody can say any more what became.
