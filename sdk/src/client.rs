@@ -89,8 +89,10 @@ impl Client {
         if let Some(unwritten) = &*unwritten {
             return Ok(unwritten.clone());
         }
-        // Whoever gives up waiting may call again.
-        let _ = tokio::time::timeout(deadline, self.flush()).await;
+        // Whoever gives up waiting may call again; once tasks have been told to end, nothing is written any more.
+        if !shared.supervisor.is_ending() {
+            let _ = tokio::time::timeout(deadline, self.flush()).await;
+        }
         shared.supervisor.end().await;
         shared.store.close();
         shared.standby.iter().for_each(|standby| standby.close());

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use tokio_postgres::error::Severity;
 
 /// What went wrong. Cheap to clone: everybody who waited for the same load gets the same error.
 ///
@@ -107,6 +108,11 @@ impl Error {
     /// What Postgres said, if it was Postgres that said it.
     pub fn sqlstate(&self) -> Option<&str> {
         self.db_error().map(|db| db.code().code())
+    }
+
+    /// Whether Postgres ended the connection with it, so that it does not say what became of the statement.
+    pub(crate) fn is_fatal(&self) -> bool {
+        self.db_error().is_some_and(|db| !matches!(db.parsed_severity(), Some(Severity::Error)))
     }
 
     pub(crate) fn db_error(&self) -> Option<&tokio_postgres::error::DbError> {

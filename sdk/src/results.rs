@@ -73,7 +73,7 @@ struct QueryFlight {
     answer: Arc<OnceCell<Result<CachedResult, Error>>>,
     /// Once it has begun.
     began: Arc<OnceLock<Began>>,
-    /// One load of a question at a time: while one runs, all who come after a change wait for the next one.
+    /// One load of a question at a time, unless it is slow: while one runs, all who come after a change wait for the next one.
     turn: Arc<AsyncMutex<()>>,
 }
 
@@ -88,12 +88,6 @@ impl QueryFlight {
         self.began.get().is_none_or(|began| {
             since.is_some_and(|since| began.at >= since) && began.marks.iter().all(Mark::is_current)
         })
-    }
-
-    /// The load that comes after it. It waits for this one to end, unless that takes too long.
-    fn next(&self, too_old: Moment) -> QueryFlight {
-        let is_slow = self.began.get().is_some_and(|began| began.at < too_old);
-        QueryFlight::new(if is_slow { Arc::default() } else { self.turn.clone() })
     }
 }
 
@@ -195,7 +189,8 @@ impl Results {
         let waiting = Waiting { results: self, question: question.clone(), flight: self.flight(question) };
         let flight = &waiting.flight;
         let answer = flight.answer.get_or_init(async || {
-            let _turn = flight.turn.lock().await;
+            // The one before is waited for, but not for longer than what it brings may be old.
+            let _turn = tokio::time::timeout(self.common.freshness.timeout(), flight.turn.lock()).await;
             let (at, mut marks, mut expiries) = (self.common.now(), Vec::new(), Vec::new());
             for on in &question.depends_on {
                 let (source, flushes) = self.source(&on.table).await?;
@@ -225,7 +220,7 @@ impl Results {
         match lock(&self.flights).entry(question.clone()) {
             Entry::Occupied(flight) if flight.get().may_be_joined(live.then_some(oldest)) => flight.get().clone(),
             Entry::Occupied(mut flight) => {
-                let next = flight.get().next(oldest);
+                let next = QueryFlight::new(flight.get().turn.clone());
                 flight.insert(next);
                 flight.get().clone()
             }

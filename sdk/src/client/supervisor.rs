@@ -14,13 +14,21 @@ pub(crate) struct Supervisor {
     common: Arc<Common>,
     budget: Arc<Budget>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Those that are waited for: whoever gives that up leaves the rest to the next one.
+    joining: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
     /// They are to end.
     ending: Arc<AtomicBool>,
 }
 
 impl Supervisor {
     pub(super) fn new(common: Arc<Common>, budget: Arc<Budget>) -> Supervisor {
-        Supervisor { common, budget, tasks: Mutex::default(), ending: Arc::default() }
+        Supervisor {
+            common,
+            budget,
+            tasks: Mutex::default(),
+            joining: tokio::sync::Mutex::default(),
+            ending: Arc::default(),
+        }
     }
 
     /// Runs a task, perhaps for one table. One that ends before it is asked to makes every later call fail, and lets go who waits for
@@ -44,10 +52,17 @@ impl Supervisor {
     /// Ends all tasks, and waits until they have ended.
     pub(super) async fn end(&self) {
         self.abort();
-        let tasks = std::mem::take(&mut *lock(&self.tasks));
-        for task in tasks {
+        let mut joining = self.joining.lock().await;
+        joining.append(&mut lock(&self.tasks));
+        while let Some(task) = joining.last_mut() {
             drop(task.await);
+            joining.pop();
         }
+    }
+
+    /// Whether its tasks have been asked to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 }
 
@@ -72,8 +87,9 @@ impl Drop for DeathNotice {
             false => "the runtime in which this client was made has ended; make a new client",
         };
         if std::thread::panicking() || !self.ending.load(Ordering::Acquire) {
-            self.common.broken.get_or_init(|| why);
-            tracing::error!("{why}");
+            if self.common.broken.set(why).is_ok() {
+                tracing::error!("{why}");
+            }
             self.common.freshness.end();
             self.budget.close();
             self.table.iter().for_each(|table| table.abandon());

@@ -47,17 +47,26 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
 
     /// Says what was not written, also where nobody waits for the outcome.
     fn note_losses(&self, patches: usize, outcomes: &Outcomes) {
-        let table = self.schema.display_name();
+        let table = || self.schema.display_name();
         let Some(records) = &outcomes.records else {
             self.counters.unknown.add(patches as u64);
-            return tracing::error!(table, patches, "nobody can tell any more whether these patches were applied");
+            return tracing::error!(
+                table = table(),
+                patches,
+                "nobody can tell any more whether these patches were applied"
+            );
         };
         let mut refused = records.iter().filter(|record| record.verdict == Verdict::Rejected);
         if let Some(first) = refused.next() {
             let patches = 1 + refused.count() as u64;
             self.counters.rejected.add(patches);
             let sqlstate = first.sqlstate.map(|code| String::from_utf8_lossy(&code).into_owned());
-            tracing::warn!(table, patches, sqlstate, "Postgres refused patches; cache_sync.dead_letters has them");
+            tracing::warn!(
+                table = table(),
+                patches,
+                sqlstate,
+                "Postgres refused patches; cache_sync.dead_letters has them"
+            );
         }
     }
 

@@ -43,6 +43,13 @@ pub(crate) struct Sending<'a> {
     pub(crate) is_suspicious: bool,
 }
 
+/// A session of which the fences of before are worthless now.
+pub(crate) struct OpenedSession {
+    pub(crate) fence: Fence,
+    /// The server's number of the last batch that was applied.
+    pub(crate) last: Sequence,
+}
+
 /// The answer to a batch.
 pub(crate) struct Applied {
     pub(crate) epoch: Epoch,
@@ -103,10 +110,11 @@ async fn drive(mut messages: Messages) {
 
 impl Connected {
     /// Opens (or opens again) the client's line of batches to a table.
-    pub(crate) async fn open_session(&self, table: u32, session: Uuid) -> Result<Fence, Error> {
+    pub(crate) async fn open_session(&self, table: u32, session: Uuid) -> Result<OpenedSession, Error> {
         let text = "SELECT fence, last_seq FROM cache_sync.open_session($1::pg_catalog.oid::pg_catalog.regclass, $2)";
         let opened = self.client.query_one(text, &[&table, &session]).await;
-        opened.map(|row| Fence(row.get(0))).map_err(|error| Error::query("opening a session", error))
+        let opened = opened.map(|row| OpenedSession { fence: Fence(row.get(0)), last: Sequence(row.get(1)) });
+        opened.map_err(|error| Error::query("opening a session", error))
     }
 
     /// Sends a batch. The answer is only believed once the server is ready for the next query: the commit comes after the

@@ -1,102 +1,119 @@
 //! The bounds of the buffer: how many patches, and how many bytes, may wait for Postgres.
 
-use crate::common::lock::lock;
 use crate::config::WhenFull;
 use crate::error::{Error, ErrorKind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::Notify;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError};
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Taken {
-    entries: usize,
-    bytes: usize,
-}
-
-/// What a client may buffer, for all its caches together.
+/// What a client may buffer, for all its caches together. Those who wait for room get it in the order of their arrival, each as it
+/// becomes free, whether he is being polled or not: one who does not look keeps nobody else waiting.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    taken: Mutex<Taken>,
-    entries_max: usize,
+    room: Room,
     bytes_max: usize,
     when_full: WhenFull,
-    freed: Notify,
-    /// Whose turn it is to wait for room.
-    turn: tokio::sync::Mutex<()>,
-    is_wanted: AtomicBool,
+    entries: AtomicUsize,
+    bytes: AtomicUsize,
+    /// How many wait for room.
+    waiting: AtomicUsize,
     hurried: Notify,
-    closed: AtomicBool,
 }
 
-/// Says that room is wanted while it lives.
-struct Wanted<'a>(&'a AtomicBool);
+/// What is free.
+#[derive(Debug)]
+struct Room {
+    entries: Semaphore,
+    bytes: Semaphore,
+    /// Bytes by which patches grew beyond what there was when they became one; they are paid for with what is given back.
+    owed: AtomicUsize,
+}
 
-impl<'a> Wanted<'a> {
-    fn new(is_wanted: &'a AtomicBool) -> Wanted<'a> {
-        is_wanted.store(true, Ordering::Release);
-        Wanted(is_wanted)
+/// Says that somebody waits for room while it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Waiting<'a> {
+        waiting.fetch_add(1, Ordering::AcqRel);
+        Waiting(waiting)
     }
 }
 
-impl Drop for Wanted<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Room {
+    fn try_take(&self, bytes: u32) -> Result<[SemaphorePermit<'_>; 2], TryAcquireError> {
+        Ok([self.entries.try_acquire()?, self.bytes.try_acquire_many(bytes)?])
+    }
+
+    /// Gives bytes back, of which those that are owed are not free.
+    fn free(&self, bytes: usize) {
+        let pay = |owed: usize| Some(owed - owed.min(bytes));
+        let owed = self.owed.fetch_update(Ordering::AcqRel, Ordering::Acquire, pay).unwrap_or_default();
+        self.bytes.add_permits(bytes - owed.min(bytes));
+    }
+
+    /// Takes bytes that may not be there.
+    fn overdraw(&self, bytes: usize) {
+        let taken = self.bytes.forget_permits(bytes);
+        self.owed.fetch_add(bytes - taken, Ordering::AcqRel);
     }
 }
 
 impl Budget {
     pub(crate) fn new(entries_max: usize, bytes_max: usize, when_full: WhenFull) -> Budget {
         Budget {
-            taken: Mutex::default(),
-            entries_max,
+            room: Room {
+                entries: Semaphore::new(entries_max),
+                bytes: Semaphore::new(bytes_max),
+                owed: AtomicUsize::new(0),
+            },
             bytes_max,
             when_full,
-            freed: Notify::new(),
-            turn: tokio::sync::Mutex::default(),
-            is_wanted: AtomicBool::new(false),
+            entries: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             hurried: Notify::new(),
-            closed: AtomicBool::new(false),
         }
     }
 
     /// Takes room for one patch, waiting for it if the caller chose so.
     pub(super) async fn take(&self, bytes: usize) -> Result<(), Error> {
-        if bytes > self.bytes_max {
+        let Some(wanted) = u32::try_from(bytes).ok().filter(|_| bytes <= self.bytes_max) else {
             let max = self.bytes_max;
             return Err(Error::new(
                 ErrorKind::RuleViolation,
                 format!("a patch of {bytes} bytes exceeds buffer_bytes_max = {max}"),
             ));
-        }
-        if self.when_full == WhenFull::Refuse {
-            let full = || Error::new(ErrorKind::Full, "the buffer of unwritten patches is full");
-            return if self.try_take(bytes) { Ok(()) } else { Err(full()) };
-        }
-        // In the order of their arrival: nobody overtakes one who waits, and only the first of them is woken.
-        if self.turn.try_lock().is_ok_and(|_turn| self.try_take(bytes)) {
-            return Ok(());
-        }
-        let _turn = self.turn.lock().await;
-        let _wanted = Wanted::new(&self.is_wanted);
-        loop {
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            if self.closed.load(Ordering::Acquire) {
-                return Err(Error::closed());
+        };
+        let permits = match self.room.try_take(wanted) {
+            Err(TryAcquireError::NoPermits) if self.when_full == WhenFull::Wait => self.wait(wanted).await?,
+            Err(TryAcquireError::NoPermits) => {
+                return Err(Error::new(ErrorKind::Full, "the buffer of unwritten patches is full"));
             }
-            if self.try_take(bytes) {
-                return Ok(());
-            }
-            self.hurried.notify_waiters();
-            freed.await;
-        }
+            Err(TryAcquireError::Closed) => return Err(Error::closed()),
+            Ok(permits) => permits,
+        };
+        permits.into_iter().for_each(SemaphorePermit::forget);
+        self.entries.fetch_add(1, Ordering::AcqRel);
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        Ok(())
+    }
+
+    async fn wait(&self, bytes: u32) -> Result<[SemaphorePermit<'_>; 2], Error> {
+        let _waiting = Waiting::new(&self.waiting);
+        self.hurried.notify_waiters();
+        let entry = self.room.entries.acquire().await.map_err(|_| Error::closed())?;
+        Ok([entry, self.room.bytes.acquire_many(bytes).await.map_err(|_| Error::closed())?])
     }
 
     /// Whether somebody waits for room: what stands in line must not wait for more.
     pub(super) fn is_wanted(&self) -> bool {
-        self.is_wanted.load(Ordering::Acquire)
+        self.waiting.load(Ordering::Acquire) > 0
     }
 
     /// Waits until somebody has to wait for room.
@@ -104,45 +121,103 @@ impl Budget {
         self.hurried.notified()
     }
 
-    fn try_take(&self, bytes: usize) -> bool {
-        let mut taken = lock(&self.taken);
-        let fits = taken.entries < self.entries_max && taken.bytes + bytes <= self.bytes_max;
-        if fits {
-            taken.entries += 1;
-            taken.bytes += bytes;
-        }
-        fits
-    }
-
     /// The patch for which room was taken became part of one that waits already, which grew by `grown` bytes.
     pub(super) fn merged(&self, reserved: usize, grown: isize) {
-        let mut taken = lock(&self.taken);
-        taken.entries -= 1;
-        taken.bytes = taken.bytes.saturating_sub(reserved).saturating_add_signed(grown);
-        drop(taken);
-        self.freed.notify_waiters();
+        self.entries.fetch_sub(1, Ordering::AcqRel);
+        match usize::try_from(grown).unwrap_or_default().checked_sub(reserved) {
+            Some(more) => {
+                self.bytes.fetch_add(more, Ordering::AcqRel);
+                self.room.overdraw(more);
+            }
+            None => self.release(reserved.saturating_add_signed(-grown)),
+        }
+        self.room.entries.add_permits(1);
     }
 
     /// Nobody makes room any more: whoever waits for it hears so.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.freed.notify_waiters();
+        self.room.entries.close();
+        self.room.bytes.close();
     }
 
     /// Gives back what one patch has taken.
     pub(super) fn give_back(&self, bytes: usize) {
-        let mut taken = lock(&self.taken);
-        taken.entries -= 1;
-        taken.bytes -= bytes;
-        drop(taken);
-        self.freed.notify_waiters();
+        self.entries.fetch_sub(1, Ordering::AcqRel);
+        self.release(bytes);
+        self.room.entries.add_permits(1);
+    }
+
+    fn release(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        self.room.free(bytes);
     }
 
     pub(crate) fn entries(&self) -> usize {
-        lock(&self.taken).entries
+        self.entries.load(Ordering::Acquire)
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        lock(&self.taken).bytes
+        self.bytes.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn one_who_does_not_look_keeps_nobody_else_waiting() {
+        let budget = Budget::new(2, 100, WhenFull::Wait);
+        for _ in 0..2 {
+            budget.take(10).now_or_never().unwrap().unwrap();
+        }
+        assert!(!budget.is_wanted());
+        let (mut one, mut other) = (Box::pin(budget.take(10)), Box::pin(budget.take(10)));
+        assert!((&mut one).now_or_never().is_none() && (&mut other).now_or_never().is_none());
+        assert!(budget.is_wanted());
+        budget.give_back(10);
+        assert!((&mut other).now_or_never().is_none(), "the first one has it");
+        budget.give_back(10);
+        (&mut other).now_or_never().expect("he waits for one who does not look").unwrap();
+        (&mut one).now_or_never().unwrap().unwrap();
+        assert_eq!((budget.entries(), budget.bytes()), (2, 20));
+    }
+
+    #[test]
+    fn what_patches_grow_and_shrink_by_is_counted_and_paid_for() {
+        let budget = Budget::new(10, 100, WhenFull::Refuse);
+        let take = |bytes| budget.take(bytes).now_or_never().unwrap();
+        take(60).unwrap();
+        take(30).unwrap();
+        // It took 30, and made the other one 50 bytes larger: 10 bytes more than there are.
+        budget.merged(30, 50);
+        assert_eq!((budget.entries(), budget.bytes()), (1, 110));
+        assert!(take(1).unwrap_err().is_full());
+        budget.give_back(110);
+        take(100).unwrap();
+        assert!(take(1).unwrap_err().is_full());
+        budget.give_back(100);
+        // One that becomes smaller.
+        take(60).unwrap();
+        take(30).unwrap();
+        budget.merged(30, -20);
+        assert_eq!((budget.entries(), budget.bytes()), (1, 40));
+        take(60).unwrap();
+        assert!(take(1).unwrap_err().is_full());
+        assert!(take(101).unwrap_err().is_rule_violation());
+    }
+
+    #[test]
+    fn nobody_waits_for_one_that_is_closed() {
+        let budget = Budget::new(1, 100, WhenFull::Wait);
+        budget.take(10).now_or_never().unwrap().unwrap();
+        let mut waiting = Box::pin(budget.take(10));
+        assert!((&mut waiting).now_or_never().is_none());
+        budget.close();
+        assert!((&mut waiting).now_or_never().unwrap().unwrap_err().is_closed());
+        assert!(budget.take(1).now_or_never().unwrap().unwrap_err().is_closed());
+        budget.give_back(10);
+        assert_eq!((budget.entries(), budget.bytes()), (0, 0));
     }
 }

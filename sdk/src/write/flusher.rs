@@ -63,11 +63,62 @@ struct Tries {
     suspicions: u32,
 }
 
-/// Whose turn it is.
+/// Whose turn it is: that of the line, or of what was set aside.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    OfTheLine,
-    OfOneAside,
+    Line,
+    Aside,
+}
+
+impl Turn {
+    fn other(self) -> Turn {
+        match self {
+            Turn::Line => Turn::Aside,
+            Turn::Aside => Turn::Line,
+        }
+    }
+}
+
+/// How many patches go together, and when those are tried again that were set aside.
+struct Pace {
+    max: usize,
+    limit: usize,
+    last: Turn,
+    aside_at: Instant,
+    aside_limit: usize,
+    aside_pause: Duration,
+}
+
+impl Pace {
+    fn new(max: usize) -> Pace {
+        let aside_at = Instant::now();
+        Pace { max, limit: max, last: Turn::Aside, aside_at, aside_limit: 1, aside_pause: ASIDE_PAUSE_MIN }
+    }
+
+    /// Batches become larger again by and by: what takes too long must not do so every other time.
+    fn went_well(&mut self, turn: Turn) {
+        self.last = turn;
+        match turn {
+            Turn::Line => self.limit = (self.limit + (self.limit / 8).max(1)).min(self.max),
+            Turn::Aside => {
+                self.aside_limit = (2 * self.aside_limit).min(self.max);
+                self.aside_pause = ASIDE_PAUSE_MIN;
+            }
+        }
+    }
+
+    fn was_undone(&mut self, turn: Turn, patches: usize) {
+        self.last = turn;
+        match (turn, patches) {
+            (Turn::Line, 2..) => self.limit = patches / 2,
+            (Turn::Line, _) => self.limit = self.max,
+            (Turn::Aside, _) => self.aside_limit = 1,
+        }
+        if patches < 2 {
+            self.aside_at = Instant::now() + self.aside_pause;
+            self.aside_pause = (2 * self.aside_pause).min(ASIDE_PAUSE_MAX);
+        }
+    }
 }
 
 /// What comes after an error.
@@ -82,55 +133,48 @@ enum Next {
 impl<K: Key, V: CacheValue> Flusher<K, V> {
     /// Flushes until its task is ended.
     pub(crate) async fn run(self) {
-        let (mut fence, mut aside_at, max) = (None, Instant::now(), self.writes.limits.batch_entries_max);
-        let (mut limit, mut aside_pause) = (max, ASIDE_PAUSE_MIN);
+        let mut fence = None;
+        let mut pace = Pace::new(self.writes.limits.batch_entries_max);
         for number in 1.. {
             let sequence = Sequence(number);
-            let turn = self.next(aside_at).await;
+            let turn = self.next(&pace).await;
             let frozen = match turn {
-                Turn::OfTheLine => self.writes.freeze(sequence, limit),
-                Turn::OfOneAside => self.writes.freeze_aside(sequence),
+                Turn::Line => self.writes.freeze(sequence, pace.limit),
+                Turn::Aside => self.writes.freeze_aside(sequence, pace.aside_limit),
             };
             let batch = Batch::new(sequence, &frozen, &self.writes.entries.schema);
             drop(frozen);
             if self.write(&mut fence, &batch).await {
-                limit = (2 * limit).min(max);
-                if turn == Turn::OfOneAside {
-                    aside_pause = ASIDE_PAUSE_MIN;
-                }
+                pace.went_well(turn);
                 continue;
             }
-            self.writes.thaw(sequence, &batch.keys);
+            self.writes.thaw(sequence, &batch.keys, turn == Turn::Aside || batch.keys.len() == 1);
             self.writes.entries.numbering.leave_out(sequence);
-            limit = (batch.keys.len() / 2).max(1);
-            if let [_] = batch.keys[..] {
-                aside_at = Instant::now() + aside_pause;
-                aside_pause = (2 * aside_pause).min(ASIDE_PAUSE_MAX);
-                limit = max;
-            }
+            pace.was_undone(turn, batch.keys.len());
         }
     }
 
     /// Waits until there is something to be written, and says what.
-    async fn next(&self, aside_at: Instant) -> Turn {
+    async fn next(&self, pace: &Pace) -> Turn {
         let gathered_at = OnceCell::new();
         loop {
             let hurried = self.writes.budget.hurried();
             tokio::pin!(hurried);
             hurried.as_mut().enable();
-            let is_aside = lock(&self.writes.line).has_aside();
-            if is_aside && Instant::now() >= aside_at {
-                return Turn::OfOneAside;
-            }
             // Writes come together for a moment, unless somebody waits for them or the batch is full.
             let line_at = self.writes.has_waiting().then(|| match self.writes.is_next_batch_due() {
                 true => Instant::now(),
                 false => *gathered_at.get_or_init(|| Instant::now() + self.flush_interval),
             });
-            if line_at.is_some_and(|at| at <= Instant::now()) {
-                return Turn::OfTheLine;
+            let aside_at = lock(&self.writes.line).has_aside().then_some(pace.aside_at);
+            let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
+            match (is_due(line_at), is_due(aside_at)) {
+                (true, true) => return pace.last.other(),
+                (true, false) => return Turn::Line,
+                (false, true) => return Turn::Aside,
+                (false, false) => {}
             }
-            let due_at = line_at.into_iter().chain(is_aside.then_some(aside_at)).min();
+            let due_at = line_at.into_iter().chain(aside_at).min();
             tokio::select! {
                 () = self.writes.arrived.notified() => {}
                 () = hurried, if line_at.is_some() => {}
@@ -154,10 +198,11 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             };
             let at_least = match next {
                 Next::Settled(outcomes) => break outcomes,
-                Next::Undone => {
+                Next::Undone if self.is_undone_for_certain(fence, batch, &mut tries).await => {
                     entries.counters.flush_retries.add(1);
                     return false;
                 }
+                Next::Undone => Duration::ZERO,
                 Next::Again(at_least) => at_least,
             };
             entries.counters.flush_retries.add(1);
@@ -169,6 +214,22 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
         true
     }
 
+    /// Whether no try of the batch has been applied, nor can be any more. Where one was never answered, its backend may still be about to
+    /// commit, and a commit may wait for a standby for any time. Opening the session again waits for such a backend, makes its fence
+    /// worthless where it comes later, and says how far the session is.
+    async fn is_undone_for_certain(&self, fence: &mut Option<Fence>, batch: &Batch, tries: &mut Tries) -> bool {
+        if !tries.sent {
+            return true;
+        }
+        let session = self.writes.entries.numbering.session();
+        let opening = async { self.connection.get().await?.open_session(self.oid, session.id).await };
+        let Ok(Ok(opened)) = tokio::time::timeout(self.apply_timeout, opening).await else { return false };
+        *fence = Some(opened.fence);
+        // Had it been applied, the same bytes get the answer that was kept.
+        tries.sent = opened.last >= session.to_server(batch.sequence);
+        !tries.sent
+    }
+
     async fn send(&self, fence: &mut Option<Fence>, batch: &Batch, tries: &mut Tries) -> Result<Outcomes, Error> {
         let entries = &*self.writes.entries;
         let session = entries.numbering.session();
@@ -176,7 +237,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             let connected = self.connection.get().await?;
             let fence = match *fence {
                 Some(fence) => fence,
-                None => *fence.insert(connected.open_session(self.oid, session.id).await?),
+                None => *fence.insert(connected.open_session(self.oid, session.id).await?.fence),
             };
             let before = std::mem::replace(&mut tries.sent, true);
             let sending = Sending {
@@ -190,8 +251,9 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             };
             let applied = connected.apply(&sending).await;
             // What Postgres refuses it has not committed; where it goes away with an error, it may have.
-            let code = applied.as_ref().err().and_then(Error::sqlstate);
-            if code.is_some_and(|code| !is_outage(code) || is_undone(code)) {
+            let error = applied.as_ref().err();
+            let is_refused = |code| !is_outage(code) || is_undone(code) || is_suspicious(code);
+            if error.is_some_and(|error| !error.is_fatal() && error.sqlstate().is_some_and(is_refused)) {
                 tries.sent = before;
             }
             applied
@@ -225,7 +287,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
                 self.leave_session(fence, batch, tries.sent || code == "CS004")
             }
             Some("CS003") => self.follow_server(fence, batch, error),
-            Some(code) if is_undone(code) && !tries.sent => {
+            Some(code) if is_undone(code) => {
                 tracing::warn!(table, %error, patches = batch.keys.len(), "a batch takes too long; it goes on in parts");
                 Next::Undone
             }
@@ -240,7 +302,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             // Postgres could not tell either whether it is this patch or the table: the others show it.
             Some(code) if is_suspicious(code) && tries.suspicions > REFUSALS_MAX && batch.keys.len() == 1 => {
                 tracing::error!(table, %error, "a patch cannot be written; it is set aside");
-                if !tries.sent { Next::Undone } else { Next::Again(Duration::from_millis(500)) }
+                Next::Undone
             }
             Some(_) => {
                 tries.refusals += 1;

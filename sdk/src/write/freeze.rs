@@ -30,19 +30,19 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         self.freeze_all(sequence, hashes, urgent)
     }
 
-    /// Freezes the patch of one key that had been set aside.
-    pub(super) fn freeze_aside(&self, sequence: Sequence) -> Vec<Frozen<K>> {
-        let hash = lock(&self.line).take_aside();
-        self.freeze_all(sequence, hash.into_iter().collect(), true)
+    /// Freezes the patches of up to `max` keys that had been set aside.
+    pub(super) fn freeze_aside(&self, sequence: Sequence, max: usize) -> Vec<Frozen<K>> {
+        let hashes = lock(&self.line).take_aside(max);
+        self.freeze_all(sequence, hashes, true)
     }
 
-    /// The batch was undone before it was applied: its patches wait again. One that was alone is set aside.
-    pub(super) fn thaw(&self, sequence: Sequence, keys: &[KeyHash]) {
+    /// The batch was undone before it was applied: its patches wait again, in line or aside.
+    pub(super) fn thaw(&self, sequence: Sequence, keys: &[KeyHash], aside: bool) {
         self.entries.thaw(keys, sequence);
         let mut line = lock(&self.line);
-        match keys {
-            [key] => line.set_aside(*key),
-            _ => line.give_back(keys.to_vec(), true),
+        match aside {
+            true => keys.iter().for_each(|key| line.set_aside(*key)),
+            false => line.give_back(keys.to_vec(), true),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The keys that stand in line for the flusher.
 
 use cache_sync_core::number::KeyHash;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// A key for each patch that waits, in the order of their acceptance.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub(super) struct Line {
     is_hurried: bool,
     /// A key for each patch that was set aside: it could not be written by itself, so it goes alone, between others.
     aside: VecDeque<KeyHash>,
+    /// How often each of them is there.
+    times_aside: HashMap<KeyHash, usize>,
 }
 
 impl Line {
@@ -47,19 +49,27 @@ impl Line {
 
     pub(super) fn set_aside(&mut self, key: KeyHash) {
         self.aside.push_back(key);
+        *self.times_aside.entry(key).or_default() += 1;
     }
 
     pub(super) fn is_aside(&self, key: KeyHash) -> bool {
-        self.aside.contains(&key)
+        self.times_aside.contains_key(&key)
     }
 
     pub(super) fn has_aside(&self) -> bool {
         !self.aside.is_empty()
     }
 
-    /// The key that has been set aside for longest.
-    pub(super) fn take_aside(&mut self) -> Option<KeyHash> {
-        self.aside.pop_front()
+    /// Takes up to `max` keys of those that have been set aside for longest.
+    pub(super) fn take_aside(&mut self, max: usize) -> Vec<KeyHash> {
+        let taken: Vec<_> = self.aside.drain(..self.aside.len().min(max)).collect();
+        for key in &taken {
+            let times = self.times_aside.remove(key).unwrap_or_default();
+            if times > 1 {
+                self.times_aside.insert(*key, times - 1);
+            }
+        }
+        taken
     }
 
     pub(super) fn is_urgent(&self) -> bool {
@@ -97,5 +107,17 @@ mod tests {
         assert_eq!(line.take(2).0, [KeyHash(1), KeyHash(2)]);
         assert!(!line.is_urgent());
         assert_eq!(line.len(), 1);
+    }
+
+    #[test]
+    fn a_key_is_aside_as_long_as_one_of_its_patches_is() {
+        let mut line = Line::default();
+        for key in [7, 8, 7] {
+            line.set_aside(KeyHash(key));
+        }
+        assert_eq!(line.take_aside(2), [KeyHash(7), KeyHash(8)]);
+        assert!(line.is_aside(KeyHash(7)) && !line.is_aside(KeyHash(8)) && line.has_aside());
+        assert_eq!(line.take_aside(2), [KeyHash(7)]);
+        assert!(!line.is_aside(KeyHash(7)) && !line.has_aside());
     }
 }

@@ -29,7 +29,7 @@ impl Feed {
         let registration = self.registration.load(Ordering::Acquire);
         let tables = self.tables();
         let Progress { epoch, position, .. } = self.progress();
-        let resumes = epoch != Epoch(0) && !self.is_to_skip.swap(false, Ordering::AcqRel);
+        let resumes = epoch != Epoch(0) && !self.is_to_skip.load(Ordering::Acquire);
         let statement = stream_statement(&tables, resumes.then_some(Since { epoch, position }));
         let asked = link.common.now();
         let call = client.batch_execute(&statement);
@@ -73,6 +73,7 @@ impl Feed {
         match &message.body {
             Body::Start { resumed } => {
                 self.is_of(FeedKind::Stream);
+                self.is_to_skip.store(false, Ordering::Release);
                 self.begin(message.epoch, *resumed, link.store, &common.freshness).await?;
             }
             Body::Gap => self.doubt_everything(),
@@ -108,7 +109,9 @@ impl Feed {
     /// Gives up a subscription on which everything comes too late: rather a gap than reads that all go to Postgres.
     fn check_pace(&self, subscription: &mut Subscription, common: &Common) -> Result<(), Error> {
         let now = common.now();
-        if !subscription.caught_up || common.freshness.is_live(now) {
+        // Of a client that is good for nothing any more nothing is served, however quick the feed is.
+        let is_well = !subscription.caught_up || common.freshness.is_live(now) || common.check_alive().is_err();
+        if is_well {
             subscription.behind_since = None;
             return Ok(());
         }

@@ -68,8 +68,8 @@ async fn a_message_that_was_long_under_way_says_nothing_of_now() {
         balance(&cache).await;
         cache.cached(&1).is_some()
     };
-    // The link is slow, but what it tells is within the bound.
-    tokio::time::sleep(2 * LATE).await;
+    // The link is slow, but what it tells is within the bound. What is heard now has been late.
+    client.catch_up().await.unwrap();
     wait_until(SOON, "it is served from memory", is_held).await;
     let as_of = Instant::now();
     proxy.faults.set(|faults| &faults.silent_feed, true);
@@ -82,9 +82,9 @@ async fn a_message_that_was_long_under_way_says_nothing_of_now() {
     close(client).await;
 }
 
-/// A load is answered late. Who asks meanwhile, more than the bound after it was sent, does not get what it read then.
+/// A load is answered late, and nothing is heard meanwhile. Who asks then does not get what it read before.
 #[tokio::test]
-async fn a_reader_does_not_join_a_load_that_was_sent_before_the_bound() {
+async fn a_reader_does_not_join_a_load_of_which_no_change_would_be_heard() {
     let (db, proxy, client, cache) = node(1).await;
     proxy.faults.set(|faults| &faults.silent_feed, true);
     wait_until(SOON, "the feed is lost", async || !client.status().feed_live).await;
@@ -97,7 +97,6 @@ async fn a_reader_does_not_join_a_load_that_was_sent_before_the_bound() {
     let is_held = async || proxy.faults.loads_to_hold.load(Ordering::Acquire) == 0;
     wait_until(SOON, "the answer is under way", is_held).await;
     db.psql("UPDATE account SET balance = 1");
-    tokio::time::sleep(BOUND).await;
     let read = tokio::time::timeout(SOON, cache.read(&1)).await.expect("a load of his own").unwrap();
     assert_eq!((read.value.unwrap().balance, read.stale_for), (1, None));
     proxy.faults.set(|faults| &faults.hold_loads, false);
@@ -106,9 +105,9 @@ async fn a_reader_does_not_join_a_load_that_was_sent_before_the_bound() {
     close(client).await;
 }
 
-/// The same for queries, with the feed heard: nothing that the query depends on has changed as far as it could be told.
+/// The same for queries.
 #[tokio::test]
-async fn nor_a_query_that_was_sent_before_the_bound() {
+async fn nor_a_query() {
     let (db, proxy, client, cache) = node(1).await;
     balance(&cache).await;
     let sum = || client.query::<Account>("SELECT * FROM account").depends_on_table("account");
@@ -122,7 +121,6 @@ async fn nor_a_query_that_was_sent_before_the_bound() {
     let is_held = async || proxy.faults.loads_to_hold.load(Ordering::Acquire) == 0;
     wait_until(SOON, "the answer is under way", is_held).await;
     db.psql("UPDATE account SET balance = 1");
-    tokio::time::sleep(BOUND).await;
     let read = tokio::time::timeout(SOON, sum().read()).await.expect("a query of his own").unwrap();
     assert_eq!((read.rows[0].balance, read.stale_for), (1, None));
     proxy.faults.set(|faults| &faults.hold_loads, false);

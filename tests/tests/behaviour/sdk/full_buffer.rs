@@ -1,8 +1,8 @@
 //! A write enters the buffer before the entry changes: what was not accepted is not shown.
 
 use cache_sync::{Client, Patch, WhenFull};
-use cache_sync_tests::Database;
 use cache_sync_tests::rows::{Account, accounts, close, make_accounts, open};
+use cache_sync_tests::{Database, wait_until};
 use std::time::Duration;
 
 #[tokio::test]
@@ -54,7 +54,8 @@ async fn is_emptied_at_once_for_those_who_wait_in_their_order() {
         })
         .collect();
     let waiting = tokio::spawn(futures_util::future::join_all(waiting));
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let accepted = async || client.status().caches[0].writes == 70;
+    wait_until(Duration::from_secs(20), "all are accepted", accepted).await;
     client.flush().await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("they are not served").unwrap();
     assert_eq!(db.psql("SELECT note FROM account WHERE id = 1"), "30", "the last one came last");

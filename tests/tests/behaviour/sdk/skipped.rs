@@ -3,6 +3,7 @@
 
 use cache_sync::{Cache, CacheValue, Client, Verdict};
 use cache_sync_tests::Database;
+use cache_sync_tests::locks::until_waiting;
 use cache_sync_tests::rows::{client, close};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -156,10 +157,7 @@ async fn rows_that_expire_are_put_again() {
     let cache = client.cache::<i32, Login>("login").open().await.unwrap();
     cache.get(&1).await.unwrap();
     let ended = Login { ends: Some("2001-01-01T00:00:00Z".into()) };
-    let first = cache.put(1, ended.clone()).await.unwrap();
-    client.flush().await.unwrap();
-    assert_eq!(first.written().await.unwrap().verdict, Some(Verdict::Applied));
-    // Both wait: the first of them sees to it that the row is gone when the second arrives.
+    // The row has been seen, and does not expire. The first put sees to it that it is gone when the second one arrives.
     let first = cache.put(1, ended).await.unwrap();
     let hold = db.connect().await;
     hold.batch_execute("BEGIN; SELECT FROM login WHERE id = 1 FOR UPDATE").await.unwrap();
@@ -167,7 +165,7 @@ async fn rows_that_expire_are_put_again() {
         let client = client.clone();
         async move { client.flush().await }
     });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    until_waiting(&db, 1).await;
     let second = cache.put(1, Login { ends: None }).await.unwrap();
     hold.batch_execute("COMMIT").await.unwrap();
     flush.await.unwrap().unwrap();

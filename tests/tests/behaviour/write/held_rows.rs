@@ -2,8 +2,9 @@
 //! backend is left behind.
 
 use cache_sync::{Client, Patch, Receipt, Verdict};
+use cache_sync_tests::proxy::Proxy;
 use cache_sync_tests::rows::{accounts, close, make_accounts, open};
-use cache_sync_tests::{Database, SOON, wait_until};
+use cache_sync_tests::{Database, SOON, start, unsynced, wait_until};
 use std::time::{Duration, Instant};
 
 fn flushers(db: &Database<'_>) -> String {
@@ -72,5 +73,71 @@ async fn a_batch_that_takes_too_long_goes_in_parts() {
     client.flush().await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert_eq!(db.psql("SELECT sum(balance) FROM account"), "60", "each once");
+    close(client).await;
+}
+
+/// The first try is never answered, since the network swallows everything for a while; and somebody holds a row all the time.
+#[tokio::test]
+async fn an_answer_that_never_came_does_not_keep_the_others_waiting() {
+    let db = Database::with_extension();
+    make_accounts(&db, 10);
+    let proxy = Proxy::start(db.cluster().port()).await;
+    let client = open(Client::builder(&proxy.dsn(&db)).query_timeout(Duration::from_secs(1))).await;
+    let cache = accounts(&client).await;
+    // So that its session is open.
+    is_applied(cache.patch(&1, Patch::new().set("note", "first")).await.unwrap(), SOON).await;
+    let console = db.connect().await;
+    console.batch_execute("BEGIN; SELECT FROM account WHERE id = 7 FOR UPDATE").await.unwrap();
+    proxy.faults.set(|faults| &faults.silent, true);
+    let mut receipts = Vec::new();
+    for id in 1..=10 {
+        receipts.push((id, cache.patch(&id, Patch::new().add("balance", 1)).await.unwrap()));
+    }
+    let given_up = async || client.status().caches[0].flush_retries >= 1;
+    wait_until(SOON, "nobody answers", given_up).await;
+    proxy.faults.set(|faults| &faults.silent, false);
+    let mut held = Vec::new();
+    for (id, receipt) in receipts {
+        if id == 7 { held.push(receipt) } else { is_applied(receipt, SOON).await }
+    }
+    console.batch_execute("COMMIT").await.unwrap();
+    for receipt in held {
+        is_applied(receipt, SOON).await;
+    }
+    assert_eq!(db.psql("SELECT sum(balance) FROM account"), "10", "each once");
+    close(client).await;
+}
+
+/// The batch is as good as committed, but the commit waits for a standby that does not answer: for longer than any time-out. Every
+/// error that later tries get meanwhile says nothing of it.
+#[tokio::test]
+async fn a_commit_that_waits_for_a_standby_is_not_written_twice() {
+    let cluster = start(unsynced());
+    let db = Database::with_extension_in(&cluster);
+    make_accounts(&db, 8);
+    let client = open(Client::builder(&db.dsn()).query_timeout(Duration::from_millis(500))).await;
+    let cache = accounts(&client).await;
+    is_applied(cache.patch(&1, Patch::new().set("note", "first")).await.unwrap(), SOON).await;
+    let wait_for = |standbys: &str| {
+        db.psql(&format!("ALTER SYSTEM SET synchronous_standby_names = '{standbys}'"));
+        db.psql("SELECT pg_reload_conf()");
+    };
+    wait_for("nobody");
+    let is_set = async || db.psql("SHOW synchronous_standby_names") == "nobody";
+    wait_until(SOON, "commits wait", is_set).await;
+    let mut receipts = Vec::new();
+    for id in 1..=8 {
+        receipts.push(cache.patch(&id, Patch::new().add("balance", 1)).await.unwrap());
+    }
+    let waits = async || db.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") != "0";
+    wait_until(SOON, "its commit waits", waits).await;
+    let has_tried = async || client.status().caches[0].flush_retries >= 5;
+    wait_until(SOON, "it has been tried again and again", has_tried).await;
+    wait_for("");
+    for receipt in receipts {
+        is_applied(receipt, SOON).await;
+    }
+    assert_eq!(db.psql("SELECT string_agg(DISTINCT balance::text, ' ') FROM account"), "1", "each once");
+    assert_eq!(client.status().caches[0].unknown, 0);
     close(client).await;
 }
