@@ -140,7 +140,6 @@ fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>) {
     let flusher = Flusher {
         writes: writes.clone(),
         connection: shared.batch_connection.clone(),
-        oid: writes.entries.schema.meta.relation,
         flush_interval: shared.config.flush_interval,
         apply_timeout: shared.config.query_timeout,
     };

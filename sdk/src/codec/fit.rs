@@ -1,5 +1,6 @@
 //! Whether a type's members can hold what their columns hold at all.
 
+use super::caught::caught;
 use super::fields;
 use super::layout::{Column, Layout, TypeKind};
 use super::row::{DecodeError, Members};
@@ -14,9 +15,9 @@ pub(crate) fn check<V: DeserializeOwned>(layout: &Layout) -> Result<(), DecodeEr
     for column in &layout.columns {
         let Some(sample) = sample(column) else { continue };
         let member = std::iter::once((column, move || fields::cell(&column.ty, sample)));
-        match V::deserialize(Members::new(member)) {
-            Err(error) if error.is_of_type() => return Err(error),
-            Err(_) | Ok(_) => {}
+        match caught(|| V::deserialize(Members::new(member))) {
+            Ok(Err(error)) if error.is_of_type() => return Err(error),
+            Ok(_) | Err(_) => {}
         }
     }
     Ok(())
@@ -69,6 +70,18 @@ mod tests {
         }
     }
 
+    /// One that panics instead.
+    #[derive(Deserialize)]
+    #[serde(from = "String")]
+    struct Strict;
+
+    impl From<String> for Strict {
+        fn from(name: String) -> Strict {
+            assert!(!name.is_empty(), "a name is not empty");
+            Strict
+        }
+    }
+
     #[derive(Deserialize)]
     #[serde(rename_all = "lowercase")]
     enum Mood {
@@ -90,6 +103,7 @@ mod tests {
             fits::<String>(Type::TEXT),
             fits::<String>(Type::TIMESTAMPTZ),
             fits::<Name>(Type::TEXT),
+            fits::<Strict>(Type::TEXT),
             fits::<Mood>(Type::TEXT),
             fits::<IpAddr>(Type::INET),
             fits::<uuid::Uuid>(Type::UUID),

@@ -46,8 +46,6 @@ const ASIDE_PAUSE_MAX: Duration = Duration::from_secs(4);
 pub(crate) struct Flusher<K, V> {
     pub(crate) writes: Arc<Writes<K, V>>,
     pub(crate) connection: Arc<BatchConnection>,
-    /// The table's oid.
-    pub(crate) oid: u32,
     pub(crate) flush_interval: Duration,
     pub(crate) apply_timeout: Duration,
 }
@@ -221,8 +219,10 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
         if !tries.sent {
             return true;
         }
-        let session = self.writes.entries.numbering.session();
-        let opening = async { self.connection.get().await?.open_session(self.oid, session.id).await };
+        let entries = &*self.writes.entries;
+        let session = entries.numbering.session();
+        let opening =
+            async { self.connection.get().await?.open_session(entries.schema.meta.relation, session.id).await };
         let Ok(Ok(opened)) = tokio::time::timeout(self.apply_timeout, opening).await else { return false };
         *fence = Some(opened.fence);
         // Had it been applied, the same bytes get the answer that was kept.
@@ -237,11 +237,11 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             let connected = self.connection.get().await?;
             let fence = match *fence {
                 Some(fence) => fence,
-                None => *fence.insert(connected.open_session(self.oid, session.id).await?.fence),
+                None => *fence.insert(connected.open_session(entries.schema.meta.relation, session.id).await?.fence),
             };
             let before = std::mem::replace(&mut tries.sent, true);
             let sending = Sending {
-                table: self.oid,
+                table: entries.schema.meta.relation,
                 session: session.id,
                 fence,
                 sequence: session.to_server(batch.sequence),
