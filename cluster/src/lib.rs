@@ -33,7 +33,7 @@ pub use setup::setup;
 pub use throwaway::{Cluster, Options, free_port};
 pub use tools::{pgbouncer, python, setup_tools};
 pub use tree::Tree;
-pub use workspace::{cargo, workspace_root};
+pub use workspace::{cargo, target_dir, workspace_root};
 
 /// Names the directory of a tree that is ready; whoever finds it set builds nothing. The variant's name is appended to
 /// it: `$CACHE_SYNC_PG_TREES/plain`.

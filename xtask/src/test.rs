@@ -1,14 +1,19 @@
 //! Every check, step by step, up to the first that fails.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use cache_sync_cluster::{
-    Postgres, Profile, TREES_VARIABLE, Tree, Variant, build_command_env, cargo, setup, setup_tools, workspace_root,
+    Postgres, Profile, TREES_VARIABLE, Tree, build_command_env, cargo, setup, setup_tools, workspace_root,
 };
-use cache_sync_kit::{Result, command};
+use cache_sync_kit::{Error, Result, command};
 
 use crate::program;
 use crate::steps::Steps;
+
+/// What has tests. The extension has none of its own that could be linked outside a server. Everything is compiled as this, so that
+/// nothing is compiled twice with other features.
+const TESTED: [&str; 3] = ["--workspace", "--exclude", "cache-sync-pg"];
 
 /// Runs every check.
 ///
@@ -36,16 +41,11 @@ fn all(steps: &mut Steps) -> Result<()> {
     // Both libraries are called cache_sync, so the extension's pages go before, not beside.
     steps.step("docs of the extension", |_| command::run(&mut docs(&postgres, true)))?;
     steps.step("docs", |_| command::run(&mut docs(&postgres, false)))?;
-    for (variant, name) in [(Variant::Plain, "extension"), (Variant::TestFaults, "extension with test faults")] {
-        steps.step(name, |_| Tree::build(&postgres, variant, Profile::from_env()))?;
-    }
-    let trees = Tree::parent_dir(&postgres)?;
+    let trees = steps.step("extension and tests, compiled", |_| compiled(&postgres))?;
     steps.step("tests", |steps| {
-        let mut tests = cargo();
-        // The extension has no tests of its own that could be linked outside a server.
-        tests.args(["test", "--workspace", "--exclude", "cache-sync-pg", "--no-fail-fast"]);
-        steps.count_tests(tests.env(TREES_VARIABLE, &trees))
+        steps.count_tests(cargo().args(["test", "--no-fail-fast"]).args(TESTED).env(TREES_VARIABLE, &trees))
     })?;
+    steps.step("programs", |_| command::run(cargo().args(["build", "--bins"]).args(TESTED)))?;
     steps.step("soak", |_| {
         let mut soak = program::command("cache-sync-torture");
         command::run(soak.args(["--seconds", "25"]).env(TREES_VARIABLE, &trees))
@@ -53,6 +53,17 @@ fn all(steps: &mut Steps) -> Result<()> {
     steps.step("demo", |_| {
         let mut demo = program::command("cache-sync-demo");
         command::run(demo.args(["--seconds", "5", "--scale", "1"]).env(TREES_VARIABLE, &trees))
+    })
+}
+
+/// Compiles the extension in both variants, and the tests beside it: the last step of a library that is compiled as one unit keeps
+/// only one processor busy.
+fn compiled(postgres: &Postgres) -> Result<PathBuf> {
+    std::thread::scope(|scope| {
+        let trees = scope.spawn(|| Tree::build_all(postgres, Profile::from_env()));
+        let tests = command::run(cargo().args(["test", "--no-run"]).args(TESTED));
+        let trees = trees.join().map_err(|_| Error::from("the thread that builds the extension panicked"))??;
+        tests.map(|()| trees)
     })
 }
 
@@ -74,7 +85,7 @@ fn docs(postgres: &Postgres, of_extension: bool) -> Command {
     if of_extension {
         with_postgres(command.args(["--package", "cache-sync-pg", "--document-private-items"]), postgres);
     } else {
-        command.args(["--workspace", "--exclude", "cache-sync-pg"]);
+        command.args(TESTED);
     }
     command
 }
