@@ -16,6 +16,7 @@ pub(crate) struct Failure {
     sqlstate: [u8; 5],
     message: String,
     detail: Option<String>,
+    log_detail: Option<String>,
     hint: Option<String>,
     origin: Option<Origin>,
 }
@@ -50,7 +51,14 @@ fn kept(name: &str) -> &'static CStr {
 impl Failure {
     /// A failure that says `message`.
     pub(crate) fn new(sqlstate: &[u8; 5], message: impl Into<String>) -> Failure {
-        Failure { sqlstate: *sqlstate, message: message.into(), detail: None, hint: None, origin: None }
+        Failure {
+            sqlstate: *sqlstate,
+            message: message.into(),
+            detail: None,
+            log_detail: None,
+            hint: None,
+            origin: None,
+        }
     }
 
     /// Adds what to do about it.
@@ -64,6 +72,13 @@ impl Failure {
     #[must_use]
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Failure {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds particulars for the server's log only, instead of those for the client.
+    #[must_use]
+    pub(crate) fn log_detail(mut self, detail: impl Into<String>) -> Failure {
+        self.log_detail = Some(detail.into());
         self
     }
 
@@ -91,6 +106,7 @@ impl Failure {
             (*data).sqlerrcode = code;
             (*data).message = in_postgres_memory(Some(self.message));
             (*data).detail = in_postgres_memory(self.detail);
+            (*data).detail_log = in_postgres_memory(self.log_detail);
             (*data).hint = in_postgres_memory(self.hint);
             if let Some(origin) = self.origin {
                 (*data).filename = origin.file.as_ptr();

@@ -4,9 +4,13 @@
 //! cluster hang. So a message is put only when the one before has been taken, and everything that would make Postgres
 //! itself write to a client that takes nothing (an error message) ends the connection without a word instead.
 
+mod peer;
+
 use crate::pg::failure::Failure;
 use crate::pg::settings;
+use crate::ring;
 use cache_sync_core::wire::{CHANNEL, Message};
+use peer::Peer;
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::{self, ffi::pg_guard_ffi_boundary};
 use std::ffi::{c_char, c_int};
@@ -39,8 +43,16 @@ unsafe extern "C" {
 
 /// The client of this backend.
 pub(super) struct Client {
-    /// When the message that it has not taken yet must be gone.
-    deadline: Option<Instant>,
+    peer: Peer,
+    /// When the message was put that it has not taken yet, and when that must be gone.
+    untaken: Option<Untaken>,
+    /// The position of the last message.
+    told: u64,
+}
+
+struct Untaken {
+    since: Instant,
+    deadline: Instant,
 }
 
 impl Client {
@@ -55,7 +67,7 @@ impl Client {
         if !is_remote {
             return None;
         }
-        let client = Client { deadline: None };
+        let client = Client { peer: Peer::new(), untaken: None, told: ring::head() };
         client.bound_silence();
         Some(client)
     }
@@ -71,7 +83,7 @@ impl Client {
 
     /// Puts a message, as much of it as the client takes at once. Only to be called when the last one was taken.
     pub(super) fn put(&mut self, message: &Message) {
-        debug_assert!(self.deadline.is_none());
+        debug_assert!(self.untaken.is_none());
         let payload = message.encode();
         let mut body = Vec::with_capacity(4 + CHANNEL.len() + payload.len() + 2);
         // SAFETY: a plain read of this process' number.
@@ -85,16 +97,18 @@ impl Client {
             let put = (*PqCommMethods).putmessage_noblock;
             pg_guard_ffi_boundary(|| put(NOTIFICATION_RESPONSE, body.as_ptr().cast(), body.len()));
         }
-        self.deadline = Some(Instant::now() + settings::send_timeout());
+        let now = Instant::now();
+        self.untaken = Some(Untaken { since: now, deadline: now + settings::send_timeout() });
+        self.told = message.position.0;
         self.push_out();
     }
 
     /// Whether the client has taken all messages.
     pub(super) fn has_taken_all(&mut self) -> bool {
-        if self.deadline.is_some() {
+        if self.untaken.is_some() {
             self.push_out();
         }
-        self.deadline.is_none()
+        self.untaken.is_none()
     }
 
     fn push_out(&mut self) {
@@ -108,7 +122,7 @@ impl Client {
             })
         };
         if !is_pending {
-            self.deadline = None;
+            self.untaken = None;
         }
     }
 
@@ -119,9 +133,9 @@ impl Client {
         let now = Instant::now();
         let mut events = pg_sys::WL_SOCKET_CLOSED;
         let mut time = time;
-        if let Some(deadline) = self.deadline {
+        if let Some(Untaken { deadline, .. }) = self.untaken {
             if deadline <= now {
-                end_silently(Failure::new(b"08006", "cache_sync disconnects a client that stopped reading its feed"));
+                end_silently(self.lost("cache_sync disconnects a client that stopped reading its feed"));
             }
             events |= pg_sys::WL_SOCKET_WRITEABLE;
             time = time.min(deadline - now + Duration::from_millis(1));
@@ -129,6 +143,9 @@ impl Client {
         let happened = wait_for(events, time);
         woken();
         if happened & pg_sys::WL_SOCKET_CLOSED != 0 {
+            if let Some(error) = peer::take_error() {
+                end_silently(self.lost(&format!("the connection of a cache_sync feed broke: {error}")));
+            }
             // SAFETY: what a backend does whose client has hung up; its exit callbacks clean up.
             unsafe { pg_sys::proc_exit(0) };
         }
@@ -141,29 +158,35 @@ impl Client {
     /// Lets Postgres handle what interrupts it, without letting it block on the client.
     pub(super) fn check_interrupts(&mut self) {
         // SAFETY: plain reads of flags that signal handlers set.
-        let (pending, die, cancel) = unsafe {
+        let (pending, die, cancel, lost) = unsafe {
             (
                 (&raw const pg_sys::InterruptPending).read_volatile() != 0,
                 (&raw const pg_sys::ProcDiePending).read_volatile() != 0,
                 (&raw const pg_sys::QueryCancelPending).read_volatile() != 0,
+                (&raw const pg_sys::ClientConnectionLost).read_volatile() != 0,
             )
         };
         if !pending {
             return;
         }
+        if lost && !die {
+            end_silently(self.lost("the connection of a cache_sync feed broke"));
+        }
         if (die || cancel) && !self.takes_an_error() {
             // SAFETY: from here on Postgres sends nothing to the client.
             unsafe { pg_sys::whereToSendOutput = pg_sys::CommandDest::DestNone };
             if !die {
-                end_silently(Failure::new(b"57014", "canceling a feed whose client stopped reading"));
+                end_silently(self.lost("canceling the cache_sync feed of a client that stopped reading"));
             }
         }
         // SAFETY: a backend may handle interrupts wherever it holds no lock.
         unsafe { pg_sys::ProcessInterrupts() };
     }
 
-    /// Gives the failure back to be raised, or ends the backend if the client would not take the error message.
+    /// Gives the failure back to be raised, or ends the backend if the client would not take the error message. The server's log
+    /// says whose feed it was.
     pub(super) fn or_end(&mut self, failure: Failure) -> Failure {
+        let failure = failure.log_detail(self.state());
         if !self.takes_an_error() {
             end_silently(failure);
         }
@@ -172,7 +195,23 @@ impl Client {
 
     /// Ends the backend, and tells the client why if it would take the message.
     pub(super) fn end(&mut self, failure: Failure) -> ! {
+        let failure = failure.log_detail(self.state());
         if self.takes_an_error() { end(failure) } else { end_silently(failure) }
+    }
+
+    /// The end of a feed that its client does not hear of: all that an operator needs is in the line itself, since logs may be without
+    /// details.
+    fn lost(&self, what: &str) -> Failure {
+        Failure::new(b"08006", format!("{what}; {}", self.state()))
+    }
+
+    /// Who the client is, for how long it has taken nothing, and how far it is behind.
+    fn state(&self) -> String {
+        let took_nothing = self.untaken.as_ref().map_or_else(String::new, |untaken| {
+            format!(", it took nothing for {:.1} s", untaken.since.elapsed().as_secs_f64())
+        });
+        let behind = ring::head().saturating_sub(self.told);
+        format!("client: {}{took_nothing}, {behind} changes behind", self.peer)
     }
 
     /// Whether what Postgres may write now would not block. Resets the latch.

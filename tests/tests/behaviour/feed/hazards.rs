@@ -76,7 +76,9 @@ async fn a_client_that_vanished_is_forgotten() {
     let stream = TcpStream::connect(("127.0.0.1", cluster.port())).unwrap();
     let kept = stream.try_clone().unwrap();
     stream.set_nonblocking(true).unwrap();
-    let config: tokio_postgres::Config = db.dsn().parse().unwrap();
+    let mut config: tokio_postgres::Config = db.dsn().parse().unwrap();
+    config.application_name("vanishes");
+    let from = kept.local_addr().unwrap();
     let (client, mut connection) =
         config.connect_raw(tokio::net::TcpStream::from_std(stream).unwrap(), NoTls).await.unwrap();
     let call = tokio::spawn(async move { client.batch_execute("CALL cache_sync.stream()").await.is_ok() });
@@ -93,6 +95,10 @@ async fn a_client_that_vanished_is_forgotten() {
     wait_until(SOON, "it is forgotten", async || db.psql(there) == "0").await;
     assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
     call.abort();
+    // An operator finds out whose feed it was.
+    let log = cluster.log_tail();
+    let client = format!(r#"client: user "postgres", application "vanishes", address {from}"#);
+    assert!(log.lines().any(|line| line.contains("feed broke") && line.contains(&client)), "{log}");
 }
 
 /// Also a smart shutdown, which waits until clients leave by themselves: a feed would never.

@@ -77,5 +77,15 @@ async fn is_disconnected() {
     let db = Database::with_extension_in(&cluster);
     let feed = stuck(&db).await;
     gone(&db, &feed);
-    assert!(cluster.log_tail().contains("stopped reading its feed"), "{}", cluster.log_tail());
+    let log = cluster.log_tail();
+    let line = log.lines().find(|line| line.contains("stopped reading its feed")).unwrap_or_else(|| panic!("{log}"));
+    for said in [
+        "FATAL",
+        r#"client: user "postgres", application "", address local, it took nothing for 2."#,
+        " changes behind",
+    ] {
+        assert!(line.contains(said), "{line}");
+    }
+    let behind = line.split_once(" s, ").unwrap().1.split_once(' ').unwrap().0;
+    assert!(behind.parse::<u64>().unwrap() >= 20_000, "{line}");
 }
