@@ -1,5 +1,7 @@
 //! The ring of a library that was not preloaded: from PostgreSQL 17 on a segment by its name, made by the first backend that needs it.
 //!
+//! A server in single-user mode has no such memory, and nobody to share it with: there it is the process' own.
+//!
 //! Each makes sure that it has the ring before it notes its first change, so whoever commits a change has it, and there is no other
 //! way to tell of it. (Builds before this one NOTIFY there: restart the server.)
 
@@ -29,6 +31,7 @@ mod named {
     use crate::ring::layout::{Shared, fill};
     use crate::ring::memory::{NAME, adopt, random_epoch};
     use pgrx::{PgTryBuilder, pg_sys, pg_sys::panic::CaughtError};
+    use std::alloc::{Layout, alloc};
     use std::ffi::c_void;
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -36,6 +39,10 @@ mod named {
     const SIZE: usize = 4 << 20;
     // Without preloading the settings that size it are not there, and their defaults hold.
     const _: () = assert!(size_of::<Shared>() + RING_SIZE_DEFAULT as usize * size_of::<Entry>() <= SIZE);
+    const LAYOUT: Layout = match Layout::from_size_align(SIZE, align_of::<Shared>()) {
+        Ok(layout) => layout,
+        Err(_) => panic!("the size is no multiple of the alignment"),
+    };
     /// The epoch, in case it is this process that makes the segment.
     static EPOCH: AtomicU64 = AtomicU64::new(0);
 
@@ -43,6 +50,10 @@ mod named {
     pub(super) fn adopt_or_make() -> Result<(), Failure> {
         // While the segment is being made nothing may fail, so this is done before.
         EPOCH.store(random_epoch(), Relaxed);
+        // SAFETY: a plain read of a variable that a process has from its start.
+        if !unsafe { pg_sys::IsUnderPostmaster } {
+            return take_own();
+        }
         let segment = PgTryBuilder::new(|| {
             let mut found = false;
             // SAFETY: a segment of this name is ours; it is aligned to 128 bytes at least.
@@ -57,16 +68,29 @@ mod named {
         unsafe { adopt(segment.cast()) }
     }
 
+    fn take_own() -> Result<(), Failure> {
+        // SAFETY: the layout has a size; memory of it that nobody else has seen is filled and never given back.
+        unsafe {
+            let memory = alloc(LAYOUT);
+            if memory.is_null() {
+                return Err(failure("out of memory"));
+            }
+            make(memory.cast());
+            adopt(memory.cast())
+        }
+    }
+
     fn failure(message: &str) -> Failure {
         Failure::new(b"53200", format!("cache_sync cannot have its shared memory: {message}"))
             .hint("Let the system have more shared memory, or add cache_sync to shared_preload_libraries and restart the server.")
     }
 
     unsafe extern "C-unwind" fn make(memory: *mut c_void) {
-        // SAFETY: Postgres calls this once, with memory of the size that was asked for, before others see it. What `fill` calls
+        // SAFETY: this is called once, with memory of that size, before others see it. It may hold anything, and of the entries those
+        // may be read, too, that were never written: a commit that cannot tell its changes moves the head over them. What `fill` calls
         // of Postgres raises no errors.
         unsafe {
-            memory.cast::<u8>().write_bytes(0, size_of::<Shared>());
+            memory.cast::<u8>().write_bytes(0, SIZE);
             fill(memory.cast(), EPOCH.load(Relaxed));
         }
     }

@@ -8,6 +8,7 @@ mod install;
 mod pooler;
 mod readme;
 mod restored;
+mod single_user;
 mod test_faults;
 mod uninstall;
 mod upgrade;
