@@ -10,7 +10,7 @@ use super::subscription::{self, Subscription};
 use crate::call::argument::argument;
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
-use crate::pg::{host_time, settings, sqlstate, standby};
+use crate::pg::{backend, host_time, settings, sqlstate, standby};
 use crate::ring::{self, Entry, Listener, READ_MAX, Read, hlc, view, whole};
 use crate::server::epoch;
 use crate::tables::catalog::Locked;
@@ -110,6 +110,8 @@ impl Feed {
             entries: Box::new([Entry::NONE; READ_MAX]),
         };
         new_transaction();
+        // What the transaction before began to LISTEN to is known from its commit on.
+        refuse_listening()?;
         if since.epoch.is_some() && since.position.is_some() && !resumed {
             feed.listener.count_gap();
         }
@@ -288,6 +290,17 @@ fn resume(epoch: Epoch, since: Since) -> (u64, bool) {
         },
         _ => (ring::head(), false),
     }
+}
+
+/// A backend takes others' notifications between its statements only, and Postgres keeps all that anybody puts, in any database, until
+/// the last of those who LISTEN has taken it. When its queue is full, commits fail.
+fn refuse_listening() -> Result<(), Failure> {
+    if !backend::listens() {
+        return Ok(());
+    }
+    Err(Failure::new(b"55000", "cache_sync.stream() cannot run on a connection that LISTENs")
+        .detail("It would take no notification as long as the feed runs, and the server keeps what is not taken, until commits fail.")
+        .hint("The feed needs no LISTEN: send UNLISTEN * before, or LISTEN on another connection."))
 }
 
 fn gone() -> Failure {
