@@ -10,9 +10,17 @@ pub(crate) const LISTENERS_MAX: i32 = 4096;
 
 /// How many it has unless the setting says otherwise.
 pub(crate) const RING_SIZE_DEFAULT: i32 = 65_536;
+const MAX_LISTENERS_DEFAULT: i32 = 256;
+/// Most changes that a transaction can tell one by one; a quarter of the ring's default size, so that one commit does not overrun
+/// every feed.
+pub(crate) const TRANSACTION_CHANGES_MAX: i32 = 16_384;
 
 static RING_SIZE: GucSetting<i32> = GucSetting::<i32>::new(RING_SIZE_DEFAULT);
-static MAX_LISTENERS: GucSetting<i32> = GucSetting::<i32>::new(256);
+static MAX_LISTENERS: GucSetting<i32> = GucSetting::<i32>::new(MAX_LISTENERS_DEFAULT);
+/// What the configuration says of both where the library is not preloaded.
+static UNUSED_RING_SIZE: GucSetting<i32> = GucSetting::<i32>::new(RING_SIZE_DEFAULT);
+static UNUSED_MAX_LISTENERS: GucSetting<i32> = GucSetting::<i32>::new(MAX_LISTENERS_DEFAULT);
+static MAX_TRANSACTION_KEYS: GucSetting<i32> = GucSetting::<i32>::new(4_096);
 static WAKE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(2);
 static HEARTBEAT_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 static SEND_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
@@ -32,6 +40,12 @@ pub(crate) fn ring_size() -> u32 {
 /// How many feeds may be open at a time.
 pub(crate) fn max_listeners() -> u32 {
     MAX_LISTENERS.get().unsigned_abs()
+}
+
+/// How many changes of one table a transaction tells one by one.
+#[inline]
+pub(crate) fn max_transaction_keys() -> u32 {
+    MAX_TRANSACTION_KEYS.get().unsigned_abs()
 }
 
 /// The least time between two messages of one feed, before it is stretched by the number of feeds.
@@ -75,36 +89,58 @@ fn millis(setting: &GucSetting<i32>) -> Duration {
 pub(crate) fn define() {
     // SAFETY: plain reads of a variable that Postgres sets before it loads libraries.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
-        define_sizes();
+        define_sizes(&RING_SIZE, &MAX_LISTENERS, || GucContext::Postmaster);
+    } else {
+        // Not to be defined as they are any more, but Postgres warns of what it does not know, in each session.
+        define_sizes(&UNUSED_RING_SIZE, &UNUSED_MAX_LISTENERS, || GucContext::Sighup);
     }
     define_times();
+    define_limits();
     #[cfg(feature = "test_faults")]
     define_faults();
     // SAFETY: called once while the library loads; Postgres copies the name.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"cache_sync".as_ptr()) };
 }
 
-/// What sizes shared memory; Postgres lets such settings be defined only while it preloads libraries.
-fn define_sizes() {
+/// What sizes shared memory; Postgres lets such settings be of a server's start only while it preloads libraries.
+fn define_sizes(
+    ring_size: &'static GucSetting<i32>,
+    max_listeners: &'static GucSetting<i32>,
+    context: fn() -> GucContext,
+) {
     GucRegistry::define_int_guc(
         c"cache_sync.ring_size",
         c"Number of changes that shared memory holds for feeds to read.",
         c"Each change takes 32 bytes. A feed that falls behind by more than this is told of a gap, and its client \
-          refetches what it holds. Default 65536, from 1024 to 16777216.",
-        &RING_SIZE,
+          refetches what it holds. Only where the library is preloaded. Default 65536, from 1024 to 16777216.",
+        ring_size,
         1_024,
         RING_SIZE_MAX,
-        GucContext::Postmaster,
+        context(),
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(
         c"cache_sync.max_listeners",
         c"Number of feeds (CALL cache_sync.stream) that may be open at a time, in all databases together.",
-        c"Each application process that uses the SDK holds one. Default 256, from 1 to 4096.",
-        &MAX_LISTENERS,
+        c"Each application process that uses the SDK holds one. Only where the library is preloaded. Default 256, from 1 to 4096.",
+        max_listeners,
         1,
         LISTENERS_MAX,
-        GucContext::Postmaster,
+        context(),
+        GucFlags::default(),
+    );
+}
+
+fn define_limits() {
+    GucRegistry::define_int_guc(
+        c"cache_sync.max_transaction_keys",
+        c"Most keys and tags of one table that a transaction tells of one by one.",
+        c"With one more it tells that the whole table changed, and clients refetch what they hold of it. Other tables of the \
+          transaction are still told by their keys, up to 16384 in all. 0: always the whole table. Default 4096, from 0 to 16384.",
+        &MAX_TRANSACTION_KEYS,
+        0,
+        TRANSACTION_CHANGES_MAX,
+        GucContext::Userset,
         GucFlags::default(),
     );
 }

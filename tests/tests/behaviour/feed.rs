@@ -5,6 +5,8 @@ mod changes_function;
 mod ends;
 mod hazards;
 mod listeners;
+mod listens;
+mod many_keys;
 mod notify;
 mod resumes;
 mod statements;

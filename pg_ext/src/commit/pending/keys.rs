@@ -1,13 +1,20 @@
 //! A bounded set of changes, with one entry per key, in memory of fixed size.
+//!
+//! A table with more keys than the setting allows counts as changed as a whole, and so does the one with the most keys when all
+//! places are taken. How many keys each table has is counted only once one of them may have too many.
 
+mod counts;
+
+use crate::pg::settings::{TRANSACTION_CHANGES_MAX, max_transaction_keys};
 use crate::ring::Entry;
 use cache_sync_core::number::{KeyHash, TableId, Version};
 use cache_sync_core::wire::ChangeKind;
+use counts::Counts;
 use pgrx::pg_sys;
 use std::mem::{offset_of, size_of};
 
-/// Most entries; one more, and the tables concerned count as changed as a whole.
-pub(super) const KEYS_MAX: usize = 4_096;
+/// Most entries, of all tables.
+const KEYS_MAX: usize = TRANSACTION_CHANGES_MAX as usize;
 /// Most tables that may count as changed as a whole; one more, and everything does.
 const FLUSHED_MAX: usize = 1_024;
 /// At most half of the places are taken, so that few steps find a key.
@@ -24,11 +31,14 @@ pub(super) struct Keys {
     flushed_last: Option<TableId>,
     /// More tables changed as a whole than can be listed.
     everything: bool,
+    /// Whether `counts` says how many keys each table has.
+    counted: bool,
     entries: [Entry; KEYS_MAX],
     /// By hash, the entry's number plus 1; 0 where there is none, and everywhere while there are few entries.
     places: [u16; PLACES],
     /// Where in `places` each entry's number is, so that little is to be cleared after a small transaction.
     place_of: [u16; KEYS_MAX],
+    counts: Counts,
 }
 
 const _: () = assert!(offset_of!(Keys, entries) + size_of::<Entry>() <= 64);
@@ -40,9 +50,11 @@ impl Keys {
         flushed: 0,
         flushed_last: None,
         everything: false,
+        counted: false,
         entries: [Entry::NONE; KEYS_MAX],
         places: [0; PLACES],
         place_of: [0; KEYS_MAX],
+        counts: Counts::NONE,
     };
 
     /// Whether there are no changes.
@@ -82,11 +94,29 @@ impl Keys {
                     entry.kind = kind;
                 }
             }
-            Err(place) if usize::from(self.count) < KEYS_MAX => self.push(place, table, key, version, kind),
-            Err(_) => {
-                self.flush_all_tables();
-                self.flush(table);
+            // No table has more keys than there are.
+            Err(place) if !self.counted && u32::from(self.count) < max_transaction_keys() => {
+                self.push(place, Entry { database: database(), table, key, version, kind });
             }
+            Err(_) => self.note_counted(Entry { database: database(), table, key, version, kind }),
+        }
+    }
+
+    /// Notes the change of a key that is not there yet, if its table may have one more.
+    #[cold]
+    fn note_counted(&mut self, entry: Entry) {
+        self.count_by_tables();
+        if self.counts.of(entry.table) >= max_transaction_keys() {
+            return self.flush_keys(entry.table);
+        }
+        self.make_room();
+        if self.is_flushed(entry.table) {
+            return;
+        }
+        // What was there before may have moved.
+        if let Err(place) = self.find(entry.table, entry.key, entry.kind) {
+            self.push(place, entry);
+            self.counts.add(entry.table);
         }
     }
 
@@ -95,16 +125,16 @@ impl Keys {
         if self.is_flushed(table) {
             return;
         }
-        if usize::from(self.count) == KEYS_MAX {
-            self.flush_all_tables();
-        }
         if usize::from(self.flushed) == FLUSHED_MAX {
-            self.clear();
-            self.everything = true;
+            return self.flush_everything();
+        }
+        self.make_room();
+        if self.is_flushed(table) {
             return;
         }
         if let Err(place) = self.find(table, KeyHash(0), ChangeKind::FlushTable) {
-            self.push(place, table, KeyHash(0), Version::NONE, ChangeKind::FlushTable);
+            let (key, version, kind) = (KeyHash(0), Version::NONE, ChangeKind::FlushTable);
+            self.push(place, Entry { database: database(), table, key, version, kind });
             self.flushed += 1;
         }
         self.flushed_last = Some(table);
@@ -117,23 +147,53 @@ impl Keys {
         self.flushed = 0;
         self.flushed_last = None;
         self.everything = false;
+        if self.counted {
+            self.counted = false;
+            self.counts = Counts::NONE;
+        }
     }
 
-    /// Replaces all keys by the tables they are of.
-    fn flush_all_tables(&mut self) {
-        let count = usize::from(self.count);
-        self.unlink();
-        self.count = 0;
-        self.flushed = 0;
-        self.flushed_last = None;
-        for index in 0..count {
-            // The entries are written from the front, never ahead of the one being read.
-            let table = self.entries[index].table;
-            self.flush(table);
-            if self.everything {
-                return;
+    fn flush_everything(&mut self) {
+        self.clear();
+        self.everything = true;
+    }
+
+    /// Sees to it that one more entry fits: the table with the most keys gives its places up.
+    fn make_room(&mut self) {
+        while usize::from(self.count) == KEYS_MAX {
+            self.count_by_tables();
+            match self.counts.largest() {
+                Some(table) => self.flush_keys(table),
+                None => return self.flush_everything(),
             }
         }
+    }
+
+    fn count_by_tables(&mut self) {
+        if !self.counted {
+            self.counted = true;
+            let count = usize::from(self.count);
+            self.entries[..count].iter().filter(|entry| is_key(entry)).for_each(|entry| self.counts.add(entry.table));
+        }
+    }
+
+    /// Replaces a table's keys by the table.
+    fn flush_keys(&mut self, table: TableId) {
+        self.unlink();
+        let count = usize::from(self.count);
+        let mut kept = 0;
+        for index in 0..count {
+            if self.entries[index].table != table {
+                self.entries[kept] = self.entries[index];
+                kept += 1;
+            }
+        }
+        self.count = kept as u16;
+        if kept > SCANNED_MAX {
+            (0..kept).for_each(|index| self.link(index, self.free_place(&self.entries[index])));
+        }
+        self.counts.forget(table);
+        self.flush(table);
     }
 
     fn unlink(&mut self) {
@@ -148,11 +208,9 @@ impl Keys {
         }
     }
 
-    fn push(&mut self, place: usize, table: TableId, key: KeyHash, version: Version, kind: ChangeKind) {
-        // SAFETY: a plain read of the number of the database that this backend is connected to.
-        let database = unsafe { pg_sys::MyDatabaseId };
+    fn push(&mut self, place: usize, entry: Entry) {
         let index = usize::from(self.count);
-        self.entries[index] = Entry { database, table, key, version, kind };
+        self.entries[index] = entry;
         self.count += 1;
         if index > SCANNED_MAX {
             self.link(index, place);
@@ -191,6 +249,15 @@ impl Keys {
             place = (place + 1) % PLACES;
         }
     }
+}
+
+fn database() -> pg_sys::Oid {
+    // SAFETY: a plain read of the number of the database that this backend is connected to.
+    unsafe { pg_sys::MyDatabaseId }
+}
+
+fn is_key(entry: &Entry) -> bool {
+    entry.kind != ChangeKind::FlushTable
 }
 
 /// What a change names: a key, a table or a tag.

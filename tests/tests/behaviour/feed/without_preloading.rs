@@ -145,6 +145,29 @@ async fn the_ring_is_there_all_the_same() {
     close(client).await;
 }
 
+/// What the configuration says of the ring's size is for a library that is preloaded. Elsewhere each session that used an attached
+/// table was warned of a parameter that is not known.
+#[test]
+fn sizes_in_the_configuration_are_no_matter_for_sessions() {
+    let sizes =
+        unsynced().preload(false).setting("cache_sync.ring_size", "2048").setting("cache_sync.max_listeners", "7");
+    let cluster = start(sizes);
+    let db = Database::with_extension_in(&cluster);
+    db.psql("CREATE TABLE t (id int PRIMARY KEY)");
+    db.psql("SELECT cache_sync.attach('t')");
+    let said = db.client("psql").args(["-Xqc", "INSERT INTO t VALUES (1)"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stderr), "");
+    let log = std::fs::read_to_string(cluster.log_file()).unwrap();
+    assert!(!log.contains("configuration parameter"), "{log}");
+    // They are shown as they stand there, and have no effect.
+    let shown = "SELECT cache_sync.epoch() > 0, current_setting('cache_sync.ring_size'), current_setting('cache_sync.max_listeners')";
+    assert_eq!(db.psql(shown), "t|2048|7");
+    let held = if notifies_without_preloading(&cluster) { "0" } else { "65536" };
+    assert_eq!(db.psql("SELECT ring_size FROM cache_sync.feed_stats"), held);
+    let refused = db.psql_error("LOAD 'cache_sync'; SET cache_sync.ring_size = 4096");
+    assert!(refused.contains("55P02"), "{refused}");
+}
+
 /// Connections that have never called anything of ours write at once, on a server that has just started: none of them misses the ring
 /// that another one makes.
 #[tokio::test]

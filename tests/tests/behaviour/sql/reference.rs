@@ -169,8 +169,8 @@ fn every_setting_is_there_with_default_and_bounds() {
     let db = Database::with_extension();
     let settings = db.psql(
         "LOAD 'cache_sync';
-         SELECT name, boot_val, coalesce(unit, CASE name WHEN 'cache_sync.ring_size' THEN 'changes' ELSE 'feeds' END),
-                min_val || ' to ' || max_val, CASE context WHEN 'postmaster' THEN 'restart' WHEN 'sighup' THEN 'reload' END
+         SELECT name, boot_val, coalesce(unit, CASE name WHEN 'cache_sync.ring_size' THEN 'changes' WHEN 'cache_sync.max_transaction_keys' THEN 'keys and tags' ELSE 'feeds' END),
+                min_val || ' to ' || max_val, CASE context WHEN 'postmaster' THEN 'restart' WHEN 'sighup' THEN 'reload' WHEN 'user' THEN 'anybody' END
          FROM pg_settings WHERE name LIKE 'cache_sync.%'",
     );
     let documented = cells(&document(), "\n## Settings").into_iter().map(|row| row[..5].join("|"));
