@@ -177,13 +177,13 @@ impl Keys {
         }
     }
 
-    /// Replaces a table's keys by the table.
+    /// Replaces a table's keys by the table, which may stand there already.
     fn flush_keys(&mut self, table: TableId) {
         self.unlink();
         let count = usize::from(self.count);
         let mut kept = 0;
         for index in 0..count {
-            if self.entries[index].table != table {
+            if self.entries[index].table != table || !is_key(&self.entries[index]) {
                 self.entries[kept] = self.entries[index];
                 kept += 1;
             }
