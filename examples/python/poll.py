@@ -1,5 +1,5 @@
-"""Follows rows of an attached table with psycopg 3, which hands notifications over only when a command ends: this asks
-`changes()` ten times a second instead, over any connection, also through a pooler.
+"""Follows rows of an attached table with psycopg 3, which hands notifications over only when a command ends: this has
+`changes()` wait until there is something to tell, over any connection, also through a pooler.
 
     DATABASE_URL=postgresql://... python3 poll.py account id 1 2 3
 """
@@ -11,8 +11,9 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-CHANGES = "SELECT epoch, feed_position, tbl = %s::regclass, key_hash, kind FROM cache_sync.changes(%s, %s)"
-EVERY = 0.1  # seconds
+CHANGES = "SELECT epoch, feed_position, tbl = %s::regclass, key_hash, kind FROM cache_sync.changes(%s, %s, wait => %s)"
+WAIT = "5 seconds"  # for changes; a pooler in transaction mode keeps a connection for it as long
+PAUSE = 0.1  # seconds, after a connection was lost
 
 
 class Rows:
@@ -26,13 +27,14 @@ class Rows:
         self.in_doubt = set()
 
     def poll(self, connection):
-        """One look at the feed: loads what may have changed, and prints what is new."""
+        """One question to the feed: loads what may have changed, and prints what is new."""
         if self.since == (None, None):
             # The position first, then the rows: what changes in between is told next time.
             self.in_doubt = set(self.keys)
-            self.since = connection.execute(CHANGES + " WHERE kind = 'position'", (self.table, None, None)).fetchone()[:2]
+            self.since = connection.execute(CHANGES + " WHERE kind = 'position'", (self.table, None, None, None)).fetchone()[:2]
         else:
-            told = connection.execute(CHANGES, (self.table, *self.since)).fetchall()
+            wait = None if self.in_doubt else WAIT
+            told = connection.execute(CHANGES, (self.table, *self.since, wait)).fetchall()
             changed = {key_hash for *_, is_ours, key_hash, kind in told if is_ours and kind != "tag"}
             if changed:
                 self.in_doubt |= {key for key in self.keys if self.hash(connection, key) in changed}
@@ -62,10 +64,9 @@ def main():
             with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True, prepare_threshold=None) as connection:
                 while True:
                     rows.poll(connection)
-                    time.sleep(EVERY)
         except psycopg.OperationalError as error:
             print("the connection was lost:", error, file=sys.stderr, flush=True)
-            time.sleep(EVERY)
+            time.sleep(PAUSE)
 
 
 main()

@@ -5,9 +5,9 @@ CREATE OR REPLACE FUNCTION cache_sync.feed_head() RETURNS TABLE (epoch bigint, f
 COMMENT ON FUNCTION cache_sync.feed_head IS 'Where the feed is now: its epoch, the position of the latest change, and hlc().';
 
 -- The first row is `start` or, when something may have been missed, `gap`; the last one says from which position to ask
--- next time. Without arguments: the latest changes that the ring still holds.
+-- next time. Without arguments: the latest changes that the ring still holds. With `wait` it waits so long until there is one.
 CREATE OR REPLACE FUNCTION cache_sync.changes(
-    since_epoch bigint DEFAULT NULL, since_position bigint DEFAULT NULL, max_rows integer DEFAULT 1000)
+    since_epoch bigint DEFAULT NULL, since_position bigint DEFAULT NULL, max_rows integer DEFAULT 1000, wait interval DEFAULT NULL)
     RETURNS TABLE (epoch bigint, feed_position bigint, tbl regclass, key_hash bigint, version bigint, kind text)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'changes';
 COMMENT ON FUNCTION cache_sync.changes IS

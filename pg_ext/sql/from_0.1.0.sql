@@ -29,5 +29,5 @@ DROP FUNCTION
     cache_sync.write_rule, cache_sync.invalidate_table, cache_sync.create_triggers, cache_sync.bound_lock_wait,
     cache_sync.attach_table, cache_sync.compare, cache_sync.wins, cache_sync.all_win, cache_sync.loses,
     cache_sync.clock_after, cache_sync.clock_new, cache_sync.replaced_version, cache_sync.replaced_tie,
-    cache_sync.differs, cache_sync.is_larger, cache_sync.apply, cache_sync.listeners_now, cache_sync.feed_stats_now;
+    cache_sync.differs, cache_sync.is_larger, cache_sync.apply, cache_sync.listeners_now, cache_sync.feed_stats_now, cache_sync.changes;
 

@@ -4,7 +4,7 @@
 //! stream   `CALL stream`                          subscription  the tables that one feed tells of
 //! changes  `changes()`, for those who ask         since         from where on a feed is asked for
 //! listen   what those ask who hear by NOTIFY      hashes        by which keys and tags are named
-//! look     what there is to see of it
+//! look     what there is to see of it             waiting       as what it is seen
 //! ```
 //! `stream` and `changes` read `crate::ring` from `since` on, and tell what the `subscription` selects.
 
@@ -15,3 +15,4 @@ mod look;
 mod since;
 mod stream;
 mod subscription;
+mod waiting;

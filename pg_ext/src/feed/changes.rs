@@ -1,8 +1,11 @@
-//! `changes()`, the feed for those who ask instead of waiting.
+//! `changes()`, the feed for those who ask.
+//!
+//! Who has it wait takes no listener's seat, and nobody has to wake him: he looks at the ring's head now and then.
 
 use super::since::{self, Since};
 use super::subscription::Subscription;
-use crate::call::argument::argument;
+use super::waiting;
+use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
 use crate::call::rows::{Rows, bigint};
 use crate::pg::failure::Failure;
@@ -11,15 +14,23 @@ use crate::ring::{self, Entry, READ_MAX, Read, hlc};
 use crate::server::epoch;
 use cache_sync_core::wire::{Change, ChangeKind};
 use pgrx::{IntoDatum, pg_sys};
+use std::time::{Duration, Instant};
+
+/// As long as somebody waits the statement has its snapshot, and what has died since then cannot be vacuumed.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How often somebody who waits looks.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 sql_functions! {
-    /// `changes(since_epoch bigint, since_position bigint, max_rows integer)`
+    /// `changes(since_epoch bigint, since_position bigint, max_rows integer, wait interval)`
     fn changes / pg_finfo_changes(fcinfo) {
         // SAFETY: Postgres calls this function with a call it has filled in, with these arguments and for these rows.
         unsafe {
             let since = Since { epoch: argument(fcinfo, 0), position: argument(fcinfo, 1) };
             let max_rows = argument::<i32>(fcinfo, 2).unwrap_or(0);
-            tell(Rows::new(fcinfo), since, max_rows)
+            // The script of before declares no wait.
+            let wait = if (*fcinfo).nargs > 3 { wait(argument::datum(fcinfo, 3))? } else { Duration::ZERO };
+            tell(Rows::new(fcinfo), since, max_rows, Instant::now() + wait)
         }
     }
 
@@ -37,7 +48,7 @@ sql_functions! {
 }
 
 /// Rows of `changes()`: where it begins, the changes, where it ended.
-fn tell(mut rows: Rows, since: Since, max_rows: i32) -> Result<pg_sys::Datum, Failure> {
+fn tell(rows: Rows, since: Since, max_rows: i32, until: Instant) -> Result<pg_sys::Datum, Failure> {
     standby::refuse_standby()?;
     if !ring::is_there() {
         return Err(Failure::not_preloaded());
@@ -46,35 +57,105 @@ fn tell(mut rows: Rows, since: Since, max_rows: i32) -> Result<pg_sys::Datum, Fa
         .ok()
         .filter(|max| *max > 0)
         .ok_or_else(|| Failure::new(b"22023", "max_rows must be positive"))?;
-    let subscription = Subscription::new(None)?;
     let epoch = epoch::current();
     let (start, is_gap) = begin(epoch, since, max_rows);
-    push_place(&mut rows, epoch, start, if is_gap { "gap" } else { "start" });
-    let mut position = start;
-    let mut entries = Box::new([Entry::NONE; READ_MAX]);
-    let mut told = 0;
-    let mut changes = Vec::new();
-    // What is committed from here on is for the next call.
-    let head = ring::head();
-    while position < head && told < max_rows {
-        let Read::Copied(count) = ring::read(position, &mut entries) else { break };
-        for entry in &entries[..count.min((head - position) as usize)] {
-            if told == max_rows {
-                break;
-            }
-            position += 1;
-            changes.clear();
-            subscription.select(std::slice::from_ref(entry), &mut changes);
-            for change in &changes {
-                let tbl = subscription.table(change.table).map(|table| table.relid);
-                push_change(&mut rows, epoch, position, tbl, change);
-                told += 1;
-            }
-        }
-        pgrx::check_for_interrupts!();
+    let mut telling = Telling { rows, epoch, position: start, told: 0, max_rows };
+    telling.place(if is_gap { "gap" } else { "start" });
+    let mut is_overrun = telling.tell()?;
+    while !is_gap && !is_overrun && telling.told == 0 && Instant::now() < until {
+        pause(until);
+        is_overrun = telling.tell()?;
     }
-    push_place(&mut rows, epoch, position, "position");
-    Ok(rows.end())
+    telling.place("position");
+    Ok(telling.rows.end())
+}
+
+/// How long to wait.
+///
+/// # Safety
+/// It must be an interval.
+unsafe fn wait(interval: Option<pg_sys::Datum>) -> Result<Duration, Failure> {
+    const DAY: i64 = 86_400_000_000;
+    let Some(interval) = interval else { return Ok(Duration::ZERO) };
+    // SAFETY: the caller vouches for the interval.
+    let pg_sys::Interval { time, day, month } = unsafe { *interval.cast_mut_ptr() };
+    let micros = (i64::from(month) * 30 + i64::from(day)).checked_mul(DAY).and_then(|days| days.checked_add(time));
+    let wait = micros.and_then(|micros| u64::try_from(micros).ok()).map(Duration::from_micros);
+    wait.filter(|wait| *wait <= WAIT_MAX).ok_or_else(|| {
+        Failure::new(b"22023", "wait must be between 0 and 60 seconds").hint("Ask again when it is over.")
+    })
+}
+
+/// Waits until the next look, or until something interrupts.
+fn pause(until: Instant) {
+    let time = until.saturating_duration_since(Instant::now()).min(LOOK_EVERY);
+    // SAFETY: the latch is this process' own; a backend may handle interrupts wherever it holds no lock.
+    unsafe {
+        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, time.as_millis().max(1) as i64, waiting::for_changes());
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}
+
+/// What `changes()` answers.
+struct Telling {
+    rows: Rows,
+    epoch: i64,
+    /// Everything up to here has been looked at.
+    position: u64,
+    told: usize,
+    max_rows: usize,
+}
+
+impl Telling {
+    /// Tells what there is, and says whether some of it was overwritten before it could be told.
+    fn tell(&mut self) -> Result<bool, Failure> {
+        // What is committed from here on is for the next look.
+        let head = ring::head();
+        if self.position == head {
+            return Ok(false);
+        }
+        // SAFETY: may be called in any transaction. What the caller may read counts as it is now, also after a long wait.
+        unsafe { pg_sys::AcceptInvalidationMessages() };
+        let subscription = Subscription::new(None)?;
+        let mut entries = Box::new([Entry::NONE; READ_MAX]);
+        let mut changes = Vec::new();
+        while self.position < head && self.told < self.max_rows {
+            let Read::Copied(count) = ring::read(self.position, &mut entries) else { return Ok(true) };
+            for entry in &entries[..count.min((head - self.position) as usize)] {
+                if self.told == self.max_rows {
+                    break;
+                }
+                self.position += 1;
+                changes.clear();
+                subscription.select(std::slice::from_ref(entry), &mut changes);
+                for change in &changes {
+                    let tbl = subscription.table(change.table).map(|table| table.relid);
+                    self.change(tbl, change);
+                }
+            }
+            pgrx::check_for_interrupts!();
+        }
+        Ok(false)
+    }
+
+    fn place(&mut self, kind: &str) {
+        self.rows.push([self.epoch.into_datum(), bigint(self.position), None, None, None, kind.into_datum()]);
+    }
+
+    fn change(&mut self, tbl: Option<pg_sys::Oid>, change: &Change) {
+        let (key, kind) = match change.kind {
+            ChangeKind::Versioned => (bigint(change.key.0), "versioned"),
+            ChangeKind::Unversioned => (bigint(change.key.0), "unversioned"),
+            ChangeKind::FlushTable => (None, "flush_table"),
+            ChangeKind::Tag => (bigint(change.key.0), "tag"),
+        };
+        let version = (change.version.0 > 0).then_some(change.version.0).and_then(IntoDatum::into_datum);
+        let (epoch, position) = (self.epoch.into_datum(), bigint(self.position));
+        self.rows.push([epoch, position, tbl.into_datum(), key, version, kind.into_datum()]);
+        self.told += 1;
+    }
 }
 
 /// Where to begin, and whether what came before may have been missed. Who does not say from where on gets the latest
@@ -92,26 +173,4 @@ fn begin(epoch: i64, since: Since, max_rows: usize) -> (u64, bool) {
         },
         _ => (ring::head(), true),
     }
-}
-
-fn push_place(rows: &mut Rows, epoch: i64, position: u64, kind: &str) {
-    rows.push([epoch.into_datum(), bigint(position), None, None, None, kind.into_datum()]);
-}
-
-fn push_change(rows: &mut Rows, epoch: i64, position: u64, tbl: Option<pg_sys::Oid>, change: &Change) {
-    let (key, kind) = match change.kind {
-        ChangeKind::Versioned => (bigint(change.key.0), "versioned"),
-        ChangeKind::Unversioned => (bigint(change.key.0), "unversioned"),
-        ChangeKind::FlushTable => (None, "flush_table"),
-        ChangeKind::Tag => (bigint(change.key.0), "tag"),
-    };
-    let version = (change.version.0 > 0).then_some(change.version.0);
-    rows.push([
-        epoch.into_datum(),
-        bigint(position),
-        tbl.into_datum(),
-        key,
-        version.and_then(IntoDatum::into_datum),
-        kind.into_datum(),
-    ]);
 }

@@ -6,6 +6,7 @@
 
 mod peer;
 
+use crate::feed::waiting;
 use crate::pg::failure::Failure;
 use crate::pg::settings;
 use crate::ring;
@@ -14,7 +15,6 @@ use peer::Peer;
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::{self, ffi::pg_guard_ffi_boundary};
 use std::ffi::{c_char, c_int};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// The byte that marks a NotificationResponse.
@@ -256,25 +256,9 @@ fn wait_for(events: u32, time: Duration) -> u32 {
     // waits for, before each wait.
     let count = unsafe {
         pg_sys::ModifyWaitEvent(FeBeWaitSet, SOCKET_PLACE, events, std::ptr::null_mut());
-        pg_sys::WaitEventSetWait(FeBeWaitSet, millis, &mut happened, 1, wait_event())
+        pg_sys::WaitEventSetWait(FeBeWaitSet, millis, &mut happened, 1, waiting::as_a_feed())
     };
     if count == 0 { 0 } else { happened.events }
-}
-
-/// The name under which pg_stat_activity shows a feed that waits.
-fn wait_event() -> u32 {
-    static EVENT: AtomicU32 = AtomicU32::new(0);
-    let event = EVENT.load(Relaxed);
-    if event != 0 {
-        return event;
-    }
-    #[cfg(any(feature = "pg17", feature = "pg18"))]
-    // SAFETY: may be called by any backend; it finds the event again by its name.
-    let event = unsafe { pg_sys::WaitEventExtensionNew(c"CacheSyncFeed".as_ptr()) };
-    #[cfg(not(any(feature = "pg17", feature = "pg18")))]
-    let event = pg_sys::PG_WAIT_EXTENSION;
-    EVENT.store(event, Relaxed);
-    event
 }
 
 /// Ends the backend, with a line in the server's log and nothing to the client.
