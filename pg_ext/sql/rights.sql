@@ -32,9 +32,12 @@ REVOKE ALL ON SCHEMA cache_sync, cache_sync_internal FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA cache_sync FROM PUBLIC, cache_sync_user, cache_sync_admin;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA cache_sync, cache_sync_internal FROM PUBLIC, cache_sync_user, cache_sync_admin;
 
-GRANT USAGE ON SCHEMA cache_sync, cache_sync_internal TO cache_sync_user;
+GRANT USAGE ON SCHEMA cache_sync, cache_sync_internal TO cache_sync_user, pg_monitor;
 GRANT SELECT ON cache_sync.attached, cache_sync.field, cache_sync.tables, cache_sync.dead_letters,
-    cache_sync.listeners, cache_sync.feed_stats, cache_sync.table_stats TO cache_sync_user;
+    cache_sync.listeners, cache_sync.feed_stats, cache_sync.table_stats, cache_sync.stuck_batches TO cache_sync_user;
+-- Who watches the server sees how much happens in tables whose rows he may not see.
+GRANT SELECT ON cache_sync.attached, cache_sync.tables, cache_sync.listeners, cache_sync.feed_stats, cache_sync.table_stats,
+    cache_sync.stuck_batches TO pg_monitor;
 
 -- What people call is for users, but for what makes, changes and empties attached tables. That also needs to own the table.
 -- What somebody else has put into the schema is none of ours.
@@ -55,7 +58,7 @@ END
 $$;
 REVOKE EXECUTE ON FUNCTION
     cache_sync.attach, cache_sync.create_table, cache_sync.set_rule, cache_sync.set_expiry, cache_sync.set_tags, cache_sync.detach,
-    cache_sync.detach_all, cache_sync.repair, cache_sync.run_maintenance FROM cache_sync_user;
+    cache_sync.detach_all, cache_sync.repair, cache_sync.run_maintenance, cache_sync.reset_stats FROM cache_sync_user;
 
 -- A column's default runs with the rights of who inserts, so whoever may insert into a versioned table must be able to
 -- execute hlc(). It tells nothing but the time, and to call it by name one needs USAGE on the schema all the same.
@@ -87,8 +90,15 @@ GRANT EXECUTE ON FUNCTION
     cache_sync_internal.unites(jsonb, jsonb), cache_sync_internal.unites(anyarray, jsonb), cache_sync_internal.not_null,
     cache_sync_internal.finite, cache_sync_internal.differs, cache_sync_internal.is_larger, cache_sync_internal.table_problems,
     cache_sync_internal.relation_problems, cache_sync_internal.listeners_now, cache_sync_internal.feed_stats_now,
-    cache_sync_internal.table_stats_now
+    cache_sync_internal.table_stats_now, cache_sync_internal.stuck_batches_now
     TO cache_sync_user;
+
+-- ... what the views that watch the server call ...
+GRANT EXECUTE ON FUNCTION
+    cache_sync.status, cache_sync.versions, cache_sync.epoch, cache_sync_internal.library, cache_sync_internal.is_preloaded,
+    cache_sync_internal.feed_kind, cache_sync_internal.listeners_now, cache_sync_internal.feed_stats_now,
+    cache_sync_internal.table_stats_now, cache_sync_internal.stuck_batches_now
+    TO pg_monitor;
 
 -- ... and here those of admins.
 GRANT EXECUTE ON FUNCTION

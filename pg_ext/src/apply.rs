@@ -7,12 +7,14 @@
 //! part     the patches of one shape              session  a client's numbered line of batches
 //! places   what a patch says beside its columns  shape    compiles a shape's statements
 //! poison   isolates patches that are refused     kept     what statements remember
+//! counted  counts batches for operators
 //! ```
 //! `batch`, `single` and `letter` make parts of what they are given (`part`, `places`, `shape`) and have `rounds` run their statements,
 //! `batch` in a subtransaction of `poison`. `session` says whether a batch is the next one. Where a statement updates a row, Postgres
 //! calls `version`.
 
 mod batch;
+mod counted;
 mod kept;
 mod letter;
 mod part;

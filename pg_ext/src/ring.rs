@@ -8,7 +8,9 @@
 //! layout     all that lies there, and its filling
 //! commits    what every committer writes            listeners  the seats of those who wait
 //! stats      what is counted                        entry      one change
-//! line       a cache line of its own
+//! applied    what this transaction has applied      failing    sessions whose batches fail
+//! line       a cache line of its own                lock       a lock of Postgres' kind
+//! wall       the wall clock
 //! ```
 //! `commit::pending` publishes at a commit, `feed::stream` reads, and waits by a [`Listener`]; each function that SQL calls has
 //! [`ensure`]d before that there is a ring. From `layout` down there is only data with its methods; `memory` knows where it lies, and
@@ -17,20 +19,25 @@
 //! Nothing here is written to disk. Postgres makes shared memory anew after every crash, and with it the epoch, so a
 //! lost change always shows as a new epoch.
 
+pub(crate) mod applied;
 mod commits;
 mod entry;
+mod failing;
 pub(crate) mod hlc;
 mod layout;
 mod line;
 mod listener;
 mod listeners;
+mod lock;
 mod memory;
 mod protocol;
 mod segment;
 mod stats;
 pub(crate) mod view;
+mod wall;
 
 pub(crate) use entry::{Entry, whole};
+pub(crate) use failing::{FailedSession, SessionId};
 pub(crate) use layout::EPOCH_BITS;
 pub(crate) use listener::Listener;
 pub(crate) use memory::{epoch, install_hooks, is_preloaded, is_there};

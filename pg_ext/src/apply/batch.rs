@@ -1,5 +1,6 @@
 //! `apply`: numbered batches, for the SDK.
 
+use super::counted::Counted;
 use super::kept::Kept;
 use super::part::{self, Part};
 use super::poison::{Blame, Refusal, attempt, make_constraints_immediate};
@@ -47,7 +48,8 @@ sql_functions! {
 /// # Safety
 /// `fcinfo` must be of a function with these arguments and results.
 unsafe fn apply_batch(fcinfo: pg_sys::FunctionCallInfo, blame: Blame) -> Result<pg_sys::Datum, Failure> {
-    sqlstate::preserving(|| {
+    let counted = Counted::begin();
+    let applied = sqlstate::preserving(|| {
         let _kept = Kept::keep();
         // SAFETY: the caller vouches for arguments and results.
         unsafe {
@@ -60,6 +62,7 @@ unsafe fn apply_batch(fcinfo: pg_sys::FunctionCallInfo, blame: Blame) -> Result<
             let outcomes = Spi::connect_mut(|_| {
                 let target = target(table)?;
                 let session = Session { id, table_id: target.layout.table_id };
+                counted.is_of(session);
                 let rows = plain_rows(rows)?;
                 let digest = digest(shapes, &rows);
                 let packed = match session.take(fence, seq, digest)? {
@@ -67,8 +70,10 @@ unsafe fn apply_batch(fcinfo: pg_sys::FunctionCallInfo, blame: Blame) -> Result<
                     Turn::Next => {
                         let shapes = Shape::read(value::text_of_jsonb(shapes))?;
                         let batch = Batch { session, seq, shapes, rows, blame };
-                        let outcomes = outcome::pack(&batch.apply(&target)?);
+                        let records = batch.apply(&target)?;
+                        let outcomes = outcome::pack(&records);
                         session.keep(seq, digest, &outcomes)?;
+                        counted.applied(&records);
                         outcomes
                     }
                 };
@@ -77,7 +82,8 @@ unsafe fn apply_batch(fcinfo: pg_sys::FunctionCallInfo, blame: Blame) -> Result<
             let epoch = epoch::current().into();
             answer::record(fcinfo, &mut [Some(epoch), Some(seq.into()), outcomes.into_datum()])
         }
-    })
+    });
+    applied.inspect_err(|failure| counted.failed(failure))
 }
 
 impl Batch {

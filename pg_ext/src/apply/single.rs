@@ -9,7 +9,9 @@ use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
 use crate::pg::{sqlstate, value};
+use crate::ring::applied;
 use cache_sync_core::json::{Json, unescaped};
+use cache_sync_core::number::TableId;
 use cache_sync_core::outcome::Record;
 use cache_sync_core::patch::PatchKind;
 use pgrx::{IntoDatum, Spi, pg_sys};
@@ -109,7 +111,9 @@ unsafe fn single(
 pub(super) fn apply_alone(target: &Target, part: Part, hlc: i64) -> Result<Record, Failure> {
     let answers = rounds::run(target, &[part], hlc, Locking { first: false, strict: false })?;
     let first = answers.as_deref().and_then(<[_]>::first);
-    first.map(|(_, record)| *record).ok_or_else(|| Failure::new(b"XX000", "a patch has no outcome"))
+    let record = first.map(|(_, record)| *record).ok_or_else(|| Failure::new(b"XX000", "a patch has no outcome"))?;
+    applied::patch(TableId(target.layout.table_id), &record);
+    Ok(record)
 }
 
 /// The result `(OUT outcome text, OUT version bigint, OUT row_after jsonb)`.

@@ -261,7 +261,7 @@ impl Feed {
     }
 
     fn put(&mut self, body: Body) {
-        self.listener.tell_position(self.position);
+        self.listener.tell_position(self.position, self.as_of);
         self.listener.count(&body);
         let lsn = match body {
             // What came before may be anything up to now.

@@ -61,6 +61,16 @@ impl Failure {
         }
     }
 
+    /// Its SQLSTATE.
+    pub(crate) fn sqlstate(&self) -> [u8; 5] {
+        self.sqlstate
+    }
+
+    /// What it says.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {

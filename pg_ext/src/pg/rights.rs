@@ -40,6 +40,12 @@ pub(crate) fn may(relation: pg_sys::Oid, rights: pg_sys::AclMode) -> bool {
     }
 }
 
+/// Whether the current user may see all statistics of the server, as `pg_monitor` does.
+pub(crate) fn is_monitor() -> bool {
+    // SAFETY: looks the user's memberships up in the system catalogs.
+    unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::Oid::from(pg_sys::ROLE_PG_READ_ALL_STATS)) }
+}
+
 /// Whether row-level security hides rows of the relation from the current user.
 pub(crate) fn hides_rows(relation: pg_sys::Oid) -> bool {
     // SAFETY: looks the relation up in the system catalogs; one that is not there hides nothing.

@@ -1,23 +1,17 @@
 //! What every committer writes, whatever it commits: one cache line, which moves from processor to processor. All of it but the
 //! lock is written by who holds the lock alone.
 
+use super::lock::Lock;
 use cache_sync_core::number::Lsn;
 use pgrx::pg_sys;
-use std::cell::UnsafeCell;
 use std::mem::size_of;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-// Postgres' functions without pgrx's guard, for the commit callback: none of them raises an error there.
-unsafe extern "C-unwind" {
-    fn LWLockAcquire(lock: *mut pg_sys::LWLock, mode: pg_sys::LWLockMode::Type) -> bool;
-    fn LWLockRelease(lock: *mut pg_sys::LWLock);
-}
-
 /// Zeroed memory is a valid value, but for the lock.
 #[repr(C)]
 pub(super) struct Commits {
-    lock: UnsafeCell<pg_sys::LWLock>,
+    lock: Lock,
     head: AtomicU64,
     /// How many changes were published.
     changes: AtomicU64,
@@ -30,21 +24,12 @@ const _: () = assert!(size_of::<Commits>() <= 64);
 impl Commits {
     /// Makes the lock one of this kind, before anybody takes it.
     pub(super) fn initialize_lock(&self, tranche: i32) {
-        // SAFETY: the lock lies in shared memory that nobody else has seen yet.
-        unsafe { pg_sys::LWLockInitialize(self.lock.get(), tranche) };
+        self.lock.initialize(tranche);
     }
 
     /// Runs `body` under the lock.
     pub(super) fn locked<T>(&self, mode: pg_sys::LWLockMode::Type, body: impl FnOnce() -> T) -> T {
-        let lock = self.lock.get();
-        // SAFETY: the lock was initialized with the memory that it lies in. LWLockAcquire fails only when the backend holds 200
-        // locks; between acquire and release nothing can fail, for the bodies copy memory.
-        unsafe {
-            LWLockAcquire(lock, mode);
-            let result = body();
-            LWLockRelease(lock);
-            result
-        }
+        self.lock.locked(mode, body)
     }
 
     /// Counts all changes that were ever published, and what moves readers past them.

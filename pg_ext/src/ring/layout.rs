@@ -2,6 +2,7 @@
 
 use super::commits::Commits;
 use super::entry::Entry;
+use super::failing::Failing;
 use super::line::OwnCacheLine;
 use super::listeners::Listeners;
 use super::stats::Stats;
@@ -12,7 +13,7 @@ use std::sync::atomic::AtomicI64;
 
 /// Tells memory of another build of the library: rises when what lies there is read or written in another way. The sizes are
 /// in it too, in case somebody forgets.
-const ABI: u64 = 0x6361_6368_0000_0004 ^ ((size_of::<Shared>() as u64) << 8) ^ ((size_of::<Entry>() as u64) << 40);
+const ABI: u64 = 0x6361_6368_0000_0005 ^ ((size_of::<Shared>() as u64) << 8) ^ ((size_of::<Entry>() as u64) << 40);
 
 /// The epoch travels through JSON, which carries 53 bits exactly.
 pub(crate) const EPOCH_BITS: u32 = 53;
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) clock: OwnCacheLine<AtomicI64>,
     pub(super) listeners: OwnCacheLine<Listeners>,
     pub(super) stats: OwnCacheLine<Stats>,
+    pub(super) failing: OwnCacheLine<Failing>,
 }
 
 impl Shared {
@@ -67,6 +69,8 @@ pub(super) unsafe fn fill(shared: *mut Shared, epoch: u64) {
         (*shared).epoch = epoch;
         (*shared).tranche = pg_sys::LWLockNewTrancheId();
         (*shared).commits.0.initialize_lock((*shared).tranche);
+        (*shared).failing.0.initialize_lock((*shared).tranche);
+        (*shared).stats.0.begin();
         (*shared).listeners.0.set_max(settings::max_listeners());
     }
 }

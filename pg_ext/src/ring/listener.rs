@@ -2,6 +2,7 @@
 
 use super::layout::Shared;
 use super::memory::shared;
+use cache_sync_core::number::HostTime;
 use cache_sync_core::wire::Body;
 use cache_sync_ring as bell;
 use pgrx::{pg_guard, pg_sys};
@@ -35,9 +36,12 @@ impl Listener {
         Some(Listener { shared, index })
     }
 
-    /// Shows others up to where this listener has read.
-    pub(crate) fn tell_position(&self, position: u64) {
+    /// Shows others up to where this listener has read, and as of when its client has been told everything.
+    pub(crate) fn tell_position(&self, position: u64, as_of: Option<HostTime>) {
         self.shared.listeners.0.position(self.index).store(position, Relaxed);
+        if let Some(as_of) = as_of {
+            self.shared.listeners.0.tell_as_of(self.index, as_of);
+        }
     }
 
     /// Counts that something was missed.

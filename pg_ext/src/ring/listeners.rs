@@ -1,9 +1,10 @@
 //! Those who wait for changes: their seats in shared memory, and their latches. How they are woken says `cache_sync_ring`.
 
 use crate::pg::settings::LISTENERS_MAX;
+use cache_sync_core::number::HostTime;
 use pgrx::pg_sys;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64};
 
 const WORDS: usize = LISTENERS_MAX as usize / u64::BITS as usize;
 
@@ -16,6 +17,8 @@ struct Seat {
     latch: AtomicPtr<pg_sys::Latch>,
     delivered: AtomicU64,
     gaps: AtomicU64,
+    /// As of when its client has been told everything, on the clock of the server's host; 0 while what it missed is being told.
+    as_of: AtomicI64,
     /// All of the above is this listener's, so that others may look at it.
     is_shown: AtomicBool,
 }
@@ -43,6 +46,8 @@ pub(crate) struct ListenerState {
     pub(crate) delivered: u64,
     /// How often it had to say that something was missed.
     pub(crate) gaps: u64,
+    /// As of when its client has been told everything; none while what it missed is being told.
+    pub(crate) as_of: Option<HostTime>,
 }
 
 impl Listeners {
@@ -89,6 +94,7 @@ impl Listeners {
         seat.position.store(position, Relaxed);
         seat.delivered.store(0, Relaxed);
         seat.gaps.store(0, Relaxed);
+        seat.as_of.store(0, Relaxed);
         seat.latch.store(latch, Release);
         seat.is_shown.store(true, Release);
         self.count.fetch_add(1, Relaxed);
@@ -104,6 +110,11 @@ impl Listeners {
     /// Counts changes that the listener has put into a message.
     pub(super) fn count_delivered(&self, listener: usize, changes: usize) {
         self.seats[listener].delivered.fetch_add(changes as u64, Relaxed);
+    }
+
+    /// Notes as of when the listener's client has been told everything.
+    pub(super) fn tell_as_of(&self, listener: usize, as_of: HostTime) {
+        self.seats[listener].as_of.store(as_of.0, Relaxed);
     }
 
     /// Counts that the listener had to say that something was missed.
@@ -122,6 +133,7 @@ impl Listeners {
                 armed: is_armed(index),
                 delivered: seat.delivered.load(Relaxed),
                 gaps: seat.gaps.load(Relaxed),
+                as_of: Some(HostTime(seat.as_of.load(Relaxed))).filter(|as_of| as_of.0 != 0),
             })
         };
         self.used().iter().enumerate().filter_map(state).collect()

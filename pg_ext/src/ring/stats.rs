@@ -3,24 +3,51 @@
 
 use super::entry::Entry;
 use super::line::OwnCacheLine;
+use super::wall;
 use cache_sync_core::number::TableId;
+use cache_sync_core::outcome::Record;
 use cache_sync_core::wire::ChangeKind;
 use pgrx::pg_sys;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
 
 /// Most tables that are counted by themselves, in all databases together; those that change first have the places.
 const TABLES_MAX: usize = 1_024;
 /// Places looked at for a table.
 const STEPS_MAX: usize = 64;
 
-/// One table's counts; free while `name` is 0.
-#[repr(C)]
+/// How many kinds of outcomes there are.
+pub(crate) const VERDICTS: usize = 8;
+/// An SQLSTATE as Postgres packs it.
+const SQLSTATE_BITS: u32 = 30;
+
+/// One table's counts; free while `name` is 0. What commits of plain SQL write comes first, in one cache line.
+#[repr(C, align(64))]
 struct OfTable {
     /// The database in the upper half, which is never 0, and the table's number.
     name: AtomicU64,
     changes: AtomicU64,
     flushes: AtomicU64,
+    /// Since when it is counted, in microseconds since 1970.
+    since: AtomicI64,
+    batches: AtomicU64,
+    apply_micros: AtomicU64,
+    apply_micros_max: AtomicU64,
+    failures: AtomicU64,
+    verdicts: [AtomicU64; VERDICTS],
+    /// When a batch failed last, in seconds since 1970, above why; in one number, so that nobody sees half of another failure.
+    last_failure: AtomicU64,
+}
+
+/// What a transaction has applied to a table.
+pub(super) struct Applied {
+    /// The table as it is counted.
+    pub(super) name: u64,
+    batches: u64,
+    micros: u64,
+    micros_max: u64,
+    verdicts: [u64; VERDICTS],
 }
 
 /// The counts; zeroed memory is a valid value.
@@ -36,6 +63,11 @@ struct Told {
     delivered: AtomicU64,
     gaps: AtomicU64,
     flushes: AtomicU64,
+    /// How often something was not counted by its table, for want of a place.
+    uncounted: AtomicU64,
+    /// Since when all this is counted, in microseconds since 1970, and how much had been published then.
+    since: AtomicI64,
+    published_before: AtomicU64,
 }
 
 /// The counts of the whole server.
@@ -49,6 +81,10 @@ pub(crate) struct FeedCounts {
     pub(crate) gaps: u64,
     /// Among those published: tables as a whole.
     pub(crate) flushes: u64,
+    /// How often something was not counted by its table, for want of a place.
+    pub(crate) uncounted: u64,
+    /// Since when all this is counted, in microseconds since 1970.
+    pub(crate) since: i64,
 }
 
 /// The counts of a table.
@@ -59,9 +95,48 @@ pub(crate) struct TableCounts {
     pub(crate) changes: u64,
     /// Among them: the table as a whole.
     pub(crate) flushes: u64,
+    /// Since when all this is counted, in microseconds since 1970.
+    pub(crate) since: i64,
+    /// Batches that were applied.
+    pub(crate) batches: u64,
+    /// How long they took, all together.
+    pub(crate) apply_micros: u64,
+    /// How long the one took that took longest.
+    pub(crate) apply_micros_max: u64,
+    /// Patches by their outcomes, by the outcomes' numbers.
+    pub(crate) verdicts: [u64; VERDICTS],
+    /// Tries of batches that failed.
+    pub(crate) failures: u64,
+    /// When one failed last, in seconds since 1970, and why.
+    pub(crate) last_failure: Option<(i64, [u8; 5])>,
+}
+
+impl Applied {
+    /// Nothing yet.
+    pub(super) fn none(name: u64) -> Applied {
+        Applied { name, batches: 0, micros: 0, micros_max: 0, verdicts: [0; VERDICTS] }
+    }
+
+    /// Adds patches.
+    pub(super) fn add(&mut self, records: &[Record]) {
+        records.iter().for_each(|record| self.verdicts[record.verdict as usize] += 1);
+    }
+
+    /// Adds a batch that took so long.
+    pub(super) fn add_batch(&mut self, took: Duration) {
+        let micros = took.as_micros() as u64;
+        self.batches += 1;
+        self.micros += micros;
+        self.micros_max = self.micros_max.max(micros);
+    }
 }
 
 impl Stats {
+    /// Begins to count.
+    pub(super) fn begin(&self) {
+        self.told.0.since.store(wall::now_micros(), Relaxed);
+    }
+
     /// Counts by tables what is published. Called from the commit callback: it neither allocates nor fails.
     pub(super) fn count_published(&self, entries: &[Entry]) {
         for of_table in entries.chunk_by(|one, next| one.table == next.table) {
@@ -89,43 +164,111 @@ impl Stats {
         self.told.0.gaps.fetch_add(1, Relaxed);
     }
 
+    /// Counts what a transaction has applied. Called from a commit callback: it neither allocates nor fails.
+    pub(super) fn count_applied(&self, applied: &Applied) {
+        let Some(table) = self.table(applied.name) else { return };
+        table.batches.fetch_add(applied.batches, Relaxed);
+        table.apply_micros.fetch_add(applied.micros, Relaxed);
+        table.apply_micros_max.fetch_max(applied.micros_max, Relaxed);
+        for (count, more) in table.verdicts.iter().zip(applied.verdicts) {
+            count.fetch_add(more, Relaxed);
+        }
+    }
+
+    /// Counts that a batch failed.
+    pub(super) fn count_failure(&self, name: u64, sqlstate: [u8; 5], now: i64) {
+        let Some(table) = self.table(name) else { return };
+        let code = sqlstate.iter().rev().fold(0, |code, byte| (code << 6) | u64::from(byte.wrapping_sub(b'0') & 0x3f));
+        table.failures.fetch_add(1, Relaxed);
+        table.last_failure.store(((now / 1_000_000) as u64) << SQLSTATE_BITS | code, Relaxed);
+    }
+
+    /// Counts a table anew.
+    pub(super) fn reset_table(&self, name: u64) {
+        let Some(table) = self.table(name) else { return };
+        let counts = [
+            &table.changes,
+            &table.flushes,
+            &table.batches,
+            &table.apply_micros,
+            &table.apply_micros_max,
+            &table.failures,
+            &table.last_failure,
+        ];
+        counts.into_iter().chain(&table.verdicts).for_each(|count| count.store(0, Relaxed));
+        table.since.store(wall::now_micros(), Relaxed);
+    }
+
+    /// Counts anew what is counted of the whole server, of which so many changes were published.
+    pub(super) fn reset_server(&self, published: u64) {
+        let told = &self.told.0;
+        [&told.delivered, &told.gaps, &told.flushes, &told.uncounted]
+            .into_iter()
+            .for_each(|count| count.store(0, Relaxed));
+        told.published_before.store(published, Relaxed);
+        self.begin();
+    }
+
     /// The counts of the whole server, of which so many changes were published.
     pub(super) fn of_server(&self, published: u64) -> FeedCounts {
         let told = &self.told.0;
         FeedCounts {
-            published,
+            published: published.saturating_sub(told.published_before.load(Relaxed)),
             delivered: told.delivered.load(Relaxed),
             gaps: told.gaps.load(Relaxed),
             flushes: told.flushes.load(Relaxed),
+            uncounted: told.uncounted.load(Relaxed),
+            since: told.since.load(Relaxed),
         }
     }
 
     /// The counts of a database's tables.
     pub(super) fn of_tables(&self, database: pg_sys::Oid) -> Vec<TableCounts> {
         let of_database = |table: &&OfTable| table.name.load(Acquire) >> 32 == u64::from(database.to_u32());
-        let counts = |table: &OfTable| TableCounts {
-            id: TableId((table.name.load(Acquire) as u32).cast_signed()),
-            changes: table.changes.load(Relaxed),
-            flushes: table.flushes.load(Relaxed),
-        };
-        self.tables.iter().filter(of_database).map(counts).collect()
+        self.tables.iter().filter(of_database).map(OfTable::counts).collect()
     }
 
     /// Where a table is counted; takes a place for one that is new. `None` when there is none left.
     fn table(&self, name: u64) -> Option<&OfTable> {
         let first = (name.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - TABLES_MAX.ilog2())) as usize;
         let mut places = (first..first + STEPS_MAX).map(|place| &self.tables[place % TABLES_MAX]);
-        places.find(|place| match place.name.load(Acquire) {
+        let found = places.find(|place| match place.name.load(Acquire) {
             0 => match place.name.compare_exchange(0, name, AcqRel, Acquire) {
-                Ok(_) => true,
+                Ok(_) => {
+                    place.since.store(wall::now_micros(), Relaxed);
+                    true
+                }
                 Err(taken) => taken == name,
             },
             taken => taken == name,
-        })
+        });
+        if found.is_none() {
+            self.told.0.uncounted.fetch_add(1, Relaxed);
+        }
+        found
+    }
+}
+
+impl OfTable {
+    fn counts(&self) -> TableCounts {
+        let last_failure = self.last_failure.load(Relaxed);
+        let sqlstate = std::array::from_fn(|place| ((last_failure >> (6 * place)) & 0x3f) as u8 + b'0');
+        TableCounts {
+            id: TableId((self.name.load(Acquire) as u32).cast_signed()),
+            changes: self.changes.load(Relaxed),
+            flushes: self.flushes.load(Relaxed),
+            since: self.since.load(Relaxed),
+            batches: self.batches.load(Relaxed),
+            apply_micros: self.apply_micros.load(Relaxed),
+            apply_micros_max: self.apply_micros_max.load(Relaxed),
+            verdicts: std::array::from_fn(|verdict| self.verdicts[verdict].load(Relaxed)),
+            failures: self.failures.load(Relaxed),
+            last_failure: (last_failure != 0).then_some(((last_failure >> SQLSTATE_BITS) as i64, sqlstate)),
+        }
     }
 }
 
 /// The name under which a table is counted.
-fn counted_as(database: pg_sys::Oid, table: TableId) -> u64 {
+pub(super) fn counted_as(database: pg_sys::Oid, table: TableId) -> u64 {
     u64::from(database.to_u32()) << 32 | u64::from(table.0.cast_unsigned())
 }

@@ -1,8 +1,10 @@
 //! What there is to see of the ring: who listens, and what is counted.
 
+use super::failing::FailedSession;
 use super::listeners::ListenerState;
 use super::memory::shared;
-use super::stats::{FeedCounts, TableCounts};
+use super::stats::{FeedCounts, TableCounts, counted_as};
+use cache_sync_core::number::TableId;
 use cache_sync_ring::is_armed;
 use pgrx::pg_sys;
 
@@ -23,7 +25,29 @@ pub(crate) fn feed() -> FeedCounts {
 
 /// The counts of this database's tables.
 pub(crate) fn tables() -> Vec<TableCounts> {
+    shared().map_or_else(Vec::new, |shared| shared.stats.0.of_tables(database()))
+}
+
+/// The sessions of this database whose batches failed last.
+pub(crate) fn failed_sessions() -> Vec<FailedSession> {
+    shared().map_or_else(Vec::new, |shared| shared.failing.0.of_database(database()))
+}
+
+/// Counts a table anew.
+pub(crate) fn reset_table(table: TableId) {
+    if let Some(shared) = shared() {
+        shared.stats.0.reset_table(counted_as(database(), table));
+    }
+}
+
+/// Counts anew what is counted of the whole server.
+pub(crate) fn reset_server() {
+    if let Some(shared) = shared() {
+        shared.stats.0.reset_server(shared.commits.0.changes());
+    }
+}
+
+fn database() -> pg_sys::Oid {
     // SAFETY: a plain read of the number of the database that this backend is connected to.
-    let database = unsafe { pg_sys::MyDatabaseId };
-    shared().map_or_else(Vec::new, |shared| shared.stats.0.of_tables(database))
+    unsafe { pg_sys::MyDatabaseId }
 }

@@ -9,6 +9,7 @@ mod pooler;
 mod readme;
 mod restored;
 mod single_user;
+mod statistics;
 mod test_faults;
 mod uninstall;
 mod upgrade;
