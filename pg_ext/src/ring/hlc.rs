@@ -2,9 +2,18 @@
 //! insert a row could set it, and with it the versions of all others.
 
 use super::memory;
+use super::wall::now_micros;
 use cache_sync_core::hlc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+
+/// By how many microseconds the clock may run ahead of the wall clock before those who ask are slowed down.
+const AHEAD_MAX: i64 = 1_000_000;
+/// What is further ahead is no matter of asking: the wall clock was set back.
+const SET_BACK: i64 = 10_000_000;
+/// For so many microseconds more that it is ahead, each call takes one more: as many processors that do nothing but ask, with so many
+/// calls each, hold it there, well below what is plausible after a restart.
+const AHEAD_BY_PAUSE: i64 = 50_000;
 
 /// The clock of a backend without the ring's memory: it rises within the backend only.
 static OF_THIS_BACKEND: AtomicI64 = AtomicI64::new(0);
@@ -12,20 +21,37 @@ static OF_THIS_BACKEND: AtomicI64 = AtomicI64::new(0);
 /// A number above every number handed out before.
 pub(crate) fn next() -> i64 {
     let clock = clock();
-    let now = wall_clock_micros();
+    let now = now_micros();
     let mut last = clock.load(Relaxed);
     loop {
         let next = hlc::next(last, now);
         match clock.compare_exchange_weak(last, next, Relaxed, Relaxed) {
-            Ok(_) => return next,
+            Ok(_) => {
+                if next - now > AHEAD_MAX {
+                    slow_down(next - now);
+                }
+                return next;
+            }
             Err(newer) => last = newer,
+        }
+    }
+}
+
+/// Takes time. Each number is above the one before, so who asks faster than microseconds pass would move everybody's clock ahead,
+/// as far as he likes, and what is written then would not be plausible any more after a restart.
+#[cold]
+fn slow_down(ahead: i64) {
+    if ahead < SET_BACK {
+        let (begun, pause) = (Instant::now(), Duration::from_micros((ahead / AHEAD_BY_PAUSE) as u64));
+        while begun.elapsed() < pause {
+            std::hint::spin_loop();
         }
     }
 }
 
 /// Where the clock stands, without raising it.
 pub(crate) fn now() -> i64 {
-    clock().load(Relaxed).max(wall_clock_micros())
+    clock().load(Relaxed).max(now_micros())
 }
 
 /// A number above every number handed out before, and above this one from elsewhere, if that is plausible.
@@ -42,8 +68,4 @@ pub(crate) fn plausible(number: i64) -> bool {
 
 fn clock() -> &'static AtomicI64 {
     memory::clock().unwrap_or(&OF_THIS_BACKEND)
-}
-
-fn wall_clock_micros() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_micros() as i64)
 }

@@ -1,7 +1,7 @@
 //! Versions and stamps from a server whose clock ran ahead, or from whoever made them up: what is written now is written over them, the
 //! numbers of a row only rise, and nobody sets the clock of the server by them.
 
-use cache_sync_tests::Database;
+use cache_sync_tests::{Database, start, unsynced};
 
 fn pages(db: &Database<'_>) {
     db.psql(
@@ -62,4 +62,27 @@ async fn nobody_sets_the_clock_by_what_he_inserts() {
     db.psql("INSERT INTO page (path, cs_version) VALUES ('tomorrow', cache_sync.hlc() + 86400000000)");
     assert_eq!(told(&db, "UPDATE page SET title = 'z' WHERE path = 'tomorrow'"), "unversioned");
     assert_eq!(told(&db, "UPDATE page SET title = 'z' WHERE path = 'tomorrow'"), "versioned");
+}
+
+/// Each call of `hlc()` is more than the one before, so whoever called it faster than microseconds pass moved the clock of all ahead, by
+/// as long as he went on. After a restart the versions and stamps from then were not plausible any more, and older writes won.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_sets_the_clock_by_asking_for_it() {
+    let cluster = start(unsynced());
+    let db = Database::with_extension_in(&cluster);
+    pages(&db);
+    let ask = "SELECT count(*) FROM generate_series(1, 8000000) n WHERE cache_sync.hlc() = 0";
+    let asking = [db.connect().await, db.connect().await]
+        .map(|client| tokio::spawn(async move { client.batch_execute(ask).await }));
+    for asked in asking {
+        asked.await.unwrap().unwrap();
+    }
+    assert!(ahead(&db) < 2_000, "{} ms ahead", ahead(&db));
+    db.psql("INSERT INTO page (path, title) VALUES ('a', 'before')");
+    cluster.restart_immediate().unwrap();
+    // What was written before the restart still counts.
+    let version = || db.psql("SELECT cs_version FROM page").parse::<i64>().unwrap();
+    let before = version();
+    db.psql("UPDATE page SET title = 'after'");
+    assert!(version() > before);
 }
