@@ -54,7 +54,8 @@ fn number(bytes: &mut &[u8], count: usize) -> u64 {
 impl Follower {
     async fn open(db: &Database<'_>) -> Follower {
         let loads = db.connect().await;
-        let hashes = "SELECT k, cache_sync.key_hash('t', jsonb_build_object('id', k)) FROM generate_series(1, $1) k";
+        let hashes =
+            "SELECT k, cache_sync.key_hash('t', jsonb_build_object('id', k)) FROM generate_series(1, $1::bigint) k";
         let hashes = loads.query(hashes, &[&KEYS]).await.unwrap();
         let key_of_hash = hashes.iter().map(|row| (row.get::<_, i64>(1) as u64, row.get(0))).collect();
         let id =

@@ -13,7 +13,7 @@ const USERS: &[&str] = &[
     "apply_suspicious(regclass,uuid,bigint,bigint,jsonb,text[])",
     "base_type(oid)",
     "called(text)",
-    "changes(bigint,bigint,integer)",
+    "changes(bigint,bigint,integer,interval)",
     "check_function(text,oid,name)",
     "check_rule(jsonb,oid,boolean,name)",
     "check_tables()",
@@ -193,7 +193,7 @@ fn of_the_tables_only_what_can_be_looked_at() {
              WHERE relnamespace = 'cache_sync'::regnamespace AND relkind IN ('r', 'v') AND has_table_privilege('{role}', oid, right_of)"
         ))
     };
-    let looks = "attached:SELECT dead_letters:SELECT feed_stats:SELECT field:SELECT listeners:SELECT table_stats:SELECT tables:SELECT";
+    let looks = "attached:SELECT dead_letters:SELECT feed_stats:SELECT field:SELECT listeners:SELECT stuck_batches:SELECT table_stats:SELECT tables:SELECT";
     assert_eq!(
         (may("cache_sync_user"), may("cache_sync_admin"), may("no_members_either")),
         (looks.into(), looks.into(), String::new())
