@@ -15,9 +15,9 @@ use std::ffi::{CStr, CString, c_char, c_int};
 pub(crate) struct Failure {
     sqlstate: [u8; 5],
     message: String,
-    detail: Option<String>,
-    log_detail: Option<String>,
-    hint: Option<String>,
+    detail: Option<Box<str>>,
+    log_detail: Option<Box<str>>,
+    hint: Option<Box<str>>,
     origin: Option<Origin>,
 }
 
@@ -74,21 +74,21 @@ impl Failure {
     /// Adds what to do about it.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into());
         self
     }
 
     /// Adds particulars.
     #[must_use]
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Failure {
-        self.detail = Some(detail.into());
+        self.detail = Some(detail.into().into());
         self
     }
 
     /// Adds particulars for the server's log only, instead of those for the client.
     #[must_use]
     pub(crate) fn log_detail(mut self, detail: impl Into<String>) -> Failure {
-        self.log_detail = Some(detail.into());
+        self.log_detail = Some(detail.into().into());
         self
     }
 
@@ -114,7 +114,7 @@ impl Failure {
             let data = pg_sys::palloc0(size_of::<pg_sys::ErrorData>()).cast::<pg_sys::ErrorData>();
             (*data).elevel = level as c_int;
             (*data).sqlerrcode = code;
-            (*data).message = in_postgres_memory(Some(self.message));
+            (*data).message = in_postgres_memory(Some(self.message.into()));
             (*data).detail = in_postgres_memory(self.detail);
             (*data).detail_log = in_postgres_memory(self.log_detail);
             (*data).hint = in_postgres_memory(self.hint);
@@ -128,7 +128,7 @@ impl Failure {
     }
 }
 
-fn in_postgres_memory(text: Option<String>) -> *mut c_char {
+fn in_postgres_memory(text: Option<Box<str>>) -> *mut c_char {
     match text.map(|text| CString::new(text.replace('\0', ""))) {
         // SAFETY: pstrdup copies a string that ends in a zero byte into the current memory context.
         Some(Ok(text)) => unsafe { pg_sys::pstrdup(text.as_ptr()) },
