@@ -11,3 +11,19 @@ UPDATE cache_sync.attached a SET expires = f.field_id
 FROM cache_sync.field f
 WHERE f.table_id = a.table_id AND f.name = 'expires_at' AND NOT f.dropped AND a.default_ttl IS NOT NULL;
 
+
+-- What plain SQL inserts is numbered from now on, whatever it carries.
+DO $$
+DECLARE
+    att record;
+    ours record;
+BEGIN
+    FOR att IN SELECT a.tbl, a.table_id FROM cache_sync.attached a JOIN pg_class c ON c.oid = a.tbl WHERE a.versioned LOOP
+        FOR ours IN SELECT o.* FROM cache_sync_internal.own_triggers(true) o WHERE o.proc = 'cache_sync.set_version'::regproc LOOP
+            EXECUTE format('CREATE OR REPLACE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION %s(%L)',
+                           ours.name, ours.fires, att.tbl, ours.each, ours.proc, att.table_id);
+            EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', att.tbl, ours.name);
+        END LOOP;
+    END LOOP;
+END
+$$;

@@ -22,8 +22,8 @@ CREATE OR REPLACE FUNCTION cache_sync.epoch() RETURNS bigint
 COMMENT ON FUNCTION cache_sync.epoch IS
     'The identity of the feed''s memory: under another one all positions are void, and what is held may be old.';
 
--- The default of every cs_version. STABLE although it is not: a volatile default would make COPY insert row by row.
--- Nothing evaluates it less than once per row.
+-- The default of every cs_version, which is evaluated for each row. STABLE although it is not, so that a query that compares rows with
+-- it asks once.
 CREATE OR REPLACE FUNCTION cache_sync.hlc() RETURNS bigint
     LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'hlc_next';
 COMMENT ON FUNCTION cache_sync.hlc IS

@@ -6,7 +6,7 @@ COMMENT ON FUNCTION cache_sync.note_change IS 'The trigger of attached tables th
 CREATE OR REPLACE FUNCTION cache_sync.note_truncate() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'note_truncate';
 COMMENT ON FUNCTION cache_sync.note_truncate IS 'The trigger of attached tables that notes a TRUNCATE for the feed.';
 CREATE OR REPLACE FUNCTION cache_sync.set_version() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'set_version';
-COMMENT ON FUNCTION cache_sync.set_version IS 'The trigger of versioned tables that numbers each UPDATE of a row.';
+COMMENT ON FUNCTION cache_sync.set_version IS 'The trigger of versioned tables that numbers what is written to a row.';
 
 -- Our triggers of an attached table. Postgres clones those FOR EACH ROW to a table's partitions, also to those that come later, and
 -- none FOR EACH STATEMENT. The name of the one that sets versions sorts last, so that it sees what will be stored.
@@ -17,7 +17,7 @@ CREATE OR REPLACE FUNCTION cache_sync_internal.own_triggers(versioned boolean)
     FROM (VALUES
         ('cache_sync_change'::name, 'cache_sync.note_change'::regproc, 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', true),
         ('cache_sync_truncate', 'cache_sync.note_truncate', 'AFTER TRUNCATE', 'STATEMENT', true),
-        ('~cache_sync_version', 'cache_sync.set_version', 'BEFORE UPDATE', 'ROW', own_triggers.versioned))
+        ('~cache_sync_version', 'cache_sync.set_version', 'BEFORE INSERT OR UPDATE', 'ROW', own_triggers.versioned))
         AS o (name, proc, fires, each, wanted)
     WHERE o.wanted
 $$;

@@ -139,6 +139,11 @@ impl<'c> Database<'c> {
         self.try_psql(sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
     }
 
+    /// Runs statements through psql as replication does: rows keep the versions and clocks that they come with.
+    pub fn psql_as_replica(&self, sql: &str) -> String {
+        self.psql(&format!("SET session_replication_role = replica; {sql}"))
+    }
+
     /// Runs statements that may fail through psql: then it hands back what psql says, SQLSTATE included.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
-//! The trigger that gives every UPDATE of a versioned table its version and keeps the row's clock.
+//! The trigger that gives every UPDATE of a versioned table its version and keeps the row's clock, and sees that a row that plain SQL
+//! inserts is written now, whatever version and clock it carries.
 //!
-//! It runs BEFORE UPDATE, after every trigger of the user's, under the row's lock, and so sees what is going to be
-//! stored and what it replaces.
+//! It runs BEFORE the event, after every trigger of the user's, and so sees what is going to be stored; of an UPDATE, under the
+//! row's lock, also what that replaces.
 
 use crate::call::function::sql_functions;
 use crate::call::triggered;
@@ -28,18 +29,25 @@ struct LastUpdate {
 
 static LAST: OfBackend<Cell<LastUpdate>> = OfBackend::new(Cell::new(LastUpdate { replaced: 0, tied: false }));
 
+/// The version of a partition's row that was updated last: an UPDATE may move it to another partition, which inserts it there.
+static MOVED: OfBackend<Cell<Option<i64>>> = OfBackend::new(Cell::new(None));
+
 sql_functions! {
     /// `set_version() -> trigger`
     fn set_version / pg_finfo_set_version(fcinfo) {
         // SAFETY: Postgres calls a trigger function with a TriggerData as context, if it calls it as a trigger.
         unsafe {
-            let data = data_before_update(fcinfo)?;
+            let data = data_before_event(fcinfo)?;
             let Some(id) = triggered::id_of((*data).tg_trigger) else {
                 return Err(Failure::new(b"39P01", "cache_sync.set_version() needs the table's number as argument")
                     .hint("Its triggers are made by cache_sync.attach."));
             };
             let table = known::of((*data).tg_relation, id);
-            Ok(pg_sys::Datum::from(on_update(&*data, &table)))
+            let tuple = match (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
+                pg_sys::TRIGGER_EVENT_INSERT => on_insert(&*data, &table)?,
+                _ => on_update(&*data, &table),
+            };
+            Ok(pg_sys::Datum::from(tuple))
         }
     }
 
@@ -52,17 +60,65 @@ sql_functions! {
 
 /// # Safety
 /// `fcinfo` must be what Postgres called a function with.
-unsafe fn data_before_update(fcinfo: pg_sys::FunctionCallInfo) -> Result<*const pg_sys::TriggerData, Failure> {
+unsafe fn data_before_event(fcinfo: pg_sys::FunctionCallInfo) -> Result<*const pg_sys::TriggerData, Failure> {
     const BEFORE_ROW: u32 = pg_sys::TRIGGER_EVENT_BEFORE | pg_sys::TRIGGER_EVENT_ROW;
-    const TIMING: u32 = BEFORE_ROW | pg_sys::TRIGGER_EVENT_INSTEAD | pg_sys::TRIGGER_EVENT_OPMASK;
+    const TIMING: u32 = BEFORE_ROW | pg_sys::TRIGGER_EVENT_INSTEAD;
     // SAFETY: the caller vouches for `fcinfo`.
     unsafe {
         let data = triggered::data(fcinfo)
             .ok_or_else(|| Failure::new(b"39P01", "cache_sync.set_version() must be called as a trigger"))?;
-        if (*data).tg_event & TIMING != BEFORE_ROW | pg_sys::TRIGGER_EVENT_UPDATE {
-            return Err(Failure::new(b"39P01", "cache_sync.set_version() must be fired before UPDATE for each row"));
+        let event = (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
+        if (*data).tg_event & TIMING != BEFORE_ROW || event == pg_sys::TRIGGER_EVENT_DELETE {
+            let message = "cache_sync.set_version() must be fired before INSERT or UPDATE for each row";
+            return Err(Failure::new(b"39P01", message));
         }
         Ok(data)
+    }
+}
+
+/// Whether rows are written for somebody else, who knows when they were: replication, or the restore of a dump. What pg_dump writes and
+/// pg_restore says begins with switching off these two.
+fn is_for_somebody_else() -> bool {
+    // SAFETY: plain reads of variables of the backend.
+    unsafe {
+        pg_sys::SessionReplicationRole == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32
+            || !(pg_sys::check_function_bodies || pg_sys::row_security)
+    }
+}
+
+/// The row to be inserted. What a program carries over from elsewhere says when that was written, and not when this is: an older write
+/// that is still buffered must not win over it.
+///
+/// # Safety
+/// `data` must be that of a BEFORE INSERT row trigger of the table.
+unsafe fn on_insert(data: &pg_sys::TriggerData, table: &Table) -> Result<pg_sys::HeapTuple, Failure> {
+    if !table.versioned || table.version_attnum == 0 {
+        return Ok(data.tg_trigtuple);
+    }
+    // SAFETY: the caller vouches for the trigger's data: the slot holds a row of the relation's descriptor, which lives as long as the
+    // trigger runs, and gets the tuple that is returned.
+    unsafe {
+        let descriptor = (*data.tg_relation).rd_att;
+        let row = Columns::of(data.tg_trigslot, (*descriptor).natts as i16);
+        let version = row.get(table.version_attnum).map(|version| version.value() as i64);
+        let stored = row.get(table.clock_attnum).map(|clock| value::plain_bytes(clock));
+        let clock = stored.and_then(|clock| Clock::decode(Some(clock), Version::NONE).ok());
+        if let Some(patched) = clock.filter(Clock::is_marked) {
+            row.set(table.clock_attnum, Some(value::bytea(&patched.without_notes().encode())));
+            return Ok(row.form(descriptor));
+        }
+        let is_now = version.is_some_and(hlc::is_of_transaction);
+        let is_moved = version.is_some() && MOVED.take() == version;
+        if (is_now && stored.is_none()) || is_for_somebody_else() || is_moved {
+            return Ok(data.tg_trigtuple);
+        }
+        if !is_now {
+            row.set(table.version_attnum, Some(hlc::next_of_row().into()));
+        }
+        if table.clock_attnum != 0 {
+            row.set(table.clock_attnum, None);
+        }
+        Ok(row.form(descriptor))
     }
 }
 
@@ -96,6 +152,9 @@ unsafe fn on_update(data: &pg_sys::TriggerData, table: &Table) -> pg_sys::HeapTu
         }
         update.new.set(table.version_attnum, Some(version.0.into()));
         LAST.set(LastUpdate { replaced: replaced.0, tied });
+        if (*(*data.tg_relation).rd_rel).relispartition {
+            MOVED.set(Some(version.0));
+        }
         let tuple = update.new.form(descriptor);
         (*tuple).t_self = (*data.tg_newtuple).t_self;
         (*tuple).t_tableOid = (*data.tg_newtuple).t_tableOid;

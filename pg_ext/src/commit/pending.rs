@@ -63,6 +63,9 @@ pub(crate) fn register_callback() {
 /// At `COMMIT` the transaction is visible to others already and can no longer fail: an error here would take the whole
 /// server down. So what is called there copies memory, takes one lock and sets a latch, and nothing else.
 unsafe extern "C-unwind" fn transaction_event(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
+    if matches!(event, pg_sys::XactEvent::XACT_EVENT_COMMIT | pg_sys::XactEvent::XACT_EVENT_ABORT) {
+        hlc::end_of_transaction();
+    }
     if with(|keys| keys.is_empty()) {
         return;
     }

@@ -3,7 +3,9 @@
 
 use super::memory;
 use super::wall::now_micros;
+use crate::pg::backend::OfBackend;
 use cache_sync_core::hlc;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,26 @@ const AHEAD_BY_PAUSE: i64 = 50_000;
 
 /// The clock of a backend without the ring's memory: it rises within the backend only.
 static OF_THIS_BACKEND: AtomicI64 = AtomicI64::new(0);
+
+/// The first number that this transaction's rows got; above all numbers where none has got one.
+static FIRST_OF_TRANSACTION: OfBackend<Cell<i64>> = OfBackend::new(Cell::new(i64::MAX));
+
+/// The version of a row that is being inserted.
+pub(crate) fn next_of_row() -> i64 {
+    let next = next();
+    FIRST_OF_TRANSACTION.set(FIRST_OF_TRANSACTION.get().min(next));
+    next
+}
+
+/// Whether a number is one that was handed out since this transaction's first row got one.
+pub(crate) fn is_of_transaction(number: i64) -> bool {
+    number >= FIRST_OF_TRANSACTION.get() && number <= clock().load(Relaxed)
+}
+
+/// Forgets what the transaction's rows got, as it ends. It neither allocates nor fails.
+pub(crate) fn end_of_transaction() {
+    FIRST_OF_TRANSACTION.set(i64::MAX);
+}
 
 /// A number above every number handed out before.
 pub(crate) fn next() -> i64 {

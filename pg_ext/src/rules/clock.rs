@@ -265,7 +265,7 @@ sql_functions! {
     }
 
     /// `clock_new(stamps bigint[], fields smallint[], stamped smallint[]) -> bytea`: the clock of a row that a patch
-    /// creates. Fields that the patch does not carry count as written with it.
+    /// creates, marked. Fields that the patch does not carry count as written with it.
     fn clock_new / pg_finfo_clock_new(fcinfo) {
         // SAFETY: the install script declares these arguments.
         let (stamps, fields, stamped): (&[i64], &[i16], &[i16]) =
@@ -274,6 +274,6 @@ sql_functions! {
         let newest = Stamp(stamps.0.iter().copied().max().unwrap_or(0));
         let of = |field: &i16| fields.iter().position(|own| own == field).map_or(newest, |place| stamps.of(place));
         let all: Vec<_> = stamped.iter().map(|field| (FieldId(*field), of(field))).collect();
-        Ok(value::bytea(&compact(&all, &Clock::all(newest)).encode()))
+        Ok(value::bytea(&compact(&all, &Clock::all(newest)).marked(true).encode()))
     }
 }

@@ -49,7 +49,7 @@ sql_functions! {
     }
 
     /// `hlc() -> bigint`, the default of every `cs_version`.
-    fn hlc_next / pg_finfo_hlc_next(_fcinfo) { Ok(pg_sys::Datum::from(hlc::next())) }
+    fn hlc_next / pg_finfo_hlc_next(_fcinfo) { Ok(pg_sys::Datum::from(hlc::next_of_row())) }
 }
 
 sql_functions! { without ring:

@@ -60,7 +60,11 @@ async fn of_a_versioned_table() {
         ("INSERT INTO t VALUES (1, 'n') ON CONFLICT (id) DO UPDATE SET v = 'u'", &["1 1 versioned+"]),
         ("INSERT INTO t VALUES (1, 'n') ON CONFLICT DO NOTHING", &[]),
         // What somebody wrote as version counts only if it is plausible.
-        ("INSERT INTO t (id, v, cs_version) VALUES (3, 'c', 9223372036854775807)", &["1 3 unversioned"]),
+        (
+            "SET session_replication_role = replica; INSERT INTO t (id, v, cs_version) VALUES (3, 'c', 9223372036854775807)",
+            &["1 3 unversioned"],
+        ),
+        ("RESET session_replication_role; UPDATE t SET v = 'd' WHERE id = 3", &["1 3 unversioned+"]),
         ("SET session_replication_role = replica; DELETE FROM t WHERE id = 3", &["1 3 unversioned"]),
         ("TRUNCATE t", &["1 all"]),
     ];

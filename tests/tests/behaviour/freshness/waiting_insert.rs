@@ -35,7 +35,7 @@ async fn a_new_row_with_a_lower_version_is_not_taken_for_an_old_one() {
     db.psql("UPDATE account SET note = 'versioned'");
     client.catch_up().await.unwrap();
     cache.get(&1).await.unwrap();
-    db.psql(
+    db.psql_as_replica(
         "BEGIN;
          WITH old AS (DELETE FROM account RETURNING *)
          INSERT INTO account (id, name, cs_version) SELECT 2, name, 5 FROM old;

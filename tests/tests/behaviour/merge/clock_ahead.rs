@@ -30,7 +30,7 @@ async fn what_sql_writes_now_wins_over_what_is_still_to_come() {
     pages(&db);
     let outcome = |call: &str| db.psql(&format!("SELECT outcome FROM cache_sync.{call}"));
     let version = || db.psql("SELECT cs_version FROM page WHERE path = 'a'").parse::<i64>().unwrap();
-    db.psql(
+    db.psql_as_replica(
         "INSERT INTO page (path, title, cs_version) SELECT unnest('{a,b}'::text[]), 'old', cache_sync.hlc() + 3000000",
     );
     let before = version();
@@ -51,7 +51,7 @@ async fn what_sql_writes_now_wins_over_what_is_still_to_come() {
 async fn nobody_sets_the_clock_by_what_he_inserts() {
     let db = Database::with_extension();
     pages(&db);
-    db.psql(
+    db.psql_as_replica(
         "INSERT INTO page (path, cs_version) SELECT n, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint + n * 4900000::bigint
          FROM generate_series(1, 2000) n",
     );
@@ -59,7 +59,7 @@ async fn nobody_sets_the_clock_by_what_he_inserts() {
     db.psql("UPDATE page SET title = 'x'");
     assert!(ahead(&db) < 1_000, "{} ms ahead", ahead(&db));
     assert_eq!(told(&db, "UPDATE page SET title = 'y' WHERE path = '2000'"), "versioned", "its version is of now");
-    db.psql("INSERT INTO page (path, cs_version) VALUES ('tomorrow', cache_sync.hlc() + 86400000000)");
+    db.psql_as_replica("INSERT INTO page (path, cs_version) VALUES ('tomorrow', cache_sync.hlc() + 86400000000)");
     assert_eq!(told(&db, "UPDATE page SET title = 'z' WHERE path = 'tomorrow'"), "unversioned");
     assert_eq!(told(&db, "UPDATE page SET title = 'z' WHERE path = 'tomorrow'"), "versioned");
 }

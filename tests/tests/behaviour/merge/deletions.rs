@@ -132,7 +132,11 @@ impl Bench {
         let (columns, values) = if self.ruled.has_other { ("f, g", ", 1") } else { ("f", "") };
         let (version, stamp) = if self.is_versioned { (", cs_version", ", 100") } else { ("", "") };
         let (table, id, first) = (&self.table, self.next_id, self.ruled.values.0);
-        let insert = format!("INSERT INTO {table} (id, {columns}{version}) VALUES ({id}, {first}{values}{stamp})");
+        // As replication does: what plain SQL inserts is of now.
+        let insert = format!(
+            "BEGIN; SET LOCAL session_replication_role = replica;
+             INSERT INTO {table} (id, {columns}{version}) VALUES ({id}, {first}{values}{stamp}); COMMIT"
+        );
         self.batches.client().batch_execute(&insert).await.unwrap();
         let mut outcome = String::new();
         for step in steps {

@@ -64,7 +64,7 @@ async fn what_is_written_into_a_clock_holds_up_nobody() {
         for (op, doc) in [("put", json!({"a": 2})), ("replace", json!({"a": 3})), ("delete", Value::Null)] {
             let forged = clock(path, i64::MAX);
             db.psql(&format!(
-                "DELETE FROM t; INSERT INTO t (id, doc, cs_version, cs_clock) VALUES (1, '{{\"a\": 1}}', {now}, '\\x{forged}')"
+                "SET session_replication_role = replica; DELETE FROM t; INSERT INTO t (id, doc, cs_version, cs_clock) VALUES (1, '{{\"a\": 1}}', {now}, '\\x{forged}')"
             ));
             let shape = if op == "delete" { json!([{"op": op}]) } else { json!([{"op": op, "fields": ["doc"]}]) };
             let mut row = json!({"#": 0, "@": now + 5, "id": 1});
@@ -76,7 +76,7 @@ async fn what_is_written_into_a_clock_holds_up_nobody() {
     }
     let plausible = clock("\0a", now + 9);
     db.psql(&format!(
-        "INSERT INTO t (id, doc, cs_version, cs_clock) VALUES (1, '{{\"a\": 1}}', {now}, '\\x{plausible}')"
+        "SET session_replication_role = replica; INSERT INTO t (id, doc, cs_version, cs_clock) VALUES (1, '{{\"a\": 1}}', {now}, '\\x{plausible}')"
     ));
     let row = json!([{"#": 0, "@": now + 5, "id": 1, "doc": {"a": 3}}]);
     assert_eq!(batches.verdicts(json!([{"op": "replace", "fields": ["doc"]}]), &[row]).await, ["superseded"]);

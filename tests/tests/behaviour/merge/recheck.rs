@@ -20,7 +20,7 @@ async fn race(schema: &str, change: &str) -> (Vec<String>, String) {
     db.psql(schema);
     db.psql(
         "SELECT cache_sync.attach('t', versioned => true);
-         INSERT INTO t (id, a, b, cs_version) VALUES (1, 'old', 'old', 1), (2, 'old', 'old', 1), (3, 'old', 'old', 1)",
+         SET session_replication_role = replica; INSERT INTO t (id, a, b, cs_version) VALUES (1, 'old', 'old', 1), (2, 'old', 'old', 1), (3, 'old', 'old', 1)",
     );
     let mut batches = Batches::open(&db, "t").await;
     let stamp = batches.now().await;

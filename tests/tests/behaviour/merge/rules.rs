@@ -17,7 +17,7 @@ fn texts(db: &Database<'_>) {
     db.psql(
         "CREATE TABLE t (id int PRIMARY KEY, a text, b text, c text);
          SELECT cache_sync.attach('t', versioned => true);
-         INSERT INTO t (id, cs_version) VALUES (1, 1), (2, 1)",
+         SET session_replication_role = replica; INSERT INTO t (id, cs_version) VALUES (1, 1), (2, 1)",
     );
 }
 
@@ -136,7 +136,7 @@ async fn a_put_leaves_counters_of_a_row_that_exists_alone_and_a_replacement_does
     db.psql(
         "CREATE TABLE t (id int PRIMARY KEY, name text, n int, best int);
          SELECT cache_sync.attach('t', true, '{\"n\":\"add\",\"best\":\"max\"}');
-         INSERT INTO t (id, name, n, best, cs_version) VALUES (1, 'old', 5, 9, 1), (2, 'old', 5, 9, 1)",
+         SET session_replication_role = replica; INSERT INTO t (id, name, n, best, cs_version) VALUES (1, 'old', 5, 9, 1), (2, 'old', 5, 9, 1)",
     );
     let mut batches = Batches::open(&db, "t").await;
     let put = json!([{"op": "put", "fields": ["name", "n"]}]);
@@ -188,7 +188,7 @@ async fn each_field_has_its_own_stamp() {
     let (early, late) = ("e".repeat(63), format!("{}x", "e".repeat(62)));
     db.psql(&format!(
         "CREATE TABLE t (id int PRIMARY KEY, {early} text, {late} text);
-         SELECT cache_sync.attach('t', versioned => true); INSERT INTO t (id, cs_version) VALUES (1, 1), (2, 1)"
+         SELECT cache_sync.attach('t', versioned => true); SET session_replication_role = replica; INSERT INTO t (id, cs_version) VALUES (1, 1), (2, 1)"
     ));
     let number = |name: &str| db.psql(&format!("SELECT field_id FROM cache_sync.field WHERE name = '{name}'"));
     let (early_stamp, late_stamp) = (format!("@{}", number(&early)), format!("@{}", number(&late)));
@@ -209,7 +209,7 @@ async fn each_field_has_its_own_stamp() {
 async fn a_stamp_of_zero_ties_with_what_is_not_believed() {
     let db = Database::with_extension();
     texts(&db);
-    db.psql("INSERT INTO t (id, a, cs_version) VALUES (3, 'a', 9223372036854775807)");
+    db.psql_as_replica("INSERT INTO t (id, a, cs_version) VALUES (3, 'a', 9223372036854775807)");
     let mut batches = Batches::open(&db, "t").await;
     assert_eq!(edit(&mut batches, 0, 3, json!({"a": "b"})).await, "applied", "the larger value");
     assert_eq!(edit(&mut batches, 0, 3, json!({"a": "a"})).await, "superseded");

@@ -15,7 +15,7 @@ async fn of_a_client_whose_clock_lags_are_above_the_version_that_it_saw() {
     let cache = accounts(&client).await;
     // From here on the client does not hear that the server's clock was raised.
     proxy.faults.set(|faults| &faults.silent_feed, true);
-    db.psql("INSERT INTO account (id, name, cs_version) VALUES (2, 'ahead', cache_sync.hlc() + 4000000)");
+    db.psql_as_replica("INSERT INTO account (id, name, cs_version) VALUES (2, 'ahead', cache_sync.hlc() + 4000000)");
     let receipt = cache.update(&2, |account| account.name = "later".into()).await.unwrap();
     assert_eq!(receipt.written().await.unwrap().verdict, Some(Verdict::Applied));
     assert_eq!(stored(&db, 2), "2|later|0|");

@@ -10,7 +10,7 @@ async fn rights_on_columns_count_for_patches_of_these_columns() {
     let db = Database::with_extension();
     db.psql(
         "CREATE ROLE some_columns LOGIN IN ROLE cache_sync_user; CREATE TABLE t (id int PRIMARY KEY, a text, n int, secret text);
-         SELECT cache_sync.attach('t', true, '{\"n\": \"add\"}'); INSERT INTO t (id, a, n, secret, cs_version) VALUES (1, 'x', 1, 'hidden', 1);
+         SELECT cache_sync.attach('t', true, '{\"n\": \"add\"}'); SET session_replication_role = replica; INSERT INTO t (id, a, n, secret, cs_version) VALUES (1, 'x', 1, 'hidden', 1);
          GRANT SELECT (id, a, n, cs_version, cs_clock), INSERT (id, a, cs_clock), UPDATE (a, n, cs_clock) ON t TO some_columns",
     );
     let mut batches = Batches::open_as(&db.dsn_as("some_columns"), "t").await;

@@ -194,7 +194,7 @@ async fn a_version_out_of_this_world_poisons_nobody() {
     let near = |what: &str| db.psql(&format!("SELECT {what} BETWEEN {now} AND {now} + 600000000"));
     for (id, version) in [(101, i64::MAX), (102, i64::MIN), (103, -1), (104, 0), (105, now + 86_400_000_000)] {
         let mut feed = Feed::open(&db).await;
-        db.psql(&format!("INSERT INTO t (id, cs_version) VALUES ({id}, {version})"));
+        db.psql_as_replica(&format!("INSERT INTO t (id, cs_version) VALUES ({id}, {version})"));
         let told = feed.changes(&db).await;
         assert!(told.iter().all(|change| change.kind == ChangeKind::Unversioned), "{version}: {told:?}");
         assert_eq!(near("cache_sync.hlc()"), "t", "the clock follows {version}");
@@ -202,7 +202,7 @@ async fn a_version_out_of_this_world_poisons_nobody() {
         assert_eq!(batches.verdicts(json!([{"op": "edit", "fields": ["a"]}]), &[rows]).await, ["applied"], "{version}");
         assert_eq!(near(&format!("(SELECT cs_version FROM t WHERE id = {id})")), "t", "the row keeps {version}");
         // The same by plain SQL, which cannot set it in an UPDATE at all.
-        db.psql(&format!("DELETE FROM t WHERE id = {id}; INSERT INTO t (id, cs_version) VALUES ({id}, {version}); UPDATE t SET cs_version = {version}, n4 = 1 WHERE id = {id}"));
+        db.psql_as_replica(&format!("DELETE FROM t WHERE id = {id}; INSERT INTO t (id, cs_version) VALUES ({id}, {version}); UPDATE t SET cs_version = {version}, n4 = 1 WHERE id = {id}"));
         assert_eq!(near(&format!("(SELECT cs_version FROM t WHERE id = {id})")), "t", "the row keeps {version}");
         let told = db.psql(&format!(
             "SELECT outcome FROM cache_sync.compare_and_set('t', '{{\"id\": {id}, \"a\": \"y\"}}', 9223372036854775807)"
@@ -240,7 +240,7 @@ async fn bytes_that_are_no_clock_count_as_none() {
         let bytes =
             if *bytes == "repeat" { "decode(repeat('8201', 200000), 'hex')".to_owned() } else { format!("'{bytes}'") };
         let id = 200 + place;
-        db.psql(&format!("INSERT INTO t (id, cs_clock, doc) VALUES ({id}, {bytes}, '{{\"x\": 1}}')"));
+        db.psql_as_replica(&format!("INSERT INTO t (id, cs_clock, doc) VALUES ({id}, {bytes}, '{{\"x\": 1}}')"));
         let now = batches.now().await;
         let rows = json!([{"#": 0, "@": now, "id": id, "a": "x", "doc": {"y": 1}}]);
         let verdicts = batches.verdicts(json!([{"op": "edit", "fields": ["a", "doc"]}]), &[rows]).await;
@@ -253,7 +253,9 @@ async fn bytes_that_are_no_clock_count_as_none() {
             "1|y|{\"x\": 1, \"y\": 1, \"z\": 1}",
             "{bytes}"
         );
-        db.psql(&format!("DELETE FROM t WHERE id = {id}; INSERT INTO t (id, cs_clock) VALUES ({id}, {bytes})"));
+        db.psql_as_replica(&format!(
+            "DELETE FROM t WHERE id = {id}; INSERT INTO t (id, cs_clock) VALUES ({id}, {bytes})"
+        ));
         let now = batches.now().await;
         let rows = json!([{"#": 0, "@": now, "id": id}]);
         assert_eq!(batches.verdicts(json!([{"op": "delete"}]), &[rows]).await, ["applied"], "{bytes}");

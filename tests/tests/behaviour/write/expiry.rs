@@ -12,6 +12,7 @@ fn visits(db: &Database<'_>) {
         "CREATE TABLE visit (id int PRIMARY KEY, name text, n int DEFAULT 7, log int[], expires_at timestamptz);
          SELECT cache_sync.attach('visit', true, '{\"n\": \"add\", \"log\": \"append\"}');
          SELECT cache_sync.set_expiry('visit', 'expires_at');
+         SET session_replication_role = replica; 
          INSERT INTO visit (id, name, n, log, expires_at, cs_version)
          SELECT n, 'old', 50, '{1}', CASE n / 10 WHEN 0 THEN now() - interval '1 minute'
                                                 WHEN 1 THEN now() + interval '1 hour' END, 100
@@ -67,7 +68,7 @@ fn visit(db: &Database<'_>, id: usize) -> String {
 
 /// All of them over expired rows, and two more of rows that live, of which the second may overflow.
 async fn all_at_once(db: &Database<'_>, batches: &mut Batches, is_one_refused: bool) {
-    db.psql(
+    db.psql_as_replica(
         "DELETE FROM visit; INSERT INTO visit (id, name, n, log, expires_at, cs_version)
              SELECT n, 'old', 50, '{1}', now() - interval '1 minute', 100 FROM generate_series(1, 9) n;
              INSERT INTO visit (id, n) VALUES (11, 50), (21, 50)",

@@ -62,11 +62,7 @@ const TRIGGERS: &[(&str, &str, Expected)] = &[
         "UPDATE t SET a = 'z'",
         Error("39P01"),
     ),
-    (
-        "BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION cache_sync.set_version('1')",
-        "INSERT INTO t (id) VALUES (9)",
-        Error("39P01"),
-    ),
+    ("BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION cache_sync.set_version('1')", "DELETE FROM t", Error("39P01")),
     ("BEFORE UPDATE ON t EXECUTE FUNCTION cache_sync.set_version('1')", "UPDATE t SET a = 'z'", Error("39P01")),
     (
         "BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION cache_sync.set_version()",
