@@ -23,7 +23,7 @@ pub enum Verdict {
     Conflict = 5,
     /// Postgres refused the patch, with an SQLSTATE; it is kept among the dead letters.
     Rejected = 6,
-    /// A trigger of the user cancelled the write.
+    /// A trigger of the user cancelled the write, or gave the row another key: it may be there, but not under the patch's.
     Swallowed = 7,
 }
 

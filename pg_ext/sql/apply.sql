@@ -42,11 +42,12 @@ CREATE OR REPLACE FUNCTION cache_sync.delete(
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'delete';
 COMMENT ON FUNCTION cache_sync.delete IS 'Deletes the row of a key.';
 
--- Sets the fields of the row if it has the expected version; 0 or null: if there is no such row. The loser is told
--- `conflict`, and gets the row as it is.
+-- Sets the fields of the row if it has the expected version; 0: if there is no such row; null, as cs_version is seen in a row that
+-- was not written since its table was attached: if that is so, or there is no row. The loser is told `conflict`, and gets the row
+-- as it is.
 CREATE OR REPLACE FUNCTION cache_sync.compare_and_set(
     tbl regclass, doc jsonb, expected_version bigint, OUT outcome text, OUT version bigint, OUT row_after jsonb)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'compare_and_set';
 COMMENT ON FUNCTION cache_sync.compare_and_set IS
-    'Sets fields of a row if it has the expected version (0 or null: if there is no such row), else answers conflict.';
+    'Sets fields of a row if it has the expected version (0: if there is no such row; null: no row, or one without version), else answers conflict.';
 

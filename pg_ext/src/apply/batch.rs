@@ -160,6 +160,10 @@ impl Batch {
         if let [part] = parts
             && part.places.len() == 1
         {
+            if refusal.is_deferred {
+                // What is violated without the patch is the caller's own error, and raised as that.
+                make_constraints_immediate();
+            }
             refused.push((part.clone(), refusal));
             return Ok(Vec::new());
         }
@@ -183,9 +187,11 @@ impl Batch {
     fn in_order(&self, target: &Target, parts: &[Part], hlc: i64) -> Result<Result<Answers, Refusal>, Failure> {
         for start in 0..=STARTS_OVER_MAX {
             let locking = Locking { first: start > 0 || parts.len() > 1, strict: start < STARTS_OVER_MAX };
+            let mut is_deferred = false;
             let applied = attempt(self.blame, || {
                 let answers = rounds::run(target, parts, hlc, locking)?;
                 if answers.is_some() {
+                    is_deferred = true;
                     make_constraints_immediate();
                 }
                 Ok(answers)
@@ -193,7 +199,7 @@ impl Batch {
             match applied {
                 Ok(None) => {}
                 Ok(Some(answers)) => return Ok(Ok(answers)),
-                Err(refusal) => return Ok(Err(refusal)),
+                Err(refusal) => return Ok(Err(Refusal { is_deferred, ..refusal })),
             }
         }
         Err(Failure::new(b"XX000", "a batch did not come to an end"))
@@ -247,12 +253,13 @@ unsafe fn digest(shapes: pg_sys::Datum, rows: &[pg_sys::Datum]) -> i64 {
     hasher.finish().0 as i64
 }
 
-/// An outcome says that a patch is durable, so the commit must wait for the disk whatever the role's settings say.
+/// An outcome says that a patch is durable, so the commit must wait for the disk whatever the role's settings say. Whether it waits for
+/// standbys, too, is for whoever administers the server to say.
 fn commit_durably() {
     // SAFETY: a plain variable of the backend; the setting is one that users may set, and lasts until the end of the
     // transaction.
     unsafe {
-        if pg_sys::synchronous_commit < pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32 {
+        if pg_sys::synchronous_commit == pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_OFF as i32 {
             pg_sys::set_config_option(
                 c"synchronous_commit".as_ptr(),
                 c"on".as_ptr(),

@@ -122,7 +122,7 @@ impl Letter {
         forgotten.map_err(|error| Failure::new(b"XX000", error.to_string()))
     }
 
-    /// Applies it, unless its row was written since it was refused; says what became of it, and returns its patch.
+    /// Applies it, unless its row was, or may have been, written since it was refused; says what became of it, and returns its patch.
     fn apply(&self, target: &Target, force: bool) -> Result<(Record, pg_sys::Datum), Failure> {
         // SAFETY: an array of one patch, as text.
         let now = unsafe { target.stamp_now(value::bytea(format!("[{}]", self.patch).as_bytes()))? };
@@ -131,22 +131,30 @@ impl Letter {
         let rows = value::bytea(format!("[{patch}]").as_bytes());
         // SAFETY: the rows were just made, and are plain.
         let part = unsafe { Part::new(target, &self.shape, rows, now)? };
-        let mut newer = None;
-        if !force {
-            rounds::lock(target, std::slice::from_ref(&part), |_| ())?;
-            let arguments = [Some(rows), Some(now.into())];
-            // SAFETY: the arguments and columns are those of the compiled statement.
-            unsafe {
-                part.compiled.look.get()?.run(&arguments, |row| {
-                    let version = row.get(4).unwrap_or(0);
-                    newer = (version > self.hlc).then_some(Version(version));
-                })?;
-            }
-        }
-        match newer {
+        match if force { None } else { self.written_since(target, &part, now)? } {
             Some(version) => Ok((Record { version, ..Record::of(Verdict::Conflict) }, rows)),
             None => Ok((apply_alone(target, part, now)?, rows)),
         }
+    }
+
+    /// The version of its row, if that was written since the patch was refused. In a plain table nothing tells when it was: there every row
+    /// counts from which the patch could take something. What has expired is as good as gone.
+    fn written_since(&self, target: &Target, part: &Part, now: i64) -> Result<Option<Version>, Failure> {
+        rounds::lock(target, std::slice::from_ref(part), |_| ())?;
+        if rounds::has_expired(target, std::slice::from_ref(part))? {
+            return Ok(None);
+        }
+        let (mut since, arguments) = (None, [Some(part.rows), Some(now.into())]);
+        // SAFETY: the arguments and columns are those of the compiled statement.
+        unsafe {
+            part.compiled.look.get()?.run(&arguments, |row| {
+                let (is_there, version) = (row.get(1).unwrap_or(false), row.get(4).unwrap_or(0));
+                let is_since =
+                    if target.layout.versioned { version > self.hlc } else { is_there && part.compiled.overwrites };
+                since = is_since.then_some(Version(version));
+            })?;
+        }
+        Ok(since)
     }
 }
 

@@ -29,7 +29,7 @@ enum Role {
     Stamp,
     /// A list of stamps and patches.
     Dated,
-    /// The version that a compare-and-set expects.
+    /// The version that a compare-and-set expects; null: a row without a version, or no row.
     Expected,
     Column,
 }
@@ -91,7 +91,8 @@ fn read_as(form: &Form<'_>, object: Json<'_>, now: i64) -> Result<Option<(u32, b
                 lowered |= parts.iter().any(|(stamp, _)| hlc::believed(stamp.0, now) != stamp.0);
             }
             Some((expected, Role::Expected)) if *expected == key => {
-                if value.int8().is_none_or(|version| version < 0) {
+                let is_none = value.as_str() == Some("null");
+                if !is_none && value.int8().is_none_or(|version| version < 0) {
                     return Err(Failure::new(b"22023", "the version that a patch expects is negative, or no number"));
                 }
             }

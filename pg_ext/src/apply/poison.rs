@@ -35,6 +35,8 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     /// The code alone does not say that it is the patch's fault.
     pub(crate) is_suspicion: bool,
+    /// It came when deferred constraints were checked: the caller's transaction may have violated one before.
+    pub(crate) is_deferred: bool,
 }
 
 /// Which errors some patch is to blame for.
@@ -106,7 +108,8 @@ pub(crate) fn attempt<T>(
             let (sqlstate, raised_in) = (sqlstate::of(&caught), sqlstate::report(&caught).function_name());
             let is_panic = matches!(*caught, CaughtError::RustPanic { .. });
             let Some(is_suspicion) = blame.of(sqlstate, raised_in).filter(|_| !is_panic) else { caught.rethrow() };
-            Ok(Err(Refusal { sqlstate, message: sqlstate::report(&caught).message().to_owned(), is_suspicion }))
+            let message = sqlstate::report(&caught).message().to_owned();
+            Ok(Err(Refusal { sqlstate, message, is_suspicion, is_deferred: false }))
         }
     }
 }

@@ -6,7 +6,8 @@ use crate::pg::failure::Failure;
 use cache_sync_core::number::Version;
 use cache_sync_core::outcome::{Record, Verdict};
 use cache_sync_core::patch::PatchKind;
-use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 
 /// How often a patch that could still be applied is tried again: rows may be deleted, inserted and moved by others
 /// between our statements, but a patch that still is not applied then was cancelled by a user's trigger.
@@ -31,6 +32,10 @@ pub(super) struct Locking {
 /// # Errors
 /// When two patches have the same key, or SPI refuses a statement; what statements run into is raised.
 pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, mut locking: Locking) -> Result<Option<Answers>, Failure> {
+    let may_lock = target.may_lock();
+    if !may_lock {
+        locking = Locking { first: false, strict: false };
+    }
     let places = parts.iter().flat_map(Part::numbers).map(|number| number as usize + 1).max().unwrap_or(0);
     let mut rounds = Rounds {
         target,
@@ -45,7 +50,7 @@ pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, mut locking: Lockin
         rounds.is_lowered[place.number as usize] = place.lowered;
     }
     let has_expired = has_expired(target, parts)?;
-    if locking.first || has_expired {
+    if may_lock && (locking.first || has_expired) {
         locking.first = true;
         rounds.is_locked.iter_mut().for_each(|is_locked| *is_locked = false);
         refuse_duplicates(target, parts)?;
@@ -84,7 +89,7 @@ pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, mut locking: Lockin
 
 /// Whether some row of the parts has expired. Only then the right to delete is asked for, and rows are locked before
 /// anything else: to delete some of them first would be an order of its own.
-fn has_expired(target: &Target, parts: &[Part]) -> Result<bool, Failure> {
+pub(super) fn has_expired(target: &Target, parts: &[Part]) -> Result<bool, Failure> {
     let Some(expired) = &target.expired else { return Ok(false) };
     let mut has_expired = false;
     // SAFETY: the argument is an array of json.
@@ -92,11 +97,15 @@ fn has_expired(target: &Target, parts: &[Part]) -> Result<bool, Failure> {
     Ok(has_expired)
 }
 
-/// Locks all rows of the parts in the order of their keys, and tells the places of those that are there.
+/// Locks all rows of the parts in the order of their keys, and tells the places of those that are there. To lock rows takes the right to
+/// UPDATE: who does not have it can only delete them, in this order within a shape, and insert others.
 ///
 /// # Errors
 /// When SPI refuses the statement.
 pub(super) fn lock(target: &Target, parts: &[Part], mut is_there: impl FnMut(i32)) -> Result<(), Failure> {
+    if !target.may_lock() {
+        return Ok(());
+    }
     // SAFETY: the argument is an array of json, the column an integer.
     unsafe {
         target.lock.get()?.run(&[Some(keys_of(target, parts))], |row| row.get(0).into_iter().for_each(&mut is_there))
@@ -212,12 +221,7 @@ impl<'a> Rounds<'a> {
         }
         for part in self.in_order(inserts)? {
             if self.apply(&part, &part.compiled.insert)? {
-                // A trigger gave the row another key: the patch is done, though not as it was meant.
-                for place in part.numbers() {
-                    if !self.is_answered[place as usize] {
-                        self.answer(place, Record::of(Verdict::Swallowed));
-                    }
-                }
+                self.stands_elsewhere(&part)?;
             }
         }
         changes.iter().try_for_each(|part| self.change(part))?;
@@ -255,6 +259,22 @@ impl<'a> Rounds<'a> {
             })?;
         }
         Ok((missing, applicable))
+    }
+
+    /// A trigger gave rows of the part other keys, so nothing says whose they are: those of the patches that still have no row of their own.
+    /// To try these again might make more rows of the kind.
+    fn stands_elsewhere(&mut self, part: &Part) -> Result<(), Failure> {
+        ErrorReport::new(
+            PgSqlErrorCode::ERRCODE_WARNING,
+            format!("a trigger of {} has given a row another key than its patch has", self.target.layout.relation),
+            "stands_elsewhere",
+        )
+        .set_hint("The row is there, under that key, but the patch's key has none.")
+        .report(PgLogLevel::WARNING);
+        let open: Vec<_> = part.numbers().filter(|number| !self.is_answered[*number as usize]).collect();
+        let (missing, _) = self.look(&part.subset(&open))?;
+        missing.into_iter().for_each(|place| self.answer(place, Record::of(Verdict::Swallowed)));
+        Ok(())
     }
 
     /// Parts whose patches, one part after the other, are in the order of their keys: inserts wait for inserts of the

@@ -52,7 +52,7 @@ sql_functions! {
         // SAFETY: the install script declares these arguments and results.
         unsafe {
             let doc = document(fcinfo, 1).ok_or_else(|| argument::null("doc"));
-            let expected = argument::<i64>(fcinfo, 2).unwrap_or(0);
+            let expected = argument::<i64>(fcinfo, 2);
             single(fcinfo, PatchKind::CompareAndSet, doc?, None, Some(expected))
         }
     }
@@ -72,7 +72,7 @@ unsafe fn document<'a>(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> Option
     }
 }
 
-/// Applies one patch: `first` is the key, or key and fields, `second` the fields.
+/// Applies one patch: `first` is the key, or key and fields, `second` the fields, `expected` the version that a compare-and-set expects.
 ///
 /// # Safety
 /// `fcinfo` must be of a function with these results and the table as first argument.
@@ -81,7 +81,7 @@ unsafe fn single(
     kind: PatchKind,
     first: Json<'_>,
     second: Option<Json<'_>>,
-    expected: Option<i64>,
+    expected: Option<Option<i64>>,
 ) -> Result<pg_sys::Datum, Failure> {
     sqlstate::preserving(|| {
         let _kept = Kept::keep();
@@ -167,9 +167,10 @@ fn members(object: Json<'_>) -> Result<Vec<String>, Failure> {
 }
 
 /// The patch as it would travel.
-fn travelling(first: Json<'_>, second: Option<Json<'_>>, stamp: i64, expected: Option<i64>) -> pg_sys::Datum {
+fn travelling(first: Json<'_>, second: Option<Json<'_>>, stamp: i64, expected: Option<Option<i64>>) -> pg_sys::Datum {
     let mut row = format!("[{{\"#\":0,\"@\":{stamp}").into_bytes();
-    if let Some(version) = expected {
+    if let Some(expected) = expected {
+        let version = expected.map_or_else(|| "null".to_owned(), |version| version.to_string());
         row.extend_from_slice(format!(",\"=\":{version}").as_bytes());
     }
     for object in std::iter::once(first).chain(second) {

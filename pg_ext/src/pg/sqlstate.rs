@@ -1,22 +1,30 @@
 //! Keeps SQLSTATEs that users made up. pgrx turns every code that Postgres does not define into XX000, but Postgres
-//! asks the error context callbacks before an error leaves the place where it arose, and they may ask for its code.
+//! asks the error context callbacks before an error leaves the place where it arose, and they may look at it.
 
 use super::backend::OfBackend;
 use super::failure::{Failure, Origin};
-use pgrx::PgTryBuilder;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
+use pgrx::{PgLogLevel, PgSqlErrorCode, PgTryBuilder};
 use pgrx::{pg_guard, pg_sys};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
 
-static LAST: OfBackend<Cell<i32>> = OfBackend::new(Cell::new(0));
+/// How many errors with codes of users' are remembered: an error may be caught, others may come and be caught, and then it is raised again.
+const NOTED_MAX: usize = 64;
+
+/// Errors with codes of users', the latest last: their messages and codes. An error that is raised again does not ask the callbacks again.
+static NOTED: OfBackend<RefCell<VecDeque<(String, i32)>>> = OfBackend::new(RefCell::new(VecDeque::new()));
+/// How many of [`preserving`] are under way, one in the other.
+static DEPTH: OfBackend<Cell<usize>> = OfBackend::new(Cell::new(0));
 
 /// Our place among the error context callbacks, given up when dropped, also when an error passes through.
 struct Noting(Box<pg_sys::ErrorContextCallback>);
 
 impl Noting {
     fn start() -> Noting {
-        LAST.set(0);
+        DEPTH.set(DEPTH.get() + 1);
         // SAFETY: the callbacks are a list whose head is a plain variable. Ours stays where it is, boxed, until it is
         // taken off the list.
         unsafe {
@@ -35,13 +43,41 @@ impl Drop for Noting {
     fn drop(&mut self) {
         // SAFETY: whatever was put on the list after us was taken off before.
         unsafe { pg_sys::error_context_stack = self.0.previous };
+        DEPTH.set(DEPTH.get() - 1);
+        if DEPTH.get() == 0 {
+            NOTED.borrow_mut().clear();
+        }
     }
+}
+
+/// Whether pgrx has no name for a code.
+fn is_made_up(code: i32) -> bool {
+    let internal = PgSqlErrorCode::ERRCODE_INTERNAL_ERROR;
+    code != internal as i32 && PgSqlErrorCode::from(code) == internal
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn note(_arg: *mut std::ffi::c_void) {
-    // SAFETY: Postgres calls this while it makes up an error (or a notice).
-    LAST.set(unsafe { pg_sys::geterrcode() });
+    // SAFETY: Postgres calls this while it makes up an error (or a notice), which it copies into the memory of the transaction: in its own
+    // memory for errors it takes no copies.
+    unsafe {
+        let code = pg_sys::geterrcode();
+        if !is_made_up(code) || pg_sys::TopTransactionContext.is_null() {
+            return;
+        }
+        let context = pg_sys::CurrentMemoryContext;
+        pg_sys::CurrentMemoryContext = pg_sys::TopTransactionContext;
+        let error = pg_sys::CopyErrorData();
+        if (*error).elevel >= PgLogLevel::ERROR as i32 && !(*error).message.is_null() {
+            let mut noted = NOTED.borrow_mut();
+            if noted.len() == NOTED_MAX {
+                noted.pop_front();
+            }
+            noted.push_back((CStr::from_ptr((*error).message).to_string_lossy().into_owned(), code));
+        }
+        pg_sys::FreeErrorData(error);
+        pg_sys::CurrentMemoryContext = context;
+    }
 }
 
 /// The report of a caught error.
@@ -55,9 +91,10 @@ pub(crate) fn report(caught: &CaughtError) -> &ErrorReportWithLevel {
 /// The SQLSTATE of a caught error, inside [`preserving`].
 pub(crate) fn of(caught: &CaughtError) -> [u8; 5] {
     let known = report(caught).sql_error_code() as i32;
-    let internal = pg_sys::errcodes::PgSqlErrorCode::ERRCODE_INTERNAL_ERROR as i32;
-    let is_postgres = matches!(caught, CaughtError::PostgresError(_));
-    let code = if is_postgres && known == internal && LAST.get() != 0 { LAST.get() } else { known };
+    let is_unnamed =
+        matches!(caught, CaughtError::PostgresError(_)) && known == PgSqlErrorCode::ERRCODE_INTERNAL_ERROR as i32;
+    let noted = |message: &str| NOTED.borrow().iter().rev().find(|noted| noted.0 == message).map(|noted| noted.1);
+    let code = if is_unnamed { noted(report(caught).message()).unwrap_or(known) } else { known };
     std::array::from_fn(|place| ((code >> (6 * place)) & 0x3f) as u8 + b'0')
 }
 

@@ -4,6 +4,7 @@
 mod attacks;
 mod hears_nothing;
 mod maintenance;
+mod only_delete;
 mod public;
 mod roles;
 mod some_columns;

@@ -8,6 +8,7 @@ mod exactly_once;
 mod expiry;
 mod held_rows;
 mod locks;
+mod other_key;
 mod overlapping;
 mod patches_as_rows;
 mod requeue;

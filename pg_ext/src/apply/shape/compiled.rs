@@ -27,6 +27,8 @@ pub(crate) struct Compiled {
     pub(crate) dated: Vec<String>,
     /// Whether an applied patch leaves exactly the row that the rules make.
     pub(crate) exact: bool,
+    /// Whether, of a row that exists, it may write over what nothing tells the age of.
+    pub(crate) overwrites: bool,
 }
 
 impl Compiled {
@@ -61,6 +63,7 @@ impl Compiled {
             optional: writer.optional(),
             dated: writer.dated(),
             exact,
+            overwrites: writer.overwrites(),
             shape: shape.clone(),
         })
     }

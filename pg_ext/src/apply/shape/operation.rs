@@ -53,6 +53,11 @@ enum Stamps {
 }
 
 impl Shape {
+    /// Whether its writer knew a field whose values a function of the user's merges.
+    pub(super) fn calls_functions(&self) -> bool {
+        self.rules.values().any(|rule| matches!(rule, Rule::Function(_)))
+    }
+
     /// A shape without own stamps.
     pub(crate) fn new(kind: PatchKind, mut fields: Vec<String>) -> Shape {
         fields.sort_unstable();

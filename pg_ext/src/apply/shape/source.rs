@@ -39,7 +39,7 @@ impl Writer<'_> {
         }
         if self.kind == PatchKind::CompareAndSet {
             columns += ", \"=\" pg_catalog.int8";
-            selected += ", COALESCE(r.\"=\", 0) AS \"=\"";
+            selected += ", r.\"=\"";
         }
         if self.uses_stamps() {
             columns += ", \"@\" pg_catalog.int8";

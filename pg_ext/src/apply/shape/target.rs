@@ -8,6 +8,7 @@ use super::operation::Shape;
 use super::statement::{Lazy, Planning, Statement};
 use crate::pg::backend::{self, OfBackend};
 use crate::pg::failure::Failure;
+use crate::pg::rights::may;
 use crate::ring::hlc;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
@@ -20,6 +21,7 @@ const SHAPES_MAX: usize = 100;
 /// An attached table, with what was compiled for it.
 #[derive(Debug)]
 pub(crate) struct Target {
+    table: pg_sys::Oid,
     pub(crate) layout: Layout,
     /// `($1 array of arrays of patches) -> (place)`: locks their rows in order.
     pub(crate) lock: Lazy,
@@ -43,9 +45,10 @@ const PARTS: &[pg_sys::Oid] = &[pg_sys::JSONARRAYOID];
 const PART: &[pg_sys::Oid] = &[pg_sys::JSONOID];
 
 impl Target {
-    fn new(layout: Layout) -> Target {
+    fn new(table: pg_sys::Oid, layout: Layout) -> Target {
         use Planning::{Free, Nested};
         Target {
+            table,
             lock: Lazy::new(by_key::lock(&layout), PARTS, Nested),
             expired: by_key::expired(&layout).map(|text| Lazy::new(text, PARTS, Nested)),
             expire: by_key::expire(&layout).map(|text| Lazy::new(text, PARTS, Nested)),
@@ -84,6 +87,18 @@ impl Target {
         Statement::new(&by_key::touch(&self.layout, column), PARTS, Planning::Nested)
     }
 
+    /// Whether functions of the user's are compiled into its statements.
+    fn calls_functions(&self) -> bool {
+        let by_rule = self.layout.fields.iter().any(|field| field.function.is_some());
+        // A patch may have been made under a rule of before. Where shapes are being compiled, nobody can say.
+        by_rule || self.shapes.try_borrow().map_or(true, |shapes| shapes.keys().any(|shape| shape.calls_functions()))
+    }
+
+    /// Whether the caller may lock rows of the table.
+    pub(crate) fn may_lock(&self) -> bool {
+        may(self.table, pg_sys::ACL_UPDATE as pg_sys::AclMode)
+    }
+
     /// The compiled form of a shape.
     ///
     /// # Errors
@@ -104,7 +119,7 @@ impl Target {
 
 static TARGETS: OfBackend<RefCell<BTreeMap<u32, Rc<Target>>>> = OfBackend::new(RefCell::new(BTreeMap::new()));
 static IS_REGISTERED: OfBackend<Cell<bool>> = OfBackend::new(Cell::new(false));
-/// Counts the changes of relations, so that one which comes while a table is being read is noticed.
+/// Counts the changes of relations and functions, so that one which comes while a table is being read is noticed.
 static CHANGES: OfBackend<Cell<u64>> = OfBackend::new(Cell::new(0));
 
 /// The attached table; SPI must be connected.
@@ -113,15 +128,19 @@ static CHANGES: OfBackend<Cell<u64>> = OfBackend::new(Cell::new(0));
 /// When the table is not attached, or cannot be worked on as it stands.
 pub(crate) fn target(table: pg_sys::Oid) -> Result<Rc<Target>, Failure> {
     if !IS_REGISTERED.replace(true) {
-        // SAFETY: a backend may register callbacks at any time; this one is registered once.
-        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), pg_sys::Datum::from(0)) };
+        // SAFETY: a backend may register callbacks at any time; these are registered once.
+        unsafe {
+            let functions = pg_sys::SysCacheIdentifier::PROCOID as i32;
+            pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), pg_sys::Datum::from(0));
+            pg_sys::CacheRegisterSyscacheCallback(functions, Some(function_changed), pg_sys::Datum::from(0));
+        }
     }
     let known = TARGETS.borrow().get(&table.to_u32()).map(Rc::clone);
     if let Some(known) = known.filter(|known| !known.is_stale.get()) {
         return Ok(known);
     }
     let changes = CHANGES.get();
-    let target = Rc::new(Target::new(Layout::read(table)?));
+    let target = Rc::new(Target::new(table, Layout::read(table)?));
     // Through the snapshot of a transaction that began long ago the table may look as it did then: good for that transaction only.
     target.is_stale.set(changes != CHANGES.get() || backend::reads_as_it_began());
     let replaced = TARGETS.borrow_mut().insert(table.to_u32(), Rc::clone(&target));
@@ -139,4 +158,13 @@ unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_s
             target.is_stale.set(true);
         }
     }
+}
+
+/// A function that merges may be another one now, or STRICT no longer, which is compiled into statements. May come in the middle of
+/// anything, so it only marks.
+#[pg_guard]
+unsafe extern "C-unwind" fn function_changed(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
+    CHANGES.set(CHANGES.get().wrapping_add(1));
+    let Ok(targets) = TARGETS.try_borrow() else { return };
+    targets.values().filter(|target| target.calls_functions()).for_each(|target| target.is_stale.set(true));
 }

@@ -55,7 +55,7 @@ impl Writer<'_> {
     pub(super) fn look(&self) -> String {
         let creates = match self.kind {
             PatchKind::Put { seen: false } | PatchKind::Replace => "true",
-            PatchKind::CompareAndSet => "p.\"=\" OPERATOR(pg_catalog.=) 0",
+            PatchKind::CompareAndSet => "COALESCE(p.\"=\", 0) OPERATOR(pg_catalog.=) 0",
             PatchKind::Put { seen: true } | PatchKind::Edit | PatchKind::Delete => "false",
         };
         // Of a row that is not there nothing is asked: a user's function may not like to be shown nulls.
@@ -163,8 +163,10 @@ impl Writer<'_> {
             }
             PatchKind::Delete => return "true".to_owned(),
             PatchKind::CompareAndSet => {
+                // Who expects 0 expects no row; who has seen no version also takes a row that has none.
                 return format!(
-                    "(p.\"=\" OPERATOR(pg_catalog.<>) 0 AND {} OPERATOR(pg_catalog.=) p.\"=\")",
+                    "((p.\"=\" IS NULL OR p.\"=\" OPERATOR(pg_catalog.<>) 0) AND {} OPERATOR(pg_catalog.=) \
+                     COALESCE(p.\"=\", 0))",
                     self.version()
                 );
             }

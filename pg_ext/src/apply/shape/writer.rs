@@ -69,6 +69,16 @@ impl Writer<'_> {
         self.each && field.rule.is_stamped() && !self.is_dated(field)
     }
 
+    /// Whether a row that exists may lose by it what somebody else has written there meanwhile, where no stamp says so.
+    pub(super) fn overwrites(&self) -> bool {
+        match self.kind {
+            PatchKind::Delete | PatchKind::Replace | PatchKind::CompareAndSet => true,
+            PatchKind::Edit | PatchKind::Put { .. } => {
+                self.merged().any(|field| matches!(field.rule, Rule::Arrival | Rule::Lww))
+            }
+        }
+    }
+
     /// The fields that change in a row that exists.
     pub(super) fn merged(&self) -> impl Iterator<Item = &FieldColumn> {
         let is_put = matches!(self.kind, PatchKind::Put { .. });

@@ -206,7 +206,7 @@ async fn a_buffered_older_edit_does_not_undo_it() {
     players(&db);
     let mut batches = Batches::open(&db, "player").await;
     for (id, doc) in [(1, r#"{"x": 1}"#), (2, r#"{"x": 7}"#)] {
-        db.psql(&format!(
+        db.psql_as_replica(&format!(
             "INSERT INTO player (id, name, doc, since, cs_version) VALUES ({id}, 'same', '{doc}', 5, 100)"
         ));
         let buffered = batches.now().await;
@@ -238,7 +238,7 @@ async fn a_field_that_it_does_not_name_keeps_its_stamp() {
     let db = Database::with_extension();
     db.psql(
         "CREATE TABLE t (id int PRIMARY KEY, a text, b text); SELECT cache_sync.attach('t', true);
-         INSERT INTO t (id, cs_version) VALUES (1, 100)",
+         SET session_replication_role = replica; INSERT INTO t (id, cs_version) VALUES (1, 100)",
     );
     let mut batches = Batches::open(&db, "t").await;
     let buffered = batches.now().await;
@@ -248,4 +248,54 @@ async fn a_field_that_it_does_not_name_keeps_its_stamp() {
     let patch = [json!([{"#": 0, "@": buffered, "id": 1, "a": "late", "b": "late"}])];
     assert_eq!(batches.verdicts(edit, &patch).await, ["merged"]);
     assert_eq!(db.psql("SELECT a, b FROM t"), "set|late");
+}
+
+/// Rows that were there before their table was attached have no version, so no expectation fitted them: a service that reads, compares
+/// and sets could not write them, ever. What is seen as null is expected as null, and wins once. Who expects no row still makes none where
+/// there is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_from_before_has_no_version_and_is_won_once() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE t (id int PRIMARY KEY, a text, b text); INSERT INTO t SELECT n, 'before' FROM generate_series(1, 9) n;
+         SELECT cache_sync.attach('t', true)",
+    );
+    let call = |id: i64, expected: &str| {
+        db.psql(&format!(
+            "SELECT outcome, row_after->>'a' FROM cache_sync.compare_and_set('t', '{{\"id\": {id}, \"a\": \"set\"}}', {expected})"
+        ))
+    };
+    assert_eq!(call(1, "0"), "conflict|before");
+    assert_eq!(call(1, "(SELECT cs_version FROM t WHERE id = 1)"), "applied|set");
+    assert_eq!(call(1, "NULL"), "conflict|set");
+    assert_eq!(call(1, "(SELECT cs_version FROM t WHERE id = 1)"), "applied|set");
+    assert_eq!(call(10, "NULL"), "applied|set", "nor is there a version where there is no row");
+    assert_eq!(call(10, "NULL"), "conflict|set");
+    // The conflict hands back what to expect next.
+    let again = "SELECT (cache_sync.compare_and_set('t', '{\"id\": 2, \"a\": \"set\"}', c.version)).outcome
+                 FROM cache_sync.compare_and_set('t', '{\"id\": 2, \"a\": \"x\"}', 0) c";
+    assert_eq!(db.psql(again), "applied");
+    // Fields that it does not name are as old as before.
+    let mut batches = Batches::open(&db, "t").await;
+    let late = [json!([{"#": 0, "@": 5, "id": 2, "a": "late", "b": "late"}])];
+    assert_eq!(batches.verdicts(json!([{"op": "edit", "fields": ["a", "b"]}]), &late).await, ["merged"]);
+
+    let mut rivals = Vec::new();
+    for rival in 0..RIVALS {
+        let mut batches = Batches::open(&db, "t").await;
+        let row = |(place, id): (usize, i64)| json!({"#": place, "id": id, "=": null, "a": rival.to_string()});
+        let rows = [Value::from((3..=9).chain([20]).enumerate().map(row).collect::<Vec<_>>())];
+        rivals.push(tokio::spawn(async move { batches.send(shape(&["a"]), &rows).await.unwrap() }));
+    }
+    let mut records = Vec::new();
+    for rival in rivals {
+        records.push(rival.await.unwrap());
+    }
+    for place in 0..8 {
+        let verdicts: Vec<_> = records.iter().map(|records| records[place].verdict).collect();
+        let winner = verdicts.iter().position(|verdict| *verdict == Verdict::Applied).expect("somebody wins");
+        assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::Conflict).count(), RIVALS as usize - 1);
+        let id = if place < 7 { place + 3 } else { 20 };
+        assert_eq!(db.psql(&format!("SELECT a FROM t WHERE id = {id}")), winner.to_string());
+    }
 }

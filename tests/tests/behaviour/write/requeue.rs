@@ -2,7 +2,7 @@
 
 use cache_sync_tests::Database;
 use cache_sync_tests::batches::Batches;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Makes a table and one dead letter, of an edit that was made at `stamp`.
 async fn with_letter(db: &Database<'_>, batches: &mut Batches, stamp: i64) -> String {
@@ -15,7 +15,7 @@ async fn with_letter(db: &Database<'_>, batches: &mut Batches, stamp: i64) -> St
 fn checked_table(db: &Database<'_>) {
     db.psql(
         "CREATE TABLE t (id int PRIMARY KEY, a text, n int CONSTRAINT positive CHECK (n >= 0));
-         SELECT cache_sync.attach('t', true); INSERT INTO t (id, cs_version) VALUES (1, 100)",
+         SELECT cache_sync.attach('t', true); SET session_replication_role = replica; INSERT INTO t (id, cs_version) VALUES (1, 100)",
     );
 }
 
@@ -67,10 +67,10 @@ async fn a_row_that_was_written_since_is_a_conflict_unless_forced() {
     assert_eq!(db.psql("SELECT n FROM t"), "-1");
 }
 
-/// A put was refused, and then somebody else made the row. A plain table cannot tell.
+/// A put was refused, and then somebody else made the row.
 #[tokio::test]
-async fn a_row_that_was_made_since_is_a_conflict_on_versioned_tables() {
-    for (versioned, outcome) in [(true, "conflict|theirs"), (false, "applied|refused")] {
+async fn a_row_that_was_made_since_is_a_conflict() {
+    for versioned in [true, false] {
         let db = Database::with_extension();
         db.psql(&format!(
             "CREATE TABLE t (id int PRIMARY KEY, a text, n int CONSTRAINT positive CHECK (n >= 0));
@@ -81,7 +81,9 @@ async fn a_row_that_was_made_since_is_a_conflict_on_versioned_tables() {
         let verdicts = batches.verdicts(json!([{"op": "put", "fields": ["a", "n"]}]), &rows).await;
         assert_eq!(verdicts, ["rejected 23514"]);
         db.psql("ALTER TABLE t DROP CONSTRAINT positive; INSERT INTO t (id, a) VALUES (1, 'theirs')");
-        assert_eq!(requeue(&db, &db.psql("SELECT id FROM cache_sync.dead_letters"), false), outcome);
+        let letter = db.psql("SELECT id FROM cache_sync.dead_letters");
+        assert_eq!(requeue(&db, &letter, false), "conflict|theirs");
+        assert_eq!(requeue(&db, &letter, true), "applied|refused");
     }
 }
 
@@ -109,7 +111,7 @@ async fn every_kind_of_patch_can_be_requeued() {
     let db = Database::with_extension();
     checked_table(&db);
     let mut batches = Batches::open(&db, "t").await;
-    db.psql("INSERT INTO t (id, cs_version) VALUES (4, 100), (5, 100)");
+    db.psql_as_replica("INSERT INTO t (id, cs_version) VALUES (4, 100), (5, 100)");
     let stamp = batches.now().await;
     let shapes = json!([
         {"op": "put", "fields": ["a", "n"]}, {"op": "put", "seen": true, "fields": ["a", "n"], "stamps": "each"},
@@ -130,4 +132,65 @@ async fn every_kind_of_patch_can_be_requeued() {
         db.psql("SELECT id, a, n FROM t WHERE id > 1 ORDER BY id"),
         "2|put|-1\n3|replaced|-1\n4|seen put|-1\n5|compared|-1"
     );
+}
+
+/// Somebody requeued the letters of a plain table, a day later, and what others had written since was gone without a word. Nothing tells there
+/// when a row was written, so what could be overwritten is a conflict; what only adds or collects is not.
+#[tokio::test]
+async fn in_a_plain_table_whatever_would_be_overwritten_is_a_conflict() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE t (id int PRIMARY KEY, a text, n int, best int, log int[], gone timestamptz, ok boolean CONSTRAINT fine CHECK (ok));
+         SELECT cache_sync.attach('t', rules => '{\"n\": \"add\", \"best\": \"max\", \"log\": \"append\", \"ok\": \"max\"}');
+         INSERT INTO t SELECT n, 'theirs', 1, 1, '{1}' FROM generate_series(1, 9) n;
+         CREATE TABLE child (id int REFERENCES t); INSERT INTO child VALUES (4)",
+    );
+    let mut batches = Batches::open(&db, "t").await;
+    // What is refused, and what becomes of it over a row that is there, and where there is none.
+    let cases = [
+        (
+            json!({"op": "edit", "fields": ["a", "ok"]}),
+            json!({"id": 1, "a": "ours", "ok": false}),
+            "conflict",
+            "missing",
+        ),
+        (
+            json!({"op": "edit", "fields": ["n", "ok", "best", "log"]}),
+            json!({"id": 2, "n": 2, "ok": false, "best": 2, "log": [2]}),
+            "applied",
+            "missing",
+        ),
+        (json!({"op": "put", "fields": ["n", "ok"]}), json!({"id": 3, "n": 2, "ok": false}), "applied", "applied"),
+        (json!({"op": "delete"}), json!({"id": 4}), "conflict", "missing"),
+        (json!({"op": "replace", "fields": ["n", "ok"]}), json!({"id": 5, "n": 2, "ok": false}), "conflict", "applied"),
+    ];
+    let shapes: Vec<_> = cases.iter().map(|case| case.0.clone()).collect();
+    let rows: Vec<_> = cases
+        .iter()
+        .enumerate()
+        .map(|(place, case)| {
+            let mut row = case.1.clone();
+            row["#"] = json!(place);
+            json!([row])
+        })
+        .collect();
+    let refused = ["rejected 23514", "rejected 23514", "rejected 23514", "rejected 23503", "rejected 23514"];
+    assert_eq!(batches.verdicts(json!(shapes), &rows).await, refused);
+    assert_eq!(batches.verdicts(json!(shapes), &rows).await, refused);
+    db.psql("ALTER TABLE t DROP CONSTRAINT fine; DELETE FROM child");
+    let all = |seq: i64| {
+        db.psql(&format!("SELECT string_agg((cache_sync.requeue_dead_letter(id)).outcome, ',' ORDER BY ord) FROM cache_sync.dead_letters WHERE seq = {seq}"))
+    };
+    let expected = |at: fn(&(Value, Value, &'static str, &'static str)) -> &'static str| {
+        cases.iter().map(at).collect::<Vec<_>>().join(",")
+    };
+    assert_eq!(all(1), expected(|case| case.2));
+    assert_eq!(
+        db.psql("SELECT id, a, n, best, log FROM t WHERE id < 6 ORDER BY id"),
+        "1|theirs|1|1|{1}\n2|theirs|3|2|{1,2}\n3|theirs|1|1|{1}\n4|theirs|1|1|{1}\n5|theirs|1|1|{1}"
+    );
+    // A row that has expired is as good as gone.
+    db.psql("SELECT cache_sync.set_expiry('t', 'gone'); UPDATE t SET gone = now() - interval '1 minute'");
+    assert_eq!(all(2), expected(|case| case.3));
+    assert_eq!(db.psql("SELECT id, a, n FROM t WHERE gone IS NULL ORDER BY id"), "3||2\n5||2");
 }

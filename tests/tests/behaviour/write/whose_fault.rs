@@ -80,7 +80,7 @@ async fn triggers_may_cancel_raise_and_change() {
            IF NEW.a = 'own' THEN RAISE 'no' USING ERRCODE = 'XY001', DETAIL = 'detail', HINT = 'hint'; END IF;
            NEW.b := 'by trigger after ' || NEW.a; RETURN NEW; END $$;
          CREATE TRIGGER meddle BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION meddle();
-         SELECT cache_sync.attach('t', true); INSERT INTO t (id, cs_version) SELECT n, 1 FROM generate_series(1, 4) n",
+         SELECT cache_sync.attach('t', true); SET session_replication_role = replica; INSERT INTO t (id, cs_version) SELECT n, 1 FROM generate_series(1, 4) n",
     );
     let mut batches = Batches::open(&db, "t").await;
     let shapes = json!([{"op": "edit", "fields": ["a"]}, {"op": "put", "fields": ["a"]}]);
@@ -189,4 +189,72 @@ async fn a_domain_that_raises_refuses_its_patch_only() {
     let shape = json!([{"op": "edit", "fields": ["v"]}]);
     assert_eq!(batches.verdicts(shape, &[json!([{"#": 0, "id": 1, "v": "1 2"}])]).await, ["applied"]);
     assert_eq!(db.psql("SELECT * FROM t ORDER BY id"), "1|1|1 2\n2|4|");
+}
+
+/// Somebody applies a batch in a transaction of his own, in which a deferred constraint is violated already. The check of his constraint
+/// must not be taken for the refusal of an innocent patch, which would go to the dead letters while he commits the rest.
+#[tokio::test]
+async fn what_was_violated_before_is_the_callers_own_error() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1);
+         CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+         CREATE TABLE t (id int PRIMARY KEY, parent int REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+         SELECT cache_sync.attach('t'), cache_sync.attach('parent')",
+    );
+    let mut batches = Batches::open(&db, "t").await;
+    let put = || json!([{"op": "put", "fields": ["parent"]}]);
+    let rows = [json!([{"#": 0, "id": 1, "parent": 1}, {"#": 1, "id": 2, "parent": 1}])];
+    batches.client().batch_execute("BEGIN; INSERT INTO child VALUES (1, 9)").await.unwrap();
+    assert_eq!(batches.refusal(put(), &rows).await, "23503");
+    batches.client().batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(db.psql("SELECT count(*) FROM cache_sync.dead_letters"), "0");
+    assert_eq!(batches.verdicts(put(), &rows).await, ["applied", "applied"], "the batch was not applied, and is now");
+
+    // What the batch itself puts right is none.
+    let mut parents = Batches::open(&db, "parent").await;
+    parents.client().batch_execute("BEGIN; INSERT INTO child VALUES (1, 9)").await.unwrap();
+    let make = json!([{"op": "put", "fields": []}]);
+    assert_eq!(parents.verdicts(make, &[json!([{"#": 0, "id": 9}])]).await, ["applied"]);
+    parents.client().batch_execute("COMMIT").await.unwrap();
+    // And a patch that violates one itself is refused, in anybody's transaction.
+    batches.client().batch_execute("BEGIN; INSERT INTO child VALUES (2, 1)").await.unwrap();
+    let rows = [json!([{"#": 0, "id": 3, "parent": 77}, {"#": 1, "id": 4, "parent": 1}])];
+    assert_eq!(batches.verdicts(put(), &rows).await, ["rejected 23503", "applied"]);
+    batches.client().batch_execute("COMMIT").await.unwrap();
+    assert_eq!(db.psql("SELECT string_agg(id::text, ',' ORDER BY id) FROM t"), "1,2,4");
+}
+
+/// A trigger catches an error, warns of it and raises it again. pgrx knows no codes of users' own, and an error that is raised again
+/// does not say its code again: a warning in between, or another error that was caught, had its code taken for that.
+#[tokio::test]
+async fn a_code_of_the_users_own_survives_what_comes_between() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE t (id int PRIMARY KEY, a text); SELECT cache_sync.attach('t');
+         CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+           IF NEW.a = 'warned' THEN RAISE WARNING 'careful'; RAISE 'own' USING ERRCODE = 'UX001'; END IF;
+           IF NEW.a = 'fine' THEN RAISE WARNING 'strange' USING ERRCODE = 'UX009'; RETURN NEW; END IF;
+           BEGIN
+             RAISE 'again: %', NEW.a USING ERRCODE = 'UX002';
+           EXCEPTION WHEN OTHERS THEN
+             RAISE WARNING 'careful' USING ERRCODE = 'UX009';
+             BEGIN RAISE 'another' USING ERRCODE = 'UX003'; EXCEPTION WHEN OTHERS THEN NULL; END;
+             IF NEW.a = 'nested' THEN PERFORM cache_sync.edit('t', '{\"id\": 0}', '{\"a\": \"x\"}'); END IF;
+             RAISE;
+           END; END $$;
+         CREATE TRIGGER meddle BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION meddle()",
+    );
+    let mut batches = Batches::open(&db, "t").await;
+    let row = |(place, a): (usize, &&str)| json!({"#": place, "id": place + 1, "a": a});
+    let rows = json!(["warned", "caught", "nested", "fine"].iter().enumerate().map(row).collect::<Vec<_>>());
+    let put = json!([{"op": "put", "fields": ["a"]}]);
+    let verdicts = batches.verdicts(put, &[rows]).await;
+    assert_eq!(verdicts, ["rejected UX001", "rejected UX002", "rejected UX002", "applied"]);
+    let kept = "SELECT sqlstate, message FROM cache_sync.dead_letters ORDER BY ord";
+    assert_eq!(db.psql(kept), "UX001|own\nUX002|again: caught\nUX002|again: nested");
+    for (a, code) in [("warned", "UX001"), ("caught", "UX002"), ("nested", "UX002")] {
+        let error = db.psql_error(&format!("SELECT cache_sync.upsert('t', '{{\"id\": 9, \"a\": \"{a}\"}}')"));
+        assert!(error.contains(&format!("ERROR:  {code}")), "{a}: {error}");
+    }
 }
