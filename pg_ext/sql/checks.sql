@@ -93,6 +93,7 @@ BEGIN
             RETURN QUERY SELECT att.tbl, p.problem, p.hint FROM cache_sync_internal.table_problems(att) p;
             RETURN QUERY SELECT att.tbl, p.problem, p.hint
                 FROM cache_sync_internal.relations(att.tbl) r, cache_sync_internal.relation_problems(att, r.relid) p;
+            RETURN QUERY SELECT att.tbl, p.problem, p.hint FROM cache_sync_internal.backlog_problems(att.tbl) p;
         END IF;
     END LOOP;
     IF cache_sync_internal.feed_kind() = 'notify' THEN

@@ -13,6 +13,9 @@ ALTER TABLE cache_sync.field DROP CONSTRAINT field_table_id_fkey;
 ALTER TABLE cache_sync.session DROP CONSTRAINT session_table_id_fkey;
 ALTER TABLE cache_sync.dead_letter DROP CONSTRAINT dead_letter_table_id_fkey;
 ALTER TABLE cache_sync.dead_letter ADD COLUMN shape jsonb, ADD COLUMN hlc bigint;
+CREATE INDEX session_of_table ON cache_sync.session (table_id);
+CREATE INDEX dead_letter_of_table ON cache_sync.dead_letter (table_id, at);
+CREATE INDEX dead_letter_by_age ON cache_sync.dead_letter (at);
 
 DROP VIEW cache_sync.tables, cache_sync.dead_letters, cache_sync.listeners, cache_sync.feed_stats;
 

@@ -12,7 +12,8 @@ CREATE OR REPLACE VIEW cache_sync.dead_letters WITH (security_barrier) AS
 COMMENT ON VIEW cache_sync.dead_letters IS 'Refused patches of the tables that you may SELECT, with the reason.';
 
 -- Applies a refused patch again, in the caller's transaction, with its original stamps, and forgets it if Postgres takes
--- it. Of a row that was written since it was refused the caller is told `conflict`, unless forced.
+-- it. Of a row that was written since it was refused the caller is told `conflict`, unless forced; in a plain table, of any row from
+-- which it could take something.
 CREATE OR REPLACE FUNCTION cache_sync.requeue_dead_letter(
     id bigint, force boolean DEFAULT false, OUT outcome text, OUT version bigint, OUT row_after jsonb)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'requeue_dead_letter';

@@ -18,20 +18,52 @@ $$;
 CREATE OR REPLACE FUNCTION cache_sync_internal.prune_expired(tbl regclass, max_rows integer) RETURNS bigint
     LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'prune_expired';
 
+-- For how long sessions (`session_keep`) or dead letters (`dead_letter_keep`) are kept.
+CREATE OR REPLACE FUNCTION cache_sync_internal.kept_for(setting text) RETURNS interval
+    LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Loads the library, whose settings these are.
+    PERFORM cache_sync_internal.is_preloaded();
+    RETURN current_setting('cache_sync.' || setting)::interval;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION cache_sync_internal.prune_sessions(max_rows integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    keep interval;
+    keep interval := cache_sync_internal.kept_for('session_keep');
     pruned bigint;
 BEGIN
-    -- Loads the library, whose setting this is.
-    PERFORM cache_sync_internal.is_preloaded();
-    keep := current_setting('cache_sync.session_keep')::interval;
     DELETE FROM cache_sync.session s WHERE s.ctid = ANY (ARRAY(
         SELECT o.ctid FROM cache_sync.session o WHERE o.used_at < now() - keep LIMIT max_rows FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS pruned = ROW_COUNT;
     RETURN pruned;
 END
+$$;
+
+CREATE OR REPLACE FUNCTION cache_sync_internal.prune_dead_letters(max_rows integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    keep interval := cache_sync_internal.kept_for('dead_letter_keep');
+    pruned bigint;
+BEGIN
+    DELETE FROM cache_sync.dead_letter d WHERE d.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM cache_sync.dead_letter o WHERE o.at < now() - keep LIMIT max_rows FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS pruned = ROW_COUNT;
+    RETURN pruned;
+END
+$$;
+
+-- What has piled up for a table. Of what the caller may not SELECT, the view tells no numbers.
+CREATE OR REPLACE FUNCTION cache_sync_internal.backlog_problems(tbl regclass) RETURNS TABLE (problem text, hint text)
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('%s refused patches are kept, the oldest since %s', t.dead_letters, t.oldest_dead_letter),
+           format('Requeue or discard what SELECT * FROM cache_sync.dead_letters WHERE tbl = %L shows.', t.tbl)
+    FROM cache_sync.tables t WHERE t.tbl = backlog_problems.tbl AND t.dead_letters > 100
+    UNION ALL
+    SELECT format('sessions are kept that nobody has used since %s', t.oldest_session), 'Call run_maintenance() regularly.'
+    FROM cache_sync.tables t
+    WHERE t.tbl = backlog_problems.tbl AND t.oldest_session < now() - cache_sync_internal.kept_for('session_keep') - interval '2 days'
 $$;
 
 -- Of each kind and table `max_rows` at most, so that no transaction gets long. It takes the right to DELETE; rows are deleted as
@@ -64,9 +96,12 @@ BEGIN
     tbl := NULL;
     pruned := cache_sync_internal.prune_sessions(max_rows);
     RETURN NEXT;
+    what := 'dead letters';
+    pruned := cache_sync_internal.prune_dead_letters(max_rows);
+    RETURN NEXT;
     PERFORM cache_sync_internal.forget_dropped();
 END
 $$;
 COMMENT ON FUNCTION cache_sync.run_maintenance IS
-    'Deletes expired rows, unused sessions, and what is known of dropped tables; to be called until it says 0 everywhere.';
+    'Deletes expired rows, unused sessions, old dead letters, and what is known of dropped tables; to be called until it says 0 everywhere.';
 

@@ -90,7 +90,8 @@ GRANT EXECUTE ON FUNCTION
     cache_sync_internal.unites(jsonb, jsonb), cache_sync_internal.unites(anyarray, jsonb), cache_sync_internal.not_null,
     cache_sync_internal.finite, cache_sync_internal.differs, cache_sync_internal.is_larger, cache_sync_internal.table_problems,
     cache_sync_internal.relation_problems, cache_sync_internal.listeners_now, cache_sync_internal.feed_stats_now,
-    cache_sync_internal.table_stats_now, cache_sync_internal.stuck_batches_now
+    cache_sync_internal.table_stats_now, cache_sync_internal.stuck_batches_now, cache_sync_internal.backlog_problems,
+    cache_sync_internal.kept_for
     TO cache_sync_user;
 
 -- ... what the views that watch the server call ...
@@ -106,5 +107,6 @@ GRANT EXECUTE ON FUNCTION
     cache_sync_internal.invalidate_table, cache_sync_internal.create_triggers, cache_sync_internal.truncate_triggers,
     cache_sync_internal.drop_triggers, cache_sync_internal.attached_row, cache_sync_internal.record,
     cache_sync_internal.add_own_columns, cache_sync_internal.attach_table, cache_sync_internal.forget_dropped,
-    cache_sync_internal.prune_expired, cache_sync_internal.prune_sessions
+    cache_sync_internal.prune_expired, cache_sync_internal.prune_sessions,
+    cache_sync_internal.prune_dead_letters
     TO cache_sync_admin;

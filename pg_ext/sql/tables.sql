@@ -44,6 +44,8 @@ CREATE TABLE cache_sync.session (
     used_at      timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (session, table_id)
 ) WITH (fillfactor = 50);
+-- What belongs to one table is counted and deleted by it. The time of use has no index: then updates would no longer be HOT.
+CREATE INDEX session_of_table ON cache_sync.session (table_id);
 -- A batch's outcomes are written once and read hardly ever: compressing them would only cost time.
 ALTER TABLE cache_sync.session ALTER COLUMN outcomes SET STORAGE EXTERNAL;
 
@@ -63,6 +65,8 @@ CREATE TABLE cache_sync.dead_letter (
     shape        jsonb,
     hlc          bigint
 );
+CREATE INDEX dead_letter_of_table ON cache_sync.dead_letter (table_id, at);
+CREATE INDEX dead_letter_by_age ON cache_sync.dead_letter (at);
 
 INSERT INTO cache_sync.secret (hash_key_id, hash_key)
 VALUES (('x' || substr(md5(gen_random_uuid()::text), 1, 13))::bit(52)::bigint, uuid_send(gen_random_uuid()));

@@ -72,7 +72,11 @@ CREATE OR REPLACE VIEW cache_sync.tables WITH (security_barrier) AS
            CASE WHEN pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') OR pg_catalog.has_table_privilege(a.tbl, 'SELECT') THEN
                (SELECT pg_catalog.count(*) FROM cache_sync.session s WHERE s.table_id = a.table_id) END AS sessions,
            CASE WHEN pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') OR pg_catalog.has_table_privilege(a.tbl, 'SELECT') THEN
-               (SELECT pg_catalog.count(*) FROM cache_sync.dead_letter d WHERE d.table_id = a.table_id) END AS dead_letters
+               (SELECT pg_catalog.count(*) FROM cache_sync.dead_letter d WHERE d.table_id = a.table_id) END AS dead_letters,
+           CASE WHEN pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') OR pg_catalog.has_table_privilege(a.tbl, 'SELECT') THEN
+               (SELECT pg_catalog.min(s.used_at) FROM cache_sync.session s WHERE s.table_id = a.table_id) END AS oldest_session,
+           CASE WHEN pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') OR pg_catalog.has_table_privilege(a.tbl, 'SELECT') THEN
+               (SELECT pg_catalog.min(d.at) FROM cache_sync.dead_letter d WHERE d.table_id = a.table_id) END AS oldest_dead_letter
     FROM cache_sync.attached a;
 COMMENT ON VIEW cache_sync.tables IS 'The attached tables: their numbers on the feed, rules, tags and expiry.';
 

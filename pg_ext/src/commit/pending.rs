@@ -63,7 +63,8 @@ pub(crate) fn register_callback() {
 /// At `COMMIT` the transaction is visible to others already and can no longer fail: an error here would take the whole
 /// server down. So what is called there copies memory, takes one lock and sets a latch, and nothing else.
 unsafe extern "C-unwind" fn transaction_event(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
-    if matches!(event, pg_sys::XactEvent::XACT_EVENT_COMMIT | pg_sys::XactEvent::XACT_EVENT_ABORT) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
+    if matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE) {
         hlc::end_of_transaction();
     }
     if with(|keys| keys.is_empty()) {

@@ -25,6 +25,7 @@ static WAKE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(2);
 static HEARTBEAT_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 static SEND_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static SESSION_KEEP: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 3_600);
+static DEAD_LETTER_KEEP: GucSetting<i32> = GucSetting::<i32>::new(90 * 24 * 3_600);
 #[cfg(feature = "test_faults")]
 static KILL_BEFORE_PUBLISH: GucSetting<bool> = GucSetting::<bool>::new(false);
 #[cfg(feature = "test_faults")]
@@ -216,6 +217,16 @@ fn define_times() {
         c"run_maintenance() deletes older ones. A client that was away for longer cannot tell what became of the batch \
           that it had sent last. Default 7 days, from 60 s to 10 years.",
         &SESSION_KEEP,
+        60,
+        315_360_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"cache_sync.dead_letter_keep",
+        c"How long a refused patch is kept.",
+        c"run_maintenance() deletes older ones, which may be all that is left of a write. Default 90 days, from 60 s to 10 years.",
+        &DEAD_LETTER_KEEP,
         60,
         315_360_000,
         GucContext::Sighup,

@@ -11,6 +11,7 @@ mod locks;
 mod other_key;
 mod overlapping;
 mod patches_as_rows;
+mod piled_up;
 mod requeue;
 mod rows_of_partitions;
 mod sessions;

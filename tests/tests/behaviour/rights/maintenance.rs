@@ -14,7 +14,7 @@ async fn maintenance_takes_the_right_to_delete() {
     );
     assert_eq!(
         db.psql("SET ROLE sweeps; SELECT what, tbl, pruned FROM cache_sync.run_maintenance(1)"),
-        "expired rows|mine|1\nsessions||0"
+        "expired rows|mine|1\nsessions||0\ndead letters||0"
     );
     assert_eq!(db.psql("SELECT (SELECT count(*) FROM mine), (SELECT count(*) FROM theirs)"), "1|2");
 }

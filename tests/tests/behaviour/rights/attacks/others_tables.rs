@@ -174,6 +174,9 @@ async fn a_view_shows_nothing_to_a_condition_that_it_hides_from_its_reader() {
         "SELECT FROM cache_sync.dead_letters WHERE message::int > 0",
         "SELECT FROM cache_sync.table_stats t WHERE pg_temp.leak(t::text)",
         "SELECT FROM cache_sync.tables t WHERE (sessions + dead_letters)::text::boolean",
+        "SELECT FROM cache_sync.tables t WHERE oldest_session::text::boolean OR oldest_dead_letter::text::boolean",
+        "SELECT FROM cache_sync.tables t, cache_sync.dead_letters d WHERE pg_temp.leak(d.session::text) OR t.table_id / 0 = d.id",
+        "SELECT FROM cache_sync.listeners l WHERE pg_temp.leak(l::text)",
     ] {
         let shown = nosy.query(sql, &[]).await;
         assert_eq!(shown.map(|rows| rows.len()).map_err(|error| format!("{:?}", error.as_db_error())), Ok(0), "{sql}");
