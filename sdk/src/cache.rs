@@ -145,6 +145,11 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
 
     /// Changes fields without loading the row. If there is no such row, the outcome is `missing`.
     ///
+    /// To count up, and create the row if it is not there, put the row with a counter of 0 first, and then patch; where the patch is
+    /// `missing`, since somebody deleted the row in between, do both again. A put makes the row, or leaves the counter of a row that is
+    /// there alone, so it may always come first, and nobody need wait for it. A put of 1 where a patch was `missing` loses counts: of
+    /// several who do so at a time only the first one's makes the row.
+    ///
     /// # Errors
     /// [`Error::is_rule_violation`] when an operation does not suit its field's rule.
     pub async fn patch(&self, key: &K, patch: Patch<'_>) -> Result<Receipt, Error> {

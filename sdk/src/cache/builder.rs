@@ -63,7 +63,8 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         self
     }
 
-    /// The columns that `V` reads and writes. Needed for maps and types with flattened members; a struct tells its own.
+    /// The columns that `V` reads and writes. Needed for maps and types with flattened members; a struct tells its own. A member that is read
+    /// by several names (`#[serde(alias)]`) is the column that bears one of them.
     pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> CacheBuilder<K, V> {
         self.config.members = Some(columns.into_iter().map(Into::into).collect());
         self
@@ -107,10 +108,10 @@ async fn schema_of<K: Key, V: CacheValue>(shared: &Shared, name: &str, config: &
     let meta = shared.store.describe(name).await?;
     let misfit = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Mismatch, error.to_string());
     key::check::<K>(&meta.key).map_err(|error| misfit(&error))?;
-    let declared: Option<Vec<&str>> =
-        config.members.as_ref().map(|members| members.iter().map(String::as_str).collect());
-    let members = declared.as_deref().or_else(|| members_of::<V>());
-    let mut layout = Layout::new(members, &meta).map_err(|error| misfit(&error))?;
+    let declared: Option<Vec<Vec<&str>>> =
+        config.members.as_ref().map(|members| members.iter().map(|member| vec![member.as_str()]).collect());
+    let members = declared.or_else(|| members_of::<V>());
+    let mut layout = Layout::new(members.as_deref(), &meta).map_err(|error| misfit(&error))?;
     shared.store.resolve(&meta, &mut layout).await?;
     fit::check::<V>(&layout).map_err(|error| {
         let message = format!("the type does not fit the table {}.{}: {error}", meta.schema, meta.name);

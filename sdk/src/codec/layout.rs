@@ -27,6 +27,8 @@ pub(crate) struct Layout {
 #[derive(Clone, Debug)]
 pub(crate) struct Column {
     pub(crate) name: String,
+    /// Other names that the type reads the member by; it may write it by one of them.
+    pub(crate) aliases: Vec<String>,
     /// The column of the document that it is a member of.
     pub(crate) document: Option<String>,
     /// `Type::UNKNOWN` for types that Postgres does not bring along, until [`Layout::resolve`].
@@ -52,22 +54,30 @@ pub(crate) enum Role {
 pub(crate) enum LayoutError {
     #[error("the type's member \"{member}\" is no column of the table {table}; its columns are: {columns}")]
     NoSuchColumn { member: String, table: String, columns: String },
+    #[error(
+        "the type reads one member by the names {names}, and several of them are columns of the table {table}; say which to take with `columns`"
+    )]
+    SeveralColumns { names: String, table: String },
     #[error("the table {table} has more columns than a cache can name")]
     TooManyColumns { table: String },
 }
 
 impl Layout {
-    /// Matches the members (all columns of the table, if the type does not tell its members) to the table.
+    /// Matches the members, each with all its names (all columns of the table, if the type does not tell its members), to the table.
     ///
     /// # Errors
-    /// [`LayoutError`] when the table lacks one of them.
-    pub(crate) fn new(members: Option<&[&str]>, table: &TableMeta) -> Result<Layout, LayoutError> {
+    /// [`LayoutError`] when the table lacks one of them, or has several columns for one.
+    pub(crate) fn new(members: Option<&[Vec<&str>]>, table: &TableMeta) -> Result<Layout, LayoutError> {
         let columns = match members {
             None => all_columns(table).collect(),
             Some(members) => {
-                let documents = documents(table).filter(|documents| !members.contains(&documents.name.as_str()));
-                let find = |member: &&str| find_column(member, table, documents);
-                members.iter().map(find).collect::<Result<Vec<_>, _>>()?
+                let is_member = |name: &str| members.iter().flatten().any(|member| *member == name);
+                let documents = documents(table).filter(|documents| !is_member(&documents.name));
+                let mut columns = Vec::with_capacity(members.len());
+                for names in members {
+                    columns.extend(find_columns(names, table, documents)?);
+                }
+                columns
             }
         };
         if FieldIndex::try_from(columns.len()).is_err() {
@@ -80,6 +90,7 @@ impl Layout {
     pub(crate) fn of_statement(columns: &[tokio_postgres::Column]) -> Layout {
         let column = |shown: &tokio_postgres::Column| Column {
             name: shown.name().to_owned(),
+            aliases: Vec::new(),
             document: None,
             ty: shown.type_().clone(),
             role: Role::ReadOnly,
@@ -120,7 +131,8 @@ impl Layout {
 
     /// The place of the member with this name.
     pub(crate) fn index_of(&self, name: &str) -> Option<FieldIndex> {
-        self.columns.iter().position(|column| column.name == name).map(|place| place as FieldIndex)
+        let is_named = |column: &Column| column.name == name || column.aliases.iter().any(|alias| alias == name);
+        self.columns.iter().position(is_named).map(|place| place as FieldIndex)
     }
 
     /// The member at this place.
@@ -152,7 +164,7 @@ impl Layout {
 impl Column {
     fn new(name: &str, type_oid: u32, role: Role) -> Column {
         let ty = Type::from_oid(type_oid).unwrap_or(Type::UNKNOWN);
-        Column { name: name.to_owned(), document: None, ty, role, not_null: false }
+        Column { name: name.to_owned(), aliases: Vec::new(), document: None, ty, role, not_null: false }
     }
 }
 
@@ -192,6 +204,21 @@ fn all_columns(table: &TableMeta) -> impl Iterator<Item = Column> {
     }))
 }
 
+/// The column that a member is, by whichever of its names; of documents, in which each may be there, one for each name.
+fn find_columns(names: &[&str], table: &TableMeta, documents: Option<&FieldMeta>) -> Result<Vec<Column>, LayoutError> {
+    let is_column = |name: &&&str| find_column(name, table, None).is_ok();
+    let found: Vec<_> = names.iter().filter(is_column).collect();
+    match (&found[..], documents) {
+        ([name], _) => {
+            let aliases = names.iter().filter(|alias| alias != name).map(|alias| (*alias).to_owned()).collect();
+            Ok(vec![Column { aliases, ..find_column(name, table, None)? }])
+        }
+        ([], Some(_)) => names.iter().map(|name| find_column(name, table, documents)).collect(),
+        ([], None) => find_column(&names.join("\" or \""), table, None).map(|column| vec![column]),
+        _ => Err(LayoutError::SeveralColumns { names: names.join(", "), table: display_name(table) }),
+    }
+}
+
 fn find_column(name: &str, table: &TableMeta, documents: Option<&FieldMeta>) -> Result<Column, LayoutError> {
     if let Some(column) = all_columns(table).find(|column| column.name == name) {
         return Ok(column);
@@ -218,6 +245,7 @@ pub(crate) mod tests {
     pub(crate) fn layout(columns: &[(&str, Type, Rule)]) -> Layout {
         let columns = columns.iter().enumerate().map(|(place, (name, ty, rule))| Column {
             name: (*name).to_owned(),
+            aliases: Vec::new(),
             document: None,
             ty: ty.clone(),
             not_null: false,
@@ -249,11 +277,26 @@ pub(crate) mod tests {
 
     #[test]
     fn members_find_their_columns() {
-        let layout = Layout::new(Some(&["half", "na\"me", "id", "cs_version"]), &table()).unwrap();
+        let layout =
+            Layout::new(Some(&[vec!["half"], vec!["na\"me"], vec!["id"], vec!["cs_version"]]), &table()).unwrap();
         let roles: Vec<_> = layout.columns.iter().map(|column| column.role.clone()).collect();
         let field = Role::Field { id: FieldId(1), rule: Rule::Lww };
         assert_eq!(roles, [Role::ReadOnly, field, Role::Key(0), Role::ReadOnly]);
         assert_eq!(layout.index_of("id"), Some(2));
+    }
+
+    /// A column is renamed, and a service that knows both names goes on: one of them is a column at any time.
+    #[test]
+    fn a_member_is_the_column_of_one_of_its_names() {
+        let of = |names: &[&'static str]| Layout::new(Some(&[vec!["id"], names.to_vec()]), &table());
+        for names in [["na\"me", "title"], ["title", "na\"me"]] {
+            let layout = of(&names).unwrap();
+            assert_eq!(layout.columns[1].name, "na\"me");
+            assert_eq!((layout.index_of("title"), layout.index_of("na\"me")), (Some(1), Some(1)));
+        }
+        let error = of(&["title", "titel"]).unwrap_err().to_string();
+        assert!(error.starts_with("the type's member \"title\" or \"titel\" is no column"), "{error}");
+        assert!(of(&["total", "half"]).unwrap_err().to_string().contains("with `columns`"));
     }
 
     #[test]
@@ -274,7 +317,8 @@ pub(crate) mod tests {
                 {"id": 2, "name": "expires_at", "type": 1184, "type_name": "pg_catalog.timestamptz", "rule": "lww",
                  "generated": false, "not_null": false}]}"#;
         let table: TableMeta = serde_json::from_str(described).unwrap();
-        let layout = Layout::new(Some(&["key", "it's", "likes", "expires_at"]), &table).unwrap();
+        let layout =
+            Layout::new(Some(&[vec!["key"], vec!["it's"], vec!["likes"], vec!["expires_at"]]), &table).unwrap();
         let rule = |place: usize| match &layout.columns[place].role {
             Role::Field { rule, .. } => rule.to_string(),
             role => format!("{role:?}"),
@@ -284,17 +328,17 @@ pub(crate) mod tests {
             layout.select_list("t"),
             r#"t."key", (t."value" OPERATOR(pg_catalog.->) E'it''s'), (t."value" OPERATOR(pg_catalog.->) E'likes'), t."expires_at""#
         );
-        assert!(Layout::new(Some(&["key", "value", "likes"]), &table).is_err());
+        assert!(Layout::new(Some(&[vec!["key"], vec!["value"], vec!["likes"]]), &table).is_err());
     }
 
     #[test]
     fn a_member_that_the_table_lacks_is_an_error_that_lists_the_columns() {
-        let error = Layout::new(Some(&["id", "nme"]), &table()).unwrap_err();
+        let error = Layout::new(Some(&[vec!["id"], vec!["nme"]]), &table()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the type's member \"nme\" is no column of the table public.users; its columns are: id, na\"me, total, half"
         );
-        assert!(Layout::new(Some(&["cs_version"]), &TableMeta { versioned: false, ..table() }).is_err());
+        assert!(Layout::new(Some(&[vec!["cs_version"]]), &TableMeta { versioned: false, ..table() }).is_err());
     }
 
     #[test]

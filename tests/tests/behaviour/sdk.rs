@@ -3,6 +3,7 @@
 
 mod collisions;
 mod connections;
+mod counting;
 mod eviction;
 mod full_buffer;
 mod given_up;
@@ -12,6 +13,7 @@ mod operations;
 mod queries;
 mod query_ends;
 mod reads;
+mod renamed_columns;
 mod skipped;
 mod values;
 mod writes;

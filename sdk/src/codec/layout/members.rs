@@ -1,19 +1,61 @@
 //! The names of a type's members, as its `Deserialize` asks for them.
 
-use serde::de::{DeserializeOwned, Deserializer, Visitor};
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
+use std::cell::Cell;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem::discriminant;
 
-/// The names that the type passes to `deserialize_struct` (with `#[serde(rename)]` and aliases); `None` for maps and
-/// flattened types, which do not tell.
-pub(crate) fn members_of<V: DeserializeOwned>() -> Option<&'static [&'static str]> {
-    match V::deserialize(Probe) {
-        Err(Told(members)) => members,
-        Ok(_) => None,
+/// The members of a type, each with all names that it is read by: those that the type passes to `deserialize_struct` (with
+/// `#[serde(rename)]` and aliases); `None` for maps and flattened types, which do not tell.
+pub(crate) fn members_of<V: DeserializeOwned>() -> Option<Vec<Vec<&'static str>>> {
+    let Err(Told(Some(names))) = V::deserialize(Probe { asked: None }) else { return None };
+    let mut members: Vec<(Option<u64>, Vec<&'static str>)> = Vec::with_capacity(names.len());
+    for name in names {
+        let member = member_of::<V>(name);
+        match members.iter_mut().find(|(known, _)| member.is_some() && *known == member) {
+            Some((_, names)) => names.push(name),
+            None => members.push((member, vec![name])),
+        }
     }
+    Some(members.into_iter().map(|(_, names)| names).collect())
 }
 
-struct Probe;
+/// What tells the member of this name from the type's other members: what the type makes of the name before it reads the value. That is
+/// an enum with a variant for each member.
+fn member_of<V: DeserializeOwned>(name: &str) -> Option<u64> {
+    let asked = Asked { name, member: Cell::new(None) };
+    let _ = V::deserialize(Probe { asked: Some(&asked) });
+    asked.member.get()
+}
+
+/// Asks for the names of all members, or shows one and sees what becomes of it.
+struct Probe<'a> {
+    asked: Option<&'a Asked<'a>>,
+}
+
+struct Asked<'a> {
+    name: &'a str,
+    member: Cell<Option<u64>>,
+}
+
+impl<'de> MapAccess<'de> for &Asked<'_> {
+    type Error = Told;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Told> {
+        let key = seed.deserialize(StrDeserializer::new(self.name))?;
+        let mut hasher = DefaultHasher::new();
+        discriminant(&key).hash(&mut hasher);
+        self.member.set(Some(hasher.finish()));
+        Err(Told(None))
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, _: S) -> Result<S::Value, Told> {
+        Err(Told(None))
+    }
+}
 
 /// The probe ends with this error, whatever it was asked.
 #[derive(Debug)]
@@ -33,7 +75,7 @@ impl serde::de::Error for Told {
     }
 }
 
-impl<'de> Deserializer<'de> for Probe {
+impl<'de> Deserializer<'de> for Probe<'_> {
     type Error = Told;
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Told> {
@@ -44,9 +86,12 @@ impl<'de> Deserializer<'de> for Probe {
         self,
         _: &'static str,
         members: &'static [&'static str],
-        _: V,
+        visitor: V,
     ) -> Result<V::Value, Told> {
-        Err(Told(Some(members)))
+        match self.asked {
+            Some(asked) => visitor.visit_map(asked),
+            None => Err(Told(Some(members))),
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Told> {
@@ -91,11 +136,24 @@ mod tests {
         user: User,
     }
 
+    #[derive(Deserialize)]
+    #[expect(dead_code, reason = "only its names are of interest")]
+    struct Renamed {
+        #[serde(alias = "number", alias = "no")]
+        id: i64,
+        #[serde(rename = "full name", alias = "name")]
+        name: Option<User>,
+        other: i64,
+    }
+
     #[test]
     fn structs_tell_and_maps_do_not() {
-        assert_eq!(members_of::<User>(), Some(&["id", "full name"][..]));
-        assert_eq!(members_of::<Wrapped>(), Some(&["id", "full name"][..]));
-        assert_eq!(members_of::<std::sync::Arc<User>>(), Some(&["id", "full name"][..]));
+        let user = || Some(vec![vec!["id"], vec!["full name"]]);
+        assert_eq!(members_of::<User>(), user());
+        assert_eq!(members_of::<Wrapped>(), user());
+        assert_eq!(members_of::<std::sync::Arc<User>>(), user());
+        let renamed = vec![vec!["id", "no", "number"], vec!["full name", "name"], vec!["other"]];
+        assert_eq!(members_of::<Renamed>(), Some(renamed));
         assert_eq!(members_of::<Flat>(), None);
         assert_eq!(members_of::<HashMap<String, i64>>(), None);
         assert_eq!(members_of::<serde_json::Value>(), None);
