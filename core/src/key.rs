@@ -28,9 +28,20 @@ impl HashKey {
     /// the number and 1. Who knows one table's learns nothing of another's.
     #[must_use]
     pub fn of_table(&self, table: TableId) -> HashKey {
+        self.derived(&table.0.to_be_bytes())
+    }
+
+    /// The secret of a database, made of the one that it keeps: as [`HashKey::of_table`], of the database's oid (8 bytes). So a
+    /// database that was copied file by file, secret and all, has another one than that it was copied from.
+    #[must_use]
+    pub fn of_database(&self, oid: u32) -> HashKey {
+        self.derived(&u64::from(oid).to_be_bytes())
+    }
+
+    fn derived(&self, of: &[u8]) -> HashKey {
         let half = |which: u8| {
             let mut hasher = SipHasher24::new_with_key(&self.0);
-            hasher.write(&table.0.to_be_bytes());
+            hasher.write(of);
             hasher.write(&[which]);
             hasher.finish().to_be_bytes()
         };

@@ -43,4 +43,4 @@ pub(crate) use listener::Listener;
 pub(crate) use memory::{epoch, install_hooks, is_preloaded, is_there};
 pub(crate) use protocol::{READ_MAX, Read, head, last_lsn, publish, publish_gap, read, size, tail};
 pub(crate) use segment::ensure;
-pub(crate) use stats::TableCounts;
+pub(crate) use stats::{Name, TableCounts};

@@ -2,7 +2,8 @@
 
 use super::session::Session;
 use crate::pg::failure::Failure;
-use crate::ring::{SessionId, applied};
+use crate::ring::{Name, SessionId, applied};
+use crate::tables::known;
 use cache_sync_core::number::TableId;
 use cache_sync_core::outcome::Record;
 use std::cell::Cell;
@@ -31,7 +32,7 @@ impl Counted {
     /// It was applied, if the transaction commits.
     pub(super) fn applied(&self, records: &[Record]) {
         if let Some((table, session)) = self.of.get() {
-            applied::batch(table, session, records, self.begun.elapsed());
+            applied::batch(Name::of(table, known::incarnation()), session, records, self.begun.elapsed());
         }
     }
 
@@ -40,7 +41,7 @@ impl Counted {
         if let Some((table, session)) = self.of.get()
             && !failure.sqlstate().starts_with(b"CS")
         {
-            applied::failed(table, session, failure.sqlstate(), failure.message());
+            applied::failed(Name::of(table, known::incarnation()), session, failure.sqlstate(), failure.message());
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
 use crate::pg::{sqlstate, value};
-use crate::ring::applied;
+use crate::ring::{Name, applied};
+use crate::tables::known;
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::number::TableId;
 use cache_sync_core::outcome::Record;
@@ -112,7 +113,7 @@ pub(super) fn apply_alone(target: &Target, part: Part, hlc: i64) -> Result<Recor
     let answers = rounds::run(target, &[part], hlc, Locking { first: false, strict: false })?;
     let first = answers.as_deref().and_then(<[_]>::first);
     let record = first.map(|(_, record)| *record).ok_or_else(|| Failure::new(b"XX000", "a patch has no outcome"))?;
-    applied::patch(TableId(target.layout.table_id), &record);
+    applied::patch(Name::of(TableId(target.layout.table_id), known::incarnation()), &record);
     Ok(record)
 }
 

@@ -11,6 +11,7 @@ use crate::call::triggered;
 use crate::pg::failure::Failure;
 use crate::pg::slot::Columns;
 use crate::ring::hlc;
+use crate::tables::catalog::Locked;
 use crate::tables::known;
 use crate::tables::table::Table;
 use cache_sync_core::number::{KeyHash, TableId};
@@ -33,14 +34,14 @@ sql_functions! {
     fn note_truncate / pg_finfo_note_truncate(fcinfo) {
         // SAFETY: Postgres calls this function with a call it has filled in.
         let (_, id) = unsafe { called_by_trigger(fcinfo)? };
-        pending::flush(id);
+        flush(id);
         Ok(pg_sys::Datum::from(0))
     }
 
     /// `note_table(table_id integer)`: DDL changed the table as a whole.
     fn note_table / pg_finfo_note_table(fcinfo) {
         // SAFETY: the install script declares this argument, and the function STRICT.
-        pending::flush(TableId(unsafe { argument(fcinfo, 0) }.unwrap_or_default()));
+        flush(TableId(unsafe { argument(fcinfo, 0) }.unwrap_or_default()));
         Ok(pg_sys::Datum::from(0))
     }
 
@@ -50,6 +51,12 @@ sql_functions! {
         unsafe { pg_sys::CacheInvalidateRelcache((*data_after_event(fcinfo)?).tg_relation) };
         Ok(pg_sys::Datum::from(0))
     }
+}
+
+/// Notes the change of a whole table where no row of it was looked at, so that nothing may be known of this database yet.
+fn flush(id: TableId) {
+    let _ = known::secret(Locked::GiveUp);
+    pending::flush(id);
 }
 
 /// # Safety

@@ -7,9 +7,10 @@ use crate::call::rows::{Rows, bigint};
 use crate::pg::failure::Failure;
 use crate::pg::rights::{is_monitor, is_owned, name_of};
 use crate::pg::{host_time, sqlstate};
-use crate::ring::{self, FailedSession, TableCounts, view};
+use crate::ring::{self, FailedSession, Name, TableCounts, view};
 use crate::server::epoch;
 use crate::tables::catalog::{self, Locked};
+use crate::tables::known;
 use cache_sync_core::number::TableId;
 use pgrx::{IntoDatum, pg_sys};
 
@@ -61,8 +62,8 @@ sql_functions! {
         sqlstate::preserving(|| {
             // SAFETY: Postgres calls this function with a call it has filled in, and for these rows.
             let mut rows = unsafe { Rows::new(fcinfo) };
-            let (shown, failed) = (Shown::new()?, view::failed_sessions());
-            for seen in view::tables().into_iter().filter(|table| shown.counts(table.id)) {
+            let (shown, failed) = (Shown::new()?, view::failed_sessions(known::incarnation()));
+            for seen in view::tables(known::incarnation()).into_iter().filter(|table| shown.counts(table.id)) {
                 let last = failed.iter().filter(|failed| failed.id == seen.id).max_by_key(|failed| failed.last);
                 let message = last.filter(|last| shown.rows(last.id)).map(|last| last.message.as_str());
                 rows.push(row_of(&seen, message));
@@ -78,7 +79,7 @@ sql_functions! {
             let mut rows = unsafe { Rows::new(fcinfo) };
             let shown = Shown::new()?;
             let is_stuck = |failed: &FailedSession| failed.failures > 0 && shown.counts(failed.id);
-            for stuck in view::failed_sessions().into_iter().filter(is_stuck) {
+            for stuck in view::failed_sessions(known::incarnation()).into_iter().filter(is_stuck) {
                 rows.push([
                     stuck.id.0.into_datum(),
                     pgrx::Uuid::from_bytes(stuck.session).into_datum(),
@@ -99,6 +100,7 @@ sql_functions! {
             // SAFETY: the install script declares this argument.
             let table: Option<pg_sys::Oid> = unsafe { argument(fcinfo, 0) };
             let attached = catalog::attached(None, Locked::Wait).unwrap_or_default();
+            let name = |id| Name::of(id, known::incarnation());
             match table {
                 Some(table) => {
                     if !is_owned(table) {
@@ -106,11 +108,11 @@ sql_functions! {
                     }
                     let attached = attached.iter().find(|attached| attached.relid == table);
                     let not_attached = || Failure::new(b"CS005", format!("{} is not attached", name_of(table)));
-                    view::reset_table(attached.ok_or_else(not_attached)?.id);
+                    view::reset_table(name(attached.ok_or_else(not_attached)?.id));
                 }
                 // SAFETY: looks the user up in the system catalogs.
                 None if unsafe { pg_sys::superuser() } => {
-                    attached.iter().for_each(|attached| view::reset_table(attached.id));
+                    attached.iter().for_each(|attached| view::reset_table(name(attached.id)));
                     view::reset_server();
                 }
                 None => {

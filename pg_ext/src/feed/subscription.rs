@@ -7,6 +7,7 @@ use crate::pg::failure::Failure;
 use crate::pg::rights::{hides_rows, name_of};
 use crate::ring::{Entry, whole};
 use crate::tables::catalog::{self, Attached, Locked};
+use crate::tables::known;
 use cache_sync_core::number::TableId;
 use cache_sync_core::wire::Change;
 use pgrx::pg_sys;
@@ -25,6 +26,7 @@ pub(crate) struct Readable {
 /// The tables of one feed.
 pub(crate) struct Subscription {
     asked_for: Option<Vec<TableId>>,
+    incarnation: u32,
     /// Sorted by number.
     tables: Vec<Readable>,
 }
@@ -36,7 +38,8 @@ impl Subscription {
     /// CS005 for a table that is not attached, 42501 for one that the caller may not read.
     pub(crate) fn new(asked_for: Option<Vec<TableId>>) -> Result<Subscription, Failure> {
         let tables = readable(asked_for.as_deref())?;
-        Ok(Subscription { asked_for, tables })
+        let incarnation = known::secret(Locked::Wait).map_or(0, |_| known::incarnation());
+        Ok(Subscription { asked_for, incarnation, tables })
     }
 
     /// Looks again at what the caller may read, and says which tables that it did not have before came along.
@@ -57,7 +60,7 @@ impl Subscription {
     pub(crate) fn select(&self, entries: &[Entry], changes: &mut Vec<Change>) {
         // SAFETY: a plain read of the number of the database that this backend is connected to.
         let database = unsafe { pg_sys::MyDatabaseId };
-        for entry in entries.iter().filter(|entry| entry.database == database) {
+        for entry in entries.iter().filter(|entry| entry.is_of(database, self.incarnation)) {
             match self.table(entry.table) {
                 None => {}
                 Some(table) if table.has_hidden_rows => {

@@ -3,10 +3,9 @@
 
 use super::failing::SessionId;
 use super::memory::shared;
-use super::stats::{Applied, counted_as};
+use super::stats::{Applied, Name};
 use super::wall;
 use crate::pg::backend::OfBackend;
-use cache_sync_core::number::TableId;
 use cache_sync_core::outcome::Record;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
@@ -19,35 +18,30 @@ static PENDING: OfBackend<RefCell<Vec<Applied>>> = OfBackend::new(RefCell::new(V
 static IS_REGISTERED: OfBackend<Cell<bool>> = OfBackend::new(Cell::new(false));
 
 /// Notes patches that came by themselves.
-pub(crate) fn patch(table: TableId, record: &Record) {
+pub(crate) fn patch(table: Name, record: &Record) {
     with(table, |applied| applied.add(std::slice::from_ref(record)));
 }
 
 /// Notes a batch of a session, and how long it took.
-pub(crate) fn batch(table: TableId, session: SessionId, records: &[Record], took: Duration) {
+pub(crate) fn batch(table: Name, session: SessionId, records: &[Record], took: Duration) {
     with(table, |applied| {
         applied.add(records);
         applied.add_batch(took);
     });
     if let Some(shared) = shared() {
-        shared.failing.0.succeeded(name(table), session);
+        shared.failing.0.succeeded(table, session);
     }
 }
 
 /// Notes that a batch of a session failed.
-pub(crate) fn failed(table: TableId, session: SessionId, sqlstate: [u8; 5], message: &str) {
+pub(crate) fn failed(table: Name, session: SessionId, sqlstate: [u8; 5], message: &str) {
     let Some(shared) = shared() else { return };
     let now = wall::now_micros();
-    shared.stats.0.count_failure(name(table), sqlstate, now);
-    shared.failing.0.failed(name(table), session, sqlstate, message, now);
+    shared.stats.0.count_failure(table, sqlstate, now);
+    shared.failing.0.failed(table, session, sqlstate, message, now);
 }
 
-fn name(table: TableId) -> u64 {
-    // SAFETY: a plain read of the number of the database that this backend is connected to.
-    counted_as(unsafe { pg_sys::MyDatabaseId }, table)
-}
-
-fn with(table: TableId, note: impl FnOnce(&mut Applied)) {
+fn with(name: Name, note: impl FnOnce(&mut Applied)) {
     if shared().is_none() {
         return;
     }
@@ -56,7 +50,6 @@ fn with(table: TableId, note: impl FnOnce(&mut Applied)) {
         unsafe { pg_sys::RegisterXactCallback(Some(transaction_event), std::ptr::null_mut()) };
     }
     let mut pending = PENDING.borrow_mut();
-    let name = name(table);
     let place = pending.iter().position(|applied| applied.name == name).unwrap_or_else(|| {
         if pending.len() < TABLES_MAX {
             pending.push(Applied::none(name));

@@ -16,6 +16,9 @@ pub(crate) struct Entry {
     pub(crate) key: KeyHash,
     /// The row's version or 0.
     pub(crate) version: Version,
+    /// Which of the extensions that the database has had, one after the other, noted it; 0: not known. Their tables have the same
+    /// numbers.
+    pub(crate) incarnation: u32,
     /// What it does.
     pub(crate) kind: ChangeKind,
 }
@@ -27,8 +30,14 @@ impl Entry {
         table: TableId(0),
         key: KeyHash(0),
         version: Version::NONE,
+        incarnation: 0,
         kind: ChangeKind::Versioned,
     };
+
+    /// Whether it is of this database and of the extension that is there now; who cannot say which that is gets those of all.
+    pub(crate) fn is_of(&self, database: pg_sys::Oid, incarnation: u32) -> bool {
+        self.database == database && (self.incarnation == incarnation || self.incarnation == 0 || incarnation == 0)
+    }
 
     /// The change as the feed tells it.
     pub(crate) fn change(&self) -> Change {

@@ -3,6 +3,7 @@
 //! Only what fails comes here, and what succeeds while something does.
 
 use super::lock::Lock;
+use super::stats::Name;
 use cache_sync_core::number::TableId;
 use pgrx::pg_sys;
 use std::cell::UnsafeCell;
@@ -20,8 +21,8 @@ pub(crate) type SessionId = [u8; 16];
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Slot {
-    /// The table as `stats` names it; 0 for a free place.
-    table: u64,
+    /// What the table is counted as.
+    table: Name,
     session: SessionId,
     /// How many tries failed in a row; 0 once one was applied.
     failures: u64,
@@ -67,14 +68,15 @@ impl Failing {
     }
 
     /// Notes that a batch failed.
-    pub(super) fn failed(&self, table: u64, session: SessionId, sqlstate: [u8; 5], message: &str, now: i64) {
+    pub(super) fn failed(&self, table: Name, session: SessionId, sqlstate: [u8; 5], message: &str, now: i64) {
         let message = &message.as_bytes()[..message.floor_char_boundary(MESSAGE_MAX)];
         self.change(|slots| {
             let place = find(slots, table, session).or_else(|| longest_ago(slots));
             let Some(slot) = place.map(|place| &mut slots[place]) else { return };
             if (slot.table, slot.session) != (table, session) {
-                (slot.table, slot.session, slot.failures) = (table, session, 0);
+                slot.failures = 0;
             }
+            (slot.table, slot.session) = (table, session);
             if slot.failures == 0 {
                 slot.since = now;
             }
@@ -87,7 +89,7 @@ impl Failing {
     }
 
     /// Notes that a batch was applied.
-    pub(super) fn succeeded(&self, table: u64, session: SessionId) {
+    pub(super) fn succeeded(&self, table: Name, session: SessionId) {
         if self.stuck.load(Relaxed) > 0 {
             self.change(|slots| {
                 if let Some(place) = find(slots, table, session) {
@@ -107,23 +109,20 @@ impl Failing {
     }
 
     /// Those of a database.
-    pub(super) fn of_database(&self, database: pg_sys::Oid) -> Vec<FailedSession> {
+    pub(super) fn of_database(&self, database: pg_sys::Oid, incarnation: u32) -> Vec<FailedSession> {
         let mut copy = Vec::with_capacity(SLOTS);
         self.lock.locked(pg_sys::LWLockMode::LW_SHARED, || {
             // SAFETY: nobody changes them while we hold the lock; there is room for the copies.
             copy.extend_from_slice(unsafe { &*self.slots.get() });
         });
-        copy.iter()
-            .filter(|slot| slot.table != 0 && slot.table >> 32 == u64::from(database.to_u32()))
-            .map(Slot::seen)
-            .collect()
+        copy.iter().filter(|slot| slot.table.is_of(database, incarnation)).map(Slot::seen).collect()
     }
 }
 
 impl Slot {
     fn seen(&self) -> FailedSession {
         FailedSession {
-            id: TableId((self.table as u32).cast_signed()),
+            id: self.table.id(),
             session: self.session,
             failures: self.failures,
             since: self.since,
@@ -134,11 +133,12 @@ impl Slot {
     }
 }
 
-fn find(slots: &[Slot], table: u64, session: SessionId) -> Option<usize> {
-    slots.iter().position(|slot| slot.table == table && slot.session == session)
+fn find(slots: &[Slot], table: Name, session: SessionId) -> Option<usize> {
+    slots.iter().position(|slot| slot.table.is_number_of(table) && slot.session == session)
 }
 
 /// A free place, or the one to give up.
 fn longest_ago(slots: &[Slot]) -> Option<usize> {
-    (0..slots.len()).min_by_key(|place| (slots[*place].table != 0, slots[*place].failures > 0, slots[*place].last))
+    (0..slots.len())
+        .min_by_key(|place| (!slots[*place].table.is_none(), slots[*place].failures > 0, slots[*place].last))
 }

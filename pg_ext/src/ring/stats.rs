@@ -9,7 +9,7 @@ use cache_sync_core::outcome::Record;
 use cache_sync_core::wire::ChangeKind;
 use pgrx::pg_sys;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 /// Most tables that are counted by themselves, in all databases together; those that change first have the places.
@@ -29,6 +29,8 @@ struct OfTable {
     name: AtomicU64,
     changes: AtomicU64,
     flushes: AtomicU64,
+    /// Under which of the extensions that the database has had this is counted.
+    incarnation: AtomicU32,
     /// Since when it is counted, in microseconds since 1970.
     since: AtomicI64,
     batches: AtomicU64,
@@ -40,10 +42,20 @@ struct OfTable {
     last_failure: AtomicU64,
 }
 
+/// What a table is counted as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Name {
+    /// The database in the upper half, which is never 0, and the table's number.
+    table: u64,
+    /// Which of the extensions that the database has had, one after the other, gave it the number; 0: not known.
+    incarnation: u32,
+}
+
 /// What a transaction has applied to a table.
 pub(super) struct Applied {
-    /// The table as it is counted.
-    pub(super) name: u64,
+    /// What the table is counted as.
+    pub(super) name: Name,
     batches: u64,
     micros: u64,
     micros_max: u64,
@@ -113,7 +125,7 @@ pub(crate) struct TableCounts {
 
 impl Applied {
     /// Nothing yet.
-    pub(super) fn none(name: u64) -> Applied {
+    pub(super) fn none(name: Name) -> Applied {
         Applied { name, batches: 0, micros: 0, micros_max: 0, verdicts: [0; VERDICTS] }
     }
 
@@ -145,7 +157,7 @@ impl Stats {
             if flushes > 0 {
                 self.told.0.flushes.fetch_add(flushes, Relaxed);
             }
-            if let Some(table) = self.table(counted_as(first.database, first.table)) {
+            if let Some(table) = self.table(Name::new(first.database, first.table, first.incarnation)) {
                 table.changes.fetch_add(of_table.len() as u64, Relaxed);
                 if flushes > 0 {
                     table.flushes.fetch_add(flushes, Relaxed);
@@ -176,7 +188,7 @@ impl Stats {
     }
 
     /// Counts that a batch failed.
-    pub(super) fn count_failure(&self, name: u64, sqlstate: [u8; 5], now: i64) {
+    pub(super) fn count_failure(&self, name: Name, sqlstate: [u8; 5], now: i64) {
         let Some(table) = self.table(name) else { return };
         let code = sqlstate.iter().rev().fold(0, |code, byte| (code << 6) | u64::from(byte.wrapping_sub(b'0') & 0x3f));
         table.failures.fetch_add(1, Relaxed);
@@ -184,19 +196,10 @@ impl Stats {
     }
 
     /// Counts a table anew.
-    pub(super) fn reset_table(&self, name: u64) {
-        let Some(table) = self.table(name) else { return };
-        let counts = [
-            &table.changes,
-            &table.flushes,
-            &table.batches,
-            &table.apply_micros,
-            &table.apply_micros_max,
-            &table.failures,
-            &table.last_failure,
-        ];
-        counts.into_iter().chain(&table.verdicts).for_each(|count| count.store(0, Relaxed));
-        table.since.store(wall::now_micros(), Relaxed);
+    pub(super) fn reset_table(&self, name: Name) {
+        if let Some(table) = self.table(name) {
+            table.reset();
+        }
     }
 
     /// Counts anew what is counted of the whole server, of which so many changes were published.
@@ -222,34 +225,56 @@ impl Stats {
         }
     }
 
-    /// The counts of a database's tables.
-    pub(super) fn of_tables(&self, database: pg_sys::Oid) -> Vec<TableCounts> {
-        let of_database = |table: &&OfTable| table.name.load(Acquire) >> 32 == u64::from(database.to_u32());
-        self.tables.iter().filter(of_database).map(OfTable::counts).collect()
+    /// The counts of a database's tables, under the extension that is there now.
+    pub(super) fn of_tables(&self, database: pg_sys::Oid, incarnation: u32) -> Vec<TableCounts> {
+        let name =
+            |table: &OfTable| Name { table: table.name.load(Acquire), incarnation: table.incarnation.load(Acquire) };
+        self.tables.iter().filter(|table| name(table).is_of(database, incarnation)).map(OfTable::counts).collect()
     }
 
     /// Where a table is counted; takes a place for one that is new. `None` when there is none left.
-    fn table(&self, name: u64) -> Option<&OfTable> {
-        let first = (name.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - TABLES_MAX.ilog2())) as usize;
+    fn table(&self, name: Name) -> Option<&OfTable> {
+        let first = (name.table.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - TABLES_MAX.ilog2())) as usize;
         let mut places = (first..first + STEPS_MAX).map(|place| &self.tables[place % TABLES_MAX]);
         let found = places.find(|place| match place.name.load(Acquire) {
-            0 => match place.name.compare_exchange(0, name, AcqRel, Acquire) {
+            0 => match place.name.compare_exchange(0, name.table, AcqRel, Acquire) {
                 Ok(_) => {
                     place.since.store(wall::now_micros(), Relaxed);
                     true
                 }
-                Err(taken) => taken == name,
+                Err(taken) => taken == name.table,
             },
-            taken => taken == name,
+            taken => taken == name.table,
         });
-        if found.is_none() {
-            self.told.0.uncounted.fetch_add(1, Relaxed);
+        match found {
+            // What was counted under the number before is of another table.
+            Some(table) => {
+                let is_other = name.incarnation != 0 && table.incarnation.load(Acquire) != name.incarnation;
+                if is_other && table.incarnation.swap(name.incarnation, AcqRel) != name.incarnation {
+                    table.reset();
+                }
+            }
+            None => drop(self.told.0.uncounted.fetch_add(1, Relaxed)),
         }
         found
     }
 }
 
 impl OfTable {
+    fn reset(&self) {
+        let counts = [
+            &self.changes,
+            &self.flushes,
+            &self.batches,
+            &self.apply_micros,
+            &self.apply_micros_max,
+            &self.failures,
+            &self.last_failure,
+        ];
+        counts.into_iter().chain(&self.verdicts).for_each(|count| count.store(0, Relaxed));
+        self.since.store(wall::now_micros(), Relaxed);
+    }
+
     fn counts(&self) -> TableCounts {
         let last_failure = self.last_failure.load(Relaxed);
         let sqlstate = std::array::from_fn(|place| ((last_failure >> (6 * place)) & 0x3f) as u8 + b'0');
@@ -268,7 +293,35 @@ impl OfTable {
     }
 }
 
-/// The name under which a table is counted.
-pub(super) fn counted_as(database: pg_sys::Oid, table: TableId) -> u64 {
-    u64::from(database.to_u32()) << 32 | u64::from(table.0.cast_unsigned())
+impl Name {
+    /// Of a table of this database.
+    pub(crate) fn of(table: TableId, incarnation: u32) -> Name {
+        // SAFETY: a plain read of the number of the database that this backend is connected to.
+        Name::new(unsafe { pg_sys::MyDatabaseId }, table, incarnation)
+    }
+
+    fn new(database: pg_sys::Oid, table: TableId, incarnation: u32) -> Name {
+        let table = u64::from(database.to_u32()) << 32 | u64::from(table.0.cast_unsigned());
+        Name { table, incarnation }
+    }
+
+    /// The table's number.
+    pub(super) fn id(self) -> TableId {
+        TableId((self.table as u32).cast_signed())
+    }
+
+    /// Whether it is of this database and of the extension that is there now.
+    pub(super) fn is_of(self, database: pg_sys::Oid, incarnation: u32) -> bool {
+        self.table >> 32 == u64::from(database.to_u32()) && [0, incarnation].contains(&self.incarnation)
+    }
+
+    /// Whether it names the same table, whoever gave it the number.
+    pub(super) fn is_number_of(self, other: Name) -> bool {
+        self.table == other.table
+    }
+
+    /// Whether a place with this name is free.
+    pub(super) fn is_none(self) -> bool {
+        self.table == 0
+    }
 }

@@ -3,8 +3,7 @@
 use super::failing::FailedSession;
 use super::listeners::ListenerState;
 use super::memory::shared;
-use super::stats::{FeedCounts, TableCounts, counted_as};
-use cache_sync_core::number::TableId;
+use super::stats::{FeedCounts, Name, TableCounts};
 use cache_sync_ring::is_armed;
 use pgrx::pg_sys;
 
@@ -23,20 +22,20 @@ pub(crate) fn feed() -> FeedCounts {
     shared().map_or_else(FeedCounts::default, |shared| shared.stats.0.of_server(shared.commits.0.changes()))
 }
 
-/// The counts of this database's tables.
-pub(crate) fn tables() -> Vec<TableCounts> {
-    shared().map_or_else(Vec::new, |shared| shared.stats.0.of_tables(database()))
+/// The counts of this database's tables, under this extension of those that it has had.
+pub(crate) fn tables(incarnation: u32) -> Vec<TableCounts> {
+    shared().map_or_else(Vec::new, |shared| shared.stats.0.of_tables(database(), incarnation))
 }
 
-/// The sessions of this database whose batches failed last.
-pub(crate) fn failed_sessions() -> Vec<FailedSession> {
-    shared().map_or_else(Vec::new, |shared| shared.failing.0.of_database(database()))
+/// The sessions of this database, under this extension, whose batches failed last.
+pub(crate) fn failed_sessions(incarnation: u32) -> Vec<FailedSession> {
+    shared().map_or_else(Vec::new, |shared| shared.failing.0.of_database(database(), incarnation))
 }
 
 /// Counts a table anew.
-pub(crate) fn reset_table(table: TableId) {
+pub(crate) fn reset_table(name: Name) {
     if let Some(shared) = shared() {
-        shared.stats.0.reset_table(counted_as(database(), table));
+        shared.stats.0.reset_table(name);
     }
 }
 

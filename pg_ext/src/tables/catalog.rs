@@ -21,13 +21,28 @@ pub(crate) enum Locked {
     GiveUp,
 }
 
-/// The database's secret.
+/// The database's secret, made of the one that is stored and the database's number: CREATE DATABASE ... TEMPLATE copies what is
+/// stored, and two databases must not be taken for each other.
 #[derive(Clone, Copy)]
 pub(crate) struct Secret {
-    /// Which secret this is; another one after the extension was created anew.
+    /// Which secret this is; another one after the extension was created anew. Below 2^53.
     pub(crate) id: i64,
     /// The secret.
     pub(crate) key: HashKey,
+}
+
+impl Secret {
+    fn of_this_database(stored_id: i64, stored_key: HashKey) -> Secret {
+        // SAFETY: a plain read of the number of the database that this backend is connected to.
+        let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+        let spread = u64::from(database).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 12;
+        Secret { id: stored_id ^ spread.cast_signed(), key: stored_key.of_database(database) }
+    }
+
+    /// Tells this database's secret from those that it had before the extension was created anew; never 0.
+    pub(super) fn incarnation(&self) -> u32 {
+        ((self.id ^ (self.id >> 32)) as u32).max(1)
+    }
 }
 
 /// A row of `attached`.
@@ -74,7 +89,7 @@ pub(crate) fn secret(locked: Locked) -> Option<Secret> {
     table.scan(None, |row| {
         let key = row.bytes(3).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
         if let (Some(id), Some(key)) = (row.get::<i64>(2), key) {
-            secret = Some(Secret { id, key: HashKey(key) });
+            secret = Some(Secret::of_this_database(id, HashKey(key)));
         }
     });
     secret

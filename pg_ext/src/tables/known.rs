@@ -47,6 +47,8 @@ struct Known {
     /// Of which generation the rest is.
     read_at: Cell<u64>,
     last: RefCell<Option<Rc<Table>>>,
+    /// That of the secret; 0 while none is known.
+    incarnation: Cell<u32>,
     watched: Watched,
     tables: RefCell<BTreeMap<(u32, TableId), Rc<Table>>>,
     secret: Cell<Option<Secret>>,
@@ -57,6 +59,7 @@ static KNOWN: OfBackend<Known> = OfBackend::new(Known {
     generation: Cell::new(1),
     read_at: Cell::new(0),
     last: RefCell::new(None),
+    incarnation: Cell::new(0),
     watched: Watched([const { Cell::new(0) }; 16]),
     tables: RefCell::new(BTreeMap::new()),
     secret: Cell::new(None),
@@ -84,6 +87,13 @@ pub(crate) unsafe fn of(relation: pg_sys::Relation, id: TableId) -> Rc<Table> {
 /// The database's secret, as of now.
 pub(crate) fn secret(locked: Locked) -> Option<Secret> {
     KNOWN.secret(locked)
+}
+
+/// Which of the extensions that this database has had is there, as far as this backend knows by what it noted last; 0 if it
+/// could not be read.
+#[inline]
+pub(crate) fn incarnation() -> u32 {
+    KNOWN.incarnation.get()
 }
 
 impl Known {
@@ -117,6 +127,7 @@ impl Known {
         }
         let generation = self.generation.get();
         let secret = catalog::secret(locked)?;
+        self.incarnation.set(secret.incarnation());
         if generation == self.generation.get() {
             self.secret.set(Some(secret));
         }
@@ -131,6 +142,7 @@ impl Known {
         if self.read_at.replace(self.generation.get()) != self.generation.get() {
             self.watched.clear();
             self.secret.set(None);
+            self.incarnation.set(0);
             *self.last.borrow_mut() = None;
             self.tables.borrow_mut().clear();
         }

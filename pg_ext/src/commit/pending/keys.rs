@@ -7,6 +7,7 @@ mod counts;
 
 use crate::pg::settings::{TRANSACTION_CHANGES_MAX, max_transaction_keys};
 use crate::ring::Entry;
+use crate::tables::known;
 use cache_sync_core::number::{KeyHash, TableId, Version};
 use cache_sync_core::wire::ChangeKind;
 use counts::Counts;
@@ -96,9 +97,9 @@ impl Keys {
             }
             // No table has more keys than there are.
             Err(place) if !self.counted && u32::from(self.count) < max_transaction_keys() => {
-                self.push(place, Entry { database: database(), table, key, version, kind });
+                self.push(place, entry(table, key, version, kind));
             }
-            Err(_) => self.note_counted(Entry { database: database(), table, key, version, kind }),
+            Err(_) => self.note_counted(entry(table, key, version, kind)),
         }
     }
 
@@ -133,8 +134,7 @@ impl Keys {
             return;
         }
         if let Err(place) = self.find(table, KeyHash(0), ChangeKind::FlushTable) {
-            let (key, version, kind) = (KeyHash(0), Version::NONE, ChangeKind::FlushTable);
-            self.push(place, Entry { database: database(), table, key, version, kind });
+            self.push(place, entry(table, KeyHash(0), Version::NONE, ChangeKind::FlushTable));
             self.flushed += 1;
         }
         self.flushed_last = Some(table);
@@ -251,9 +251,11 @@ impl Keys {
     }
 }
 
-fn database() -> pg_sys::Oid {
+/// A change in this database.
+fn entry(table: TableId, key: KeyHash, version: Version, kind: ChangeKind) -> Entry {
     // SAFETY: a plain read of the number of the database that this backend is connected to.
-    unsafe { pg_sys::MyDatabaseId }
+    let database = unsafe { pg_sys::MyDatabaseId };
+    Entry { database, table, key, version, incarnation: known::incarnation(), kind }
 }
 
 fn is_key(entry: &Entry) -> bool {

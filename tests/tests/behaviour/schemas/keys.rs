@@ -252,7 +252,9 @@ fn keys_are_hashed_as_core_does() {
     let secret = db.psql("SELECT encode(hash_key, 'hex') FROM cache_sync.secret");
     let id = TableId(db.psql("SELECT table_id FROM cache_sync.attached").parse().unwrap());
     let bytes: Vec<_> = (0..16).map(|at| u8::from_str_radix(&secret[at * 2..at * 2 + 2], 16).unwrap()).collect();
-    let mut hasher = KeyHasher::new(&HashKey(bytes.try_into().unwrap()).of_table(id));
+    let database = db.psql("SELECT oid FROM pg_database WHERE datname = current_database()").parse().unwrap();
+    let secret = HashKey(bytes.try_into().unwrap()).of_database(database);
+    let mut hasher = KeyHasher::new(&secret.of_table(id));
     hasher.part(KeyPart::Text("sad"));
     hasher.part(KeyPart::Date(8825));
     hasher.part(KeyPart::Bool(true));
