@@ -9,12 +9,25 @@ BEGIN
 END
 $$;
 
+-- Whether it is attached by now, and as it is to be; raises if it is, and otherwise or not to be.
+CREATE OR REPLACE FUNCTION cache_sync_internal.is_attached(tbl regclass, versioned boolean, if_not_attached boolean) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    was boolean := cache_sync_internal.attached_versioned(tbl);
+BEGIN
+    IF was IS NOT NULL AND (NOT if_not_attached OR was <> versioned) THEN
+        RAISE EXCEPTION '% is attached already, %', tbl, CASE WHEN was THEN 'versioned' ELSE 'plain' END
+            USING ERRCODE = 'duplicate_object', HINT = 'Detach it first, or use set_rule to change its rules.';
+    END IF;
+    RETURN was IS NOT NULL;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION cache_sync_internal.attach_table(
     tbl regclass, versioned boolean, rules jsonb, tags name[], if_not_attached boolean, default_ttl interval)
     RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
 DECLARE
-    was boolean;
     id integer;
     lock_timeout text;
 BEGIN
@@ -24,12 +37,7 @@ BEGIN
         RAISE EXCEPTION 'rules must be a JSON object' USING ERRCODE = 'invalid_parameter_value',
             HINT = 'For example {"likes": "add"}.';
     END IF;
-    SELECT a.versioned INTO was FROM cache_sync.attached a WHERE a.tbl = attach_table.tbl;
-    IF was IS NOT NULL THEN
-        IF NOT if_not_attached OR was <> versioned THEN
-            RAISE EXCEPTION '% is attached already, %', tbl, CASE WHEN was THEN 'versioned' ELSE 'plain' END
-                USING ERRCODE = 'duplicate_object', HINT = 'Detach it first, or use set_rule to change its rules.';
-        END IF;
+    IF cache_sync_internal.is_attached(tbl, versioned, if_not_attached) THEN
         RETURN;
     END IF;
     IF EXISTS (SELECT FROM pg_class c WHERE c.oid = tbl AND NOT pg_has_role(c.relowner, 'USAGE')) THEN
@@ -39,7 +47,13 @@ BEGIN
     lock_timeout := cache_sync_internal.bound_lock_wait();
     EXECUTE format('LOCK TABLE %s IN %s MODE', tbl,
                    CASE WHEN versioned THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END);
+    -- Several processes that start at a time wait for each other here.
+    IF cache_sync_internal.is_attached(tbl, versioned, if_not_attached) THEN
+        PERFORM set_config('lock_timeout', lock_timeout, true);
+        RETURN;
+    END IF;
     PERFORM cache_sync_internal.refuse_table(tbl, versioned, tags);
+    PERFORM cache_sync_internal.warn_of_replication(tbl, versioned);
     IF versioned THEN
         PERFORM cache_sync_internal.add_own_columns(tbl);
     END IF;
@@ -69,37 +83,60 @@ $$;
 COMMENT ON FUNCTION cache_sync.attach IS
     'Attaches a table that you own: from now on caches hear of every change of its rows; versioned adds two columns.';
 
+-- What is to be taken off a table and its partitions, beside triggers: defaults, the table's own first, which go with theirs for most
+-- partitions; and whether there are the two columns, and not from another table.
+CREATE OR REPLACE FUNCTION cache_sync_internal.to_strip(tbl regclass) RETURNS jsonb
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object(
+        'defaults', (SELECT jsonb_agg(jsonb_build_object('relid', d.relid::oid::bigint, 'name', d.attname) ORDER BY d.relid <> tbl)
+                     FROM cache_sync_internal.relations(tbl) r, cache_sync_internal.version_defaults(r.relid) d
+                     WHERE r.relid = tbl OR d.attname NOT IN (SELECT o.attname FROM cache_sync_internal.version_defaults(tbl) o)),
+        'columns', cache_sync_internal.has_own_columns(tbl) AND NOT c.relispartition)
+    FROM pg_class c WHERE c.oid = tbl
+$$;
+
+-- Takes off what attach made on this table, and what was copied of that: triggers, defaults, and with drop_columns the two columns.
+CREATE OR REPLACE FUNCTION cache_sync_internal.strip(tbl regclass, drop_columns boolean) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found record;
+    wanted jsonb;
+BEGIN
+    PERFORM cache_sync_internal.drop_triggers(tbl);
+    wanted := cache_sync_internal.as_of_now('SELECT cache_sync_internal.to_strip($1::oid)', tbl::oid::integer);
+    FOR found IN SELECT d.relid::oid::regclass AS relid, d.name
+                 FROM jsonb_to_recordset(nullif(wanted -> 'defaults', 'null')) AS d (relid bigint, name name) LOOP
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP DEFAULT', found.relid, found.name);
+    END LOOP;
+    IF drop_columns AND wanted -> 'columns' = 'true' THEN
+        EXECUTE format('ALTER TABLE %s DROP COLUMN cs_version, DROP COLUMN cs_clock', tbl);
+    END IF;
+END
+$$;
+
 -- Takes back what attach did, and with drop_columns the two columns of a versioned table too. A table that was a partition
--- of an attached one has kept a trigger, the default and the columns: they can be taken back in the same way.
+-- of an attached one, or was made like one, has something of that: it can be taken back in the same way.
 CREATE OR REPLACE FUNCTION cache_sync.detach(tbl regclass, drop_columns boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    att cache_sync.attached;
+    was boolean;
     lock_timeout text;
 BEGIN
     IF num_nulls(tbl, drop_columns) > 0 THEN
         RAISE EXCEPTION 'no argument of detach may be null' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    SELECT a.* INTO att FROM cache_sync.attached a WHERE a.tbl = detach.tbl;
-    IF NOT FOUND THEN
-        att.versioned := cache_sync_internal.has_version_default(tbl);
+    was := cache_sync_internal.attached_versioned(tbl);
+    IF was IS NULL AND NOT EXISTS (SELECT FROM cache_sync_internal.leftovers() l WHERE l.tbl = detach.tbl) THEN
         IF EXISTS (SELECT FROM pg_class c WHERE c.oid = detach.tbl AND c.relispartition) THEN
             RAISE EXCEPTION '% is a partition', tbl
                 USING ERRCODE = 'CS005',
                       HINT = format('Detach the whole table: SELECT cache_sync.detach(%L).', pg_partition_root(tbl));
-        ELSIF NOT att.versioned AND NOT EXISTS (
-            SELECT FROM pg_trigger t JOIN cache_sync_internal.own_triggers(false) o ON o.proc = t.tgfoid
-            WHERE t.tgrelid = detach.tbl AND o.each = 'STATEMENT') THEN
+        ELSIF NOT drop_columns OR NOT cache_sync_internal.has_own_columns(tbl) THEN
             PERFORM cache_sync_internal.attached_row(tbl);
         END IF;
     END IF;
     lock_timeout := cache_sync_internal.bound_lock_wait();
-    PERFORM cache_sync_internal.drop_triggers(tbl);
-    IF att.versioned AND drop_columns THEN
-        EXECUTE format('ALTER TABLE %s DROP COLUMN IF EXISTS cs_version, DROP COLUMN IF EXISTS cs_clock', tbl);
-    ELSIF att.versioned THEN
-        EXECUTE format('ALTER TABLE %s ALTER COLUMN cs_version DROP DEFAULT', tbl);
-    END IF;
+    PERFORM cache_sync_internal.strip(tbl, drop_columns AND was IS DISTINCT FROM false);
     PERFORM cache_sync_internal.record(tbl, 'detached', '{}');
     PERFORM set_config('lock_timeout', lock_timeout, true);
 END
@@ -107,18 +144,59 @@ $$;
 COMMENT ON FUNCTION cache_sync.detach IS
     'Takes back what attach did to a table that you own; its rows stay, and the two columns unless drop_columns says so.';
 
-CREATE OR REPLACE FUNCTION cache_sync.detach_all(drop_columns boolean DEFAULT false) RETURNS void
+-- What there is to detach: tables that are attached, and others that have something of one.
+CREATE OR REPLACE FUNCTION cache_sync_internal.detachable() RETURNS TABLE (tbl regclass)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT a.tbl FROM cache_sync.attached a JOIN pg_class c ON c.oid = a.tbl
+    UNION SELECT l.tbl FROM cache_sync_internal.leftovers() l
+    ORDER BY 1
+$$;
+
+CREATE OR REPLACE FUNCTION cache_sync_internal.detach_or_warn(tbl regclass, drop_columns boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    att regclass;
+    code text;
+    reason text;
 BEGIN
-    FOR att IN SELECT a.tbl FROM cache_sync.attached a JOIN pg_class c ON c.oid = a.tbl ORDER BY a.table_id LOOP
-        PERFORM cache_sync.detach(att, drop_columns);
+    PERFORM cache_sync.detach(tbl, drop_columns);
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, reason = MESSAGE_TEXT;
+    RAISE WARNING '% stays attached: %', tbl, reason USING ERRCODE = code;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION cache_sync.detach_all(drop_columns boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF drop_columns IS NULL THEN
+        RAISE EXCEPTION 'no argument of detach_all may be null' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    PERFORM cache_sync_internal.detach_or_warn(d.tbl, drop_columns) FROM cache_sync_internal.detachable() d;
+    PERFORM cache_sync_internal.forget_dropped();
+END
+$$;
+COMMENT ON FUNCTION cache_sync.detach_all IS
+    'Detaches all tables, as detach does, say before DROP EXTENSION; warns of those that it has to leave.';
+
+-- A procedure that commits can have no search_path of its own.
+CREATE OR REPLACE PROCEDURE cache_sync.detach_one_by_one(drop_columns boolean DEFAULT false)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    tables pg_catalog.regclass[] := ARRAY(SELECT d.tbl FROM cache_sync_internal.detachable() d);
+    tbl pg_catalog.regclass;
+BEGIN
+    IF drop_columns IS NULL THEN
+        RAISE EXCEPTION 'no argument of detach_one_by_one may be null' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    FOREACH tbl IN ARRAY tables LOOP
+        PERFORM cache_sync_internal.detach_or_warn(tbl, drop_columns);
+        COMMIT;
     END LOOP;
     PERFORM cache_sync_internal.forget_dropped();
 END
 $$;
-COMMENT ON FUNCTION cache_sync.detach_all IS 'Detaches all tables, as detach does, say before DROP EXTENSION.';
+COMMENT ON PROCEDURE cache_sync.detach_one_by_one IS
+    'Detaches all tables, each in a transaction of its own, so that none is locked for longer than it takes.';
 
 -- A table for documents or plain values, attached and versioned; a document's members are fields, each with its rule, `lww`
 -- if no other is set. The name may be qualified; without a schema the table goes where CREATE TABLE would put it. With

@@ -6,9 +6,13 @@ CREATE OR REPLACE FUNCTION cache_sync_internal.note_table(table_id integer) RETU
 -- Of a table that this transaction attached nobody holds anything. Whatever else writes to its row has noted the table
 -- itself.
 CREATE OR REPLACE FUNCTION cache_sync_internal.note_known(table_id integer) RETURNS void
-    LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT cache_sync_internal.note_table(a.table_id) FROM cache_sync.attached a
-    WHERE a.table_id = note_known.table_id AND a.xmin <> pg_current_xact_id()::xid
+    LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF cache_sync_internal.as_of_now('SELECT to_jsonb(cache_sync_internal.is_own(a.xmin)) FROM cache_sync.attached a
+                                      WHERE a.table_id = $1', table_id) = 'false' THEN
+        PERFORM cache_sync_internal.note_table(table_id);
+    END IF;
+END
 $$;
 
 -- Checks that the caller owns the table and runs write() as owner of the extension.
@@ -114,10 +118,12 @@ BEGIN
     IF what = 'attached' THEN
         RETURN cache_sync_internal.write_attached(tbl, facts);
     ELSIF what = 'detached' THEN
-        DELETE FROM cache_sync.attached a WHERE a.tbl = write.tbl;
-        RETURN to_jsonb(FOUND);
+        RETURN to_jsonb(cache_sync_internal.as_of_now(
+            'WITH gone AS (DELETE FROM cache_sync.attached a WHERE a.tbl = $1::oid RETURNING a.table_id)
+             SELECT to_jsonb(g.table_id) FROM gone g', tbl::oid::integer) IS NOT NULL);
     END IF;
-    PERFORM FROM cache_sync.attached a WHERE a.tbl = write.tbl FOR NO KEY UPDATE;
+    att := cache_sync_internal.attached_row(tbl);
+    PERFORM cache_sync_internal.lock_books(att.tbl, att.table_id);
     att := cache_sync_internal.attached_row(tbl);
     PERFORM cache_sync_internal.sync_fields(att.table_id);
     CASE what

@@ -78,6 +78,23 @@ BEGIN
 END
 $$;
 
+-- Of what is copied to and from other servers.
+CREATE OR REPLACE FUNCTION cache_sync_internal.replication_problems(att cache_sync.attached)
+    RETURNS TABLE (problem text, hint text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('the subscription %I is two-phase, and what changes %s cannot be prepared', s, att.tbl),
+           'Create it anew with two_phase = false, else its worker fails again and again.'
+    FROM cache_sync_internal.two_phase_into(att.tbl) s
+    UNION ALL
+    -- A subscriber without the columns fails again and again, so that its slot is read for moments only.
+    SELECT format('nobody reads the replication slot %I, and %s is published with cs_version and cs_clock', s.slot_name, att.tbl),
+           format('Where the subscriber lacks them: ALTER TABLE %s ADD COLUMN cs_version bigint, ADD COLUMN cs_clock bytea; there.',
+                  att.tbl)
+    FROM pg_replication_slots s
+    WHERE att.versioned AND s.slot_type = 'logical' AND s.plugin = 'pgoutput' AND NOT s.active AND s.database = current_database()
+      AND EXISTS (SELECT FROM cache_sync_internal.published_by(att.tbl))
+$$;
+
 CREATE OR REPLACE FUNCTION cache_sync.check_tables() RETURNS TABLE (tbl regclass, problem text, hint text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -91,11 +108,15 @@ BEGIN
             RETURN NEXT;
         ELSIF has_any_column_privilege(att.tbl, 'SELECT') THEN
             RETURN QUERY SELECT att.tbl, p.problem, p.hint FROM cache_sync_internal.table_problems(att) p;
+            RETURN QUERY SELECT att.tbl, p.problem, p.hint FROM cache_sync_internal.replication_problems(att) p;
             RETURN QUERY SELECT att.tbl, p.problem, p.hint
                 FROM cache_sync_internal.relations(att.tbl) r, cache_sync_internal.relation_problems(att, r.relid) p;
             RETURN QUERY SELECT att.tbl, p.problem, p.hint FROM cache_sync_internal.backlog_problems(att.tbl) p;
         END IF;
     END LOOP;
+    RETURN QUERY SELECT l.tbl, 'it is not attached, and has a trigger or a default of cache_sync, as a partition that was detached or a copy',
+                        format('SELECT cache_sync.detach(%L); and with drop_columns => true also without the columns.', l.tbl)
+        FROM cache_sync_internal.leftovers() l WHERE has_any_column_privilege(l.tbl, 'SELECT');
     IF cache_sync_internal.feed_kind() = 'notify' THEN
         tbl := NULL;
         problem := 'cache_sync is not preloaded: changes are told by NOTIFY, which slows writers down';

@@ -29,15 +29,31 @@ CREATE OR REPLACE FUNCTION cache_sync_internal.field_columns(tbl regclass) RETUR
 $$;
 
 -- The table and all its partitions. It locks none of them, as pg_partition_tree() does: DDL of one table must not wait for
--- another.
+-- another. Level by level, because the planner cannot know how few those are, and would read whole catalogs.
 CREATE OR REPLACE FUNCTION cache_sync_internal.relations(tbl regclass) RETURNS TABLE (relid regclass)
-    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    WITH RECURSIVE tree (relid) AS (
-        SELECT relations.tbl::oid
-        UNION
-        SELECT i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.relid JOIN pg_class c ON c.oid = i.inhrelid
-        WHERE c.relispartition AND c.relkind IN ('r', 'p', 'f') AND NOT i.inhdetachpending)
-    SELECT t.relid::regclass FROM tree t
+    LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    divided oid[] := ARRAY(SELECT p.partrelid FROM pg_partitioned_table p WHERE p.partrelid = tbl);
+    parent oid;
+    child record;
+BEGIN
+    relid := tbl;
+    RETURN NEXT;
+    WHILE divided <> '{}' LOOP
+        parent := divided[1];
+        divided := divided[2:];
+        FOR child IN
+            SELECT c.oid, c.relkind FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+            WHERE i.inhparent = parent AND c.relispartition AND c.relkind IN ('r', 'p', 'f') AND NOT i.inhdetachpending
+        LOOP
+            relid := child.oid;
+            RETURN NEXT;
+            IF child.relkind = 'p' THEN
+                divided := divided || child.oid;
+            END IF;
+        END LOOP;
+    END LOOP;
+END
 $$;
 
 -- Whether the table has the two columns of a versioned one.
@@ -48,6 +64,18 @@ CREATE OR REPLACE FUNCTION cache_sync_internal.has_own_columns(tbl regclass) RET
       AND (a.attname, a.atttypid) IN (('cs_version', 'int8'::regtype), ('cs_clock', 'bytea'::regtype))
 $$;
 
+-- Columns whose default is the clock, as attach makes it and CREATE TABLE ... (LIKE ...) copies it; of one table, or of all.
+CREATE OR REPLACE FUNCTION cache_sync_internal.version_defaults(tbl regclass DEFAULT NULL) RETURNS TABLE (relid regclass, attname name)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT d.adrelid::regclass, a.attname
+    FROM pg_depend p
+    JOIN pg_attrdef d ON d.oid = p.objid
+    JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    WHERE p.classid = 'pg_attrdef'::regclass AND p.refclassid = 'pg_proc'::regclass AND p.refobjid = 'cache_sync.hlc'::regproc
+      AND (version_defaults.tbl IS NULL OR d.adrelid = version_defaults.tbl)
+      AND pg_get_expr(d.adbin, d.adrelid) = 'cache_sync.hlc()'
+$$;
+
 -- Whether rows that are inserted get a version.
 CREATE OR REPLACE FUNCTION cache_sync_internal.has_version_default(tbl regclass) RETURNS boolean
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -56,4 +84,3 @@ CREATE OR REPLACE FUNCTION cache_sync_internal.has_version_default(tbl regclass)
         WHERE d.adrelid = has_version_default.tbl AND a.attname = 'cs_version'
           AND pg_get_expr(d.adbin, d.adrelid) = 'cache_sync.hlc()')
 $$;
-

@@ -20,98 +20,221 @@ CREATE OR REPLACE FUNCTION cache_sync_internal.tables_made_of(objects oid[]) RET
            OR EXISTS (SELECT FROM pg_attribute a JOIN made m ON m.oid = a.atttypid WHERE a.attrelid = c.oid))
 $$;
 
--- A partition is known by our trigger on it; whose it was can no longer be seen.
-CREATE OR REPLACE FUNCTION cache_sync_internal.note_dropped() RETURNS void
+-- Triggers of ours on these relations and their partitions that are not enabled always: those of attached tables, and of our own.
+CREATE OR REPLACE FUNCTION cache_sync_internal.disabled_triggers(relids oid[]) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    disabled jsonb;
+    of_rel jsonb;
+    rel regclass;
+BEGIN
+    FOR rel IN SELECT r.relid FROM unnest(relids) o (relid), cache_sync_internal.relations(o.relid) r LOOP
+        SELECT jsonb_agg(jsonb_build_object('name', t.tgname, 'table', rel::text)) INTO of_rel
+        FROM pg_trigger t
+        WHERE t.tgrelid = rel AND t.tgenabled <> 'A'
+          AND (t.tgfoid IN (SELECT o.proc FROM cache_sync_internal.own_triggers(true) o)
+               OR (SELECT f.pronamespace FROM pg_proc f WHERE f.oid = t.tgfoid) = 'cache_sync_internal'::regnamespace);
+        disabled := coalesce(disabled || of_rel, of_rel, disabled);
+    END LOOP;
+    RETURN disabled;
+END
+$$;
+
+-- What a command did that concerns attached tables, or our own; null if nothing.
+--   altered   tables that were altered, or have a partition that was
+--   refused   a table that was made to inherit, or to be inherited from
+--   retyped   tables of which a type was altered
+--   lacking   relations that may lack triggers that are not passed on to partitions
+--   disabled  triggers of ours that are not enabled always
+-- Each question is a query of its own that finds nothing by an index, in the order in which most commands are done with.
+CREATE OR REPLACE FUNCTION cache_sync_internal.ddl_concerns() RETURNS jsonb
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    made oid[];
+    altered oid[];
+    made_of oid[];
+    retyped oid[];
+    kin oid[];
+    concerns jsonb := '{}';
+BEGIN
+    SELECT array_agg(d.objid) FILTER (WHERE d.command_tag LIKE 'CREATE %TABLE' AND d.classid = 'pg_class'::regclass),
+           array_agg(d.objid) FILTER (WHERE d.command_tag LIKE 'ALTER %TABLE' AND d.classid = 'pg_class'::regclass),
+           array_agg(d.objid) FILTER (WHERE d.command_tag IN ('ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA')),
+           array_agg(d.objid) FILTER (WHERE d.command_tag = 'ALTER TYPE')
+      INTO made, altered, made_of, retyped FROM pg_event_trigger_ddl_commands() d;
+    kin := ARRAY(SELECT k.relid FROM pg_inherits i, unnest(ARRAY[i.inhrelid, i.inhparent]) k (relid)
+                 WHERE i.inhrelid = ANY (made || altered) AND cache_sync_internal.is_own(i.xmin)
+                   AND NOT (SELECT c.relispartition FROM pg_class c WHERE c.oid = i.inhrelid));
+    IF kin <> '{}' THEN
+        concerns := jsonb_build_object('refused', (SELECT a.tbl::text FROM cache_sync.attached a WHERE a.tbl = ANY (kin) LIMIT 1));
+    END IF;
+    IF made_of IS NOT NULL THEN
+        made_of := cache_sync_internal.tables_made_of(made_of);
+        retyped := cache_sync_internal.tables_made_of(retyped);
+        concerns := concerns || jsonb_build_object('retyped', (
+            SELECT jsonb_agg((o.att).table_id) FROM cache_sync_internal.attached_of(retyped) o));
+    END IF;
+    concerns := concerns || (
+        SELECT jsonb_build_object(
+            'altered', jsonb_agg(DISTINCT (o.att).table_id) FILTER (WHERE o.relid = ANY (altered || made_of)),
+            'lacking', jsonb_agg(DISTINCT o.relid::oid::bigint) FILTER (
+                WHERE o.relid = ANY (altered || made)
+                  AND EXISTS (SELECT FROM pg_partitioned_table p WHERE p.partrelid = (o.att).tbl)
+                  -- While it is attached or detached, all that is seen to.
+                  AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = (o.att).tbl AND t.tgname = 'cache_sync_truncate')),
+            'disabled', cache_sync_internal.disabled_triggers(
+                array_agg(DISTINCT o.relid::oid) FILTER (WHERE o.relid = ANY (altered))))
+        FROM cache_sync_internal.attached_of(made || altered || made_of) o);
+    IF EXISTS (SELECT FROM pg_class c WHERE c.oid = ANY (altered) AND c.relnamespace = 'cache_sync'::regnamespace) THEN
+        concerns := concerns || jsonb_build_object('disabled', cache_sync_internal.disabled_triggers(altered));
+    END IF;
+    RETURN nullif(jsonb_strip_nulls(concerns), '{}');
+END
+$$;
+
+-- Triggers of ours that somebody has disabled, or enabled as others are: they fire always, or what others hold would get stale
+-- without a word.
+CREATE OR REPLACE FUNCTION cache_sync_internal.enable_triggers(disabled jsonb) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    att record;
+    trigger record;
 BEGIN
-    FOR att IN
-        SELECT a.table_id FROM cache_sync.attached a
-        WHERE EXISTS (SELECT FROM pg_event_trigger_dropped_objects() d
-                      WHERE d.classid = 'pg_class'::regclass AND d.objid = a.tbl AND d.objsubid = 0
-                         OR d.classid = 'pg_trigger'::regclass AND NOT d.original
-                            AND d.address_names[3] IN (SELECT o.name::text FROM cache_sync_internal.own_triggers(false) o
-                                                       WHERE o.each = 'ROW')
-                            AND EXISTS (SELECT FROM pg_partitioned_table p WHERE p.partrelid = a.tbl))
-    LOOP
-        PERFORM cache_sync_internal.note_known(att.table_id);
+    FOR trigger IN SELECT d.name, d."table" AS tbl FROM jsonb_to_recordset(disabled) AS d (name name, "table" text) LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', trigger.tbl, trigger.name);
     END LOOP;
+END
+$$;
+
+-- An attached table that was altered, or has a partition that was, or is of a type or in a schema that was.
+CREATE OR REPLACE FUNCTION cache_sync_internal.note_altered_table(table_id integer, is_retyped boolean) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    tbl regclass := cache_sync_internal.as_of_now(
+        'SELECT to_jsonb(a.tbl::oid::bigint) FROM cache_sync.attached a WHERE a.table_id = $1', table_id)::bigint::oid;
+BEGIN
+    -- Other values of a type have other hashes: a writer that has noted those of before must have told them before anybody
+    -- relies on the new ones. Altering a type waits for nobody by itself.
+    IF is_retyped THEN
+        PERFORM cache_sync_internal.wait_for_writers(tbl);
+    END IF;
+    PERFORM cache_sync_internal.note_known(table_id);
+    -- Names of schemas and types are in compiled statements.
+    PERFORM cache_sync_internal.invalidate_table(tbl);
+    PERFORM cache_sync_internal.match_key(tbl, table_id);
+    IF cache_sync_internal.as_of_now(
+        'SELECT to_jsonb(a.rel_oid = a.tbl::oid AND NOT a.rekeyed) FROM cache_sync.attached a WHERE a.table_id = $1', table_id) = 'true'
+    THEN
+        PERFORM cache_sync_internal.sync_fields(table_id);
+    END IF;
+END
+$$;
+
+-- Notes whether the table has another primary key than it was attached with.
+CREATE OR REPLACE FUNCTION cache_sync_internal.match_key(tbl regclass, table_id integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    concerned text := 'a.table_id = $1 AND a.rel_oid = a.tbl::oid
+        AND a.rekeyed IS DISTINCT FROM (a.key IS DISTINCT FROM cache_sync_internal.key_now(a.tbl))';
+BEGIN
+    IF cache_sync_internal.as_of_now('SELECT to_jsonb(a.table_id) FROM cache_sync.attached a WHERE ' || concerned, table_id) IS NOT NULL
+    THEN
+        PERFORM cache_sync_internal.lock_books(tbl, table_id);
+        PERFORM cache_sync_internal.as_of_now(
+            'UPDATE cache_sync.attached a SET rekeyed = NOT a.rekeyed WHERE ' || concerned, table_id);
+    END IF;
 END
 $$;
 
 CREATE OR REPLACE FUNCTION cache_sync_internal.note_altered() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    altered oid[];
-    made_of oid[];
-    retyped oid[];
-    att record;
+    concerns jsonb := cache_sync_internal.as_of_now('SELECT cache_sync_internal.ddl_concerns()', 0);
 BEGIN
-    SELECT array_agg(d.objid) FILTER (WHERE d.command_tag = 'ALTER TABLE' AND d.classid = 'pg_class'::regclass),
-           array_agg(d.objid) FILTER (WHERE d.command_tag IN ('ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA')),
-           array_agg(d.objid) FILTER (WHERE d.command_tag = 'ALTER TYPE')
-      INTO altered, made_of, retyped FROM pg_event_trigger_ddl_commands() d;
-    -- Partitions that come along lack the trigger that is not passed on to them.
-    PERFORM cache_sync_internal.truncate_triggers(a.tbl, a.table_id)
-    FROM cache_sync.attached a JOIN pg_partitioned_table p ON p.partrelid = a.tbl
-    WHERE EXISTS (SELECT FROM pg_trigger t JOIN cache_sync_internal.own_triggers(false) o ON o.name = t.tgname
-                  WHERE t.tgrelid = a.tbl AND o.each = 'STATEMENT')
-      AND EXISTS (SELECT FROM pg_event_trigger_ddl_commands() d JOIN cache_sync_internal.relations(a.tbl) r ON r.relid = d.objid
-                  WHERE d.command_tag IN ('CREATE TABLE', 'ALTER TABLE') AND d.classid = 'pg_class'::regclass);
-    IF made_of IS NOT NULL THEN
-        altered := altered || cache_sync_internal.tables_made_of(made_of);
-    END IF;
-    IF altered IS NULL THEN
+    IF concerns IS NULL THEN
         RETURN;
+    ELSIF concerns ? 'refused' THEN
+        RAISE EXCEPTION '% is attached: it can neither inherit nor be inherited from', concerns ->> 'refused'
+            USING ERRCODE = 'wrong_object_type',
+                  DETAIL = 'A key does not identify one row there, and what is written to children would not be told.',
+                  HINT = 'Use declarative partitioning, or detach the table first.';
     END IF;
-    -- Other values of a type have other hashes: a writer that has noted those of before must have told them before anybody
-    -- relies on the new ones. Altering a type waits for nobody by itself.
-    IF retyped IS NOT NULL THEN
-        retyped := cache_sync_internal.tables_made_of(retyped);
-    END IF;
-    FOR att IN
-        SELECT a.* FROM cache_sync.attached a
-        WHERE EXISTS (SELECT FROM cache_sync_internal.relations(a.tbl) r WHERE r.relid = ANY (altered))
-    LOOP
-        IF att.tbl = ANY (retyped) THEN
-            PERFORM cache_sync_internal.wait_for_writers(att.tbl);
-        END IF;
-        PERFORM cache_sync_internal.note_known(att.table_id);
-        -- Names of schemas and types are in compiled statements.
-        PERFORM cache_sync_internal.invalidate_table(att.tbl);
-        UPDATE cache_sync.attached a SET rekeyed = NOT a.rekeyed
-        WHERE a.table_id = att.table_id AND a.rel_oid = a.tbl::oid
-          AND a.rekeyed IS DISTINCT FROM (a.key IS DISTINCT FROM cache_sync_internal.key_now(a.tbl));
-        PERFORM cache_sync_internal.sync_fields(a.table_id) FROM cache_sync.attached a
-        WHERE a.table_id = att.table_id AND a.rel_oid = a.tbl::oid AND NOT a.rekeyed;
-    END LOOP;
+    PERFORM cache_sync_internal.enable_triggers(concerns -> 'disabled');
+    -- Partitions that come along lack the trigger that is not passed on to them.
+    PERFORM cache_sync_internal.truncate_triggers(l.relid::bigint::oid) FROM jsonb_array_elements(concerns -> 'lacking') l (relid);
+    PERFORM cache_sync_internal.note_altered_table(t.id::integer, coalesce(concerns -> 'retyped' @> t.id, false))
+    FROM jsonb_array_elements(concerns -> 'altered') t (id);
 END
 $$;
 
--- Fields are matched with columns at once, so that nobody sees two renames at a time, be it in a dump; those of a restored table,
--- which are known by name, before anything is renamed. It fires with every command in this database, so it finishes quickly with
--- those that alter neither tables nor types, and it must not fail, but for a lock on a table whose type is altered.
+-- What a command dropped that concerns attached tables: these themselves or their columns, and partitions. A partition is known by
+-- our trigger on it; whose it was can no longer be seen.
+CREATE OR REPLACE FUNCTION cache_sync_internal.dropped_of() RETURNS jsonb
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    relids oid[];
+    has_partition boolean;
+BEGIN
+    SELECT array_agg(d.objid) FILTER (WHERE d.classid = 'pg_class'::regclass),
+           coalesce(bool_or(d.classid = 'pg_trigger'::regclass AND NOT d.original
+                            AND d.address_names[3] IN (SELECT o.name::text FROM cache_sync_internal.own_triggers(false) o
+                                                       WHERE o.each = 'ROW')), false)
+      INTO relids, has_partition FROM pg_event_trigger_dropped_objects() d;
+    RETURN (SELECT jsonb_agg(a.table_id) FROM cache_sync.attached a
+            WHERE a.tbl = ANY (relids)
+               OR has_partition AND EXISTS (SELECT FROM pg_partitioned_table p WHERE p.partrelid = a.tbl));
+END
+$$;
+
+CREATE OR REPLACE FUNCTION cache_sync_internal.note_dropped() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- A column that goes with its type: the table is still there, with fewer fields.
+    PERFORM cache_sync_internal.note_known(t.id::integer), cache_sync_internal.sync_fields(a.table_id)
+    FROM jsonb_array_elements(cache_sync_internal.as_of_now('SELECT cache_sync_internal.dropped_of()', 0)) t (id)
+    LEFT JOIN cache_sync.attached a ON a.table_id = t.id::integer AND a.rel_oid = a.tbl::oid AND NOT a.rekeyed
+                                   AND EXISTS (SELECT FROM pg_class c WHERE c.oid = a.tbl);
+END
+$$;
+
+-- Matches the fields of a table that was restored, before it is altered: they are known by name until then. A restore alters its
+-- tables, too, before all is there. Others wait for nobody here: they may be in a restore that takes hours.
+CREATE OR REPLACE FUNCTION cache_sync_internal.match_restored(relid oid) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    id integer := cache_sync_internal.as_of_now(
+        'SELECT to_jsonb((o.att).table_id) FROM cache_sync_internal.attached_of(ARRAY[$1::oid]) o
+         WHERE (o.att).rel_oid <> (o.att).tbl::oid AND EXISTS (SELECT FROM cache_sync_internal.key_columns((o.att).tbl))
+           AND EXISTS (SELECT FROM cache_sync.field f WHERE f.table_id = (o.att).table_id)', relid::integer)::integer;
+BEGIN
+    IF id IS NOT NULL THEN
+        PERFORM cache_sync_internal.sync_fields(id);
+    END IF;
+END
+$$;
+
+-- Fields are matched with columns at once, so that nobody sees two renames at a time, be it in a dump. It fires with commands of
+-- others, so it finishes quickly with what does not concern attached tables, and it must not fail, but for a lock on a table whose
+-- type is altered, and for what attach refuses, too.
 CREATE OR REPLACE FUNCTION cache_sync_internal.note_ddl() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     CASE tg_event
-        WHEN 'ddl_command_start' THEN
-            PERFORM cache_sync_internal.sync_fields(a.table_id) FROM cache_sync.attached a
-            WHERE a.rel_oid <> a.tbl::oid AND EXISTS (SELECT FROM cache_sync_internal.key_columns(a.tbl))
-              -- A restore that disables triggers alters our tables, too: its fields may be still to come.
-              AND EXISTS (SELECT FROM cache_sync.field f WHERE f.table_id = a.table_id);
         WHEN 'sql_drop' THEN PERFORM cache_sync_internal.note_dropped();
         WHEN 'ddl_command_end' THEN PERFORM cache_sync_internal.note_altered();
     END CASE;
 END
 $$;
 
+CREATE OR REPLACE FUNCTION cache_sync_internal.note_alter() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', 'note_alter';
+
 CREATE EVENT TRIGGER cache_sync_before_ddl ON ddl_command_start WHEN TAG IN ('ALTER TABLE')
+    EXECUTE FUNCTION cache_sync_internal.note_alter();
+-- CREATE SCHEMA may make tables, too.
+CREATE EVENT TRIGGER cache_sync_ddl ON ddl_command_end WHEN TAG IN (
+    'CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE SCHEMA', 'IMPORT FOREIGN SCHEMA', 'ALTER TABLE', 'ALTER FOREIGN TABLE',
+    'ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA')
     EXECUTE FUNCTION cache_sync_internal.note_ddl();
-CREATE EVENT TRIGGER cache_sync_ddl ON ddl_command_end EXECUTE FUNCTION cache_sync_internal.note_ddl();
 CREATE EVENT TRIGGER cache_sync_drop ON sql_drop EXECUTE FUNCTION cache_sync_internal.note_ddl();
 ALTER EVENT TRIGGER cache_sync_before_ddl ENABLE ALWAYS;
 ALTER EVENT TRIGGER cache_sync_ddl ENABLE ALWAYS;
 ALTER EVENT TRIGGER cache_sync_drop ENABLE ALWAYS;
-

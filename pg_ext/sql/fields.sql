@@ -29,40 +29,47 @@ CREATE OR REPLACE FUNCTION cache_sync_internal.tags_now(att cache_sync.attached,
     LEFT JOIN pg_attribute n ON n.attrelid = att.tbl AND n.attname = t.name AND n.attnum > 0 AND NOT n.attisdropped
 $$;
 
+-- Whether something is to be brought up to date.
+CREATE OR REPLACE FUNCTION cache_sync_internal.has_drift(table_id integer) RETURNS boolean
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT a.rel_oid <> a.tbl::oid OR EXISTS (SELECT FROM cache_sync_internal.field_drift(a.table_id))
+        OR EXISTS (SELECT FROM cache_sync_internal.tags_now(a) n WHERE (n.tags, n.attnums) IS DISTINCT FROM (a.tags, a.tag_attnums))
+    FROM cache_sync.attached a WHERE a.table_id = has_drift.table_id
+$$;
+
 -- Brings the fields up to date with the table's columns. A dropped field keeps its number, which is never used again; a
 -- column that takes its name has its rule: programs go on saying "+1" when they mean that name.
 CREATE OR REPLACE FUNCTION cache_sync_internal.sync_fields(table_id integer) RETURNS void
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    att cache_sync.attached;
-    drift record;
 BEGIN
-    SELECT a.* INTO att FROM cache_sync.attached a WHERE a.table_id = sync_fields.table_id;
-    IF NOT FOUND OR (att.rel_oid = att.tbl::oid AND NOT EXISTS (SELECT FROM cache_sync_internal.field_drift(att.table_id))
-                     AND NOT EXISTS (SELECT FROM cache_sync_internal.tags_now(att) n
-                                     WHERE (n.tags, n.attnums) IS DISTINCT FROM (att.tags, att.tag_attnums))) THEN
+    IF cache_sync_internal.as_of_now('SELECT to_jsonb(cache_sync_internal.has_drift($1))', table_id) <> 'true' THEN
         RETURN;
     END IF;
-    SELECT a.* INTO att FROM cache_sync.attached a WHERE a.table_id = att.table_id FOR NO KEY UPDATE;
-    UPDATE cache_sync.attached a SET tags = n.tags, tag_attnums = n.attnums FROM cache_sync_internal.tags_now(att) n
-    WHERE a.table_id = att.table_id AND (n.tags, n.attnums) IS DISTINCT FROM (a.tags, a.tag_attnums);
-    FOR drift IN SELECT d.* FROM cache_sync_internal.field_drift(att.table_id) d ORDER BY d.attnum LOOP
-        IF drift.field_id IS NULL THEN
+    PERFORM cache_sync_internal.lock_books(a.tbl, a.table_id) FROM cache_sync.attached a WHERE a.table_id = sync_fields.table_id;
+    PERFORM cache_sync_internal.as_of_now($statement$
+        WITH att AS MATERIALIZED (SELECT a.* FROM cache_sync.attached a WHERE a.table_id = $1),
+        drift AS MATERIALIZED (SELECT d.* FROM cache_sync_internal.field_drift($1) d),
+        come AS (
             INSERT INTO cache_sync.field (table_id, field_id, attnum, name, rule)
-            SELECT att.table_id, coalesce(max(f.field_id), 0) + 1, drift.attnum, drift.name,
-                   coalesce((array_agg(f.rule ORDER BY f.field_id DESC) FILTER (WHERE f.name = drift.name))[1],
+            SELECT $1, row_number() OVER (ORDER BY d.attnum)
+                       + (SELECT coalesce(max(f.field_id), 0) FROM cache_sync.field f WHERE f.table_id = $1), d.attnum, d.name,
+                   coalesce((SELECT f.rule FROM cache_sync.field f WHERE f.table_id = $1 AND f.name = d.name
+                             ORDER BY f.field_id DESC LIMIT 1),
                             CASE WHEN att.versioned THEN '"lww"' ELSE '"arrival"' END::jsonb)
-            FROM cache_sync.field f WHERE f.table_id = att.table_id;
-        ELSIF drift.attnum IS NULL THEN
-            UPDATE cache_sync.field f SET dropped = true
-            WHERE f.table_id = att.table_id AND f.field_id = drift.field_id;
-        ELSE
-            UPDATE cache_sync.field f SET attnum = drift.attnum, name = drift.name
-            WHERE f.table_id = att.table_id AND f.field_id = drift.field_id;
-        END IF;
-    END LOOP;
-    UPDATE cache_sync.attached a SET rel_oid = a.tbl::oid, key = cache_sync_internal.key_now(a.tbl)
-    WHERE a.table_id = att.table_id AND a.rel_oid <> a.tbl::oid;
+            FROM att, drift d WHERE d.field_id IS NULL),
+        gone AS (
+            UPDATE cache_sync.field f SET dropped = true FROM drift d
+            WHERE f.table_id = $1 AND f.field_id = d.field_id AND d.attnum IS NULL),
+        moved AS (
+            UPDATE cache_sync.field f SET attnum = d.attnum, name = d.name FROM drift d
+            WHERE f.table_id = $1 AND f.field_id = d.field_id AND d.attnum IS NOT NULL)
+        UPDATE cache_sync.attached a
+        SET tags = n.tags, tag_attnums = n.attnums, rel_oid = a.tbl::oid,
+            key = CASE WHEN a.rel_oid = a.tbl::oid THEN a.key ELSE cache_sync_internal.key_now(a.tbl) END
+        FROM att, cache_sync_internal.tags_now(att) n
+        WHERE a.table_id = $1
+          AND (a.rel_oid <> a.tbl::oid OR (n.tags, n.attnums) IS DISTINCT FROM (a.tags, a.tag_attnums))
+        $statement$, table_id);
 END
 $$;
 
@@ -98,9 +105,9 @@ ALTER TABLE cache_sync.attached ENABLE ALWAYS TRIGGER unmatch;
 CREATE OR REPLACE FUNCTION cache_sync_internal.forget_rest() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    DELETE FROM cache_sync.session s WHERE s.table_id = OLD.table_id;
-    DELETE FROM cache_sync.dead_letter d WHERE d.table_id = OLD.table_id;
-    DELETE FROM cache_sync.field f WHERE f.table_id = OLD.table_id;
+    PERFORM cache_sync_internal.as_of_now('DELETE FROM cache_sync.session s WHERE s.table_id = $1', OLD.table_id);
+    PERFORM cache_sync_internal.as_of_now('DELETE FROM cache_sync.dead_letter d WHERE d.table_id = $1', OLD.table_id);
+    PERFORM cache_sync_internal.as_of_now('DELETE FROM cache_sync.field f WHERE f.table_id = $1', OLD.table_id);
     RETURN NULL;
 END
 $$;
@@ -108,8 +115,11 @@ CREATE OR REPLACE TRIGGER forget_rest AFTER DELETE ON cache_sync.attached
     FOR EACH ROW EXECUTE FUNCTION cache_sync_internal.forget_rest();
 ALTER TABLE cache_sync.attached ENABLE ALWAYS TRIGGER forget_rest;
 
--- Tables that were dropped while attached: their oids may come back.
+-- Tables that were dropped while attached: their oids may come back. What somebody else is forgetting is passed over.
 CREATE OR REPLACE FUNCTION cache_sync_internal.forget_dropped() RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    DELETE FROM cache_sync.attached a WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = a.tbl)
+    SELECT cache_sync_internal.as_of_now(
+        'DELETE FROM cache_sync.attached a WHERE a.ctid = ANY (ARRAY(
+             SELECT o.ctid FROM cache_sync.attached o WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = o.tbl)
+             FOR UPDATE SKIP LOCKED))', 0)
 $$;

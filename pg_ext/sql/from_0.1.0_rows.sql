@@ -1,6 +1,6 @@
 -- What the upgrade from 0.1.0 does to attached tables, once the functions are there and before DDL is listened to.
 
-SELECT cache_sync_internal.truncate_triggers(a.tbl, a.table_id) FROM cache_sync.attached a
+SELECT cache_sync_internal.truncate_triggers(a.tbl) FROM cache_sync.attached a
 WHERE a.tbl IN (SELECT p.partrelid FROM pg_catalog.pg_partitioned_table p);
 
 -- Known from now on: the keys that tables are attached with.

@@ -16,6 +16,13 @@ BEGIN
 END
 $$;
 
+-- Whether the table is attached by now, and if so versioned.
+CREATE OR REPLACE FUNCTION cache_sync_internal.attached_versioned(tbl regclass) RETURNS boolean
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT cache_sync_internal.as_of_now(
+        'SELECT to_jsonb(a.versioned) FROM cache_sync.attached a WHERE a.tbl = $1::oid', tbl::oid::integer)::boolean
+$$;
+
 -- Raises when the primary key is not the one that the table was attached with.
 CREATE OR REPLACE FUNCTION cache_sync_internal.refuse_key(att cache_sync.attached) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

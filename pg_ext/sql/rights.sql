@@ -39,6 +39,18 @@ GRANT SELECT ON cache_sync.attached, cache_sync.field, cache_sync.tables, cache_
 GRANT SELECT ON cache_sync.attached, cache_sync.tables, cache_sync.listeners, cache_sync.feed_stats, cache_sync.table_stats,
     cache_sync.stuck_batches TO pg_monitor;
 
+-- pg_dump locks and reads what is dumped of an extension's tables. Whoever owns the database may dump it, dead letters of other
+-- people's tables included.
+GRANT USAGE ON SCHEMA cache_sync TO pg_database_owner;
+GRANT SELECT ON cache_sync.attached, cache_sync.field, cache_sync.session, cache_sync.dead_letter TO pg_database_owner;
+DO $$
+BEGIN
+    EXECUTE pg_catalog.format('GRANT SELECT ON SEQUENCE %s, %s TO pg_database_owner',
+        pg_catalog.pg_get_serial_sequence('cache_sync.attached', 'table_id'),
+        pg_catalog.pg_get_serial_sequence('cache_sync.dead_letter', 'id'));
+END
+$$;
+
 -- What people call is for users, but for what makes, changes and empties attached tables. That also needs to own the table.
 -- What somebody else has put into the schema is none of ours.
 DO $$
@@ -59,6 +71,7 @@ $$;
 REVOKE EXECUTE ON FUNCTION
     cache_sync.attach, cache_sync.create_table, cache_sync.set_rule, cache_sync.set_expiry, cache_sync.set_tags, cache_sync.detach,
     cache_sync.detach_all, cache_sync.repair, cache_sync.run_maintenance, cache_sync.reset_stats FROM cache_sync_user;
+REVOKE EXECUTE ON PROCEDURE cache_sync.detach_one_by_one FROM cache_sync_user;
 
 -- A column's default runs with the rights of who inserts, so whoever may insert into a versioned table must be able to
 -- execute hlc(). It tells nothing but the time, and to call it by name one needs USAGE on the schema all the same.
@@ -89,7 +102,9 @@ GRANT EXECUTE ON FUNCTION
     cache_sync_internal.united(jsonb, jsonb), cache_sync_internal.united(anyarray, jsonb),
     cache_sync_internal.unites(jsonb, jsonb), cache_sync_internal.unites(anyarray, jsonb), cache_sync_internal.not_null,
     cache_sync_internal.finite, cache_sync_internal.differs, cache_sync_internal.is_larger, cache_sync_internal.table_problems,
-    cache_sync_internal.relation_problems, cache_sync_internal.listeners_now, cache_sync_internal.feed_stats_now,
+    cache_sync_internal.relation_problems, cache_sync_internal.replication_problems, cache_sync_internal.published_by,
+    cache_sync_internal.two_phase_into, cache_sync_internal.version_defaults, cache_sync_internal.leftovers,
+    cache_sync_internal.listeners_now, cache_sync_internal.feed_stats_now,
     cache_sync_internal.table_stats_now, cache_sync_internal.stuck_batches_now, cache_sync_internal.backlog_problems,
     cache_sync_internal.kept_for
     TO cache_sync_user;
@@ -107,6 +122,10 @@ GRANT EXECUTE ON FUNCTION
     cache_sync_internal.invalidate_table, cache_sync_internal.create_triggers, cache_sync_internal.truncate_triggers,
     cache_sync_internal.drop_triggers, cache_sync_internal.attached_row, cache_sync_internal.record,
     cache_sync_internal.add_own_columns, cache_sync_internal.attach_table, cache_sync_internal.forget_dropped,
-    cache_sync_internal.prune_expired, cache_sync_internal.prune_sessions,
-    cache_sync_internal.prune_dead_letters
+    cache_sync_internal.prune_expired, cache_sync_internal.prune_sessions, cache_sync_internal.prune_dead_letters,
+    cache_sync_internal.as_of_now,
+    cache_sync_internal.attached_versioned, cache_sync_internal.is_attached, cache_sync_internal.create_trigger,
+    cache_sync_internal.attached_of, cache_sync_internal.lacking_triggers, cache_sync_internal.triggers_to_drop,
+    cache_sync_internal.warn_of_replication, cache_sync_internal.to_strip, cache_sync_internal.strip,
+    cache_sync_internal.detachable, cache_sync_internal.detach_or_warn
     TO cache_sync_admin;

@@ -34,3 +34,15 @@ CREATE OR REPLACE FUNCTION cache_sync_internal.server_state()
     RETURNS TABLE (in_recovery boolean, system bigint, timeline integer, database bigint, lsn bigint, epoch bigint, host_time bigint)
     LANGUAGE c VOLATILE STRICT ROWS 1 AS 'MODULE_PATHNAME', 'server_state';
 
+-- Runs a statement, whose $1 is an integer, so that it sees what is committed by now, as DDL does, whatever the transaction's
+-- isolation level; what it calls does, too, if it is STABLE. Answers the first column of its first row.
+CREATE OR REPLACE FUNCTION cache_sync_internal.as_of_now(statement text, id integer) RETURNS jsonb
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'as_of_now';
+
+-- Whether it is the number of this transaction, or of one of its savepoints.
+CREATE OR REPLACE FUNCTION cache_sync_internal.is_own(xid xid) RETURNS boolean
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'is_own';
+
+-- Until the transaction ends nobody else writes what is noted of this table. Locks that table before, but for writers and readers.
+CREATE OR REPLACE FUNCTION cache_sync_internal.lock_books(tbl regclass, table_id integer) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'lock_books';

@@ -51,42 +51,70 @@ $$;
 CREATE OR REPLACE FUNCTION cache_sync_internal.invalidate_table(tbl regclass) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'invalidate_table';
 
--- Triggers FOR EACH STATEMENT of the table and of each of its partitions that lacks them, or has another table's.
-CREATE OR REPLACE FUNCTION cache_sync_internal.truncate_triggers(tbl regclass, table_id integer) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    ours record;
-    lacking oid[];
-    part regclass;
+-- Makes a trigger that fires always, without a command that others' event triggers, and ours, would look at: an attached table may
+-- have hundreds of partitions.
+CREATE OR REPLACE FUNCTION cache_sync_internal.create_trigger(
+    tbl regclass, name name, proc regproc, fires text, each text, table_id integer) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'create_trigger';
+
+-- The attached tables, with the relations among these that each of them is or has as partitions. No relation is locked.
+CREATE OR REPLACE FUNCTION cache_sync_internal.attached_of(relids oid[]) RETURNS TABLE (att cache_sync.attached, relid regclass)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    FOR ours IN SELECT o.* FROM cache_sync_internal.own_triggers(false) o WHERE o.each = 'STATEMENT' LOOP
-        lacking := ARRAY(SELECT r.relid FROM cache_sync_internal.relations(tbl) r WHERE NOT EXISTS (
-            SELECT FROM pg_trigger t WHERE t.tgrelid = r.relid AND t.tgname = ours.name
-              AND t.tgargs = convert_to(table_id::text, 'UTF8') || '\x00'::bytea));
-        FOREACH part IN ARRAY lacking LOOP
-            EXECUTE format('CREATE OR REPLACE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION %s(%L)',
-                           ours.name, ours.fires, part, ours.each, ours.proc, table_id);
-        END LOOP;
-        -- Only now: an event trigger of ours sees to partitions that lack some whenever a table is altered.
-        FOREACH part IN ARRAY lacking LOOP
-            EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', part, ours.name);
-        END LOOP;
+    FOREACH relid IN ARRAY coalesce(relids, '{}') LOOP
+        RETURN QUERY SELECT a, attached_of.relid FROM cache_sync.attached a
+            WHERE a.tbl = ANY (relid::oid || ARRAY(SELECT p.relid::oid FROM pg_partition_ancestors(attached_of.relid) p));
     END LOOP;
+END
+$$;
+
+-- The relations, of this one and its partitions, that lack a trigger FOR EACH STATEMENT, or have another table's. Looked at one by one:
+-- the planner cannot know that few are asked for, and would read the whole catalog.
+CREATE OR REPLACE FUNCTION cache_sync_internal.lacking_triggers(part regclass) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    id integer := (SELECT (o.att).table_id FROM cache_sync_internal.attached_of(ARRAY[part::oid]) o);
+    own name := (SELECT o.name FROM cache_sync_internal.own_triggers(false) o WHERE o.each = 'STATEMENT');
+    argument bytea := convert_to(id::text, 'UTF8') || '\x00'::bytea;
+    lacking jsonb := '[]';
+    rel regclass;
+BEGIN
+    FOR rel IN SELECT r.relid FROM cache_sync_internal.relations(part) r LOOP
+        IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = rel AND t.tgname = own AND t.tgargs = argument) THEN
+            lacking := lacking || jsonb_build_object('relid', rel::oid::bigint, 'table_id', id);
+        END IF;
+    END LOOP;
+    RETURN lacking;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION cache_sync_internal.truncate_triggers(part regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM cache_sync_internal.create_trigger(l.relid::oid, o.name, o.proc, o.fires, o.each, l.table_id)
+    FROM cache_sync_internal.own_triggers(false) o,
+         jsonb_to_recordset(cache_sync_internal.as_of_now(
+             'SELECT cache_sync_internal.lacking_triggers($1::oid)', part::oid::integer)) AS l (relid bigint, table_id integer)
+    WHERE o.each = 'STATEMENT';
 END
 $$;
 
 CREATE OR REPLACE FUNCTION cache_sync_internal.create_triggers(tbl regclass, table_id integer, versioned boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    ours record;
 BEGIN
-    FOR ours IN SELECT o.* FROM cache_sync_internal.own_triggers(versioned) o WHERE o.each = 'ROW' LOOP
-        EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION %s(%L)',
-                       ours.name, ours.fires, tbl, ours.each, ours.proc, table_id);
-        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', tbl, ours.name);
-    END LOOP;
-    PERFORM cache_sync_internal.truncate_triggers(tbl, table_id);
+    PERFORM cache_sync_internal.create_trigger(tbl, o.name, o.proc, o.fires, o.each, table_id)
+    FROM cache_sync_internal.own_triggers(versioned) o WHERE o.each = 'ROW';
+    PERFORM cache_sync_internal.truncate_triggers(tbl);
 END
+$$;
+
+-- Those of our triggers that Postgres does not drop with others.
+CREATE OR REPLACE FUNCTION cache_sync_internal.triggers_to_drop(tbl regclass) RETURNS jsonb
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
+    SELECT jsonb_agg(jsonb_build_object('name', t.tgname, 'relid', t.tgrelid::bigint) ORDER BY t.tgrelid, t.tgname)
+    FROM pg_trigger t JOIN cache_sync_internal.relations(tbl) r ON r.relid = t.tgrelid
+    WHERE t.tgparentid = 0 AND t.tgfoid IN (SELECT o.proc FROM cache_sync_internal.own_triggers(true) o)
 $$;
 
 CREATE OR REPLACE FUNCTION cache_sync_internal.drop_triggers(tbl regclass) RETURNS void
@@ -95,13 +123,23 @@ DECLARE
     found record;
 BEGIN
     FOR found IN
-        SELECT t.tgname, t.tgrelid::regclass AS relid
-        FROM pg_trigger t JOIN cache_sync_internal.relations(tbl) r ON r.relid = t.tgrelid
-        WHERE t.tgparentid = 0 AND t.tgfoid IN (SELECT o.proc FROM cache_sync_internal.own_triggers(true) o)
-        ORDER BY t.tgrelid, t.tgname
+        SELECT d.name, d.relid::oid::regclass AS relid
+        FROM jsonb_to_recordset(cache_sync_internal.as_of_now(
+            'SELECT cache_sync_internal.triggers_to_drop($1::oid)', tbl::oid::integer)) AS d (name name, relid bigint)
     LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', found.tgname, found.relid);
+        EXECUTE format('DROP TRIGGER %I ON %s', found.name, found.relid);
     END LOOP;
 END
 $$;
 
+-- Tables that are not attached, nor partitions of one that is, and have triggers or defaults of ours: a partition that was detached
+-- keeps them, CREATE TABLE ... (LIKE ...) copies defaults. They are in the way of DROP EXTENSION.
+CREATE OR REPLACE FUNCTION cache_sync_internal.leftovers() RETURNS TABLE (tbl regclass)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT f.relid FROM (
+        SELECT t.tgrelid::regclass AS relid FROM pg_trigger t
+        WHERE t.tgparentid = 0 AND t.tgfoid IN (SELECT o.proc FROM cache_sync_internal.own_triggers(true) o)
+        UNION SELECT d.relid FROM cache_sync_internal.version_defaults() d) f
+    WHERE NOT EXISTS (SELECT FROM cache_sync.attached a WHERE a.tbl = f.relid)
+      AND NOT EXISTS (SELECT FROM pg_partition_ancestors(f.relid) p JOIN cache_sync.attached a ON a.tbl = p.relid)
+$$;

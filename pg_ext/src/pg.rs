@@ -7,7 +7,7 @@
 //! settings  the GUCs                            standby     standby or not, and where the log ends
 //! value     values of any type                  descriptor  the columns of a relation
 //! slot      a row in the executor's hands       fault       (tests only) what must not happen at a commit
-//! host_time  the clock of the server's host
+//! host_time  the clock of the server's host   latest    statements that see what is committed by now
 //! ```
 //! All fail by `failure`; `owner` and `rights` ask `class`.
 
@@ -18,6 +18,7 @@ pub(crate) mod failure;
 #[cfg(feature = "test_faults")]
 pub(crate) mod fault;
 pub(crate) mod host_time;
+pub(crate) mod latest;
 pub(crate) mod owner;
 pub(crate) mod rights;
 pub(crate) mod settings;

@@ -1,10 +1,12 @@
 //! What the SQL functions of attaching need from here: to note things in the extension's tables on behalf of a table's
 //! owner, who has no rights there, and to tell all backends.
 
+use super::catalog;
 use crate::call::answer;
 use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
+use crate::pg::latest;
 use crate::pg::owner::{as_owner, as_owner_of, refuse_other_script};
 use crate::pg::rights::{is_owned, is_readable, may, name_of};
 use crate::pg::{sqlstate, value};
@@ -83,6 +85,34 @@ sql_functions! {
             invalidate(table);
             Ok(pg_sys::Datum::from(0))
         })
+    }
+
+    /// `as_of_now(statement text, id integer) -> jsonb`, strict: what the statement answers, see [`latest`].
+    fn as_of_now / pg_finfo_as_of_now(fcinfo) {
+        sqlstate::preserving(|| {
+            // SAFETY: the install script declares these arguments.
+            let (text, id) = unsafe { (argument::<String>(fcinfo, 0), argument::<i32>(fcinfo, 1)) };
+            let (Some(text), Some(id)) = (text, id) else { return Err(argument::null("statement")) };
+            let value = latest::first_value(&text, id)?;
+            // SAFETY: as above.
+            Ok(unsafe { answer::nullable(fcinfo, value) })
+        })
+    }
+
+    /// `lock_books(tbl regclass, table_id integer)`, strict: nobody else writes what is noted of this table until the transaction ends.
+    fn lock_books / pg_finfo_lock_books(fcinfo) {
+        // SAFETY: the install script declares these arguments. Whoever alters the table has locked it before he comes here, so it is
+        // locked here first, too. An oid in a class that is one of our tables names no object of Postgres'.
+        unsafe {
+            let (Some(table), Some(id)) = (argument::<pg_sys::Oid>(fcinfo, 0), argument::<i32>(fcinfo, 1)) else {
+                return Err(argument::null("tbl"));
+            };
+            let Some(attached) = catalog::relid(c"attached") else { return Ok(pg_sys::Datum::from(0)) };
+            pg_sys::LockRelationOid(table, pg_sys::AccessShareLock as i32);
+            let id = pg_sys::Oid::from(id.cast_unsigned());
+            pg_sys::LockDatabaseObject(attached, id, 0, pg_sys::ExclusiveLock as i32);
+        }
+        Ok(pg_sys::Datum::from(0))
     }
 
     /// `qualified_type(type oid, modifier integer) -> text`, strict: the type with its modifier, with the schema unless its

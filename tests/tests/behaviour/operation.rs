@@ -3,8 +3,12 @@
 
 mod cluster;
 mod commit_callback;
+mod copied;
 mod create_and_drop;
+mod dumped_by_its_owner;
 mod install;
+mod leftovers;
+mod logical_replication;
 mod pooler;
 mod readme;
 mod restored;

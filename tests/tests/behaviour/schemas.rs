@@ -2,8 +2,12 @@
 //! afterwards.
 
 mod alter;
+mod attach_at_once;
 mod attaching;
 mod columns;
+mod ddl_cost;
+mod ddl_in_old_snapshot;
 mod keys;
 mod made_by_others;
 mod partitions;
+mod stays_heard;

@@ -42,3 +42,22 @@ fn comes_back_with_another_hash_key_and_epoch() {
         assert_ne!(first, second);
     }
 }
+
+/// Numbers of tables begin anew with the extension: what the ring and the counts still had of the old one was shown under the names of
+/// the new tables.
+#[test]
+fn nothing_of_the_one_before_is_told() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE old (id int PRIMARY KEY); SELECT cache_sync.attach('old'); INSERT INTO old SELECT generate_series(1, 3);
+         TRUNCATE old; SELECT cache_sync.detach_all(); DROP EXTENSION cache_sync; CREATE EXTENSION cache_sync;
+         CREATE TABLE new (id int PRIMARY KEY); SELECT cache_sync.attach('new')",
+    );
+    let told = "SELECT kind FROM cache_sync.changes() WHERE tbl IS NOT NULL";
+    let counts = "SELECT tbl, coalesce(changes, 0), coalesce(flushes, 0) FROM cache_sync.table_stats";
+    assert_eq!(db.psql(told), "");
+    assert_eq!(db.psql(counts), "new|0|0");
+    db.psql("INSERT INTO new VALUES (1), (2)");
+    assert_eq!(db.psql(told), "unversioned\nunversioned");
+    assert_eq!(db.psql(counts), "new|2|0");
+}

@@ -88,3 +88,21 @@ fn its_statements_work_one_after_the_other() {
     );
     assert_eq!(db.psql("SELECT pg_has_role('my_app', 'cache_sync_user', 'USAGE'), pg_has_role('my_migrations', 'cache_sync_admin', 'USAGE')"), "t|t");
 }
+
+/// The function for Alembic, called as Alembic calls it.
+#[test]
+fn alembic_leaves_the_columns_alone() {
+    let [python] = &blocks_in(&read(DOCUMENT), "python")[..] else { panic!("there is one block of Python") };
+    let checks = "
+class context:
+    configure = staticmethod(lambda **options: options['include_object'])
+connection = target_metadata = None
+";
+    let asked = "
+said = [include_object(None, name, type_, reflected, other) for name, type_, reflected, other in [
+    ('cs_version', 'column', True, None), ('cs_clock', 'column', True, None),
+    ('cs_version', 'column', False, None), ('cs_clock', 'column', True, object()), ('name', 'column', True, None), ('cs_clock', 'table', True, None)]]
+assert said == [False, False, True, True, True, True], said
+";
+    output(Command::new("python3").args(["-c", &format!("{checks}{python}{asked}")]));
+}

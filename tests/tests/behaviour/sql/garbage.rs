@@ -136,6 +136,8 @@ const POOLS: &[(&str, &[&str])] = &[
             "repeat('x', 100000)",
         ],
     ),
+    ("xid", &["NULL", "'0'", "'3'", "'4294967295'"]),
+    ("regproc", &["NULL", "0", "'cache_sync.note_change'", "'cache_sync.set_version'", "'pg_catalog.now'"]),
     ("oid[]", &["NULL", "'{}'::oid[]", "'{0,1259,NULL}'::oid[]", "ARRAY['t'::regclass::oid, 23]"]),
     ("cache_sync.attached", &["NULL", "(SELECT a FROM cache_sync.attached a WHERE tbl = 't'::regclass)"]),
     ("pg_attribute", &["NULL", "(SELECT a FROM pg_attribute a WHERE attrelid = 't'::regclass AND attnum = 1)"]),

@@ -25,7 +25,13 @@ const REFUSED: &[(&str, &str, bool)] = &[
     ("cache_sync_internal.attach_table('v.t', true, '{}', '{}', false, NULL)", "42710", false),
     ("cache_sync.detach('v.t')", "42501", false),
     ("cache_sync.detach('v.t', true)", "42501", false),
-    ("cache_sync.detach_all()", "42501", false),
+    ("cache_sync_internal.strip('v.t', true)", "42501", false),
+    (
+        "cache_sync_internal.create_trigger('v.t', 'mine', 'cache_sync.note_change', 'AFTER INSERT', 'ROW', 1)",
+        "42501",
+        false,
+    ),
+    ("cache_sync_internal.as_of_now('DELETE FROM cache_sync.attached WHERE table_id = $1', 1)", "42501", false),
     ("cache_sync.set_rule('v.t', 'a', '\"arrival\"')", "42501", false),
     ("cache_sync.set_expiry('v.t', NULL)", "42501", false),
     ("cache_sync.repair('v.t')", "42501", false),
@@ -80,6 +86,10 @@ async fn another_roles_tables_are_not_to_be_had() {
             assert!(refused.contains(&format!(" {code}: ")), "{call}: {refused}");
         }
         assert_eq!(db.psql(STATE), before, "{call}");
+    }
+    for call in ["SELECT cache_sync.detach_all(true)", "CALL cache_sync.detach_one_by_one(true)"] {
+        db.psql(&format!("SET SESSION AUTHORIZATION reads_it; {call}"));
+        assert_eq!(db.psql(STATE), before, "{call} leaves what is not the caller's");
     }
     for table in ["session", "dead_letter", "secret"] {
         let refused = db.psql_error(&format!("SET ROLE reads_it; SELECT * FROM cache_sync.{table}"));

@@ -65,20 +65,23 @@ const CALLS: &[(&str, Expected)] = &[
     ("signature(0)", Answer("-")),
     ("called('nope(')", ErrorOrNull("22P02")),
     ("merged_type('nope(int)')", Error("42883")),
-    ("create_triggers('bare', NULL, false)", Error("39P01")),
+    ("create_triggers('bare', NULL, false)", Answer("")),
+    ("create_trigger('bare', 'x', 'cache_sync.note_change', 'never', 'ROW', 1)", Error("22023")),
+    ("create_trigger('bare', 'x', 'pg_catalog.now', 'AFTER INSERT', 'ROW', 1)", Error("42P17")),
+    ("as_of_now('SELECT 1', 0)", Error("42804")),
+    ("as_of_now('SELECT to_jsonb($1)', 7)", Answer("7")),
+    ("as_of_now('COMMIT', 0)", Error("0A000")),
+    ("lock_books('bare', -1)", Answer("")),
+    ("note_alter()", Error("39P03")),
     ("drop_triggers('seq')", Answer("")),
     ("invalidate_table(4294967295)", Error("42P01")),
 ];
 
 pub(super) fn cases() -> Vec<Case> {
+    // A trigger without its number would show when it is fired.
     let shown = |(sql, expected): &(&str, Expected)| {
-        // A trigger without its number shows when it is fired.
-        let sql = if sql.starts_with("create_triggers") {
-            format!("{sql}; INSERT INTO bare VALUES (1)")
-        } else {
-            String::from(*sql)
-        };
-        call_inside(&sql, *expected)
+        let fired = if sql.starts_with("create_triggers") { "; INSERT INTO bare VALUES (1)" } else { "" };
+        call_inside(&format!("{sql}{fired}"), *expected)
     };
     CALLS.iter().map(shown).collect()
 }
