@@ -10,7 +10,8 @@ ALTER TABLE cache_sync.attached
     ADD COLUMN expires smallint, ADD COLUMN key text[], ADD COLUMN rekeyed boolean NOT NULL DEFAULT false,
     ADD COLUMN tag_attnums smallint[] NOT NULL DEFAULT '{}';
 ALTER TABLE cache_sync.field DROP CONSTRAINT field_table_id_fkey;
-ALTER TABLE cache_sync.session DROP CONSTRAINT session_table_id_fkey;
+ALTER TABLE cache_sync.session DROP CONSTRAINT session_table_id_fkey, DROP CONSTRAINT session_pkey,
+    ADD COLUMN stretch bigint GENERATED ALWAYS AS (last_seq / 16) STORED, ADD PRIMARY KEY (session, table_id, stretch);
 ALTER TABLE cache_sync.dead_letter DROP CONSTRAINT dead_letter_table_id_fkey;
 ALTER TABLE cache_sync.dead_letter ADD COLUMN shape jsonb, ADD COLUMN hlc bigint;
 CREATE INDEX session_of_table ON cache_sync.session (table_id);

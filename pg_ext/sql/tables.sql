@@ -42,7 +42,9 @@ CREATE TABLE cache_sync.session (
     digest       bigint,
     outcomes     bytea,
     used_at      timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (session, table_id)
+    -- In the key, so that the row moves on in the index, and is found among few of its versions.
+    stretch      bigint GENERATED ALWAYS AS (last_seq / 16) STORED,
+    PRIMARY KEY (session, table_id, stretch)
 ) WITH (fillfactor = 50);
 -- What belongs to one table is counted and deleted by it. The time of use has no index: then updates would no longer be HOT.
 CREATE INDEX session_of_table ON cache_sync.session (table_id);

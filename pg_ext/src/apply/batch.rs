@@ -67,12 +67,12 @@ unsafe fn apply_batch(fcinfo: pg_sys::FunctionCallInfo, blame: Blame) -> Result<
                 let digest = digest(shapes, &rows);
                 let packed = match session.take(fence, seq, digest)? {
                     Turn::Again(outcomes) => outcomes,
-                    Turn::Next => {
+                    Turn::Next { stretch } => {
                         let shapes = Shape::read(value::text_of_jsonb(shapes))?;
                         let batch = Batch { session, seq, shapes, rows, blame };
                         let records = batch.apply(&target)?;
                         let outcomes = outcome::pack(&records);
-                        session.keep(seq, digest, &outcomes)?;
+                        session.keep(stretch, seq, digest, &outcomes)?;
                         counted.applied(&records);
                         outcomes
                     }

@@ -1,6 +1,6 @@
 //! Sessions: one client's numbered line of batches to one table.
 
-use super::shape::{Planning, Row, Statement, target};
+use super::shape::{Planning, Row, Sees, Statement, target};
 use crate::call::answer;
 use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
@@ -13,36 +13,61 @@ use crate::server::epoch;
 use pgrx::{IntoDatum, Spi, pg_sys};
 use std::cell::OnceCell;
 
+// A session's row moves on to a new key after every 16 batches, the stretch of its line. So while a snapshot is held, for which
+// Postgres must keep all versions of the row, those of older stretches lie under keys that nobody looks at: the newest stretch is read
+// first, and holds 16 versions at most. (Were each batch a key of its own, no update would be HOT.)
 const OPEN: &str = "INSERT INTO cache_sync.session AS s (session, table_id, fence) VALUES ($1, $2, 1) \
-    ON CONFLICT (session, table_id) DO UPDATE SET fence = s.fence OPERATOR(pg_catalog.+) 1, used_at = pg_catalog.now() \
-    RETURNING s.fence, s.last_seq";
-const TAKE: &str = "SELECT fence, last_seq, digest, outcomes FROM cache_sync.session \
-    WHERE session OPERATOR(pg_catalog.=) $1 AND table_id OPERATOR(pg_catalog.=) $2 FOR NO KEY UPDATE";
+    ON CONFLICT (session, table_id, stretch) DO UPDATE SET fence = s.fence OPERATOR(pg_catalog.+) 1, used_at = pg_catalog.now() \
+    RETURNING s.fence, s.last_seq, s.stretch";
+const OPEN_AGAIN: &str = "UPDATE cache_sync.session SET fence = fence OPERATOR(pg_catalog.+) 1, used_at = pg_catalog.now() \
+    WHERE session OPERATOR(pg_catalog.=) $1 AND table_id OPERATOR(pg_catalog.=) $2 AND stretch OPERATOR(pg_catalog.=) $3 \
+    RETURNING fence, last_seq, stretch";
+const TAKE: &str = "SELECT fence, last_seq, digest, outcomes, stretch FROM cache_sync.session \
+    WHERE session OPERATOR(pg_catalog.=) $1 AND table_id OPERATOR(pg_catalog.=) $2 ORDER BY stretch DESC LIMIT 1 FOR NO KEY UPDATE";
 const KEEP: &str = "UPDATE cache_sync.session SET last_seq = $3, digest = $4, outcomes = $5, used_at = pg_catalog.now() \
-    WHERE session OPERATOR(pg_catalog.=) $1 AND table_id OPERATOR(pg_catalog.=) $2";
-const LAST: &str = "SELECT last_seq FROM cache_sync.session \
-    WHERE session OPERATOR(pg_catalog.=) $1 AND table_id OPERATOR(pg_catalog.=) $2";
+    WHERE session OPERATOR(pg_catalog.=) $1 AND table_id OPERATOR(pg_catalog.=) $2 AND stretch OPERATOR(pg_catalog.=) $6";
+const LAST: &str = "SELECT last_seq, stretch FROM cache_sync.session \
+    WHERE session OPERATOR(pg_catalog.=) $1 AND table_id OPERATOR(pg_catalog.=) $2 ORDER BY stretch DESC LIMIT 1";
 const SESSION: &[pg_sys::Oid] = &[pg_sys::UUIDOID, pg_sys::INT4OID];
-const BATCH: &[pg_sys::Oid] = &[pg_sys::UUIDOID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::BYTEAOID];
+const STRETCH: &[pg_sys::Oid] = &[pg_sys::UUIDOID, pg_sys::INT4OID, pg_sys::INT8OID];
+const BATCH: &[pg_sys::Oid] =
+    &[pg_sys::UUIDOID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::BYTEAOID, pg_sys::INT8OID];
 
-static STATEMENTS: OfBackend<[OnceCell<Statement>; 4]> = OfBackend::new([const { OnceCell::new() }; 4]);
+/// What the statements above do.
+#[derive(Clone, Copy)]
+enum Step {
+    Open,
+    OpenAgain,
+    Take,
+    Keep,
+    Last,
+}
+
+static STATEMENTS: OfBackend<[OnceCell<Statement>; 5]> = OfBackend::new([const { OnceCell::new() }; 5]);
 
 /// Runs one of the statements above as the extension's owner; SPI must be connected.
 ///
 /// # Safety
 /// The arguments must be of the statement's types.
-unsafe fn run(which: usize, arguments: &[Option<pg_sys::Datum>], mut each: impl FnMut(&Row)) -> Result<(), Failure> {
-    let (text, types) = [(OPEN, SESSION), (TAKE, SESSION), (KEEP, BATCH), (LAST, SESSION)][which];
+unsafe fn run(
+    step: Step,
+    sees: Sees,
+    arguments: &[Option<pg_sys::Datum>],
+    mut each: impl FnMut(&Row),
+) -> Result<(), Failure> {
+    let (text, types) =
+        [(OPEN, SESSION), (OPEN_AGAIN, STRETCH), (TAKE, SESSION), (KEEP, BATCH), (LAST, SESSION)][step as usize];
     as_owner(|| {
-        let statement = match STATEMENTS[which].get() {
+        let statement = match STATEMENTS[step as usize].get() {
             Some(statement) => statement,
             None => {
-                let statement = Statement::new(text, types, Planning::Free)?;
-                STATEMENTS[which].get_or_init(|| statement)
+                // A scan of the table would come by all the versions that are left.
+                let statement = Statement::new(text, types, Planning::ByIndex)?;
+                STATEMENTS[step as usize].get_or_init(|| statement)
             }
         };
-        // SAFETY: the caller vouches for the arguments. Only `load_state` asks for what its caller's snapshot sees.
-        unsafe { if which == 3 { statement.read(arguments, &mut each) } else { statement.run(arguments, &mut each) } }
+        // SAFETY: the caller vouches for the arguments.
+        unsafe { statement.run_in(sees, arguments, &mut each) }
     })?
 }
 
@@ -56,8 +81,8 @@ pub(crate) struct Session {
 
 /// What a session says to a batch.
 pub(crate) enum Turn {
-    /// It is the next one.
-    Next,
+    /// It is the next one; the session is in this stretch of its line.
+    Next { stretch: i64 },
     /// It was applied before, with these outcomes.
     Again(Vec<u8>),
 }
@@ -72,12 +97,12 @@ impl Session {
         let mut outcomes = None;
         // SAFETY: the arguments are a uuid and an integer, the columns those of `TAKE`.
         unsafe {
-            run(1, &[Some(self.id), Some(self.table_id.into())], |row| {
-                state = Some((row.get::<i64>(0), row.get::<i64>(1), row.get::<i64>(2)));
+            run(Step::Take, Sees::Now, &[Some(self.id), Some(self.table_id.into())], |row| {
+                state = Some((row.get::<i64>(0), row.get::<i64>(1), row.get::<i64>(2), row.get::<i64>(4)));
                 outcomes = row.get::<&[u8]>(3).map(<[u8]>::to_vec);
             })?;
         }
-        let Some((Some(current), Some(last), kept)) = state else {
+        let Some((Some(current), Some(last), kept, Some(stretch))) = state else {
             return Err(Failure::new(b"CS001", "there is no such session")
                 .hint("It has expired, or the database was restored: open another one."));
         };
@@ -95,18 +120,49 @@ impl Session {
                 Failure::new(b"CS003", format!("batch {seq} does not follow")).detail(format!("last_seq={last}"))
             );
         }
-        Ok(Turn::Next)
+        Ok(Turn::Next { stretch })
     }
 
     /// Notes that batch `seq` was applied.
     ///
     /// # Errors
     /// When the extension's tables are not there.
-    pub(crate) fn keep(self, seq: i64, digest: i64, outcomes: &[u8]) -> Result<(), Failure> {
-        let arguments =
-            [Some(self.id), Some(self.table_id.into()), Some(seq.into()), Some(digest.into()), outcomes.into_datum()];
+    pub(crate) fn keep(self, stretch: i64, seq: i64, digest: i64, outcomes: &[u8]) -> Result<(), Failure> {
+        let arguments = [
+            Some(self.id),
+            Some(self.table_id.into()),
+            Some(seq.into()),
+            Some(digest.into()),
+            outcomes.into_datum(),
+            Some(stretch.into()),
+        ];
         // SAFETY: the arguments are of `KEEP`'s types.
-        unsafe { run(2, &arguments, |_| ()) }
+        unsafe { run(Step::Keep, Sees::Now, &arguments, |_| ()) }
+    }
+
+    /// Opens the session, and hands back its fence and last number.
+    fn open(self) -> Result<[Option<pg_sys::Datum>; 2], Failure> {
+        let (mut opened, mut stretch) = ([None, None], None);
+        let (id, table_id) = (Some(self.id), Some(self.table_id.into()));
+        // SAFETY: the arguments are of the statements' types, the columns those that they return; fence and number are passed by value.
+        unsafe {
+            run(Step::Take, Sees::Now, &[id, table_id], |row| stretch = row.get::<i64>(4))?;
+            let (step, arguments) = match stretch {
+                Some(_) => (Step::OpenAgain, &[id, table_id, stretch.map(Into::into)][..]),
+                None => (Step::Open, &[id, table_id][..]),
+            };
+            run(step, Sees::Now, arguments, |row| {
+                opened = [row.datum(0), row.datum(1)];
+                stretch = row.get(2);
+            })?;
+            // Whoever opened it meanwhile for the first time, too, and has come to another stretch by now, met no conflict.
+            let mut newest = stretch;
+            run(Step::Last, Sees::Latest, &[id, table_id], |row| newest = row.get(1))?;
+            if newest != stretch {
+                return Err(Failure::new(b"40001", "the session was opened by somebody else at the same time"));
+            }
+        }
+        Ok(opened)
     }
 }
 
@@ -119,15 +175,12 @@ sql_functions! {
             unsafe {
                 let table = argument::<pg_sys::Oid>(fcinfo, 0).ok_or_else(|| argument::null("tbl"))?;
                 let id = argument::datum(fcinfo, 1).ok_or_else(|| argument::null("session"))?;
-                let mut opened = [None, None];
-                Spi::connect_mut(|_| {
+                let mut opened = Spi::connect_mut(|_| {
                     let target = target(table)?;
                     if !is_selectable(table) {
                         return Err(Failure::new(b"42501", format!("permission denied for {}", target.layout.relation)));
                     }
-                    run(0, &[Some(id), Some(target.layout.table_id.into())], |row| {
-                        opened = [row.datum(0), row.datum(1)];
-                    })
+                    Session { id, table_id: target.layout.table_id }.open()
                 })?;
                 answer::record(fcinfo, &mut opened)
             }
@@ -143,7 +196,9 @@ sql_functions! {
                 let (id, table_id) = (argument::datum(fcinfo, 0), argument::datum(fcinfo, 1));
                 let mut last_seq = -1;
                 if id.is_some() && table_id.is_some() {
-                    Spi::connect(|_| run(3, &[id, table_id], |row| last_seq = row.get(0).unwrap_or(-1)))?;
+                    Spi::connect(|_| {
+                        run(Step::Last, Sees::Caller, &[id, table_id], |row| last_seq = row.get(0).unwrap_or(-1))
+                    })?;
                 }
                 let log_end = standby::log_end().0.cast_signed();
                 answer::value(vec![epoch::current(), last_seq, log_end, host_time::now().0].into_datum())

@@ -7,6 +7,7 @@ mod dead_letters;
 mod exactly_once;
 mod expiry;
 mod held_rows;
+mod held_snapshot;
 mod locks;
 mod other_key;
 mod overlapping;

@@ -18,6 +18,19 @@ pub(crate) enum Planning {
     Free,
     /// By nested loop, with the patches as outer side, so that rows are locked in their order.
     Nested,
+    /// By index, however small the table seems. That takes the same of the planner.
+    ByIndex,
+}
+
+/// Which snapshot a statement sees.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sees {
+    /// One of its own; in a transaction that has one for all of its statements, that.
+    Now,
+    /// That of the query that called the function.
+    Caller,
+    /// What is committed, whatever the transaction sees.
+    Latest,
 }
 
 /// A statement, parsed once and kept until it is dropped.
@@ -64,29 +77,20 @@ impl Statement {
         each: impl FnMut(&Row),
     ) -> Result<(), Failure> {
         // SAFETY: as the caller says.
-        unsafe { self.run_with(arguments, false, each) }
+        unsafe { self.run_in(Sees::Now, arguments, each) }
     }
 
-    /// Runs a SELECT in the snapshot of the query that called the function.
+    /// The same in a snapshot of one's choice; with any but [`Sees::Now`] it must be a SELECT.
     ///
     /// # Errors
     /// As [`Statement::run`].
     ///
     /// # Safety
     /// As [`Statement::run`].
-    pub(crate) unsafe fn read(
+    pub(crate) unsafe fn run_in(
         &self,
+        sees: Sees,
         arguments: &[Option<pg_sys::Datum>],
-        each: impl FnMut(&Row),
-    ) -> Result<(), Failure> {
-        // SAFETY: as the caller says.
-        unsafe { self.run_with(arguments, true, each) }
-    }
-
-    unsafe fn run_with(
-        &self,
-        arguments: &[Option<pg_sys::Datum>],
-        read_only: bool,
         mut each: impl FnMut(&Row),
     ) -> Result<(), Failure> {
         let values: Vec<_> = arguments.iter().map(|argument| argument.unwrap_or(pg_sys::Datum::from(0))).collect();
@@ -95,10 +99,19 @@ impl Statement {
         // SAFETY: the plan is kept until `self` is dropped; the caller vouches for the arguments. SPI_tuptable is that
         // of the statement just run, and lives until it is freed.
         unsafe {
-            if self.planning == Planning::Nested {
+            if self.planning != Planning::Free {
                 self.plan_nested();
             }
-            let code = pg_sys::SPI_execute_plan(self.plan, values.as_ptr().cast_mut(), nulls.as_ptr(), read_only, 0);
+            let (plan, values, nulls) = (self.plan, values.as_ptr().cast_mut(), nulls.as_ptr());
+            let code = match sees {
+                Sees::Now | Sees::Caller => {
+                    pg_sys::SPI_execute_plan(plan, values, nulls, matches!(sees, Sees::Caller), 0)
+                }
+                Sees::Latest => {
+                    let (latest, none) = (pg_sys::GetLatestSnapshot(), std::ptr::null_mut());
+                    pg_sys::SPI_execute_snapshot(plan, values, nulls, latest, none, true, false, 0)
+                }
+            };
             if code < 0 {
                 return Err(Failure::new(b"XX000", format!("SPI answered {code} to a statement")));
             }

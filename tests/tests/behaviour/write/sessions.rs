@@ -311,3 +311,23 @@ async fn many_that_open_a_session_at_once_leave_one_that_may_write() {
     }
     assert_eq!(balance(&db, 1), 1);
 }
+
+/// One opens a session for the first time, and gets far with it before that is committed: who opens it meanwhile for the first time, too,
+/// must not have a second one of the same name.
+#[tokio::test]
+async fn a_session_is_made_once_however_far_it_gets_before_it_is_committed() {
+    let db = Database::with_extension();
+    make_accounts(&db, 1);
+    let (mut first, mut second) = (Process::start(&db), Process::start(&db));
+    first.tell("BEGIN");
+    let (fence, _) = first.open_session();
+    for seq in 1..=20 {
+        assert_eq!(first.ask(&batch(fence, seq, 1)), seq.to_string());
+    }
+    second.tell(&format!("SELECT fence FROM cache_sync.open_session('account', '{SESSION}')"));
+    until_waiting(&db, 1).await;
+    first.tell("COMMIT");
+    assert_eq!(second.answer(), "ERROR:  40001");
+    assert_eq!(db.psql("SELECT fence, last_seq FROM cache_sync.session"), "1|20");
+    assert_eq!(second.open_session(), (2, 20));
+}
