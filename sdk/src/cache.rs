@@ -15,7 +15,7 @@ use crate::codec::key::Key;
 use crate::codec::key_check::contradiction;
 use crate::codec::layout::Role;
 use crate::codec::schema::Schema;
-use crate::codec::value::CacheValue;
+use crate::codec::value::{CacheValue, Row};
 use crate::error::{Error, ErrorKind};
 use crate::patch::Patch;
 use crate::read::{Read, Reads};
@@ -29,16 +29,31 @@ use futures_util::future::join_all;
 use std::sync::Arc;
 
 /// A per-key cache of one table that stays in step with it. Cloning it is cheap; all clones are one cache.
+///
+/// When the last clone is dropped, what it holds is let go, and what was written to it goes to Postgres all the same. After that the
+/// client can open the table again.
 pub struct Cache<K, V> {
     shared: Arc<Shared>,
     reads: Arc<Reads<K, V>>,
     writes: Arc<Writes<K, V>>,
+    handle: Arc<Handle>,
+}
+
+/// What all clones of a cache have: the last one that goes takes the cache along.
+struct Handle(Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Some(leave) = self.0.take() {
+            leave();
+        }
+    }
 }
 
 impl<K, V> Clone for Cache<K, V> {
     fn clone(&self) -> Cache<K, V> {
-        let Cache { shared, reads, writes } = self;
-        Cache { shared: shared.clone(), reads: reads.clone(), writes: writes.clone() }
+        let Cache { shared, reads, writes, handle } = self;
+        Cache { shared: shared.clone(), reads: reads.clone(), writes: writes.clone(), handle: handle.clone() }
     }
 }
 
@@ -109,8 +124,9 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     pub async fn put(&self, key: K, value: V) -> Result<Receipt, Error> {
         let fields = self.encode(&value)?;
         self.check_key(&key, &fields)?;
+        let value = Some(Row::new(value, fields.text_len()));
         let fields = self.writable(fields);
-        let write = Write { kind: WriteKind::Put, fields, value: Some(Arc::new(value)), expected: None };
+        let write = Write { kind: WriteKind::Put, fields, value, expected: None };
         self.writes.accept(&key, write).await?.ok_or_else(Error::closed)
     }
 
@@ -131,12 +147,18 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
             };
             let mut after = V::clone(&before);
             change(&mut after);
-            let fields = fields::diff(&self.schema().layout, &self.encode(&before)?, &self.encode(&after)?)
+            let written = self.encode(&after)?;
+            let fields = fields::diff(&self.schema().layout, &self.encode(&before)?, &written)
                 .map_err(|error| Error::new(ErrorKind::RuleViolation, error.to_string()))?;
             if fields.is_empty() {
                 return Ok(Receipt::settled(Outcome { verdict: Some(Verdict::Unchanged), ..Outcome::unknown() }));
             }
-            let write = Write { kind: WriteKind::Edit, fields, value: Some(Arc::new(after)), expected: Some(before) };
+            let write = Write {
+                kind: WriteKind::Edit,
+                fields,
+                value: Some(Row::new(after, written.text_len())),
+                expected: Some(before),
+            };
             if let Some(receipt) = self.writes.accept(key, write).await? {
                 return Ok(receipt);
             }

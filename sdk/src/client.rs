@@ -127,7 +127,7 @@ impl Client {
             query_results: shared.results.count(),
             query_hits: shared.results.hits.get(),
             query_loads: shared.results.loads.get(),
-            caches: lock(&shared.tables).iter().map(|(_, table)| table.status()).collect(),
+            caches: shared.cache_statuses(),
         }
     }
 

@@ -3,9 +3,10 @@
 //! ```text
 //! freshness  whether what is held may be served     clock     the time, stamps of writes, and the server's clock
 //! time       what goes on while a machine sleeps    lock      locks that outlive a panic
-//! counters   what is counted
+//! counters   what is counted                            capacity  how much may be held
 //! ```
 
+pub(crate) mod capacity;
 pub(crate) mod clock;
 pub(crate) mod counters;
 pub(crate) mod freshness;

@@ -43,6 +43,7 @@ pub(crate) struct ClientConfig {
     pub(crate) flush_interval: Duration,
     pub(crate) batch_entries_max: usize,
     pub(crate) query_results_max: u64,
+    pub(crate) query_results_bytes_max: u64,
 }
 
 impl ClientConfig {
@@ -62,6 +63,7 @@ impl ClientConfig {
             flush_interval: Duration::from_millis(5),
             batch_entries_max: 1000,
             query_results_max: 1000,
+            query_results_bytes_max: 64 << 20,
         })
     }
 
@@ -111,13 +113,30 @@ fn parse(dsn: &str) -> Result<tokio_postgres::Config, Error> {
 #[derive(Clone, Debug)]
 pub(crate) struct CacheConfig {
     pub(crate) max_capacity: u64,
+    pub(crate) bytes_max: Option<u64>,
     pub(crate) time_to_live: Option<Duration>,
     pub(crate) durability: Durability,
     pub(crate) members: Option<Vec<String>>,
 }
 
+/// What a cache may hold, in bytes, unless it is told: so much, or so much for each entry, whichever is more.
+const CACHE_BYTES_MAX: u64 = 256 << 20;
+const ENTRY_BYTES: u64 = 1 << 10;
+
+impl CacheConfig {
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max.unwrap_or_else(|| CACHE_BYTES_MAX.max(self.max_capacity.saturating_mul(ENTRY_BYTES)))
+    }
+}
+
 impl Default for CacheConfig {
     fn default() -> CacheConfig {
-        CacheConfig { max_capacity: 10_000, time_to_live: None, durability: Durability::Memory, members: None }
+        CacheConfig {
+            max_capacity: 10_000,
+            bytes_max: None,
+            time_to_live: None,
+            durability: Durability::Memory,
+            members: None,
+        }
     }
 }

@@ -31,6 +31,7 @@ use crate::codec::key::Key;
 use crate::codec::schema::Schema;
 use crate::codec::value::{CacheValue, Value};
 use crate::common::Common;
+use crate::common::capacity::Capacity;
 use crate::common::counters::Counters;
 use crate::common::time::Moment;
 use crate::config::CacheConfig;
@@ -63,7 +64,7 @@ pub(crate) struct Entries<K, V> {
 impl<K: Key, V: CacheValue> Entries<K, V> {
     pub(crate) fn new(schema: Schema, config: &CacheConfig, common: Arc<Common>) -> Entries<K, V> {
         Entries {
-            memory: Memory::new(config.max_capacity, config.time_to_live),
+            memory: Memory::new(Capacity::new(config.max_capacity, config.bytes_max()), config.time_to_live),
             time_to_live: config.time_to_live,
             generations: Generations::new(),
             shards: Shards::new(),
@@ -90,7 +91,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     /// Whether an entry has not been doubted since it was confirmed, nor expired.
     #[inline]
     pub(crate) fn is_current(&self, entry: &Entry<K, V>, now: Moment) -> bool {
-        entry.generation == self.generation() && !entry.lifetime.is_over(now)
+        entry.generation == self.generation() && !entry.lifetime().is_over(now)
     }
 
     #[inline]
@@ -99,7 +100,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     }
 
     /// Everything that is held and may be served, by key.
-    pub(crate) fn all(&self) -> Vec<(K, Value<V>)> {
+    pub(crate) fn all(&self) -> Vec<(K, Option<Arc<V>>)> {
         let now = self.common.now();
         let live = self.common.freshness.is_live(now);
         let usable = self.memory.entries().into_iter().filter(|entry| live && self.is_current(entry, now));

@@ -1,9 +1,10 @@
 //! Cached queries: what users hold. Results are dropped when a row on which they depend changes.
 
 use crate::client::{Client, Shared};
+use crate::codec::layout::Layout;
 use crate::codec::row;
 use crate::error::{Error, ErrorKind};
-use crate::pg::NextExpiry;
+use crate::pg::{NextExpiry, Selected};
 use crate::results::{CachedResult, Dependency, Loaded, Question, TagIs, TagValue};
 use serde::de::DeserializeOwned;
 use std::any::TypeId;
@@ -11,6 +12,7 @@ use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 impl Client {
@@ -124,11 +126,12 @@ async fn load<T: DeserializeOwned + Send + Sync + 'static>(
 ) -> Result<CachedResult, Error> {
     let select = async |expiries: Vec<NextExpiry>| {
         let parameters: Vec<_> = question.parameters.iter().map(|parameter| parameter.as_sql()).collect();
-        let selected = shared.store.select(&question.sql, &parameters, &expiries).await?;
-        let rows: Result<Vec<T>, _> = selected.rows.iter().map(|row| row::decode(&selected.layout, row, 0)).collect();
-        let rows =
-            rows.map_err(|error| Error::caused(ErrorKind::Value, "a row of a query does not fit its type", error))?;
-        Ok(Loaded { epoch: selected.epoch, rows: Arc::new(rows), good_for: selected.good_for })
+        let misfit = |error| Error::caused(ErrorKind::Value, "a row of a query does not fit its type", error);
+        let read = |layout: &Layout, row: &Row| row::decode::<T>(layout, row, 0).map_err(misfit);
+        let Selected { epoch, rows, bytes, good_for } =
+            shared.store.select(&question.sql, &parameters, &expiries, read).await?;
+        let bytes = bytes + rows.len() * size_of::<T>();
+        Ok(Loaded { epoch, rows: Arc::new(rows), bytes, good_for })
     };
     shared.results.load(question, select).await
 }

@@ -18,7 +18,7 @@ pub(crate) use loader::Loader;
 pub(crate) use standby::Standby;
 
 use crate::codec::key::Key;
-use crate::codec::value::{CacheValue, Value};
+use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
 use crate::entries::{Answer, Entries};
 use crate::pg::Store;
@@ -44,14 +44,14 @@ pub struct Read<V> {
 }
 
 impl<V> Read<V> {
-    pub(crate) fn confirmed(value: Value<V>, version: Version) -> Read<V> {
+    pub(crate) fn confirmed(value: Option<Arc<V>>, version: Version) -> Read<V> {
         Read { value, version, stale_for: None }
     }
 }
 
 impl<V> From<Answer<V>> for Read<V> {
     fn from(answer: Answer<V>) -> Read<V> {
-        Read::confirmed(answer.value, answer.version)
+        Read::confirmed(answer.value.map(|row| row.value), answer.version)
     }
 }
 
@@ -72,6 +72,11 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     pub(crate) fn new(entries: Arc<Entries<K, V>>, store: Arc<Store>, stale_max: Duration) -> Reads<K, V> {
         let (wanted, flights) = (WantedKeys::default(), AtomicU64::new(0));
         Reads { entries, store, wanted, flights, seen: Mutex::default(), stale_max }
+    }
+
+    /// Nobody reads any more: the loaders may end.
+    pub(crate) fn leave(&self) {
+        self.wanted.close();
     }
 
     /// Drops what memory holds for the key: somebody knows that the row has changed.

@@ -16,6 +16,7 @@ pub use tag::TagValue;
 use crate::change::{Feed, Part};
 use crate::codec::layout::TableMeta;
 use crate::common::Common;
+use crate::common::capacity::Capacity;
 use crate::common::counters::Counter;
 use crate::common::lock::lock;
 use crate::common::time::Moment;
@@ -27,6 +28,7 @@ use depends::{Mark, Source};
 use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
@@ -36,6 +38,8 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 pub(crate) struct CachedResult {
     /// A `Vec` of the rows' type.
     pub(crate) rows: Arc<dyn Any + Send + Sync>,
+    /// About how many bytes of memory it takes.
+    bytes: usize,
     marks: Arc<[Mark]>,
     /// Whether it came from the server whose changes are heard, while they were heard.
     trusted: bool,
@@ -55,6 +59,8 @@ pub(crate) struct Loaded {
     pub(crate) epoch: Epoch,
     /// A `Vec` of the rows' type.
     pub(crate) rows: Arc<dyn Any + Send + Sync>,
+    /// How many bytes they have.
+    pub(crate) bytes: usize,
     /// For how long it is good, counted from before it was asked for.
     pub(crate) good_for: Option<Duration>,
 }
@@ -130,6 +136,8 @@ pub(crate) struct Results {
     pub(crate) hits: Counter,
     pub(crate) loads: Counter,
     held: moka::sync::Cache<Arc<Question>, CachedResult>,
+    come_since_sweep: AtomicU64,
+    left_by_sweep: AtomicU64,
     flights: Mutex<HashMap<Arc<Question>, QueryFlight>>,
     names: Mutex<HashMap<String, Named>>,
     /// Tables are described by one caller at a time, for all.
@@ -138,6 +146,7 @@ pub(crate) struct Results {
 
 impl Results {
     pub(crate) fn new(config: &ClientConfig, common: Arc<Common>, store: Arc<Store>, feed: Arc<Feed>) -> Results {
+        let capacity = Capacity::new(config.query_results_max, config.query_results_bytes_max);
         Results {
             common,
             store,
@@ -146,7 +155,12 @@ impl Results {
             stale_max: config.stale_while_unavailable,
             hits: Counter::default(),
             loads: Counter::default(),
-            held: moka::sync::Cache::new(config.query_results_max),
+            held: moka::sync::Cache::builder()
+                .max_capacity(capacity.weight_max())
+                .weigher(move |_, result: &CachedResult| capacity.weight(result.bytes as u64))
+                .build(),
+            come_since_sweep: AtomicU64::new(0),
+            left_by_sweep: AtomicU64::new(0),
             flights: Mutex::default(),
             names: Mutex::default(),
             describing: AsyncMutex::default(),
@@ -202,16 +216,31 @@ impl Results {
             let asked = self.common.now();
             let live = self.common.freshness.is_live(asked);
             self.loads.add(1);
-            let Loaded { epoch, rows, good_for } = load(expiries).await?;
+            let Loaded { epoch, rows, bytes, good_for } = load(expiries).await?;
             let trusted = live && epoch.0 == self.common.freshness.epoch();
             let until = good_for.map_or(Moment::NEVER, |good_for| asked + good_for);
-            Ok(CachedResult { rows, marks: began.marks.clone(), trusted, until })
+            Ok(CachedResult { rows, bytes: bytes + question.size(), marks: began.marks.clone(), trusted, until })
         });
         let answer = answer.await.clone()?;
         if answer.is_current(self.common.now()) {
             self.held.insert(question.clone(), answer.clone());
+            self.sweep();
         }
         Ok(answer)
+    }
+
+    /// Lets results go that are good for nothing any more, whenever as many have come as were left the last time.
+    fn sweep(&self) {
+        const SWEEP_MIN: u64 = 64;
+        if self.come_since_sweep.fetch_add(1, Ordering::Relaxed) < self.left_by_sweep.load(Ordering::Relaxed) {
+            return;
+        }
+        self.come_since_sweep.store(0, Ordering::Relaxed);
+        let now = self.common.now();
+        for (question, _) in self.held.iter().filter(|(_, answer)| !answer.is_current(now)) {
+            self.held.invalidate(&*question);
+        }
+        self.left_by_sweep.store(self.count().max(SWEEP_MIN), Ordering::Relaxed);
     }
 
     fn flight(&self, question: &Arc<Question>) -> QueryFlight {

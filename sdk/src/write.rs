@@ -27,6 +27,7 @@ use crate::entries::Entries;
 use crate::receipt::Receipt;
 use cache_sync_core::patch::RowPatch;
 use line::Line;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
@@ -39,6 +40,8 @@ pub(crate) struct Writes<K, V> {
     arrived: Notify,
     budget: Arc<Budget>,
     limits: Limits,
+    /// Nobody writes any more: what waits is the last.
+    left: AtomicBool,
 }
 
 /// When writes return, and how many go together.
@@ -51,13 +54,23 @@ pub(crate) struct Limits {
 
 impl<K: Key, V: CacheValue> Writes<K, V> {
     pub(crate) fn new(entries: Arc<Entries<K, V>>, budget: Arc<Budget>, limits: Limits) -> Writes<K, V> {
-        Writes { entries, line: Mutex::default(), arrived: Notify::new(), budget, limits }
+        Writes { entries, line: Mutex::default(), arrived: Notify::new(), budget, limits, left: AtomicBool::new(false) }
     }
 
     /// Asks the flusher to send what waits now without waiting for more.
     pub(crate) fn request_flush(&self) {
         lock(&self.line).hurry();
         self.arrived.notify_one();
+    }
+
+    /// Nobody writes any more: the flusher may end once everything is written.
+    pub(crate) fn leave(&self) {
+        self.left.store(true, Ordering::Release);
+        self.request_flush();
+    }
+
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
     }
 
     fn has_waiting(&self) -> bool {
@@ -67,7 +80,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
     /// Whether the next batch need not wait for more: somebody waits for it, or for room in the buffer, or it is full.
     fn is_next_batch_due(&self) -> bool {
         let line = lock(&self.line);
-        line.is_urgent() || line.len() >= self.limits.batch_entries_max || self.budget.is_wanted()
+        line.is_urgent() || line.len() >= self.limits.batch_entries_max || self.is_left() || self.budget.is_wanted()
     }
 
     /// Takes everything that Postgres does not have, when the client closes.

@@ -1,9 +1,10 @@
-//! What is allocated: nothing by a hit, and no more by many writes that are one patch than by one. In a process of its own, because it
-//! counts what the whole process allocates.
+//! What is allocated: nothing by a hit, no more by many writes that are one patch than by one, by large rows only so much, and nothing
+//! that lasts by calls that are given up. In a process of its own, because it counts what the whole process allocates.
 
 use cache_sync::{Client, Patch};
-use cache_sync_tests::Database;
 use cache_sync_tests::rows::{accounts, close, make_accounts, node_with, open};
+use cache_sync_tests::{Database, SOON, wait_until};
+use serde::{Deserialize, Serialize};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -22,6 +23,9 @@ static ONE: Mutex<()> = Mutex::const_new(());
 /// The bytes that the process holds.
 static HELD: AtomicI64 = AtomicI64::new(0);
 
+/// The most that it has held since a test last looked.
+static PEAK: AtomicI64 = AtomicI64::new(0);
+
 /// Counts the allocations of each thread.
 struct Counting;
 
@@ -30,20 +34,20 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        HELD.fetch_add(layout.size() as i64, Ordering::Relaxed);
+        hold(layout.size() as i64);
         // SAFETY: the caller keeps the contract of `alloc`, which is the system's too.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size() as i64, Ordering::Relaxed);
+        hold(-(layout.size() as i64));
         // SAFETY: as in `alloc`; the memory came from the system's allocator.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        HELD.fetch_add(size as i64 - layout.size() as i64, Ordering::Relaxed);
+        hold(size as i64 - layout.size() as i64);
         // SAFETY: as in `dealloc`.
         unsafe { System.realloc(memory, layout, size) }
     }
@@ -51,6 +55,15 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
+
+fn hold(bytes: i64) {
+    let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
+    PEAK.fetch_max(held, Ordering::Relaxed);
+}
+
+fn held() -> i64 {
+    HELD.load(Ordering::Relaxed)
+}
 
 fn count() {
     // A thread that ends has no counter any more, and nobody asks for it.
@@ -102,12 +115,106 @@ async fn writes_that_are_one_patch_take_no_more_room_the_more_they_are() {
         }
         // What moka puts off.
         let _ = cache.status();
-        held.push(HELD.load(Ordering::Relaxed));
+        held.push(self::held());
     }
     let grown = held[1] - held[0];
     assert!(grown < ROOM, "{grown} bytes more are held for twice the writes that are one patch");
     client.flush().await.unwrap();
     last.unwrap().written().await.unwrap();
     assert_eq!(db.psql("SELECT balance FROM account"), WRITES.to_string());
+    close(client).await;
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Page {
+    body: String,
+}
+
+const PAGES: i64 = 150;
+const PAGE_BYTES: i64 = 200_000;
+const ALL: i64 = PAGES * PAGE_BYTES;
+
+/// A table of pages that are large.
+fn pages() -> Database<'static> {
+    let db = Database::with_extension();
+    db.psql(&format!(
+        "CREATE TABLE page (id int PRIMARY KEY, body text NOT NULL);
+         INSERT INTO page SELECT id, repeat('x', {PAGE_BYTES}) FROM generate_series(1, {PAGES}) id;
+         SELECT cache_sync.attach('page')"
+    ));
+    db
+}
+
+/// Entries were bounded by their number alone: 2,000 rows of a megabyte took 3.3 GB. And what a load brought was held whole, as it came
+/// and as it was decoded.
+#[tokio::test]
+async fn large_rows_take_the_room_that_they_are_given_and_are_loaded_one_by_one() {
+    const ROOM: i64 = 6 << 20;
+    let _one = ONE.lock().await;
+    let db = pages();
+    let client = open(Client::builder(&db.dsn()).query_results_bytes_max(ROOM as u64)).await;
+    let cache = client.cache::<i32, Page>("page").bytes_max(ROOM as u64).open().await.unwrap();
+    let keys: Vec<i32> = (1..=PAGES as i32).collect();
+    cache.get(&1).await.unwrap();
+
+    let before = held();
+    PEAK.store(before, Ordering::Relaxed);
+    let rows = cache.get_many(&keys).await.unwrap();
+    let peak = PEAK.load(Ordering::Relaxed) - before;
+    assert!(rows.iter().all(|row| row.as_ref().is_some_and(|row| row.body.len() as i64 == PAGE_BYTES)));
+    assert!(peak < ALL * 3 / 2, "{peak} bytes at a time for {ALL}");
+    assert!(peak > ALL, "nothing is counted");
+    drop(rows);
+
+    for key in &keys {
+        cache.get(key).await.unwrap();
+        // A result each, of a page.
+        let query = client.query::<Page>("SELECT body FROM page WHERE id = $1").bind(*key);
+        assert_eq!(query.depends_on_table("page").fetch().await.unwrap().len(), 1);
+    }
+    let (cached, results) = (cache.status().entries, client.status().query_results);
+    for held in [cached, results] {
+        assert!((15..40).contains(&held), "{cached} rows and {results} results are held of {PAGES}");
+    }
+    let grown = held() - before;
+    assert!(grown < 3 * ROOM, "{grown} bytes are held in room for {ROOM} of rows and as much of results");
+    close(client).await;
+}
+
+/// What is done by no longer waiting for it, so many times.
+async fn give_up<F: Future>(times: i64, mut call: impl FnMut(i64) -> F) {
+    for time in 0..times {
+        let _ = tokio::time::timeout(Duration::ZERO, call(time)).await.is_ok();
+    }
+}
+
+/// A migration held a table for a minute, and reads timed out all the while: 380,000 keys that nobody waited for any more were loaded
+/// before the next read got its turn. And somebody asked for a flush all the while.
+#[tokio::test]
+async fn calls_that_are_given_up_are_forgotten() {
+    const CALLS: i64 = 10_000;
+    const ROOM: i64 = 2 << 20;
+    let _one = ONE.lock().await;
+    let (db, client, cache) = node_with(5).await;
+    let console = db.connect().await;
+    console.batch_execute("BEGIN; LOCK TABLE account IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    // Some loads are under way, and wait for the lock.
+    let first: Vec<i64> = (100..200).collect();
+    give_up(100, |call| cache.get(&first[call as usize])).await;
+    let waits = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'account'::regclass";
+    wait_until(SOON, "a load waits", async || db.psql(waits) == "t").await;
+    let receipt = cache.patch(&1, Patch::new().add("balance", 1)).await.unwrap();
+    let keys: Vec<i64> = (1000..1000 + CALLS).collect();
+    let (before, loaded) = (held(), cache.status().loaded_keys);
+    give_up(CALLS, |call| cache.get(&keys[call as usize])).await;
+    give_up(CALLS, |_| cache.get(&2)).await;
+    give_up(CALLS, |_| client.flush()).await;
+    let grown = held() - before;
+    assert!(grown < ROOM, "{grown} bytes are held for what nobody waits for");
+    console.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(cache.get(&3).await.unwrap().unwrap().name, "name 3");
+    receipt.written().await.unwrap();
+    let loaded = cache.status().loaded_keys - loaded;
+    assert!(loaded < 1000, "{loaded} keys were loaded for one");
     close(client).await;
 }

@@ -39,6 +39,9 @@ impl Watched {
     }
 }
 
+/// How many tables a backend keeps: reading one again costs a few look-ups.
+const TABLES_MAX: usize = 1024;
+
 /// What this backend keeps. In this order, so that what each row needs lies together.
 #[repr(C)]
 struct Known {
@@ -111,7 +114,11 @@ impl Known {
         let table = Rc::new(table);
         // What could not be read now may be readable for the next row, and what changed meanwhile is read again.
         if is_certain && generation == self.generation.get() {
-            self.tables.borrow_mut().insert((relid.to_u32(), id), Rc::clone(&table));
+            let mut tables = self.tables.borrow_mut();
+            if tables.len() >= TABLES_MAX {
+                tables.clear();
+            }
+            tables.insert((relid.to_u32(), id), Rc::clone(&table));
             *self.last.borrow_mut() = Some(Rc::clone(&table));
         }
         table

@@ -1,8 +1,8 @@
 //! The settings of a cache, and how it is opened.
 
-use super::Cache;
+use super::{Cache, Handle};
 use crate::change::Part;
-use crate::client::{Client, Shared};
+use crate::client::{CacheTable, Client, Shared};
 use crate::codec::fit;
 use crate::codec::key::{self, Key};
 use crate::codec::layout::{Layout, members_of};
@@ -14,7 +14,6 @@ use crate::error::{Error, ErrorKind};
 use crate::pg::within;
 use crate::read::{Loader, Reads};
 use crate::write::{Flusher, Limits, Writes};
-use cache_sync_core::number::TableId;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +49,14 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         self
     }
 
+    /// How many bytes the entries may take, about: each counts with its row as Postgres sends it (or as JSON, where this client wrote
+    /// it) and a few hundred bytes more. Default 256 MiB, or 1 KiB for each entry of [`max_capacity`](CacheBuilder::max_capacity),
+    /// whichever is more. A row that is larger is not held.
+    pub fn bytes_max(mut self, bytes: u64) -> CacheBuilder<K, V> {
+        self.config.bytes_max = Some(bytes);
+        self
+    }
+
     /// How long an entry may be held, counted from when it was loaded or written, or its write was confirmed. Default: no
     /// limit.
     pub fn time_to_live(mut self, age: Duration) -> CacheBuilder<K, V> {
@@ -81,23 +88,30 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         let schema = schema_of::<K, V>(&shared, &name, &config).await?;
         let id = schema.table_id();
         let entries = Arc::new(Entries::new(schema, &config, shared.common.clone()));
-        let batch_entries_max = shared.config.batch_entries_max;
-        let limits = Limits { durability: config.durability, batch_entries_max };
-        let cache = Cache {
-            reads: Arc::new(Reads::new(entries.clone(), shared.store.clone(), shared.config.stale_while_unavailable)),
-            writes: Arc::new(Writes::new(entries.clone(), shared.budget.clone(), limits)),
-            shared,
+        let limits = Limits { durability: config.durability, batch_entries_max: shared.config.batch_entries_max };
+        let stale_max = shared.config.stale_while_unavailable;
+        let reads = Arc::new(Reads::new(entries.clone(), shared.store.clone(), stale_max));
+        let writes = Arc::new(Writes::new(entries.clone(), shared.budget.clone(), limits));
+        let table: Arc<dyn CacheTable> = writes.clone();
+        shared.add_table(id, table.clone()).await?;
+        let opening = Opening { shared: &shared, table: &table };
+        let handle = {
+            let (shared, reads, writes, entries) = (shared.clone(), reads.clone(), writes.clone(), entries.clone());
+            Handle(Some(Box::new(move || {
+                // First, so that whoever opens the table next registers after that.
+                shared.feed.unregister(id, Part::Rows, &*entries);
+                reads.leave();
+                writes.leave();
+            })))
         };
-        let shared = &cache.shared;
-        shared.add_table(id, cache.writes.clone())?;
-        let opening = Opening { shared, id };
+        let cache = Cache { shared: shared.clone(), reads, writes, handle: Arc::new(handle) };
         let registration = shared.feed.register(id, Part::Rows, entries);
         within("subscribing to the table's changes", shared.config.query_timeout, async {
             shared.feed.served(registration).await;
             Ok(())
         })
         .await?;
-        start_tasks(&cache);
+        start_tasks(&cache, table.clone());
         std::mem::forget(opening);
         Ok(cache)
     }
@@ -123,20 +137,20 @@ async fn schema_of<K: Key, V: CacheValue>(shared: &Shared, name: &str, config: &
 /// A table that is being opened; taken back when that fails, or whoever opens it gives up.
 struct Opening<'a> {
     shared: &'a Shared,
-    id: TableId,
+    table: &'a Arc<dyn CacheTable>,
 }
 
 impl Drop for Opening<'_> {
     fn drop(&mut self) {
-        self.shared.remove_table(self.id);
+        self.shared.remove_table(self.table);
     }
 }
 
-fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>) {
-    let Cache { shared, reads, writes } = cache;
+fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>, table: Arc<dyn CacheTable>) {
+    let Cache { shared, reads, writes, .. } = cache;
     for _ in 0..LOADERS {
         let loader = Loader::new(reads.clone(), shared.standby.clone());
-        shared.supervisor.spawn(Some(writes.clone()), loader.run());
+        shared.supervisor.spawn(Some(table.clone()), loader.run());
     }
     let flusher = Flusher {
         writes: writes.clone(),
@@ -144,5 +158,12 @@ fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>) {
         flush_interval: shared.config.flush_interval,
         apply_timeout: shared.config.query_timeout,
     };
-    shared.supervisor.spawn(Some(writes.clone()), flusher.run());
+    // A task does not keep its client alive.
+    let client = Arc::downgrade(shared);
+    shared.supervisor.spawn(Some(table.clone()), async move {
+        flusher.run().await;
+        if let Some(shared) = client.upgrade() {
+            shared.remove_table(&table);
+        }
+    });
 }

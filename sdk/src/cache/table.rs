@@ -23,6 +23,10 @@ impl<K: Key, V: CacheValue> CacheTable for Writes<K, V> {
         self.entries.is_retired()
     }
 
+    fn is_left(&self) -> bool {
+        Writes::is_left(self)
+    }
+
     fn take_unwritten(&self) -> Vec<Unwritten> {
         let taken = Writes::take_unwritten(self).into_iter();
         taken.map(|(key, patch)| unwritten(&self.entries.schema, &key, &patch)).collect()

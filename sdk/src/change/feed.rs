@@ -99,8 +99,12 @@ impl Feed {
         registration
     }
 
-    pub(crate) fn unregister(&self, table: TableId, part: Part) {
-        lock(&self.subscribers).remove(&(table, part));
+    /// Takes a subscriber back, unless another one has taken its place.
+    pub(crate) fn unregister(&self, table: TableId, part: Part, subscriber: &dyn Subscriber) {
+        let mut subscribers = lock(&self.subscribers);
+        if subscribers.get(&(table, part)).is_some_and(|known| std::ptr::addr_eq(Arc::as_ptr(known), subscriber)) {
+            subscribers.remove(&(table, part));
+        }
     }
 
     /// Whether nobody wants to hear anything, so that the feed does not even connect.

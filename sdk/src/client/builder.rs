@@ -112,6 +112,12 @@ impl ClientBuilder {
         self.set(|config| config.query_results_max = results)
     }
 
+    /// How many bytes the results of queries may take, about: their rows as Postgres sends them. Default 64 MiB. A result that is
+    /// larger is not held.
+    pub fn query_results_bytes_max(self, bytes: u64) -> ClientBuilder {
+        self.set(|config| config.query_results_bytes_max = bytes)
+    }
+
     /// A hot standby of the same server, to load rows from: `dsn` is a connection string of either form. Default: none.
     ///
     /// A load counts only if the standby had replayed every change that this client had heard of, and every batch of its own;

@@ -2,18 +2,20 @@
 
 use super::supervisor::Supervisor;
 use super::table::CacheTable;
-use crate::change::{Feed, Part};
+use crate::change::Feed;
 use crate::common::Common;
 use crate::common::lock::lock;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind};
-use crate::pg::{BatchConnection, Store};
+use crate::pg::{BatchConnection, Store, within};
 use crate::read::Standby;
 use crate::receipt::Unwritten;
 use crate::results::Results;
+use crate::status::CacheStatus;
 use crate::write::Budget;
 use cache_sync_core::number::TableId;
 use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
 
 /// What all handles of a client and of its caches share.
 pub(crate) struct Shared {
@@ -28,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) supervisor: Supervisor,
     /// Those that have retired too: what they have not written may still be.
     pub(super) tables: Mutex<Vec<(TableId, Arc<dyn CacheTable>)>>,
+    /// A table was taken off that list.
+    table_left: Notify,
     /// What Postgres may not have, once the client has been closed. One closes it at a time.
     pub(super) unwritten: tokio::sync::Mutex<Option<Vec<Unwritten>>>,
 }
@@ -48,6 +52,7 @@ impl Shared {
             batch_connection: Arc::new(BatchConnection::new(store.clone())),
             supervisor: Supervisor::new(common.clone(), budget.clone()),
             tables: Mutex::default(),
+            table_left: Notify::new(),
             unwritten: tokio::sync::Mutex::default(),
             common: common.clone(),
             feed: feed.clone(),
@@ -60,21 +65,49 @@ impl Shared {
         shared
     }
 
-    pub(crate) fn add_table(&self, id: TableId, table: Arc<dyn CacheTable>) -> Result<(), Error> {
-        let mut tables = lock(&self.tables);
-        if tables.iter().any(|(of, table)| *of == id && !table.is_retired()) {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "this client has a cache of that table already; clone its handle",
-            ));
-        }
-        tables.push((id, table));
-        Ok(())
+    /// Takes a table in. One whose handles are all gone is waited for: what was written to it comes first.
+    ///
+    /// # Errors
+    /// When the client has a cache of it, or its last writes take too long.
+    pub(crate) async fn add_table(&self, id: TableId, table: Arc<dyn CacheTable>) -> Result<(), Error> {
+        within("waiting for the last writes to the table", self.config.query_timeout, async {
+            loop {
+                let left = self.table_left.notified();
+                tokio::pin!(left);
+                left.as_mut().enable();
+                let is_open = {
+                    let mut tables = lock(&self.tables);
+                    match tables.iter().find(|(of, table)| *of == id && !table.is_retired()) {
+                        Some((_, open)) => !open.is_left(),
+                        None => {
+                            tables.push((id, table));
+                            return Ok(());
+                        }
+                    }
+                };
+                if is_open {
+                    let message = "this client has a cache of that table already; clone its handle";
+                    return Err(Error::new(ErrorKind::Config, message));
+                }
+                left.await;
+            }
+        })
+        .await
     }
 
-    pub(crate) fn remove_table(&self, id: TableId) {
-        lock(&self.tables).retain(|(of, table)| *of != id || table.is_retired());
-        self.feed.unregister(id, Part::Rows);
+    pub(crate) fn remove_table(&self, table: &Arc<dyn CacheTable>) {
+        lock(&self.tables).retain(|(_, known)| !std::ptr::addr_eq(Arc::as_ptr(known), Arc::as_ptr(table)));
+        self.table_left.notify_waiters();
+    }
+
+    /// What the caches are doing. One that has retired is passed over when another one has taken its place.
+    pub(super) fn cache_statuses(&self) -> Vec<CacheStatus> {
+        let tables = lock(&self.tables);
+        let statuses: Vec<_> = tables.iter().map(|(_, table)| (table.is_retired(), table.status())).collect();
+        let is_followed =
+            |place: usize, of: &CacheStatus| statuses[place + 1..].iter().any(|(_, it)| it.table == of.table);
+        let listed = statuses.iter().enumerate().filter(|(place, (retired, it))| !retired || !is_followed(*place, it));
+        listed.map(|(_, (_, status))| status.clone()).collect()
     }
 }
 

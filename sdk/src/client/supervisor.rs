@@ -31,16 +31,19 @@ impl Supervisor {
         }
     }
 
-    /// Runs a task, perhaps for one table. One that ends before it is asked to makes every later call fail, and lets go who waits for
+    /// Runs a task, perhaps for one table. One that is ended before it is done, or asked to end, makes every later call fail, and lets go who waits for
     /// the table.
     pub(crate) fn spawn(&self, table: Option<Arc<dyn CacheTable>>, work: impl Future<Output = ()> + Send + 'static) {
         let (common, budget, ending) = (self.common.clone(), self.budget.clone(), self.ending.clone());
-        let guard = DeathNotice { common, budget, ending, table };
+        let guard = DeathNotice { common, budget, ending, table, is_done: false };
         let task = tokio::spawn(async move {
-            let _guard = guard;
+            let mut guard = guard;
             work.await;
+            guard.is_done = true;
         });
-        lock(&self.tasks).push(task);
+        let mut tasks = lock(&self.tasks);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
     }
 
     /// Asks all tasks to end.
@@ -78,6 +81,8 @@ struct DeathNotice {
     budget: Arc<Budget>,
     ending: Arc<AtomicBool>,
     table: Option<Arc<dyn CacheTable>>,
+    /// It has come to its end by itself: there was nothing left to do.
+    is_done: bool,
 }
 
 impl Drop for DeathNotice {
@@ -86,7 +91,7 @@ impl Drop for DeathNotice {
             true => "a task of this client has panicked; make a new client",
             false => "the runtime in which this client was made has ended; make a new client",
         };
-        if std::thread::panicking() || !self.ending.load(Ordering::Acquire) {
+        if std::thread::panicking() || !(self.is_done || self.ending.load(Ordering::Acquire)) {
             if self.common.broken.set(why).is_ok() {
                 tracing::error!("{why}");
             }

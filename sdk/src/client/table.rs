@@ -11,6 +11,8 @@ pub(crate) trait CacheTable: Send + Sync {
     fn abandon(&self);
     /// It is not the table any more that was opened, so that another cache may take its place.
     fn is_retired(&self) -> bool;
+    /// Nobody has a handle of the cache any more: it goes once all is written.
+    fn is_left(&self) -> bool;
     /// Takes everything that Postgres does not have, for people.
     fn take_unwritten(&self) -> Vec<Unwritten>;
     fn status(&self) -> CacheStatus;

@@ -64,6 +64,25 @@ pub(crate) fn key_hash<K: Key>(hash_key: &HashKey, key: &K) -> KeyHash {
     hashing.0.finish()
 }
 
+/// How many bytes the key's texts have.
+pub(crate) fn size<K: Key>(key: &K) -> usize {
+    struct Counting(usize);
+
+    impl KeyVisitor for Counting {
+        fn part(&mut self, part: KeyPart<'_>) {
+            self.0 += match part {
+                KeyPart::Text(text) => text.len(),
+                KeyPart::Bytes(bytes) => bytes.len(),
+                _ => 0,
+            };
+        }
+    }
+
+    let mut counting = Counting(0);
+    key.parts(&mut counting);
+    counting.0
+}
+
 macro_rules! one_column {
     ($($key:ty: |$value:ident| $part:expr;)*) => {$(
         impl Key for $key {

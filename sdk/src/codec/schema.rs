@@ -3,14 +3,13 @@
 use super::fields;
 use super::key::{self, Key};
 use super::layout::{Layout, Role, TableMeta, quote};
-use super::value::{CacheValue, Value};
+use super::value::{CacheValue, Row, Value};
 use crate::error::{Error, ErrorKind};
 use cache_sync_core::fields::{FieldIndex, Fields};
 use cache_sync_core::merge::CannotMerge;
 use cache_sync_core::number::{KeyHash, TableId};
 use cache_sync_core::patch::{PatchKind, RowPatch};
 use cache_sync_core::rule::Rule;
-use std::sync::Arc;
 
 /// How the table was described, and which of its columns the type's members are.
 pub(crate) struct Schema {
@@ -112,7 +111,7 @@ impl Schema {
         match patch.preview(row, |field| self.rule(field)) {
             Ok(Some(row)) => {
                 let value = fields::from_fields(&self.layout, &row).map_err(|error| violation(&error))?;
-                Ok(Some(Some(Arc::new(value))))
+                Ok(Some(Some(Row::new(value, row.text_len()))))
             }
             Ok(None) => Ok(Some(None)),
             Err(CannotMerge::OnlyPostgres(_)) => Ok(None),

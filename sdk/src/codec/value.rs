@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// What a cache holds of a row: a type whose members are columns, read by `Deserialize` and written by `Serialize`. Every type that
@@ -12,4 +13,31 @@ pub trait CacheValue: Serialize + DeserializeOwned + Send + Sync + 'static {}
 impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> CacheValue for V {}
 
 /// A row as a client sees it: `None` is its known absence.
-pub(crate) type Value<V> = Option<Arc<V>>;
+pub(crate) type Value<V> = Option<Row<V>>;
+
+/// A row, and how many bytes it has: as Postgres sent it, or as it is written.
+#[derive(Debug)]
+pub(crate) struct Row<V> {
+    pub(crate) value: Arc<V>,
+    pub(crate) bytes: u32,
+}
+
+impl<V> Row<V> {
+    pub(crate) fn new(value: V, bytes: usize) -> Row<V> {
+        Row { value: Arc::new(value), bytes: u32::try_from(bytes).unwrap_or(u32::MAX) }
+    }
+}
+
+impl<V> Clone for Row<V> {
+    fn clone(&self) -> Row<V> {
+        Row { value: self.value.clone(), bytes: self.bytes }
+    }
+}
+
+impl<V> Deref for Row<V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        &self.value
+    }
+}

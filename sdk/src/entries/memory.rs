@@ -1,6 +1,8 @@
 //! What a cache holds: moka stores and evicts; whether an entry may be served is decided by whoever asks.
 
-use crate::codec::value::Value;
+use crate::codec::key::{self, Key};
+use crate::codec::value::{Row, Value};
+use crate::common::capacity::Capacity;
 use crate::common::time::Moment;
 use cache_sync_core::number::{KeyHash, Version};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -12,12 +14,16 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Entry<K, V> {
     key: HeldKey<K>,
-    pub(crate) value: Value<V>,
+    pub(crate) value: Option<Arc<V>>,
     /// The version of the row that the value is based on.
     pub(crate) version: Version,
     /// The generation in which it was confirmed.
     pub(crate) generation: u64,
-    pub(crate) lifetime: Lifetime,
+    /// Its lifetime, taken apart so that nothing lies between what is short.
+    until: Moment,
+    row_expires: bool,
+    /// How many bytes the row has.
+    bytes: u32,
 }
 
 /// Until when an entry is good: its row expires then, or the cache's time to live is over, whichever comes first.
@@ -39,7 +45,20 @@ impl Lifetime {
 
 impl<K: Clone, V> Entry<K, V> {
     pub(crate) fn new(key: &K, value: Value<V>, version: Version, generation: u64, lifetime: Lifetime) -> Entry<K, V> {
-        Entry { key: HeldKey::new(key), value, version, generation, lifetime }
+        let Lifetime { until, row_expires } = lifetime;
+        let (value, bytes) = value.map_or((None, 0), |row| (Some(row.value), row.bytes));
+        Entry { key: HeldKey::new(key), value, version, generation, until, row_expires, bytes }
+    }
+
+    /// What it says of the row.
+    pub(crate) fn row(&self) -> Value<V> {
+        let bytes = self.bytes;
+        self.value.clone().map(|value| Row { value, bytes })
+    }
+
+    #[inline]
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        Lifetime { until: self.until, row_expires: self.row_expires }
     }
 
     pub(crate) fn key(&self) -> &K {
@@ -50,14 +69,26 @@ impl<K: Clone, V> Entry<K, V> {
 impl<K: Clone, V> Clone for Entry<K, V> {
     #[inline]
     fn clone(&self) -> Entry<K, V> {
-        let Entry { key, value, version, generation, lifetime } = self;
+        let Entry { key, value, version, generation, until, row_expires, bytes } = self;
         Entry {
             key: key.clone(),
             value: value.clone(),
             version: *version,
             generation: *generation,
-            lifetime: *lifetime,
+            until: *until,
+            row_expires: *row_expires,
+            bytes: *bytes,
         }
+    }
+}
+
+impl<K: Key, V> Entry<K, V> {
+    /// About how many bytes of memory it takes: with what moka needs for it, but without what a type needs beyond what is written
+    /// of it.
+    fn size(&self) -> u64 {
+        const OF_MOKA: usize = 256;
+        let fixed = OF_MOKA + size_of::<Entry<K, V>>() + if self.value.is_some() { size_of::<V>() } else { 0 };
+        (fixed + key::size(self.key())) as u64 + u64::from(self.bytes)
     }
 }
 
@@ -111,9 +142,10 @@ const RECLAIM_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// By hash, which is all that a change names: of two keys with one hash, the later one takes the place of the other.
 pub(crate) struct Memory<K, V>(moka::sync::Cache<KeyHash, Entry<K, V>, BuildHasherDefault<AlreadyHashed>>);
 
-impl<K: Clone + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Memory<K, V> {
-    pub(crate) fn new(max_capacity: u64, time_to_live: Option<Duration>) -> Memory<K, V> {
-        let builder = moka::sync::Cache::builder().max_capacity(max_capacity);
+impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
+    pub(crate) fn new(capacity: Capacity, time_to_live: Option<Duration>) -> Memory<K, V> {
+        let builder = moka::sync::Cache::builder().max_capacity(capacity.weight_max());
+        let builder = builder.weigher(move |_, entry: &Entry<K, V>| capacity.weight(entry.size()));
         let builder = match time_to_live {
             // Only to have its memory back; moka refuses a thousand years.
             Some(time) => builder.time_to_live(time.min(RECLAIM_MAX)),
@@ -157,10 +189,10 @@ mod tests {
 
     #[test]
     fn keys_of_one_hash_are_not_taken_for_each_other() {
-        let memory = Memory::new(10, None);
+        let memory = Memory::new(Capacity::new(10, 1 << 20), None);
         let hash = KeyHash(7);
         for key in ["a".to_owned(), "b".to_owned()] {
-            memory.hold(hash, Entry::new(&key, Some(Arc::new(key.clone())), Version(1), 1, Lifetime::ENDLESS));
+            memory.hold(hash, Entry::new(&key, Some(Row::new(key.clone(), 1)), Version(1), 1, Lifetime::ENDLESS));
             assert_eq!(memory.get(hash, &key).and_then(|entry| entry.value).as_deref(), Some(&key));
         }
         assert!(memory.get(hash, &"a".to_owned()).is_none());

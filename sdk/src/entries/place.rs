@@ -66,8 +66,8 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
 fn slot_over<K: Key, V: CacheValue>(entries: &Entries<K, V>, held: Option<Entry<K, V>>, key: &K) -> Slot<K, V> {
     let base = match held {
         Some(entry) => Base::Known {
-            lifetime: entry.lifetime,
-            value: entry.value,
+            lifetime: entry.lifetime(),
+            value: entry.row(),
             version: entry.version,
             generation: entry.generation,
         },

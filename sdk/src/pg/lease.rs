@@ -5,26 +5,31 @@
 
 use super::connection::Connector;
 use super::failure::no_connection;
+use super::statements::Statements;
 use crate::error::{Error, Step};
 use deadpool_postgres::{Object, Pool};
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use tokio_postgres::Statement;
 
 /// The connections of a pool.
 #[derive(Clone)]
 pub(crate) struct Connections {
     pool: Pool,
     connector: Connector,
+    statements: Arc<Statements>,
 }
 
 impl Connections {
     pub(crate) fn new(pool: Pool, connector: Connector) -> Connections {
-        Connections { pool, connector }
+        Connections { pool, connector, statements: Arc::default() }
     }
 
     /// One of them.
     pub(super) async fn get(&self, step: Step) -> Result<Lease, Error> {
         let connection = self.pool.get().await.map_err(|error| no_connection(step, error))?;
-        Ok(Lease { connection: Some(connection), connector: self.connector.clone() })
+        let (connector, statements) = (self.connector.clone(), self.statements.clone());
+        Ok(Lease { connection: Some(connection), connector, statements })
     }
 
     pub(crate) fn close(&self) {
@@ -36,9 +41,17 @@ impl Connections {
 pub(super) struct Lease {
     connection: Option<Object>,
     connector: Connector,
+    statements: Arc<Statements>,
 }
 
 impl Lease {
+    /// The statement of this text, prepared once as long as it is used now and then.
+    pub(super) async fn prepare(&self, text: &str) -> Result<Statement, tokio_postgres::Error> {
+        let statement = self.prepare_cached(text).await?;
+        self.statements.note(&self.statement_cache, text);
+        Ok(statement)
+    }
+
     /// Gives it back: everything that was asked has been answered.
     pub(super) fn idle(mut self) {
         self.connection = None;

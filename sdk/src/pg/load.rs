@@ -1,16 +1,15 @@
 //! Loads of rows by their keys.
 
 use super::failure::is_plan_outdated;
-use super::lease::Connections;
+use super::lease::{Connections, Lease};
 use crate::codec::key::{self, Key, KeyArray};
 use crate::codec::layout::{TableMeta, literal, quote};
 use crate::codec::row;
 use crate::codec::schema::Schema;
-use crate::codec::value::{CacheValue, Value};
+use crate::codec::value::{self, CacheValue, Value};
 use crate::error::{Error, ErrorKind, Step};
 use cache_sync_core::number::{Epoch, HostTime, Lsn, Sequence, Version};
-use deadpool_postgres::Object;
-use std::sync::Arc;
+use futures_util::TryStreamExt;
 use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -86,61 +85,82 @@ pub(crate) struct Loading<'a, K> {
     pub(crate) keys: &'a [K],
 }
 
+/// What is done with what a load brings, row by row as it comes: rows may be large, and thousands.
+pub(crate) struct Taking<B, E> {
+    /// Told what the statement saw, and what was asked ahead of it; `None`: the rows are not wanted.
+    pub(crate) begin: B,
+    /// Takes each row, with what `begin` has made.
+    pub(crate) each: E,
+}
+
 impl<K: Key> Loading<'_, K> {
     /// Loads them over a connection of the pool, in one autocommitted statement. What is asked `ahead` is answered before that
-    /// begins.
-    pub(crate) async fn run(
+    /// begins. Returns what `begin` has made.
+    pub(crate) async fn run<T>(
         &self,
         connections: &Connections,
         statement: &LoadStatement,
         ahead: Option<&str>,
-    ) -> Result<(Option<Row>, (LoadState, Vec<Row>)), Error> {
+        taking: Taking<impl FnMut(Option<Row>, LoadState) -> Option<T>, impl FnMut(&T, &Row)>,
+    ) -> Result<Option<T>, Error> {
         let arrays: Vec<KeyArray> = key::arrays(self.keys, &self.meta.key).map_err(|error| {
             Error::caused(ErrorKind::Mismatch, format!("a key does not fit table {}", self.meta.name), error)
         })?;
         let mut params: Vec<&(dyn ToSql + Sync)> = vec![&self.session, &self.meta.table_id.0];
         params.extend(arrays.iter().map(|array| array as &(dyn ToSql + Sync)));
         let client = connections.get(STEP).await?;
-        let loaded = load(&client, statement, &params, ahead).await;
+        let loaded = load(&client, statement, &params, ahead, taking).await;
         client.idle();
         loaded
     }
 }
 
-async fn load(
-    client: &Object,
+async fn load<T>(
+    client: &Lease,
     statement: &LoadStatement,
     params: &[&(dyn ToSql + Sync)],
     ahead: Option<&str>,
-) -> Result<(Option<Row>, (LoadState, Vec<Row>)), Error> {
+    mut taking: Taking<impl FnMut(Option<Row>, LoadState) -> Option<T>, impl FnMut(&T, &Row)>,
+) -> Result<Option<T>, Error> {
     let failed = |error| Error::query(STEP, error);
     for last_try in [false, true] {
-        let load = client.prepare_cached(&statement.text).await.map_err(failed)?;
+        let load = client.prepare(&statement.text).await.map_err(failed)?;
+        let begun = async {
+            let mut rows = Box::pin(client.query_raw(&load, params.iter().copied()).await?);
+            let first = rows.try_next().await?;
+            Ok((first, rows))
+        };
         // Both are sent at once; the server answers one after the other.
-        let (ahead, rows) = match ahead {
-            None => (None, client.query(&load, params).await),
+        let (ahead, begun) = match ahead {
+            None => (None, begun.await),
             Some(text) => {
-                let text = client.prepare_cached(text).await.map_err(failed)?;
-                let (ahead, rows) = tokio::join!(client.query_one(&text, &[]), client.query(&load, params));
-                (Some(ahead.map_err(failed)?), rows)
+                let text = client.prepare(text).await.map_err(failed)?;
+                let (ahead, begun) = tokio::join!(client.query_one(&text, &[]), begun);
+                (Some(ahead.map_err(failed)?), begun)
             }
         };
-        match rows {
+        let (mut next, mut rows) = match begun {
             Err(error) if !last_try && is_plan_outdated(&error) => {
                 client.statement_cache.clear();
+                continue;
             }
-            rows => {
-                let rows = rows.map_err(failed)?;
-                return Ok((ahead, (LoadState::of(&rows)?, rows)));
+            begun => begun.map_err(failed)?,
+        };
+        let taken = (taking.begin)(ahead, LoadState::of(next.as_ref())?);
+        while let Some(row) = next {
+            if let Some(taken) = &taken {
+                (taking.each)(taken, &row);
             }
+            next = rows.try_next().await.map_err(failed)?;
         }
+        return Ok(taken);
     }
     Err(Error::new(ErrorKind::Unavailable, "loading rows: the table changes too often"))
 }
 
 impl LoadState {
-    fn of(rows: &[Row]) -> Result<LoadState, Error> {
-        let state: Vec<i64> = match rows.first() {
+    fn of(first: Option<&Row>) -> Result<LoadState, Error> {
+        let state: Vec<i64> = match first {
             Some(row) => row.try_get(0).map_err(|error| Error::query(STEP, error))?,
             None => Vec::new(),
         };
@@ -172,7 +192,8 @@ impl<V: CacheValue> LoadedRow<V> {
     pub(crate) fn of(row: &Row, schema: &Schema) -> Option<LoadedRow<V>> {
         let (place, exists): (i64, bool) = (row.get(1), row.get(2));
         let value = exists.then(|| {
-            row::decode::<V>(&schema.layout, row, COLUMNS_AHEAD).map(Arc::new).map_err(|error| {
+            let decoded = row::decode::<V>(&schema.layout, row, COLUMNS_AHEAD);
+            decoded.map(|value| value::Row::new(value, row.raw_size_bytes())).map_err(|error| {
                 let message = format!("a row of table {} does not fit the type", schema.meta.name);
                 Error::caused(ErrorKind::Value, message, error)
             })

@@ -1,26 +1,27 @@
 //! Queries of the user's.
 
 use super::failure::is_plan_outdated;
+use super::lease::Lease;
 use super::store::Store;
 use super::within::within;
 use crate::codec::layout::{Layout, TableMeta, quote};
 use crate::error::{Error, ErrorKind, Step};
 use cache_sync_core::number::Epoch;
-use deadpool_postgres::Object;
+use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use std::time::Duration;
-use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement};
 
 const STEP: Step = "running a query";
 
 /// What a query brought.
-pub(crate) struct Selected {
+pub(crate) struct Selected<T> {
     /// That of the server that ran it.
     pub(crate) epoch: Epoch,
-    /// The columns of the rows.
-    pub(crate) layout: Layout,
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<T>,
+    /// How many bytes the rows had as they came.
+    pub(crate) bytes: usize,
     /// For how long the result is good, counted from before it was asked for: until the first row expires that may matter to it.
     pub(crate) good_for: Option<Duration>,
 }
@@ -52,8 +53,8 @@ impl NextExpiry {
         Some(NextExpiry { text, value })
     }
 
-    async fn ask(&self, client: &Object) -> Result<Option<i64>, tokio_postgres::Error> {
-        let statement = client.prepare_cached(&self.text).await?;
+    async fn ask(&self, client: &Lease) -> Result<Option<i64>, tokio_postgres::Error> {
+        let statement = client.prepare(&self.text).await?;
         let value = self.value.as_deref().map(|value| value as &(dyn ToSql + Sync));
         client.query_one(&statement, value.as_slice()).await?.try_get(0)
     }
@@ -62,17 +63,19 @@ impl NextExpiry {
 impl Store {
     /// Runs a query of the user's in one autocommitted statement. The epoch is that of the server that ran it: it is asked over
     /// the same connection, ahead of the query and without waiting for the answer. So is when rows expire that may matter.
-    pub(crate) async fn select(
+    /// Each row is read as it comes.
+    pub(crate) async fn select<T>(
         &self,
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
         expiries: &[NextExpiry],
-    ) -> Result<Selected, Error> {
+        read: impl FnMut(&Layout, &Row) -> Result<T, Error>,
+    ) -> Result<Selected<T>, Error> {
         within(STEP, self.query_timeout, async {
             // Closed with the client, at the latest.
             let _turn = self.queries.acquire().await.map_err(|_| Error::closed())?;
             let client = self.connections.get(STEP).await?;
-            let selected = run(&client, sql, params, expiries).await;
+            let selected = run(&client, sql, params, expiries, read).await;
             client.idle();
             selected
         })
@@ -80,25 +83,26 @@ impl Store {
     }
 }
 
-async fn run(
-    client: &Object,
+async fn run<T>(
+    client: &Lease,
     sql: &str,
     params: &[&(dyn ToSql + Sync)],
     expiries: &[NextExpiry],
-) -> Result<Selected, Error> {
-    let ask_epoch = client.prepare_cached("SELECT cache_sync.epoch()").await.map_err(failed)?;
+    mut read: impl FnMut(&Layout, &Row) -> Result<T, Error>,
+) -> Result<Selected<T>, Error> {
+    let ask_epoch = client.prepare("SELECT cache_sync.epoch()").await.map_err(failed)?;
     for last_try in [false, true] {
-        let mut statement = client.prepare_cached(sql).await.map_err(failed)?;
+        let mut statement = client.prepare(sql).await.map_err(failed)?;
         let layout = Layout::of_statement(statement.columns());
         check_count(statement.params().len(), params.len())?;
         if !layout.is_binary() {
             let text = format!("SELECT {} FROM ({sql}) AS q", layout.select_list("q"));
-            statement = client.prepare_cached(&text).await.map_err(failed)?;
+            statement = client.prepare(&text).await.map_err(failed)?;
         }
         let (epoch, good_for, rows) = tokio::join!(
             client.query_one(&ask_epoch, &[]),
             join_all(expiries.iter().map(|expiry| expiry.ask(client))),
-            client.query(&statement, params)
+            all_rows(client, &statement, params, |row| read(&layout, row))
         );
         match rows {
             Err(error) if !last_try && is_plan_outdated(&error) => {
@@ -106,15 +110,36 @@ async fn run(
             }
             rows => {
                 let epoch: i64 = epoch.map_err(failed)?.get(0);
-                let rows = rows.map_err(refused)?;
+                let (rows, bytes) = rows.map_err(refused)?;
                 let good_for =
                     good_for.into_iter().collect::<Result<Vec<_>, _>>().map_err(failed)?.into_iter().flatten().min();
                 let good_for = good_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs()));
-                return Ok(Selected { epoch: Epoch(epoch as u64), layout, rows, good_for });
+                return Ok(Selected { epoch: Epoch(epoch as u64), rows: rows?, bytes, good_for });
             }
         }
     }
     Err(Error::new(ErrorKind::Unavailable, "running a query: its tables change too often"))
+}
+
+/// The rows, or why one of them cannot be read: the others are taken from the connection all the same, but not kept.
+async fn all_rows<T>(
+    client: &Lease,
+    statement: &Statement,
+    params: &[&(dyn ToSql + Sync)],
+    mut read: impl FnMut(&Row) -> Result<T, Error>,
+) -> Result<(Result<Vec<T>, Error>, usize), tokio_postgres::Error> {
+    let mut stream = Box::pin(client.query_raw(statement, params.iter().copied()).await?);
+    let (mut rows, mut bytes) = (Ok(Vec::new()), 0);
+    while let Some(row) = stream.try_next().await? {
+        bytes += row.raw_size_bytes();
+        if let Ok(read_so_far) = &mut rows {
+            match read(&row) {
+                Ok(row) => read_so_far.push(row),
+                Err(error) => rows = Err(error),
+            }
+        }
+    }
+    Ok((rows, bytes))
 }
 
 fn check_count(takes: usize, bound: usize) -> Result<(), Error> {

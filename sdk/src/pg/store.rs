@@ -2,15 +2,14 @@
 
 use super::connection::{self, Connector, Endpoint, Messages};
 use super::failure::is_plan_outdated;
-use super::lease::Connections;
-use super::load::{self, LoadState, LoadStatement, Loading};
+use super::lease::{Connections, Lease};
+use super::load::{self, LoadState, LoadStatement, Loading, Taking};
 use super::pooler::SessionCheck;
 use super::within::within;
 use crate::codec::key::Key;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind, Step};
 use cache_sync_core::number::{Epoch, Position};
-use deadpool_postgres::Object;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_postgres::Row;
@@ -69,14 +68,13 @@ impl Store {
     }
 
     /// Loads rows by key, in one autocommitted statement.
-    pub(crate) async fn load<K: Key>(
+    pub(crate) async fn load<K: Key, T>(
         &self,
         statement: &LoadStatement,
         loading: &Loading<'_, K>,
-    ) -> Result<(LoadState, Vec<Row>), Error> {
-        let (_, loaded) =
-            within(load::STEP, self.query_timeout, loading.run(&self.connections, statement, None)).await?;
-        Ok(loaded)
+        taking: Taking<impl FnMut(Option<Row>, LoadState) -> Option<T>, impl FnMut(&T, &Row)>,
+    ) -> Result<Option<T>, Error> {
+        within(load::STEP, self.query_timeout, loading.run(&self.connections, statement, None, taking)).await
     }
 
     /// Asks for one row.
@@ -105,12 +103,12 @@ impl Store {
     }
 }
 
-async fn ask(client: &Object, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, tokio_postgres::Error> {
-    let statement = client.prepare_cached(text).await?;
+async fn ask(client: &Lease, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let statement = client.prepare(text).await?;
     match client.query(&statement, params).await {
         Err(error) if is_plan_outdated(&error) => {
             client.statement_cache.clear();
-            client.query(&client.prepare_cached(text).await?, params).await
+            client.query(&client.prepare(text).await?, params).await
         }
         answer => answer,
     }

@@ -2,14 +2,15 @@
 //!
 //! Loads run in tasks of the client, not in the reader that missed, so that a reader that gives up stops nobody.
 
-use super::standby::{Asked, Standby};
+use super::standby::{Asked, Shown, Standby};
 use super::{Read, Reads};
 use crate::codec::key::{self, Key};
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
+use crate::common::time::Moment;
 use crate::entries::{Lifetime, Loaded, Session};
 use crate::error::{Error, ErrorKind};
-use crate::pg::{LoadState, LoadStatement, LoadedRow, Loading, is_misfit};
+use crate::pg::{LoadState, LoadStatement, LoadedRow, Loading, Taking, is_misfit};
 use cache_sync_core::number::{KeyHash, Sequence, Version};
 use std::sync::Arc;
 use tokio_postgres::Row;
@@ -37,11 +38,10 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
         Loader { reads, standby, statement }
     }
 
-    /// Loads until its task is ended.
+    /// Loads until nobody will want anything any more, or its task is ended.
     pub(crate) async fn run(self) {
         let entries = &*self.reads.entries;
-        loop {
-            let hashes = self.reads.wanted.take(LOAD_KEYS_MAX).await;
+        while let Some(hashes) = self.reads.wanted.take(LOAD_KEYS_MAX).await {
             let wanted = hashes.into_iter().filter_map(|hash| {
                 let (flight, key) = entries.start_load(hash)?;
                 Some(Wanted { hash, key, flight })
@@ -53,43 +53,30 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
 
     async fn load(&self, wanted: Vec<Wanted<K>>) {
         let entries = &*self.reads.entries;
-        let session = entries.numbering.session();
         let sent = entries.common.now();
         let live = entries.common.freshness.is_live(sent);
-        let wanted: Vec<_> = wanted.into_iter().filter(|wanted| self.may_exist(wanted, live)).collect();
+        let wanted: Vec<_> = wanted.into_iter().filter(|wanted| self.may_exist(wanted, live)).map(Some).collect();
         if wanted.is_empty() {
             return;
         }
         entries.counters.load_statements.add(1);
         entries.counters.loaded_keys.add(wanted.len() as u64);
-        match self.rows(&wanted, session, live).await {
-            Ok((state, rows)) => {
-                let trusted = live && state.epoch.0 == entries.common.freshness.epoch();
-                let last_seq = session.to_client(state.last_seq);
-                for row in rows.iter().filter_map(|row| LoadedRow::of(row, &entries.schema)) {
-                    let Some(wanted) = wanted.get(row.place) else { continue };
-                    let value = match row.value {
-                        Ok(value) => value,
-                        Err(error) => {
-                            entries.load_failed(wanted.hash, wanted.flight, &error);
-                            continue;
-                        }
-                    };
-                    let lifetime = entries.lifetime(sent, row.good_for);
-                    let loaded = Loaded { value, version: row.version, lifetime, last_seq, trusted };
-                    // Nobody else asks for it: who joins meanwhile finds a load that was asked for.
-                    if entries.loaded(wanted.hash, wanted.flight, loaded) {
-                        self.reads.wanted.push(wanted.hash);
-                    }
-                }
-            }
+        let session = entries.numbering.session();
+        let mut arriving = Arriving { reads: &*self.reads, session, sent, live, wanted };
+        let loaded = self.rows(&mut arriving).await;
+        let left: Vec<_> = arriving.wanted.into_iter().flatten().collect();
+        match loaded {
             // One of the keys is no value of the column's type, as it is by now: the others are none the worse for it.
-            Err(error) if wanted.len() > 1 && error.sqlstate().is_some_and(|code| code.starts_with("22")) => {
-                Box::pin(self.by_halves(wanted)).await;
+            Err(error) if left.len() > 1 && error.sqlstate().is_some_and(|code| code.starts_with("22")) => {
+                Box::pin(self.by_halves(left)).await;
             }
             Err(error) => {
                 let error = self.reads.lasting(error).await;
-                wanted.iter().for_each(|wanted| entries.load_failed(wanted.hash, wanted.flight, &error));
+                left.iter().for_each(|wanted| entries.load_failed(wanted.hash, wanted.flight, &error));
+            }
+            Ok(()) => {
+                let error = Error::new(ErrorKind::Mismatch, "loading rows: the server did not answer all keys");
+                left.iter().for_each(|wanted| entries.load_failed(wanted.hash, wanted.flight, &error));
             }
         }
     }
@@ -100,32 +87,39 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
         self.load(second).await;
     }
 
-    /// The rows, from the standby if it has all that must be in them, else from the primary.
-    async fn rows(&self, wanted: &[Wanted<K>], session: Session, live: bool) -> Result<(LoadState, Vec<Row>), Error> {
+    /// Brings the rows, from the standby if it has all that must be in them, else from the primary.
+    async fn rows(&self, arriving: &mut Arriving<'_, K, V>) -> Result<(), Error> {
         let entries = &*self.reads.entries;
-        let keys: Vec<K> = wanted.iter().map(|wanted| wanted.key.clone()).collect();
-        let hashes = || wanted.iter().map(|wanted| wanted.hash);
-        let loading = Loading { session: session.id, meta: &entries.schema.meta, keys: &keys };
-        let (settled, seen) = (entries.numbering.settled(), lock(&self.reads.seen).needed(hashes()));
-        if let Some((standby, needed)) = self.standby.as_ref().filter(|_| live).zip(seen) {
+        let settled = entries.numbering.settled();
+        let seen = lock(&self.reads.seen).needed(arriving.hashes());
+        if let Some((standby, needed)) = self.standby.as_ref().filter(|_| arriving.live).zip(seen) {
+            let (keys, session) = (arriving.keys(), arriving.session);
+            let loading = Loading { session: session.id, meta: &entries.schema.meta, keys: &keys };
             let asked = Asked { statement: &self.statement, loading: &loading, needed };
             let has_own_batches = |state: &LoadState| {
                 settled == Sequence(0) || (state.last_seq.0 >= 0 && session.to_client(state.last_seq) >= settled)
             };
-            if let Some(loaded) = standby.load(&self.reads.store, &entries.common, &asked, has_own_batches).await {
-                return Ok(loaded);
+            let each = |shown: &Shown, row: &Row| arriving.came(shown, row);
+            if standby.load(&self.reads.store, &entries.common, &asked, has_own_batches, each).await {
+                return Ok(());
             }
+            // It may have gone away in the middle.
+            arriving.wanted.retain(Option::is_some);
         }
         let invalidations = lock(&self.reads.seen).invalidations();
+        let (keys, hashes): (_, Vec<_>) = (arriving.keys(), arriving.hashes().collect());
+        let loading = Loading { session: arriving.session.id, meta: &entries.schema.meta, keys: &keys };
         let asked = entries.common.now();
-        let loaded = self.reads.load_rows(&self.statement, &loading).await?;
-        if loaded.0.epoch.0 == entries.common.freshness.epoch() {
-            entries.common.clock.compare(asked, loaded.0.host_time);
-        }
-        if self.standby.is_some() {
-            lock(&self.reads.seen).note(hashes(), loaded.0.lsn, invalidations);
-        }
-        Ok(loaded)
+        let begin = |state: LoadState| {
+            if state.epoch.0 == entries.common.freshness.epoch() {
+                entries.common.clock.compare(asked, state.host_time);
+            }
+            if self.standby.is_some() {
+                lock(&self.reads.seen).note(hashes.iter().copied(), state.lsn, invalidations);
+            }
+            Shown { epoch: state.epoch, last_seq: state.last_seq }
+        };
+        self.reads.load_rows(&self.statement, &loading, begin, |shown, row| arriving.came(shown, row)).await
     }
 
     /// A key out of its column's range has no row; one of another type is a mistake. Neither is worth a statement.
@@ -149,20 +143,61 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
     }
 }
 
+/// Keys whose load was sent, those without an answer still in place, and what it needs to know to take one.
+struct Arriving<'a, K: Key, V: CacheValue> {
+    reads: &'a Reads<K, V>,
+    session: Session,
+    sent: Moment,
+    /// Changes were heard when it was sent.
+    live: bool,
+    wanted: Vec<Option<Wanted<K>>>,
+}
+
+impl<K: Key, V: CacheValue> Arriving<'_, K, V> {
+    fn hashes(&self) -> impl Iterator<Item = KeyHash> {
+        self.wanted.iter().flatten().map(|wanted| wanted.hash)
+    }
+
+    fn keys(&self) -> Vec<K> {
+        self.wanted.iter().flatten().map(|wanted| wanted.key.clone()).collect()
+    }
+
+    fn came(&mut self, shown: &Shown, row: &Row) {
+        let entries = &*self.reads.entries;
+        let Some(row) = LoadedRow::of(row, &entries.schema) else { return };
+        let Some(wanted) = self.wanted.get_mut(row.place).and_then(Option::take) else { return };
+        let value = match row.value {
+            Ok(value) => value,
+            Err(error) => return entries.load_failed(wanted.hash, wanted.flight, &error),
+        };
+        let trusted = self.live && shown.epoch.0 == entries.common.freshness.epoch();
+        let (last_seq, lifetime) = (self.session.to_client(shown.last_seq), entries.lifetime(self.sent, row.good_for));
+        let loaded = Loaded { value, version: row.version, lifetime, last_seq, trusted };
+        // Nobody else asks for it: who joins meanwhile finds a load that was asked for.
+        if entries.loaded(wanted.hash, wanted.flight, loaded) {
+            self.reads.wanted.push(wanted.flight, wanted.hash);
+        }
+    }
+}
+
 impl<K: Key, V: CacheValue> Reads<K, V> {
     /// Loads rows from the primary.
-    async fn load_rows(
+    async fn load_rows<T>(
         &self,
         statement: &LoadStatement,
         loading: &Loading<'_, K>,
-    ) -> Result<(LoadState, Vec<Row>), Error> {
-        let loaded = self.store.load(statement, loading).await?;
-        if loaded.0.relation == loading.meta.relation {
-            return Ok(loaded);
+        mut begin: impl FnMut(LoadState) -> T,
+        each: impl FnMut(&T, &Row),
+    ) -> Result<(), Error> {
+        let is_it = |_, state: LoadState| (state.relation == loading.meta.relation).then(|| begin(state));
+        match self.store.load(statement, loading, Taking { begin: is_it, each }).await? {
+            Some(_) => Ok(()),
+            None => {
+                // Another table has taken the name.
+                self.entries.retire();
+                Err(self.entries.retirement())
+            }
         }
-        // Another table has taken the name.
-        self.entries.retire();
-        Err(self.entries.retirement())
     }
 
     /// What a failed load means for the cache: where the statement no longer fits because the table's name means another one or none,
@@ -182,12 +217,14 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let schema = &self.entries.schema;
         let session = self.entries.numbering.session().id;
         let loading = Loading { session, meta: &schema.meta, keys: std::slice::from_ref(key) };
-        let (_, rows) = match self.load_rows(&LoadStatement::new(schema), &loading).await {
-            Ok(loaded) => loaded,
+        let mut loaded = None;
+        let each = |(): &(), row: &Row| loaded = LoadedRow::of(row, schema);
+        match self.load_rows(&LoadStatement::new(schema), &loading, |_| (), each).await {
+            Ok(()) => {}
             Err(error) => return Err(self.lasting(error).await),
-        };
-        let value = match rows.first().and_then(|row| LoadedRow::of(row, schema)) {
-            Some(row) => row.value?,
+        }
+        let value = match loaded {
+            Some(row) => row.value?.map(|row| row.value),
             None => None,
         };
         Ok(Read::confirmed(value, Version::NONE))

@@ -12,20 +12,37 @@ use tokio::sync::oneshot;
 /// What became of a look-up.
 enum Found<V> {
     Here(Answer<V>),
-    Loading(oneshot::Receiver<Result<Answer<V>, Error>>),
+    /// The load's number, and what will be heard of it.
+    Loading(u64, oneshot::Receiver<Result<Answer<V>, Error>>),
     /// Another key with the same hash is busy: this one goes past the cache.
     Collision,
+}
+
+/// Somebody who waits for a load. Dropped before the answer has come, he has given up.
+struct Waiting<'a, K: Key, V: CacheValue> {
+    reads: &'a Reads<K, V>,
+    hash: KeyHash,
+    number: u64,
+}
+
+impl<K: Key, V: CacheValue> Drop for Waiting<'_, K, V> {
+    fn drop(&mut self) {
+        self.reads.give_up(self.hash, self.number);
+    }
 }
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
     /// What a read that did not hit is answered: shown by the slot, loaded, or stale if the caller allows it.
     pub(crate) async fn load(&self, key: &K, hash: KeyHash) -> Result<Read<V>, Error> {
-        let receiver = match self.look_up(key, hash)? {
+        let (number, receiver) = match self.look_up(key, hash)? {
             Found::Here(answer) => return Ok(answer.into()),
-            Found::Loading(receiver) => receiver,
+            Found::Loading(number, receiver) => (number, receiver),
             Found::Collision => return self.load_past_cache(key).await,
         };
-        match receiver.await {
+        let waiting = Waiting { reads: self, hash, number };
+        let answer = receiver.await;
+        std::mem::forget(waiting);
+        match answer {
             Ok(Ok(answer)) => Ok(answer.into()),
             Ok(Err(error)) if error.is_unavailable() => self.stale(key, hash).ok_or(error),
             Ok(Err(error)) => Err(error),
@@ -55,7 +72,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             None => match entries.in_memory(key, hash) {
                 // It came between the look that failed and the lock.
                 Some(entry) if live && entries.is_current(&entry, now) => {
-                    return hit(Answer { value: entry.value, version: entry.version });
+                    return hit(Answer { value: entry.row(), version: entry.version });
                 }
                 _ => place.slot_or_new(key),
             },
@@ -64,10 +81,21 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let (sender, receiver) = oneshot::channel();
         // What was read before may be older than the bound allows, and while no changes are heard, no fence is shut.
         let since = live.then(|| now.before(freshness.timeout()));
-        if slot.join(self.flights.fetch_add(1, Ordering::Relaxed), entries.generation(), since, sender) {
-            self.wanted.push(hash);
+        let next = self.flights.fetch_add(1, Ordering::Relaxed);
+        let number = slot.join(next, entries.generation(), since, sender);
+        if number == next {
+            self.wanted.push(number, hash);
         }
-        Ok(Found::Loading(receiver))
+        Ok(Found::Loading(number, receiver))
+    }
+
+    /// Somebody who waited for a load of the key has left: what nobody waits for is not loaded.
+    fn give_up(&self, hash: KeyHash, number: u64) {
+        let mut place = self.entries.place(hash);
+        if place.slot().is_some_and(|slot| slot.give_up(number)) {
+            self.wanted.remove(number);
+        }
+        place.leave();
     }
 
     /// What was held when the database went away, if the caller allows it and it is not too old.
@@ -76,9 +104,12 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let now = entries.common.now();
         let mut place = entries.place(hash);
         let (value, confirmed) = match place.slot().filter(|slot| slot.key == *key) {
-            Some(slot) => slot.last_known(entries.generation(), now, &entries.schema)?,
+            Some(slot) => {
+                let (value, confirmed) = slot.last_known(entries.generation(), now, &entries.schema)?;
+                (value.map(|row| row.value), confirmed)
+            }
             None => {
-                let entry = entries.in_memory(key, hash).filter(|entry| !entry.lifetime.is_over(now))?;
+                let entry = entries.in_memory(key, hash).filter(|entry| !entry.lifetime().is_over(now))?;
                 (entry.value, entry.generation)
             }
         };

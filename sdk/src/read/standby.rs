@@ -14,9 +14,9 @@ use crate::common::time::Moment;
 use crate::error::{Error, Step};
 use crate::pg::{
     Connections, Endpoint, History, LoadState, LoadStatement, Loading, SERVER_STATE, ServerState, SessionCheck, Store,
-    within,
+    Taking, within,
 };
-use cache_sync_core::number::{Epoch, Lsn};
+use cache_sync_core::number::{Epoch, Lsn, Sequence};
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -54,6 +54,14 @@ pub(crate) struct Asked<'a, K> {
     pub(crate) needed: Lsn,
 }
 
+/// What a load shows beside the rows, and whose it is.
+pub(crate) struct Shown {
+    /// Of the server whose changes must be heard for it to be kept.
+    pub(crate) epoch: Epoch,
+    /// The server's number of the last batch that is in it.
+    pub(crate) last_seq: Sequence,
+}
+
 impl Standby {
     pub(crate) fn new(endpoint: &Endpoint<'_>) -> Result<Standby, Error> {
         let pool = endpoint.pool(endpoint.config.pool_size)?;
@@ -69,43 +77,54 @@ impl Standby {
         })
     }
 
-    /// Loads rows, if the standby has replayed all that this client knows of; `None` when the primary must be asked.
+    /// Loads rows, if the standby has replayed all that this client knows of; `false` when the primary must be asked, perhaps for what is
+    /// left.
     pub(crate) async fn load<K: Key>(
         &self,
         store: &Store,
         common: &Common,
         asked: &Asked<'_, K>,
         has_own_batches: impl Fn(&LoadState) -> bool,
-    ) -> Option<(LoadState, Vec<Row>)> {
+        each: impl FnMut(&Shown, &Row),
+    ) -> bool {
         let loaded = match self.is_paused(common.now()) {
             true => None,
-            false => self.ask(store, common, asked).await,
+            false => self.ask(store, common, asked, has_own_batches, each).await,
         };
-        let loaded = loaded.filter(|(state, _)| has_own_batches(state));
         let counter = if loaded.is_some() { &self.loads } else { &self.passed_over };
         counter.add(1);
-        loaded
+        loaded.is_some()
     }
 
-    async fn ask<K: Key>(&self, store: &Store, common: &Common, asked: &Asked<'_, K>) -> Option<(LoadState, Vec<Row>)> {
+    async fn ask<K: Key>(
+        &self,
+        store: &Store,
+        common: &Common,
+        asked: &Asked<'_, K>,
+        has_own_batches: impl Fn(&LoadState) -> bool,
+        each: impl FnMut(&Shown, &Row),
+    ) -> Option<Shown> {
         let freshness = &common.freshness;
         let epoch = Epoch(freshness.epoch());
         // What the primary has to say to it, the load from there will tell.
         let history = self.history_of(store, epoch).await.ok().flatten()?;
         // What the feed tells from here on forbids storing what the load brings.
         let needed = freshness.lsn()?.max(asked.needed);
+        let begin = |server: Option<Row>, state: LoadState| {
+            let server = ServerState::of(&server?).ok()?;
+            let counts = server.in_recovery && server.history == history && server.lsn >= needed;
+            // The epoch that a standby knows is that of its own memory, in which nobody publishes.
+            (counts && has_own_batches(&state)).then_some(Shown { epoch, last_seq: state.last_seq })
+        };
         let answer = within(STEP, self.timeout, async {
             self.is_checked.get_or_try_init(|| self.sessions.run(self.timeout / 3)).await?;
-            let (state, loaded) = asked.loading.run(&self.connections, asked.statement, Some(SERVER_STATE)).await?;
-            let state = state.as_ref().map(ServerState::of).transpose().map_err(|error| Error::query(STEP, error))?;
-            Ok((state, loaded))
+            let taking = Taking { begin, each };
+            asked.loading.run(&self.connections, asked.statement, Some(SERVER_STATE), taking).await
         });
         match answer.await {
-            Ok((state, (loaded, rows))) => {
+            Ok(shown) => {
                 self.is_back();
-                let state = state.filter(|state| state.in_recovery && state.history == history);
-                // The epoch that a standby knows is that of its own memory, in which nobody publishes.
-                state.filter(|state| state.lsn >= needed).map(|_| (LoadState { epoch, ..loaded }, rows))
+                shown
             }
             Err(error) => {
                 self.pause(&error, common.now());

@@ -2,37 +2,58 @@
 
 use crate::common::lock::lock;
 use cache_sync_core::number::KeyHash;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use tokio::sync::Notify;
 
-/// A key for each load that nobody has begun, in the order in which they were asked for.
+/// A key for each load that nobody has begun, by the load's number: that is the order in which they were asked for.
 #[derive(Debug, Default)]
 pub(super) struct WantedKeys {
-    keys: Mutex<VecDeque<KeyHash>>,
+    wanted: Mutex<Wanted>,
     arrived: Notify,
 }
 
+#[derive(Debug, Default)]
+struct Wanted {
+    keys: BTreeMap<u64, KeyHash>,
+    is_closed: bool,
+}
+
 impl WantedKeys {
-    pub(super) fn push(&self, key: KeyHash) {
-        lock(&self.keys).push_back(key);
+    pub(super) fn push(&self, number: u64, key: KeyHash) {
+        lock(&self.wanted).keys.insert(number, key);
         self.arrived.notify_one();
     }
 
-    /// Takes up to `max` keys from the front, waiting until there is one.
-    pub(super) async fn take(&self, max: usize) -> Vec<KeyHash> {
+    /// Nobody waits for this load any more.
+    pub(super) fn remove(&self, number: u64) {
+        lock(&self.wanted).keys.remove(&number);
+    }
+
+    /// Nobody will want anything any more.
+    pub(super) fn close(&self) {
+        lock(&self.wanted).is_closed = true;
+        self.arrived.notify_waiters();
+        // For one that is about to wait.
+        self.arrived.notify_one();
+    }
+
+    /// Takes up to `max` keys from the front, waiting until there is one; none once nobody will want anything any more.
+    pub(super) async fn take(&self, max: usize) -> Option<Vec<KeyHash>> {
         loop {
-            let taken = self.take_now(max);
-            if !taken.is_empty() {
-                return taken;
+            {
+                let mut wanted = lock(&self.wanted);
+                let taken: Vec<_> =
+                    std::iter::from_fn(|| wanted.keys.pop_first()).take(max).map(|(_, key)| key).collect();
+                if !taken.is_empty() {
+                    return Some(taken);
+                }
+                if wanted.is_closed {
+                    self.arrived.notify_one();
+                    return None;
+                }
             }
             self.arrived.notified().await;
         }
-    }
-
-    fn take_now(&self, max: usize) -> Vec<KeyHash> {
-        let mut keys = lock(&self.keys);
-        let count = keys.len().min(max);
-        keys.drain(..count).collect()
     }
 }

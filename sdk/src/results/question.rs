@@ -30,6 +30,16 @@ pub(crate) struct Question {
     pub(crate) rows: TypeId,
 }
 
+impl Question {
+    /// About how many bytes of memory it takes, with what is needed to hold its result. Parameters are taken to be short.
+    pub(super) fn size(&self) -> usize {
+        const HELD: usize = 512;
+        const PARAMETER: usize = 64;
+        let tags: usize = self.depends_on.iter().map(|on| on.table.len() + 2 * PARAMETER).sum();
+        HELD + self.sql.len() + PARAMETER * self.parameters.len() + tags
+    }
+}
+
 impl PartialEq for Question {
     fn eq(&self, other: &Question) -> bool {
         self.rows == other.rows

@@ -20,7 +20,7 @@ pub(crate) struct Write<V> {
     pub(crate) kind: WriteKind,
     pub(crate) fields: Fields,
     /// The value that a put writes, or that an update has made.
-    pub(crate) value: Option<Arc<V>>,
+    pub(crate) value: Value<V>,
     /// An update was computed from this value and must not be applied to another.
     pub(crate) expected: Option<Arc<V>>,
 }
@@ -44,7 +44,7 @@ enum Refused<V> {
     /// The value that an update was computed from is no longer the one shown.
     Changed,
     /// Another key with the same hash has something under way: try again later.
-    Collision(Write<V>),
+    Collision(Box<Write<V>>),
     Error(Error),
 }
 
@@ -73,7 +73,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
             match refused {
                 Refused::Changed => return Ok(None),
                 Refused::Error(error) => return Err(error),
-                Refused::Collision(again) => write = again,
+                Refused::Collision(again) => write = *again,
             }
             tokio::time::sleep(COLLISION_PAUSE).await;
         }
@@ -94,7 +94,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         self.entries.check_usable().map_err(Refused::Error)?;
         let slot = place.slot_or_new(key);
         if slot.key != *key {
-            return Err(Refused::Collision(write));
+            return Err(Refused::Collision(Box::new(write)));
         }
         match self.add_to(slot, write, now, reserved) {
             Ok(accepted) => {
@@ -131,7 +131,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         let live = common.freshness.is_live(now);
         let current = slot.shown(entries.generation(), now).filter(|_| live);
         if let (Some(expected), Some(current)) = (&write.expected, &current) {
-            let same = current.as_ref().is_some_and(|value| Arc::ptr_eq(value, expected));
+            let same = current.as_ref().is_some_and(|row| Arc::ptr_eq(&row.value, expected));
             if !same {
                 return Err(Refused::Changed);
             }

@@ -129,13 +129,13 @@ enum Next {
 }
 
 impl<K: Key, V: CacheValue> Flusher<K, V> {
-    /// Flushes until its task is ended.
+    /// Flushes until all has been written of what nobody writes to any more, or its task is ended.
     pub(crate) async fn run(self) {
         let mut fence = None;
         let mut pace = Pace::new(self.writes.limits.batch_entries_max);
         for number in 1.. {
             let sequence = Sequence(number);
-            let turn = self.next(&pace).await;
+            let Some(turn) = self.next(&pace).await else { return };
             let frozen = match turn {
                 Turn::Line => self.writes.freeze(sequence, pace.limit),
                 Turn::Aside => self.writes.freeze_aside(sequence, pace.aside_limit),
@@ -152,8 +152,8 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
         }
     }
 
-    /// Waits until there is something to be written, and says what.
-    async fn next(&self, pace: &Pace) -> Turn {
+    /// Waits until there is something to be written, and says what; `None` when there never will be.
+    async fn next(&self, pace: &Pace) -> Option<Turn> {
         let gathered_at = OnceCell::new();
         loop {
             let hurried = self.writes.budget.hurried();
@@ -167,12 +167,15 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             let aside_at = lock(&self.writes.line).has_aside().then_some(pace.aside_at);
             let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
             match (is_due(line_at), is_due(aside_at)) {
-                (true, true) => return pace.last.other(),
-                (true, false) => return Turn::Line,
-                (false, true) => return Turn::Aside,
+                (true, true) => return Some(pace.last.other()),
+                (true, false) => return Some(Turn::Line),
+                (false, true) => return Some(Turn::Aside),
                 (false, false) => {}
             }
             let due_at = line_at.into_iter().chain(aside_at).min();
+            if due_at.is_none() && self.writes.is_left() {
+                return None;
+            }
             tokio::select! {
                 () = self.writes.arrived.notified() => {}
                 () = hurried, if line_at.is_some() => {}

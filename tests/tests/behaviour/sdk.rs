@@ -9,6 +9,8 @@ mod full_buffer;
 mod given_up;
 mod hits;
 mod isolation;
+mod last_handle;
+mod many_queries;
 mod operations;
 mod queries;
 mod query_ends;

@@ -9,6 +9,7 @@ mod expiry;
 mod held_rows;
 mod held_snapshot;
 mod locks;
+mod many_shapes;
 mod other_key;
 mod overlapping;
 mod patches_as_rows;

@@ -32,6 +32,11 @@ pub(crate) struct Compiled {
 }
 
 impl Compiled {
+    /// How many bytes its statements take by now.
+    pub(super) fn size(&self) -> usize {
+        self.change.iter().chain([&self.look, &self.insert]).map(Lazy::size).sum()
+    }
+
     /// The compiled form of a shape; SPI must be connected.
     ///
     /// # Errors

@@ -144,6 +144,25 @@ impl Statement {
     }
 }
 
+impl Statement {
+    /// How many bytes it takes, with its plan if it has been planned.
+    fn size(&self) -> usize {
+        // SAFETY: the plan is kept until `self` is dropped, and so are its sources, each with a context of its own; a plan that a
+        // source holds has another one.
+        unsafe {
+            let sources = pg_sys::SPI_plan_get_plan_sources(self.plan);
+            let count = if sources.is_null() { 0 } else { (*sources).length as usize };
+            let sizes = (0..count).map(|place| {
+                let source = (*(*sources).elements.add(place)).ptr_value.cast::<pg_sys::CachedPlanSource>();
+                let plan = (*source).gplan;
+                let of_plan = if plan.is_null() { 0 } else { pg_sys::MemoryContextMemAllocated((*plan).context, true) };
+                of_plan + pg_sys::MemoryContextMemAllocated((*source).context, true)
+            });
+            sizes.sum()
+        }
+    }
+}
+
 impl Drop for Statement {
     fn drop(&mut self) {
         // SAFETY: the plan was kept by us and nobody else frees it; a plan in use lives on until it is done.
@@ -161,6 +180,11 @@ pub(crate) struct Lazy {
 }
 
 impl Lazy {
+    /// How many bytes it takes by now.
+    pub(super) fn size(&self) -> usize {
+        self.text.len() + self.statement.get().map_or(0, Statement::size)
+    }
+
     pub(super) fn new(text: String, types: &'static [pg_sys::Oid], planning: Planning) -> Lazy {
         Lazy { text, types, planning, statement: OnceCell::new() }
     }

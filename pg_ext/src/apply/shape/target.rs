@@ -15,8 +15,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-/// How many shapes of a table a backend keeps compiled.
+/// How many shapes a backend keeps compiled, of all tables.
 const SHAPES_MAX: usize = 100;
+/// How many bytes they may take, when another one comes.
+const SHAPES_BYTES_MAX: usize = 16 << 20;
+/// How many tables a backend keeps.
+const TARGETS_MAX: usize = 64;
 
 /// An attached table, with what was compiled for it.
 #[derive(Debug)]
@@ -37,9 +41,13 @@ pub(crate) struct Target {
     pub(crate) row: Lazy,
     /// `($1 array of one patch) -> (newest stamp in the row)`, where rows have stamps
     newest: Option<Lazy>,
-    shapes: RefCell<HashMap<Shape, Rc<Compiled>>>,
+    shapes: RefCell<HashMap<Shape, (Rc<Compiled>, Use)>>,
     is_stale: Cell<bool>,
+    used: Cell<Use>,
 }
+
+/// When something was used last: the larger, the later.
+type Use = u64;
 
 const PARTS: &[pg_sys::Oid] = &[pg_sys::JSONARRAYOID];
 const PART: &[pg_sys::Oid] = &[pg_sys::JSONOID];
@@ -59,6 +67,7 @@ impl Target {
             layout,
             shapes: RefCell::default(),
             is_stale: Cell::new(false),
+            used: Cell::new(use_now()),
         }
     }
 
@@ -104,20 +113,61 @@ impl Target {
     /// # Errors
     /// When the shape names a field that is not there or cannot be written.
     pub(crate) fn compile(&self, shape: &Shape) -> Result<Rc<Compiled>, Failure> {
-        if let Some(compiled) = self.shapes.borrow().get(shape) {
+        if let Some((compiled, used)) = self.shapes.borrow_mut().get_mut(shape) {
+            *used = use_now();
             return Ok(Rc::clone(compiled));
         }
         let compiled = Rc::new(Compiled::new(&self.layout, shape)?);
-        let mut shapes = self.shapes.borrow_mut();
-        if shapes.len() >= SHAPES_MAX {
-            shapes.clear();
-        }
-        shapes.insert(shape.clone(), Rc::clone(&compiled));
+        make_room_for_shape();
+        self.shapes.borrow_mut().insert(shape.clone(), (Rc::clone(&compiled), use_now()));
         Ok(compiled)
     }
 }
 
+fn use_now() -> Use {
+    USES.set(USES.get() + 1);
+    USES.get()
+}
+
+/// Lets the shapes go that were not used for longest, of whatever table, until another one may come. Whoever works with one still has it.
+fn make_room_for_shape() {
+    let targets = TARGETS.borrow();
+    let mut kept: Vec<(Use, &Target, Shape, usize)> = Vec::new();
+    for target in targets.values() {
+        let shapes = target.shapes.borrow();
+        kept.extend(shapes.iter().map(|(shape, (compiled, used))| (*used, &**target, shape.clone(), compiled.size())));
+    }
+    kept.sort_unstable_by_key(|(used, ..)| *used);
+    let (mut count, mut bytes) = (kept.len(), kept.iter().map(|(.., size)| size).sum::<usize>());
+    for (_, target, shape, size) in kept {
+        if count < SHAPES_MAX && bytes < SHAPES_BYTES_MAX {
+            break;
+        }
+        let unused = target.shapes.borrow_mut().remove(&shape);
+        drop(unused);
+        count -= 1;
+        bytes -= size;
+    }
+}
+
+/// The same with tables, which are dropped while nobody else looks at them.
+fn make_room_for_target() {
+    loop {
+        let unused = {
+            let mut targets = TARGETS.borrow_mut();
+            if targets.len() < TARGETS_MAX {
+                return;
+            }
+            let unused = targets.iter().min_by_key(|(_, target)| target.used.get()).map(|(table, _)| *table);
+            unused.and_then(|table| targets.remove(&table))
+        };
+        drop(unused);
+    }
+}
+
 static TARGETS: OfBackend<RefCell<BTreeMap<u32, Rc<Target>>>> = OfBackend::new(RefCell::new(BTreeMap::new()));
+/// Counts the uses of what is kept.
+static USES: OfBackend<Cell<Use>> = OfBackend::new(Cell::new(0));
 static IS_REGISTERED: OfBackend<Cell<bool>> = OfBackend::new(Cell::new(false));
 /// Counts the changes of relations and functions, so that one which comes while a table is being read is noticed.
 static CHANGES: OfBackend<Cell<u64>> = OfBackend::new(Cell::new(0));
@@ -137,12 +187,16 @@ pub(crate) fn target(table: pg_sys::Oid) -> Result<Rc<Target>, Failure> {
     }
     let known = TARGETS.borrow().get(&table.to_u32()).map(Rc::clone);
     if let Some(known) = known.filter(|known| !known.is_stale.get()) {
+        known.used.set(use_now());
         return Ok(known);
     }
     let changes = CHANGES.get();
     let target = Rc::new(Target::new(table, Layout::read(table)?));
     // Through the snapshot of a transaction that began long ago the table may look as it did then: good for that transaction only.
     target.is_stale.set(changes != CHANGES.get() || backend::reads_as_it_began());
+    let outdated = TARGETS.borrow_mut().remove(&table.to_u32());
+    drop(outdated);
+    make_room_for_target();
     let replaced = TARGETS.borrow_mut().insert(table.to_u32(), Rc::clone(&target));
     drop(replaced);
     Ok(target)

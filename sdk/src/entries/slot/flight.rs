@@ -14,7 +14,20 @@ pub(crate) type Waiter<V> = oneshot::Sender<Result<Answer<V>, Error>>;
 pub(super) struct Flight<V> {
     pub(super) number: u64,
     pub(super) waiters: SmallVec<[Waiter<V>; 1]>,
+    /// How many of them have not given up.
+    pub(super) present: usize,
     pub(super) started: Option<Started>,
+}
+
+impl<V> Flight<V> {
+    pub(super) fn join(&mut self, waiter: Waiter<V>) {
+        // Those who have given up leave by and by: each look at them is paid for by as many who came.
+        if self.waiters.len() > 2 * self.present + 8 {
+            self.waiters.retain(|waiter| !waiter.is_closed());
+        }
+        self.waiters.push(waiter);
+        self.present += 1;
+    }
 }
 
 pub(super) struct Started {

@@ -24,8 +24,8 @@ pub(crate) struct Loaded<V> {
 
 impl<K, V> Slot<K, V> {
     /// Waits for the load that brings what is true from now on, or for one that began at `since` or later, if changes are heard
-    /// (else there is no such). Returns whether a new one has to be asked for.
-    pub(crate) fn join(&mut self, number: u64, generation: u64, since: Option<Moment>, waiter: Waiter<V>) -> bool {
+    /// (else there is no such). Returns the number of the load; it is the one given if a new one has to be asked for.
+    pub(crate) fn join(&mut self, number: u64, generation: u64, since: Option<Moment>, waiter: Waiter<V>) -> u64 {
         let usable = |flight: &Flight<V>| match &flight.started {
             None => true,
             // What a gap hid, or a change of the whole table, shuts no fence.
@@ -38,14 +38,26 @@ impl<K, V> Slot<K, V> {
         };
         match self.flights.last_mut().filter(|flight| usable(flight)) {
             Some(flight) => {
-                flight.waiters.push(waiter);
-                false
+                flight.join(waiter);
+                flight.number
             }
             None => {
-                self.flights.push(Flight { number, waiters: smallvec![waiter], started: None });
-                true
+                self.flights.push(Flight { number, waiters: smallvec![waiter], present: 1, started: None });
+                number
             }
         }
+    }
+
+    /// One of those who wait for this load has given up. Returns whether it need not begin any more.
+    pub(crate) fn give_up(&mut self, number: u64) -> bool {
+        let Some(at) = self.flights.iter().position(|flight| flight.number == number) else { return false };
+        let flight = &mut self.flights[at];
+        flight.present -= 1;
+        let is_idle = flight.present == 0 && flight.started.is_none();
+        if is_idle {
+            self.flights.remove(at);
+        }
+        is_idle
     }
 
     /// The load's statement is about to be sent.
@@ -68,7 +80,11 @@ impl<K, V> Slot<K, V> {
         let Some(started) = &self.flights[at].started else { return false };
         if started.settled.is_some_and(|settled| loaded.last_seq < settled) {
             self.flights[at].started = None;
-            return true;
+            let is_wanted = self.flights[at].present > 0;
+            if !is_wanted {
+                self.flights.remove(at);
+            }
+            return is_wanted;
         }
         let fence_open = match started.fence {
             LoadFence::Open => true,

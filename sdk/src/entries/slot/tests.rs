@@ -1,6 +1,7 @@
 //! The races of one key, each a story told step by step.
 
 use super::*;
+use crate::codec::value::Row;
 use crate::error::Error;
 use crate::receipt::Settler;
 use cache_sync_core::fields::Fields;
@@ -9,9 +10,9 @@ use cache_sync_core::outcome::{Record, Verdict};
 use cache_sync_core::patch::RowPatch;
 use cache_sync_core::rule::Rule;
 use cache_sync_core::wire::{Change, ChangeKind};
-use std::sync::Arc;
 use tokio::sync::oneshot;
 
+mod given_up;
 mod times;
 
 /// A row of one number; field 0 sets it, field 1 adds to it.
@@ -40,7 +41,7 @@ impl Preview<i64> for Numbers {
             let incoming: i64 = incoming.parse().unwrap();
             number = if field == 0 { incoming } else { number + incoming };
         }
-        Some(Some(Arc::new(number)))
+        Some(row(number))
     }
 
     fn coalesce(&self, earlier: RowPatch, later: RowPatch) -> Result<RowPatch, Box<(RowPatch, RowPatch)>> {
@@ -54,7 +55,7 @@ const LATER: Moment = Moment::from_micros(2_000_000);
 const HELD_UNTIL: Moment = Moment::from_micros(1_250_000);
 
 fn row(number: i64) -> Value<i64> {
-    Some(Arc::new(number))
+    Some(Row::new(number, size_of::<i64>()))
 }
 
 fn known(number: i64, version: i64) -> Slot<i32, i64> {
@@ -99,7 +100,7 @@ impl Slot<i32, i64> {
 
     fn begin_load(&mut self, number: u64) -> oneshot::Receiver<Result<Answer<i64>, Error>> {
         let (sender, receiver) = oneshot::channel();
-        assert!(self.join(number, GENERATION, Some(NOW), sender), "a load of its own is asked for");
+        assert_eq!(self.join(number, GENERATION, Some(NOW), sender), number, "a load of its own is asked for");
         assert_eq!(self.start(GENERATION, NOW), Some(number));
         receiver
     }

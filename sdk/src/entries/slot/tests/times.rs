@@ -20,7 +20,8 @@ fn a_held_change_shows_once_somebody_has_caught_up() {
 fn who_comes_too_late_for_a_load_asks_for_one_of_his_own() {
     let mut slot = unknown();
     let first = slot.begin_load(1);
-    let join = |slot: &mut Slot<i32, i64>, number, since| slot.join(number, GENERATION, since, oneshot::channel().0);
+    let join =
+        |slot: &mut Slot<i32, i64>, number, since| slot.join(number, GENERATION, since, oneshot::channel().0) == number;
     assert!(!join(&mut slot, 2, Some(NOW)));
     assert!(join(&mut slot, 3, Some(LATER)), "it began before what he may be shown");
     assert!(!join(&mut slot, 4, Some(LATER)), "this one has not begun");
