@@ -91,6 +91,14 @@ impl Fields {
         self.text.capacity()
     }
 
+    /// Gives back memory that was taken for texts that did not come, if it is much.
+    pub fn shrink(&mut self) {
+        const LITTLE: usize = 256;
+        if self.text.capacity() - self.text.len() > LITTLE {
+            self.text.shrink_to_fit();
+        }
+    }
+
     /// Every field of these or of others, in order, with its text in each.
     pub fn zip<'a>(
         &'a self,

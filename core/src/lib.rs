@@ -16,8 +16,10 @@
 // floor 2: wire       the feed's messages
 // floor 1: number     the newtypes that must not mix (Version, Stamp, Position, ...)
 // floor 1: decimal    JSON numbers
+// floor 1: iso        dates and times whose texts have their order
 // floor 1: fields     values by field
 // floor 1: rule       how a field merges
+// floor 1: sqlstate   whose fault an error is
 // floor 1: protocol   the version of everything that crosses
 
 #![forbid(unsafe_code)]
@@ -27,6 +29,7 @@ pub mod decimal;
 pub mod document;
 pub mod fields;
 pub mod hlc;
+mod iso;
 pub mod json;
 pub mod key;
 mod list;
@@ -37,6 +40,7 @@ pub mod patch;
 pub mod paths;
 mod protocol;
 pub mod rule;
+pub mod sqlstate;
 mod value;
 pub mod wire;
 

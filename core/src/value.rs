@@ -1,6 +1,7 @@
 //! What the rules do to one value, which is a JSON text as it travels; documents and functions are left to others.
 
 use crate::decimal;
+use crate::iso;
 use crate::json::Json;
 use crate::list;
 use crate::rule::Rule;
@@ -101,7 +102,8 @@ pub(crate) fn coalesce<'a>(rule: &Rule, earlier: &'a str, later: &'a str) -> Opt
         Rule::Add => decimal::sum(earlier, later).map(Cow::Owned),
         Rule::Max | Rule::Min => {
             let is_number = decimal::is_number(earlier) && decimal::is_number(later);
-            is_number.then(|| merge(rule, Some(earlier), later).ok()).flatten()
+            let is_ordered = is_number || iso::are_alike(earlier, later);
+            is_ordered.then(|| merge(rule, Some(earlier), later).ok()).flatten()
         }
         Rule::Append { cap } => list::append(Some(earlier), later, *cap).map(Cow::Owned),
         Rule::Union => list::both_changes(earlier, later),

@@ -2,14 +2,10 @@
 
 use crate::pg::failure::Failure;
 use crate::pg::sqlstate;
+use cache_sync_core::sqlstate::{Fault, is_of_definitions};
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgTryBuilder, pg_sys};
 use std::panic::AssertUnwindSafe;
-
-/// Classes of errors that a patch brings with it: data exceptions, violated constraints and views' checks, limits of
-/// what a row may be, what user's functions raise; and what statements in the user's triggers run into because of the
-/// row (cardinality, CASE without a match, a row changed twice).
-const OF_THE_PATCH: [&[u8; 2]; 8] = [b"20", b"21", b"22", b"23", b"27", b"44", b"54", b"P0"];
 
 /// A row that a policy does not allow has the SQLSTATE of a missing privilege; only the function in which Postgres raises
 /// it tells one from the other, whatever language messages are in.
@@ -17,16 +13,6 @@ const POLICY_CHECK: &str = "ExecWithCheckOptions";
 
 /// Where PL/pgSQL raises what a user's trigger or function says about a row, whatever code the user gave it.
 const RAISE: &str = "exec_stmt_raise";
-
-/// Classes of what passes: connections, conflicts of transactions, resources, cancellations, the system.
-const PASSING: [&[u8; 2]; 6] = [b"08", b"40", b"53", b"57", b"58", b"XX"];
-
-/// Classes that Postgres, the SQL standard or we define; all others are of the user's own making.
-const DEFINED: &[&[u8; 2]] = &[
-    b"00", b"01", b"02", b"03", b"08", b"09", b"0A", b"0B", b"0F", b"0L", b"0P", b"0Z", b"20", b"21", b"22", b"23",
-    b"24", b"25", b"26", b"27", b"28", b"2B", b"2D", b"2F", b"34", b"38", b"39", b"3B", b"3D", b"3F", b"40", b"42",
-    b"44", b"53", b"54", b"55", b"57", b"58", b"72", b"CS", b"F0", b"HV", b"P0", b"XX",
-];
 
 /// Why Postgres refused a patch.
 #[derive(Clone, Debug)]
@@ -54,34 +40,39 @@ pub(crate) enum Blame {
 impl Refusal {
     /// Whether a value can have brought it about, rather than what the table or its triggers are made of.
     pub(crate) fn may_be_of_a_value(&self) -> bool {
-        ![b"42", b"0A", b"55", b"3F"].iter().any(|class| self.sqlstate.starts_with(*class))
+        !is_of_definitions(text(&self.sqlstate))
     }
 }
 
 impl Blame {
     /// Whether the error may be a patch's; and whether that is no more than a suspicion.
     fn of(self, sqlstate: [u8; 5], raised_in: Option<&str>) -> Option<bool> {
-        const PASSES_TOO: [&[u8; 2]; 7] = [b"08", b"25", b"40", b"53", b"57", b"58", b"CS"];
         if is_of_the_patch(sqlstate, raised_in) {
             return Some(false);
         }
-        // A lock that did not come in time, and a right that is missing, are no patch's fault.
-        let passes = (self != Blame::Probe && &sqlstate == b"42501")
-            || &sqlstate == b"55P03"
-            || PASSES_TOO.iter().any(|class| sqlstate.starts_with(*class));
-        (self != Blame::ByCode && !passes).then_some(true)
+        let fault = Fault::of(text(&sqlstate));
+        let is_suspicion = match self {
+            Blame::ByCode => false,
+            Blame::Any => fault.may_be_of_a_row(),
+            Blame::Probe => fault.may_be_of_a_row() || fault == Fault::Table,
+        };
+        is_suspicion.then_some(true)
     }
 }
 
 fn is_of_the_patch(sqlstate: [u8; 5], raised_in: Option<&str>) -> bool {
-    let class = [sqlstate[0], sqlstate[1]];
-    OF_THE_PATCH.iter().any(|known| **known == class)
-        || !DEFINED.iter().any(|known| **known == class)
+    let fault = Fault::of(text(&sqlstate));
+    fault.is_of_a_row()
         || match raised_in {
             Some(POLICY_CHECK) => sqlstate == *b"42501",
-            Some(RAISE) => sqlstate != *b"55P03" && !PASSING.iter().any(|passing| **passing == class),
+            Some(RAISE) => !fault.passes(),
             _ => false,
         }
+}
+
+/// An SQLSTATE is five letters and digits.
+fn text(sqlstate: &[u8; 5]) -> &str {
+    std::str::from_utf8(sqlstate).unwrap_or_default()
 }
 
 /// Runs `body` in a subtransaction, which it may give up by returning `None`. An error that some patch brought undoes it
