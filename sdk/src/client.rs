@@ -16,9 +16,11 @@ pub(crate) use table::CacheTable;
 
 use crate::common::lock::lock;
 use crate::error::Error;
-use crate::pg::{NOT_PRELOADED, within};
+use crate::pg::within;
 use crate::receipt::{Receipt, Unwritten};
 use crate::status::Status;
+use cache_sync_core::sqlstate::NOT_PRELOADED;
+use futures_util::future::join_all;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -63,15 +65,18 @@ impl Client {
     /// Waits until every write accepted before this call has its outcome.
     ///
     /// # Errors
-    /// [`Error::is_closed`] when the client is closed meanwhile.
+    /// [`Error::is_closed`] when the client is closed meanwhile; [`Error::is_unwritten`] when Postgres did not take one of them in
+    /// time (see [`ClientBuilder::write_timeout`]), once all others have their outcomes.
     pub async fn flush(&self) -> Result<(), Error> {
         self.shared.common.check_alive()?;
+        let written = join_all(self.flush_now().into_iter().map(Receipt::written)).await;
+        written.into_iter().find_map(Result::err).map_or(Ok(()), Err)
+    }
+
+    /// Asks for a flush of everything, and returns receipts for it.
+    fn flush_now(&self) -> Vec<Receipt> {
         let tables: Vec<_> = lock(&self.shared.tables).iter().map(|(_, table)| table.clone()).collect();
-        let receipts: Vec<Receipt> = tables.iter().flat_map(|table| table.flush_now()).collect();
-        for receipt in receipts {
-            receipt.written().await?;
-        }
-        Ok(())
+        tables.iter().flat_map(|table| table.flush_now()).collect()
     }
 
     /// Accepts no more, writes what is buffered for up to `deadline`, and ends every task. Returns what Postgres may not
@@ -91,7 +96,8 @@ impl Client {
         }
         // Whoever gives up waiting may call again; once tasks have been told to end, nothing is written any more.
         if !shared.supervisor.is_ending() {
-            let _ = tokio::time::timeout(deadline, self.flush()).await;
+            let decided = join_all(self.flush_now().into_iter().map(Receipt::decided));
+            let _ = tokio::time::timeout(deadline, decided).await;
         }
         shared.supervisor.end().await;
         shared.store.close();
@@ -119,6 +125,7 @@ impl Client {
             epoch: progress.epoch.0,
             feed_position: progress.position.0,
             feed_connects: shared.feed.connects.load(Ordering::Relaxed),
+            feed_trouble: shared.feed.trouble(),
             gaps: shared.feed.gaps.load(Ordering::Relaxed),
             buffered: shared.budget.entries(),
             buffered_bytes: shared.budget.bytes(),

@@ -3,7 +3,8 @@
 //! ```text
 //! freshness  whether what is held may be served     clock     the time, stamps of writes, and the server's clock
 //! time       what goes on while a machine sleeps    lock      locks that outlive a panic
-//! counters   what is counted                            capacity  how much may be held
+//! counters   what is counted                       trouble   what fails and is tried again
+//! capacity   how much may be held
 //! ```
 
 pub(crate) mod capacity;
@@ -12,6 +13,7 @@ pub(crate) mod counters;
 pub(crate) mod freshness;
 pub(crate) mod lock;
 pub(crate) mod time;
+pub(crate) mod trouble;
 
 use crate::error::{Error, ErrorKind};
 use clock::Clock;

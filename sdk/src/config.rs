@@ -1,6 +1,8 @@
 //! Settings, each with its default, unit and bounds.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, root_cause};
+use async_trait::async_trait;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a connection may go unanswered by the other host before it counts as broken, unless the DSN says otherwise.
@@ -27,16 +29,42 @@ pub enum Durability {
     Database,
 }
 
+/// Knows the password of each moment, where passwords are rotated: for [`ClientBuilder::credentials`](crate::ClientBuilder::credentials).
+///
+/// ```
+/// use cache_sync::Credentials;
+///
+/// struct FromFile(std::path::PathBuf);
+///
+/// #[async_trait::async_trait]
+/// impl Credentials for FromFile {
+///     async fn password(&self) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+///         Ok(std::fs::read_to_string(&self.0)?.trim().to_owned())
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Credentials: Send + Sync {
+    /// The password for a connection that is made now. It is asked for each, and may take as long as connecting may
+    /// ([`ClientBuilder::connect_timeout`](crate::ClientBuilder::connect_timeout)).
+    ///
+    /// # Errors
+    /// Whatever the reason: the connection is tried again later.
+    async fn password(&self) -> Result<String, Box<dyn std::error::Error + Send + Sync>>;
+}
+
 /// The settings of a [`Client`](crate::Client).
 #[derive(Clone)]
 pub(crate) struct ClientConfig {
     pub(crate) postgres: tokio_postgres::Config,
     pub(crate) standby: Option<tokio_postgres::Config>,
+    pub(crate) credentials: Option<Arc<dyn Credentials>>,
     pub(crate) pool_size: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) query_timeout: Duration,
     pub(crate) feed_timeout: Duration,
     pub(crate) stale_while_unavailable: Duration,
+    pub(crate) stale_after: Duration,
     pub(crate) buffer_entries_max: usize,
     pub(crate) buffer_bytes_max: usize,
     pub(crate) when_full: WhenFull,
@@ -44,6 +72,16 @@ pub(crate) struct ClientConfig {
     pub(crate) batch_entries_max: usize,
     pub(crate) query_results_max: u64,
     pub(crate) query_results_bytes_max: u64,
+    pub(crate) write_timeout: Option<Duration>,
+}
+
+/// How what cannot be confirmed is served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StaleService {
+    /// For so long after it was last known to be in step.
+    pub(crate) max: Duration,
+    /// Once Postgres has let a read wait for so long.
+    pub(crate) after: Duration,
 }
 
 impl ClientConfig {
@@ -52,11 +90,13 @@ impl ClientConfig {
         Ok(ClientConfig {
             postgres,
             standby: None,
+            credentials: None,
             pool_size: 4,
             connect_timeout: Duration::from_secs(5),
             query_timeout: Duration::from_secs(30),
             feed_timeout: Duration::from_secs(3),
             stale_while_unavailable: Duration::ZERO,
+            stale_after: Duration::from_secs(1),
             buffer_entries_max: 100_000,
             buffer_bytes_max: 64 << 20,
             when_full: WhenFull::Wait,
@@ -64,7 +104,14 @@ impl ClientConfig {
             batch_entries_max: 1000,
             query_results_max: 1000,
             query_results_bytes_max: 64 << 20,
+            write_timeout: None,
         })
+    }
+
+    /// How what cannot be confirmed is served, if it is.
+    pub(crate) fn stale_service(&self) -> Option<StaleService> {
+        let (max, after) = (self.stale_while_unavailable, self.stale_after);
+        (max > Duration::ZERO).then_some(StaleService { max, after })
     }
 
     /// Sets a hot standby to load from.
@@ -92,9 +139,14 @@ impl ClientConfig {
 
 /// Reads a DSN, and fills in what it leaves open.
 fn parse(dsn: &str) -> Result<tokio_postgres::Config, Error> {
-    // The cause is left out on purpose: it may quote the DSN, and with it a password.
-    let mut postgres: tokio_postgres::Config =
-        dsn.parse().map_err(|_| Error::new(ErrorKind::Config, "the DSN is not a valid Postgres connection string"))?;
+    let mut postgres: tokio_postgres::Config = dsn.parse().map_err(|error| {
+        let mut message = "the DSN is not a valid Postgres connection string".to_owned();
+        if let Some(why) = may_be_said(dsn, &root_cause(&error)) {
+            message = format!("{message}: {why}");
+        }
+        // The cause itself is left out on purpose: it may quote the DSN, and with it a password.
+        Error::new(ErrorKind::Config, message)
+    })?;
     if postgres.get_application_name().is_none() {
         postgres.application_name("cache_sync");
     }
@@ -109,6 +161,32 @@ fn parse(dsn: &str) -> Result<tokio_postgres::Config, Error> {
     Ok(postgres)
 }
 
+/// Options that libpq knows and the driver does not.
+const OF_LIBPQ: &str = "client_encoding fallback_application_name gssdelegation gssencmode gsslib krbsrvname passfile replication \
+                        require_auth requirepeer requiressl service servicefile ssl_max_protocol_version \
+                        ssl_min_protocol_version sslcert sslcertmode sslcompression sslcrl sslcrldir sslkey sslpassword \
+                        sslrootcert sslsni";
+
+/// What the driver says of a DSN, unless that may be a part of a password that was written without the escapes that it needs.
+fn may_be_said(dsn: &str, why: &str) -> Option<String> {
+    let name = why.split('`').nth(1)?;
+    let option = format!("{name}=");
+    let ends_a_word = |ahead: &&str| ahead.ends_with(char::is_whitespace);
+    let mut places = dsn.match_indices(&option).map(|(place, _)| &dsn[..place]);
+    let ahead = places.find(ends_a_word).unwrap_or_default();
+    let is_safe = match ahead.rsplit_once('=') {
+        _ if !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') => false,
+        // The driver's own name for it.
+        _ if why.starts_with("invalid value for option") => true,
+        _ if OF_LIBPQ.split(' ').any(|known| known == name) => true,
+        // Behind the password, if there is one.
+        _ if dsn.contains("://") => dsn.rsplit('@').next().is_some_and(|rest| rest.contains(&option)),
+        Some((ahead, _)) => !ahead.trim_end().ends_with("password"),
+        None => true,
+    };
+    is_safe.then(|| why.to_owned())
+}
+
 /// The settings of a [`Cache`](crate::Cache).
 #[derive(Clone, Debug)]
 pub(crate) struct CacheConfig {
@@ -116,6 +194,7 @@ pub(crate) struct CacheConfig {
     pub(crate) bytes_max: Option<u64>,
     pub(crate) time_to_live: Option<Duration>,
     pub(crate) durability: Durability,
+    pub(crate) write_timeout: Option<Duration>,
     pub(crate) members: Option<Vec<String>>,
 }
 
@@ -136,7 +215,47 @@ impl Default for CacheConfig {
             bytes_max: None,
             time_to_live: None,
             durability: Durability::Memory,
+            write_timeout: None,
             members: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(dsn: &str) -> String {
+        ClientConfig::new(dsn).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_option_that_is_not_understood_is_named() {
+        for (dsn, option) in [
+            ("postgres://u:secret@h/d?sslmode=verify-full", "`sslmode`"),
+            ("postgres://u:secret@h/d?sslrootcert=/ca.pem", "`sslrootcert`"),
+            ("postgres://u:secret@h/d?aplication_name=x", "`aplication_name`"),
+            ("host=h password=secret sslrootcert=/ca.pem", "`sslrootcert`"),
+            ("host=h aplication_name=x password=secret", "`aplication_name`"),
+            ("host=h port=none", "`port`"),
+        ] {
+            let said = said(dsn);
+            assert!(said.contains(option) && !said.contains("secret"), "{dsn}: {said}");
+        }
+    }
+
+    #[test]
+    fn no_part_of_a_password_is_said() {
+        for dsn in [
+            "postgres://u:p?word@h/d",
+            "postgres://u:p?word=1@h/d",
+            "postgres://u:p@word?x=1@h/d",
+            "host=h password=pass word=1",
+            "host=h password='pass word' word=1 password=x word=2",
+            "postgres://u:p/word@h/d?x",
+        ] {
+            let said = said(dsn);
+            assert!(!said.contains("word"), "{dsn}: {said}");
         }
     }
 }

@@ -34,6 +34,7 @@ use crate::common::Common;
 use crate::common::capacity::Capacity;
 use crate::common::counters::Counters;
 use crate::common::time::Moment;
+use crate::common::trouble::Seldom;
 use crate::config::CacheConfig;
 use crate::error::{Error, ErrorKind};
 use cache_sync_core::number::KeyHash;
@@ -59,6 +60,8 @@ pub(crate) struct Entries<K, V> {
     shards: Shards<K, V>,
     /// The table is no longer attached as it was, or keys are hashed anew: nothing that is held can be told apart any more.
     retired: AtomicBool,
+    /// Patches that Postgres refuses may be many.
+    refusals_said: Seldom,
 }
 
 impl<K: Key, V: CacheValue> Entries<K, V> {
@@ -71,6 +74,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             counters: Counters::default(),
             numbering: Numbering::new(),
             retired: AtomicBool::new(false),
+            refusals_said: Seldom::default(),
             schema,
             common,
         }

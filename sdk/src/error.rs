@@ -1,5 +1,6 @@
 //! One error for everything; it answers what callers act on.
 
+use cache_sync_core::sqlstate::Fault;
 use std::fmt;
 use std::sync::Arc;
 use tokio_postgres::error::Severity;
@@ -20,8 +21,10 @@ struct Inner {
 pub(crate) enum ErrorKind {
     Closed,
     Full,
+    TooLarge,
     Missing,
     RuleViolation,
+    Unwritten,
     Unavailable,
     Database,
     Config,
@@ -61,14 +64,38 @@ impl Error {
                 format!("{step}: {}; {NEEDS_SESSIONS}", db.message())
             }
             Some(db) => format!("{step}: {}", db.message()),
-            None => format!("{step}: the connection to Postgres failed"),
+            None => format!("{step}: the connection to Postgres failed: {}", root_cause(&source)),
         };
         let kind = match source.code() {
-            Some(code) if is_outage(code.code()) => ErrorKind::Unavailable,
+            Some(code) if Fault::of(code.code()).passes() => ErrorKind::Unavailable,
             Some(_) => ErrorKind::Database,
             None => ErrorKind::Unavailable,
         };
         Error::caused(kind, message, source)
+    }
+
+    /// Whom a write waits for goes on being tried: nobody knows yet what becomes of it.
+    pub(crate) fn unwritten(table: &str, why: &str, cause: Option<&Error>) -> Error {
+        let message =
+            format!("the write to {table} is not in Postgres yet: {why}; it stays in the buffer and is tried again");
+        match cause {
+            Some(cause) => Error::caused(ErrorKind::Unwritten, message, cause.clone()),
+            None => Error::new(ErrorKind::Unwritten, message),
+        }
+    }
+
+    /// The same, met on the way to something else.
+    pub(crate) fn during(&self, step: Step) -> Error {
+        Error::caused(self.0.kind, format!("{step}: {self}"), self.clone())
+    }
+
+    /// The buffer has been full for as long as a write waits.
+    pub(crate) fn no_room(cause: Error) -> Error {
+        Error::caused(
+            ErrorKind::Full,
+            "the buffer of unwritten patches is full, and Postgres takes none of them",
+            cause,
+        )
     }
 
     pub(crate) fn timeout(step: Step, after: std::time::Duration) -> Error {
@@ -83,6 +110,17 @@ impl Error {
     /// The buffer of unwritten patches is full, and the client was told to refuse rather than to wait.
     pub fn is_full(&self) -> bool {
         self.0.kind == ErrorKind::Full
+    }
+
+    /// The value is larger than the whole buffer of unwritten patches may become.
+    pub fn is_too_large(&self) -> bool {
+        self.0.kind == ErrorKind::TooLarge
+    }
+
+    /// The write was accepted, but Postgres did not take it in time. It stays in the buffer and is tried again, so do not repeat it;
+    /// [`sqlstate`](Error::sqlstate) and the message say what Postgres answered last.
+    pub fn is_unwritten(&self) -> bool {
+        self.0.kind == ErrorKind::Unwritten
     }
 
     /// There is no such row, and the call does not create one.
@@ -116,15 +154,40 @@ impl Error {
     }
 
     pub(crate) fn db_error(&self) -> Option<&tokio_postgres::error::DbError> {
-        self.0.source.as_ref()?.downcast_ref::<tokio_postgres::Error>()?.as_db_error()
+        let source = self.0.source.as_ref()?;
+        match source.downcast_ref::<Error>() {
+            Some(cause) => cause.db_error(),
+            None => source.downcast_ref::<tokio_postgres::Error>()?.as_db_error(),
+        }
+    }
+
+    /// Whose fault it is, if Postgres said so.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.sqlstate().map(Fault::of)
+    }
+
+    /// Whether Postgres was not there to answer.
+    pub(crate) fn is_silence(&self) -> bool {
+        self.is_unavailable() && matches!(self.fault(), None | Some(Fault::Away | Fault::Login | Fault::WrongServer))
+    }
+
+    /// Whether it lasts until somebody does something about it.
+    pub(crate) fn is_for_good(&self) -> bool {
+        match self.fault() {
+            Some(Fault::Away | Fault::Batch | Fault::Session | Fault::WrongServer) => false,
+            Some(_) => true,
+            None => self.0.kind != ErrorKind::Unavailable,
+        }
     }
 }
 
-/// Classes after which the same statement may succeed: connection, resources, operator intervention, system, and the
-/// transaction rollbacks.
-pub(crate) fn is_outage(sqlstate: &str) -> bool {
-    // A lock that did not come in time is no fault of the table's, either.
-    sqlstate == "55P03" || ["08", "40", "53", "57", "58", "XX"].iter().any(|class| sqlstate.starts_with(class))
+/// What is at the bottom of an error.
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    root.to_string()
 }
 
 impl fmt::Display for Error {

@@ -54,6 +54,9 @@
 //! | --- | --- | --- |
 //! | the feed falls silent | ask Postgres, after `feed_timeout` | go on |
 //! | Postgres is away | fail, or are served stale up to [`ClientBuilder::stale_while_unavailable`] | are buffered up to the bounds, and sent when it is back |
+//! | the password was rotated | as when Postgres is away | the same; [`ClientBuilder::credentials`] is asked for the new one |
+//! | another server takes the writes | go there | go there, if the DSN names both |
+//! | the table cannot be written | go on | wait in the buffer; who waits for them hears why ([`ClientBuilder::write_timeout`]) |
 //! | Postgres was restarted | are loaded anew, once each, on demand | the batch under way is sent again, and applied once |
 //! | the buffer is full | go on | wait, or fail ([`ClientBuilder::when_full`]) |
 //! | this process crashes | | what was buffered is lost, unless awaited |
@@ -65,21 +68,21 @@ struct Readme;
 
 // The plan. A room imports only rooms on floors below its own; `cargo xtask house` draws it, and a test holds it against the code.
 //
-// floor 7: cache     what users hold of one table: its rows by key
-// floor 7: query     what users hold of cached queries
-// floor 6: client    the handle on a database, its tasks, what all its handles share
-// floor 5: results   what a client holds of queries
-// floor 4: read      the walk of a key: hit, miss, load
-// floor 4: write     the walk of a patch: accepted, sent, settled
-// floor 4: change    the walk of a change: the feed, and what it is applied to
-// floor 3: entries   what a cache holds, the one state that the walks share; no I/O
-// floor 3: pg        everything that is said to Postgres
+// floor 8: cache     what users hold of one table: its rows by key
+// floor 8: query     what users hold of cached queries
+// floor 7: client    the handle on a database, its tasks, what all its handles share
+// floor 6: results   what a client holds of queries
+// floor 5: read      the walk of a key: hit, miss, load
+// floor 5: write     the walk of a patch: accepted, sent, settled
+// floor 5: change    the walk of a change: the feed, and what it is applied to
+// floor 4: entries   what a cache holds, the one state that the walks share; no I/O
+// floor 4: pg        everything that is said to Postgres
 // floor 3: patch     changes that a caller spells out
+// floor 3: receipt   what a write hands back
+// floor 3: status    what a client is doing
 // floor 2: codec     types against columns
 // floor 2: common    what a client shares with its tables: is it open, is the feed heard, the time
 // floor 2: config    settings
-// floor 2: receipt   what a write hands back
-// floor 1: status    what a client is doing
 // floor 1: error     what went wrong
 
 mod cache;
@@ -105,11 +108,12 @@ pub use cache_sync_core::outcome::Verdict;
 pub use client::{Client, ClientBuilder};
 pub use codec::key::{Key, KeyPart, KeyVisitor};
 pub use codec::value::CacheValue;
-pub use config::{Durability, WhenFull};
+pub use common::trouble::Trouble;
+pub use config::{Credentials, Durability, WhenFull};
 pub use error::Error;
 pub use patch::Patch;
 pub use query::{Query, QueryRead};
 pub use read::Read;
-pub use receipt::{Outcome, Receipt, Unwritten, Written};
+pub use receipt::{Operation, Outcome, Receipt, Unwritten, Written};
 pub use results::TagValue;
 pub use status::{CacheStatus, FeedKind, Status};

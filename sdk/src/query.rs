@@ -3,6 +3,7 @@
 use crate::client::{Client, Shared};
 use crate::codec::layout::Layout;
 use crate::codec::row;
+use crate::config::StaleService;
 use crate::error::{Error, ErrorKind};
 use crate::pg::{NextExpiry, Selected};
 use crate::results::{CachedResult, Dependency, Loaded, Question, TagIs, TagValue};
@@ -12,6 +13,7 @@ use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -109,12 +111,40 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
             return fresh(answer);
         }
         let question = Arc::new(question);
-        match load::<T>(&shared, &question).await {
-            Ok(answer) => fresh(answer),
-            Err(error) if error.is_unavailable() => {
-                let (answer, doubt) = shared.results.stale(&question).ok_or(error)?;
-                Ok(QueryRead { stale_for: Some(doubt), ..fresh(answer)? })
+        let stale = || {
+            let (answer, doubt) = shared.results.stale(&question)?;
+            Some(fresh(answer).map(|read| QueryRead { stale_for: Some(doubt), ..read }))
+        };
+        let (breaker, asked) = (&shared.store.breaker, Instant::now());
+        let stale_service = shared.config.stale_service();
+        if stale_service.is_some()
+            && breaker.is_away()
+            && !breaker.may_look()
+            && let Some(stale) = stale()
+        {
+            return stale;
+        }
+        let load = load::<T>(&shared, &question);
+        tokio::pin!(load);
+        let in_time = match stale_service {
+            None => None,
+            Some(StaleService { after, .. }) => shared.store.wait(&mut load, after).await,
+        };
+        let answer = match in_time {
+            Some(answer) => answer,
+            None => {
+                if stale_service.is_some()
+                    && let Some(stale) = stale()
+                {
+                    breaker.is_silent(asked);
+                    return stale;
+                }
+                load.await
             }
+        };
+        match answer {
+            Ok(answer) => fresh(answer),
+            Err(error) if error.is_unavailable() => stale().ok_or(error)?,
             Err(error) => Err(error),
         }
     }

@@ -20,6 +20,7 @@ pub(crate) use standby::Standby;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
+use crate::config::StaleService;
 use crate::entries::{Answer, Entries};
 use crate::pg::Store;
 use cache_sync_core::number::{KeyHash, Version};
@@ -64,14 +65,17 @@ pub(crate) struct Reads<K, V> {
     flights: AtomicU64,
     /// What loads from the primary have shown.
     seen: Mutex<Seen>,
-    /// For how long entries may be served while Postgres cannot be asked.
-    stale_max: Duration,
+    stale_service: Option<StaleService>,
 }
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
-    pub(crate) fn new(entries: Arc<Entries<K, V>>, store: Arc<Store>, stale_max: Duration) -> Reads<K, V> {
+    pub(crate) fn new(
+        entries: Arc<Entries<K, V>>,
+        store: Arc<Store>,
+        stale_service: Option<StaleService>,
+    ) -> Reads<K, V> {
         let (wanted, flights) = (WantedKeys::default(), AtomicU64::new(0));
-        Reads { entries, store, wanted, flights, seen: Mutex::default(), stale_max }
+        Reads { entries, store, wanted, flights, seen: Mutex::default(), stale_service }
     }
 
     /// Nobody reads any more: the loaders may end.

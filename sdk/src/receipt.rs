@@ -1,7 +1,18 @@
 //! What a write hands back.
+//!
+//! ```text
+//! hindrance  what keeps the writes of a cache from Postgres, and how long it is waited for
+//! unwritten  what a client hands out when it closes
+//! ```
+
+mod hindrance;
+mod unwritten;
+
+pub(crate) use hindrance::Hindrance;
+pub use unwritten::{Operation, Unwritten};
 
 use crate::error::Error;
-use cache_sync_core::number::Version;
+use cache_sync_core::number::{KeyHash, Version};
 use cache_sync_core::outcome::{Record, Verdict};
 use std::fmt;
 use std::future::Future;
@@ -12,6 +23,7 @@ use tokio::sync::Notify;
 
 /// What Postgres made of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outcome {
     /// What was decided; `None` when the server can no longer say whether the write was applied (its session was
     /// pruned or taken over while the batch was under way).
@@ -22,6 +34,18 @@ pub struct Outcome {
     pub lowered: bool,
     /// Why Postgres refused the write.
     pub sqlstate: Option<String>,
+    /// What Postgres said when it refused the write, with the name of a violated constraint. `None` too if the role may not read the
+    /// table's dead letters, or could not be told in time.
+    pub message: Option<String>,
+    /// The number of the refused write in `cache_sync.dead_letters`, for `requeue_dead_letter`; `None` as with the message.
+    pub dead_letter: Option<i64>,
+}
+
+/// Why Postgres refused a patch.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) message: String,
+    pub(crate) dead_letter: Option<i64>,
 }
 
 impl Outcome {
@@ -31,7 +55,15 @@ impl Outcome {
     }
 
     pub(crate) fn unknown() -> Outcome {
-        Outcome { verdict: None, version: Version::NONE, lowered: false, sqlstate: None }
+        let version = Version::NONE;
+        Outcome { verdict: None, version, lowered: false, sqlstate: None, message: None, dead_letter: None }
+    }
+
+    /// The same, with what is known of why it was refused.
+    pub(crate) fn refused(mut self, why: Option<&Refusal>) -> Outcome {
+        self.message = why.map(|why| why.message.clone());
+        self.dead_letter = why.and_then(|why| why.dead_letter);
+        self
     }
 }
 
@@ -42,6 +74,7 @@ impl From<&Record> for Outcome {
             version: record.version,
             lowered: record.lowered,
             sqlstate: record.sqlstate.map(|code| String::from_utf8_lossy(&code).into_owned()),
+            ..Outcome::unknown()
         }
     }
 }
@@ -52,6 +85,8 @@ struct Fate {
     /// `None` inside: nobody will ever know.
     outcome: OnceLock<Option<Outcome>>,
     known: Notify,
+    /// What may keep it from being known.
+    hindrance: Option<(Arc<Hindrance>, KeyHash)>,
 }
 
 impl Fate {
@@ -61,7 +96,8 @@ impl Fate {
         self.known.notify_waiters();
     }
 
-    async fn outcome(self: Arc<Fate>) -> Result<Outcome, Error> {
+    /// Waits until it is decided.
+    async fn decided(&self) -> Result<Outcome, Error> {
         loop {
             // Whoever decides from here on wakes it.
             let known = self.known.notified();
@@ -71,6 +107,14 @@ impl Fate {
             known.await;
         }
     }
+
+    /// Waits until it is decided, but no longer than that is worth.
+    async fn outcome(self: Arc<Fate>) -> Result<Outcome, Error> {
+        match &self.hindrance {
+            Some((hindrance, key)) => hindrance.bound(Some(*key), self.decided()).await?,
+            None => self.decided().await,
+        }
+    }
 }
 
 /// Who says what became of a patch. Dropped without a word, it says that nobody knows.
@@ -78,6 +122,11 @@ impl Fate {
 pub(crate) struct Settler(Arc<Fate>);
 
 impl Settler {
+    /// Of a patch of this key, which may meet this hindrance.
+    pub(crate) fn new(hindrance: Arc<Hindrance>, key: KeyHash) -> Settler {
+        Settler(Arc::new(Fate { hindrance: Some((hindrance, key)), ..Fate::default() }))
+    }
+
     pub(crate) fn receipt(&self) -> Receipt {
         Receipt(self.0.clone())
     }
@@ -115,10 +164,17 @@ impl Receipt {
     /// Waits until Postgres has committed the write, and says what became of it.
     ///
     /// # Errors
+    /// [`Error::is_unwritten`] when that takes longer than
+    /// [`ClientBuilder::write_timeout`](crate::ClientBuilder::write_timeout) allows; the write is tried again all the same.
     /// [`Error::is_closed`] when the client was closed before the outcome was known;
     /// [`Client::close`](crate::Client::close) says which writes those were.
     pub fn written(self) -> Written {
         Written(Box::pin(self.0.outcome()))
+    }
+
+    /// The same, however long it takes.
+    pub(crate) async fn decided(self) {
+        drop(self.0.decided().await);
     }
 }
 
@@ -137,18 +193,6 @@ impl Future for Written {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.as_mut().poll(context)
     }
-}
-
-/// A write that Postgres may not have when the client closes.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Unwritten {
-    /// The table, with its schema.
-    pub table: String,
-    /// The key's columns as a JSON object.
-    pub key: String,
-    /// The change as JSON: its kind and its fields.
-    pub patch: String,
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::common::lock::lock;
 use crate::common::time::Moment;
 use crate::config::ClientConfig;
 use crate::error::Error;
-use crate::pg::{NextExpiry, Store, within};
+use crate::pg::{NextExpiry, Store};
 use cache_sync_core::number::Epoch;
 use depends::{Mark, Source};
 use std::any::Any;
@@ -130,7 +130,6 @@ pub(crate) struct Results {
     common: Arc<Common>,
     store: Arc<Store>,
     feed: Arc<Feed>,
-    timeout: Duration,
     /// For how long results may be served while Postgres cannot be asked.
     stale_max: Duration,
     pub(crate) hits: Counter,
@@ -151,7 +150,6 @@ impl Results {
             common,
             store,
             feed,
-            timeout: config.query_timeout,
             stale_max: config.stale_while_unavailable,
             hits: Counter::default(),
             loads: Counter::default(),
@@ -279,11 +277,7 @@ impl Results {
                 continue;
             }
             if let Some(registration) = known.as_ref().and_then(|known| known.source.registration.get()) {
-                within("subscribing to the table's changes", self.timeout, async {
-                    self.feed.served(*registration).await;
-                    Ok(())
-                })
-                .await?;
+                self.feed.subscribed(*registration, &self.store).await?;
             }
             let before = known.as_ref().map(|known| known.source.flushes());
             let meta = self.store.describe(name).await?;

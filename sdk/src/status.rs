@@ -1,5 +1,7 @@
 //! What a client is doing, for people and their metrics.
 
+use crate::common::trouble::Trouble;
+
 /// The state of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -14,6 +16,8 @@ pub struct Status {
     pub feed_position: u64,
     /// How often the feed connected.
     pub feed_connects: u64,
+    /// Why the feed cannot be heard, while it is tried again.
+    pub feed_trouble: Option<Trouble>,
     /// How often everything held had to be doubted.
     pub gaps: u64,
     /// Patches that Postgres does not have yet.
@@ -73,6 +77,8 @@ pub struct CacheStatus {
     pub patches: u64,
     /// How often a batch was sent again or waited.
     pub flush_retries: u64,
+    /// Why patches wait for Postgres, while they are tried again.
+    pub write_trouble: Option<Trouble>,
     /// Patches that Postgres refused; `cache_sync.dead_letters` has them with the reason.
     pub rejected: u64,
     /// Patches of which nobody can tell any more what became.

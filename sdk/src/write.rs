@@ -4,7 +4,9 @@
 //! accept   into the buffer, then shown              line     the keys that wait for the flusher
 //! budget   how many patches may wait
 //! flusher  sends batches until their outcome is known
+//! pace     how many go together, and whose turn it is
 //! freeze   what goes into the next batch            batch    a frozen batch as it is sent
+//! unwritten  patches as data, when the client closes
 //! ```
 //! cache -> codec -> accept -> line -> flusher -> freeze -> batch -> pg -> entries -> receipt
 
@@ -14,6 +16,8 @@ mod budget;
 mod flusher;
 mod freeze;
 mod line;
+mod pace;
+mod unwritten;
 
 pub(crate) use accept::{Write, WriteKind};
 pub(crate) use budget::Budget;
@@ -24,8 +28,7 @@ use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
 use crate::config::Durability;
 use crate::entries::Entries;
-use crate::receipt::Receipt;
-use cache_sync_core::patch::RowPatch;
+use crate::receipt::{Hindrance, Receipt, Unwritten};
 use line::Line;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -39,6 +42,8 @@ pub(crate) struct Writes<K, V> {
     /// Something has come to wait, or somebody is in a hurry.
     arrived: Notify,
     budget: Arc<Budget>,
+    /// What keeps them from Postgres.
+    pub(crate) hindrance: Arc<Hindrance>,
     limits: Limits,
     /// Nobody writes any more: what waits is the last.
     left: AtomicBool,
@@ -53,8 +58,14 @@ pub(crate) struct Limits {
 }
 
 impl<K: Key, V: CacheValue> Writes<K, V> {
-    pub(crate) fn new(entries: Arc<Entries<K, V>>, budget: Arc<Budget>, limits: Limits) -> Writes<K, V> {
-        Writes { entries, line: Mutex::default(), arrived: Notify::new(), budget, limits, left: AtomicBool::new(false) }
+    pub(crate) fn new(
+        entries: Arc<Entries<K, V>>,
+        budget: Arc<Budget>,
+        hindrance: Hindrance,
+        limits: Limits,
+    ) -> Writes<K, V> {
+        let (hindrance, left) = (Arc::new(hindrance), AtomicBool::new(false));
+        Writes { entries, line: Mutex::default(), arrived: Notify::new(), budget, hindrance, limits, left }
     }
 
     /// Asks the flusher to send what waits now without waiting for more.
@@ -84,8 +95,9 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
     }
 
     /// Takes everything that Postgres does not have, when the client closes.
-    pub(crate) fn take_unwritten(&self) -> Vec<(K, RowPatch)> {
-        self.entries.take_unwritten(|bytes| self.budget.give_back(bytes))
+    pub(crate) fn take_unwritten(&self) -> Vec<Unwritten> {
+        let taken = self.entries.take_unwritten(|bytes| self.budget.give_back(bytes));
+        taken.iter().flat_map(|(key, patch)| unwritten::unwritten(&self.entries.schema, key, patch)).collect()
     }
 
     /// Asks for a flush, and returns receipts for all that is pending.

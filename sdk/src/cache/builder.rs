@@ -11,8 +11,8 @@ use crate::codec::value::CacheValue;
 use crate::config::{CacheConfig, Durability};
 use crate::entries::Entries;
 use crate::error::{Error, ErrorKind};
-use crate::pg::within;
 use crate::read::{Loader, Reads};
+use crate::receipt::Hindrance;
 use crate::write::{Flusher, Limits, Writes};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -70,6 +70,13 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         self
     }
 
+    /// How long calls wait for a write of this cache. Default: that of
+    /// [`ClientBuilder::write_timeout`](crate::ClientBuilder::write_timeout).
+    pub fn write_timeout(mut self, timeout: Duration) -> CacheBuilder<K, V> {
+        self.config.write_timeout = Some(timeout);
+        self
+    }
+
     /// The columns that `V` reads and writes. Needed for maps and types with flattened members; a struct tells its own. A member that is read
     /// by several names (`#[serde(alias)]`) is the column that bears one of them.
     pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> CacheBuilder<K, V> {
@@ -89,9 +96,10 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         let id = schema.table_id();
         let entries = Arc::new(Entries::new(schema, &config, shared.common.clone()));
         let limits = Limits { durability: config.durability, batch_entries_max: shared.config.batch_entries_max };
-        let stale_max = shared.config.stale_while_unavailable;
-        let reads = Arc::new(Reads::new(entries.clone(), shared.store.clone(), stale_max));
-        let writes = Arc::new(Writes::new(entries.clone(), shared.budget.clone(), limits));
+        let write_timeout = config.write_timeout.or(shared.config.write_timeout);
+        let hindrance = Hindrance::new(entries.schema.display_name(), write_timeout, shared.supervisor.runtime());
+        let reads = Arc::new(Reads::new(entries.clone(), shared.store.clone(), shared.config.stale_service()));
+        let writes = Arc::new(Writes::new(entries.clone(), shared.budget.clone(), hindrance, limits));
         let table: Arc<dyn CacheTable> = writes.clone();
         shared.add_table(id, table.clone()).await?;
         let opening = Opening { shared: &shared, table: &table };
@@ -106,11 +114,7 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         };
         let cache = Cache { shared: shared.clone(), reads, writes, handle: Arc::new(handle) };
         let registration = shared.feed.register(id, Part::Rows, entries);
-        within("subscribing to the table's changes", shared.config.query_timeout, async {
-            shared.feed.served(registration).await;
-            Ok(())
-        })
-        .await?;
+        shared.feed.subscribed(registration, &shared.store).await?;
         start_tasks(&cache, table.clone());
         std::mem::forget(opening);
         Ok(cache)

@@ -26,10 +26,12 @@ use crate::common::Common;
 use crate::common::freshness::Freshness;
 use crate::common::jittered;
 use crate::common::lock::lock;
-use crate::error::Error;
-use crate::pg::{FEED, NOT_PRELOADED, Store};
+use crate::common::trouble::{Retried, Trouble};
+use crate::error::{Error, Step};
+use crate::pg::{FEED, Messages, Store, within};
 use crate::status::FeedKind;
 use cache_sync_core::number::{Epoch, Position, TableId};
+use cache_sync_core::sqlstate::{Fault, NOT_PRELOADED};
 use cache_sync_core::wire::Change;
 use doubtful::Doubtful;
 use link::Link;
@@ -39,11 +41,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
+use tokio_postgres::Client;
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// The SQLSTATEs for a table that is not attached, and for one that may not be read.
-const ONE_TABLES: [&str; 2] = ["CS005", "42501"];
+const SUBSCRIBING: Step = "subscribing to the table's changes";
 
 /// How far the feed has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +68,9 @@ pub(crate) struct Feed {
     /// The next subscription begins where the feed is then: telling all that was missed would take too long.
     is_to_skip: AtomicBool,
     kind: watch::Sender<Option<FeedKind>>,
+    hearing: Retried,
+    /// The next connection, which serves tables that were added: the last one goes on meanwhile.
+    adding: Retried,
     pub(crate) gaps: AtomicU64,
     pub(crate) connects: AtomicU64,
     #[cfg(feature = "test-faults")]
@@ -84,6 +89,8 @@ impl Feed {
             comparison_wanted: Notify::new(),
             is_to_skip: AtomicBool::new(false),
             kind: watch::Sender::default(),
+            hearing: Retried::new("hearing the feed", None),
+            adding: Retried::new("subscribing to more tables", None),
             gaps: AtomicU64::new(0),
             connects: AtomicU64::new(0),
             #[cfg(feature = "test-faults")]
@@ -112,9 +119,34 @@ impl Feed {
         lock(&self.subscribers).is_empty()
     }
 
-    pub(crate) async fn served(&self, registration: u64) {
+    async fn served(&self, registration: u64) {
         let mut progress = self.progress.subscribe();
         drop(progress.wait_for(|progress| progress.registration >= registration).await);
+    }
+
+    /// Waits until the subscription serves what was registered under this number.
+    ///
+    /// # Errors
+    /// The feed cannot connect, and why; or it does not answer.
+    pub(crate) async fn subscribed(&self, registration: u64, store: &Store) -> Result<(), Error> {
+        let served = self.served(registration);
+        tokio::pin!(served);
+        if tokio::time::timeout(store.connect_timeout, &mut served).await.is_ok() {
+            return Ok(());
+        }
+        if let Some(failing) = self.adding.failing().or_else(|| self.hearing.failing()) {
+            return Err(failing.error().during(SUBSCRIBING));
+        }
+        within(SUBSCRIBING, store.query_timeout.saturating_sub(store.connect_timeout), async {
+            served.await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Why the feed is not heard at present.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.hearing.trouble().or_else(|| self.adding.trouble())
     }
 
     /// Waits until everything up to this position has been processed. `false` when the feed has gone on to another epoch
@@ -165,9 +197,9 @@ impl Feed {
             }
             let before = (self.progress(), self.probes.last());
             let Err(error) = self.listen(store, common).await else { continue };
-            tracing::warn!(%error, "the feed was lost; connecting again");
+            self.hearing.failed(&error);
             // A table that is not attached any more, or may no longer be read, would keep all others from being heard.
-            if error.sqlstate().is_some_and(|code| ONE_TABLES.contains(&code))
+            if error.fault() == Some(Fault::Table)
                 && let Err(error) = self.check_tables(store).await
             {
                 tracing::warn!(%error, "the tables could not be checked");
@@ -180,15 +212,43 @@ impl Feed {
         }
     }
 
-    /// One connection. Ends with an error, or without one when tables were added and it must be made anew.
+    /// One connection after another, without a break: each time that tables were added, the next one takes over once it is there.
     async fn listen(&self, store: &Store, common: &Common) -> Result<(), Error> {
-        let (client, messages) = store.connect("feed", FEED).await?;
-        self.connects.fetch_add(1, Ordering::Relaxed);
-        let mut link = Link { messages, store, common };
-        match self.stream(&client, &mut link).await {
-            Err(error) if error.sqlstate() == Some(NOT_PRELOADED) => self.listen_to_notify(&client, &mut link).await,
-            ended => ended,
+        let doubts = store.doubts();
+        let (mut client, mut messages) = self.connect(store).await?;
+        loop {
+            let mut link = Link { messages, doubts: doubts.clone(), store, common };
+            (client, messages) = match self.stream(&client, &mut link).await {
+                Err(error) if error.sqlstate() == Some(NOT_PRELOADED) => {
+                    return self.listen_to_notify(&client, &mut link).await;
+                }
+                next => next?,
+            };
         }
+    }
+
+    async fn connect(&self, store: &Store) -> Result<(Client, Messages), Error> {
+        let connected = store.connect("feed", FEED).await?;
+        self.connects.fetch_add(1, Ordering::Relaxed);
+        Ok(connected)
+    }
+
+    /// The next connection. If it cannot be had, it is tried for as long as somebody wants other tables than these.
+    async fn next_connection(&self, served: &[i32], store: &Store) -> Option<(Client, Messages)> {
+        let mut pause = PAUSE_MIN;
+        while self.tables() != served {
+            match self.connect(store).await {
+                Ok(connected) => {
+                    self.adding.succeeded();
+                    return Some(connected);
+                }
+                Err(error) => drop(self.adding.failed(&error)),
+            }
+            tokio::time::sleep(jittered(pause)).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        self.adding.succeeded();
+        None
     }
 
     /// The tables that somebody wants to hear of, by number.

@@ -4,9 +4,9 @@ use super::Client;
 use super::shared::Shared;
 use crate::common::Common;
 use crate::common::freshness::Freshness;
-use crate::config::{ClientConfig, WhenFull};
+use crate::config::{ClientConfig, Credentials, WhenFull};
 use crate::error::Error;
-use crate::pg::{Connector, Endpoint, Store};
+use crate::pg::{Connector, Endpoint, Login, Store, share_time};
 use crate::read::Standby;
 use crate::write::Budget;
 use std::sync::Arc;
@@ -56,6 +56,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Who is asked for the password of each new connection, also of those to the standby. Default: the DSN's password counts.
+    ///
+    /// With it a password may be rotated while the client works: connections that there are stay, and new ones get the new one.
+    pub fn credentials(self, credentials: impl Credentials + 'static) -> ClientBuilder {
+        self.set(|config| config.credentials = Some(Arc::new(credentials)))
+    }
+
     /// Connections for loads. Default 4, from 1 to 10,000. The feed and the flusher have one more each.
     pub fn pool_size(self, connections: usize) -> ClientBuilder {
         self.set(|config| config.pool_size = connections)
@@ -82,6 +89,13 @@ impl ClientBuilder {
         self.set(|config| config.stale_while_unavailable = bound)
     }
 
+    /// How long a read waits for Postgres before it is answered with what is held, where
+    /// [`stale_while_unavailable`](ClientBuilder::stale_while_unavailable) allows that. Default 1 s. While Postgres is known to be away
+    /// reads do not wait at all, and one of them now and then looks whether it is back.
+    pub fn stale_after(self, wait: Duration) -> ClientBuilder {
+        self.set(|config| config.stale_after = wait)
+    }
+
     /// How many patches may wait for Postgres. Default 100,000.
     pub fn buffer_entries_max(self, entries: usize) -> ClientBuilder {
         self.set(|config| config.buffer_entries_max = entries)
@@ -95,6 +109,16 @@ impl ClientBuilder {
     /// What a write does when the buffer is full. Default: it waits.
     pub fn when_full(self, when_full: WhenFull) -> ClientBuilder {
         self.set(|config| config.when_full = when_full)
+    }
+
+    /// How long calls wait for a write to get to Postgres: [`Receipt::written`](crate::Receipt::written), [`Client::flush`], writes with
+    /// [`Durability::Database`](crate::Durability) and those for which the buffer has no room. Then they end with an error that says
+    /// why ([`Error::is_unwritten`]), and the write stays in the buffer and is tried again.
+    ///
+    /// Default: as long as Postgres is away or busy; but no longer than until the table has been refused for 60 s in a way that lasts
+    /// until somebody does something about it (a missing right, a renamed column, a trigger that fails). A shorter time bounds both.
+    pub fn write_timeout(self, timeout: Duration) -> ClientBuilder {
+        self.set(|config| config.write_timeout = Some(timeout))
     }
 
     /// How long a write may wait for others to share its batch. Default 5 ms; zero sends at once.
@@ -132,19 +156,23 @@ impl ClientBuilder {
     /// Connects, and checks that extension and SDK fit together.
     ///
     /// # Errors
-    /// [`Error::is_unavailable`] when Postgres cannot be reached; else the message says which setting is out of bounds,
-    /// which side to upgrade, or that a pooler is in between that is not in session mode.
+    /// [`Error::is_unavailable`] when Postgres cannot be reached, or has no connection left: what can pass. Else the message says that
+    /// role, password or database are not right, that TLS is refused, which setting is out of bounds, which side to upgrade, or that a
+    /// pooler is in between that is not in session mode.
     pub async fn connect(self) -> Result<Client, Error> {
-        let config = self.config?;
+        let mut config = self.config?;
         config.check()?;
+        share_time(&mut config.postgres, config.connect_timeout);
+        let login = Arc::new(Login::new(&config));
         let standby = config.standby.as_ref().map(|postgres| {
-            let connector = &self.connector;
-            Standby::new(&Endpoint { config: &config, postgres, connector, purpose: "standby" })
+            let (connector, login) = (&self.connector, &login);
+            Standby::new(&Endpoint { config: &config, postgres, connector, login, purpose: "standby" })
         });
         let standby = standby.transpose()?.map(Arc::new);
-        let store = Store::new(&config, self.connector)?;
+        let store = Store::new(&config, self.connector, login.clone())?;
         store.check_sessions().await?;
         store.check_versions().await?;
+        login.established();
         let budget = Budget::new(config.buffer_entries_max, config.buffer_bytes_max, config.when_full);
         let common = Common::new(Freshness::new(config.feed_timeout));
         Ok(Client { shared: Shared::begin(config, common, budget, store, standby) })

@@ -13,6 +13,8 @@ use tokio::task::JoinHandle;
 pub(crate) struct Supervisor {
     common: Arc<Common>,
     budget: Arc<Budget>,
+    /// Where they run.
+    runtime: tokio::runtime::Handle,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Those that are waited for: whoever gives that up leaves the rest to the next one.
     joining: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
@@ -25,6 +27,7 @@ impl Supervisor {
         Supervisor {
             common,
             budget,
+            runtime: tokio::runtime::Handle::current(),
             tasks: Mutex::default(),
             joining: tokio::sync::Mutex::default(),
             ending: Arc::default(),
@@ -36,7 +39,7 @@ impl Supervisor {
     pub(crate) fn spawn(&self, table: Option<Arc<dyn CacheTable>>, work: impl Future<Output = ()> + Send + 'static) {
         let (common, budget, ending) = (self.common.clone(), self.budget.clone(), self.ending.clone());
         let guard = DeathNotice { common, budget, ending, table, is_done: false };
-        let task = tokio::spawn(async move {
+        let task = self.runtime.spawn(async move {
             let mut guard = guard;
             work.await;
             guard.is_done = true;
@@ -44,6 +47,11 @@ impl Supervisor {
         let mut tasks = lock(&self.tasks);
         tasks.retain(|task| !task.is_finished());
         tasks.push(task);
+    }
+
+    /// Where the client's tasks run.
+    pub(crate) fn runtime(&self) -> tokio::runtime::Handle {
+        self.runtime.clone()
     }
 
     /// Asks all tasks to end.

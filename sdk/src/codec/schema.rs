@@ -47,6 +47,16 @@ impl Schema {
         format!("{}.{}", self.meta.schema, self.meta.name)
     }
 
+    /// The same as SQL writes it.
+    pub(crate) fn sql_name(&self) -> String {
+        let is_plain = |name: &str| {
+            name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+                && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        };
+        let name = |name: &str| if is_plain(name) { name.to_owned() } else { quote(name) };
+        format!("{}.{}", name(&self.meta.schema), name(&self.meta.name))
+    }
+
     pub(crate) fn rule(&self, field: FieldIndex) -> &Rule {
         match self.layout.columns.get(usize::from(field)).map(|column| &column.role) {
             Some(Role::Field { rule, .. }) => rule,

@@ -4,22 +4,27 @@ use super::Entries;
 use super::slot::Pending;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
-use crate::receipt::{Outcome, Receipt};
+use crate::receipt::{Outcome, Receipt, Refusal};
 use cache_sync_core::number::{KeyHash, Sequence};
 use cache_sync_core::outcome::{Record, Verdict};
 use cache_sync_core::patch::RowPatch;
+use std::collections::HashMap;
 
 /// What became of a batch.
 pub(crate) struct Outcomes {
     /// One for each patch, by its place; none when nobody can tell any more.
     pub(crate) records: Option<Vec<Record>>,
+    /// Why patches were refused, by their places, as far as that is known.
+    pub(crate) refusals: HashMap<usize, Refusal>,
     /// The server that told is the one whose changes are heard.
     pub(crate) same_server: bool,
 }
 
 impl Outcomes {
     /// Nobody can tell any more.
-    pub(crate) const UNKNOWN: Outcomes = Outcomes { records: None, same_server: false };
+    pub(crate) fn unknown() -> Outcomes {
+        Outcomes { records: None, refusals: HashMap::new(), same_server: false }
+    }
 }
 
 impl<K: Key, V: CacheValue> Entries<K, V> {
@@ -40,7 +45,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             if let Some(done) = self.settle_one(*hash, sequence, record, outcomes.same_server) {
                 free(done.size);
                 let outcome = record.map_or_else(Outcome::unknown, Outcome::from);
-                done.fate.settle(outcome);
+                done.fate.settle(outcome.refused(outcomes.refusals.get(&at)));
             }
         }
     }
@@ -56,18 +61,22 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
                 "nobody can tell any more whether these patches were applied"
             );
         };
-        let mut refused = records.iter().filter(|record| record.verdict == Verdict::Rejected);
-        if let Some(first) = refused.next() {
-            let patches = 1 + refused.count() as u64;
-            self.counters.rejected.add(patches);
-            let sqlstate = first.sqlstate.map(|code| String::from_utf8_lossy(&code).into_owned());
-            tracing::warn!(
-                table = table(),
-                patches,
-                sqlstate,
-                "Postgres refused patches; cache_sync.dead_letters has them"
-            );
-        }
+        let mut refused = records.iter().enumerate().filter(|(_, record)| record.verdict == Verdict::Rejected);
+        let Some((place, first)) = refused.next() else { return };
+        let patches = 1 + refused.count() as u64;
+        self.counters.rejected.add(patches);
+        let Some(batches_not_said) = self.refusals_said.kept_back() else { return };
+        let refusal = outcomes.refusals.get(&place);
+        let sqlstate = first.sqlstate.map(|code| String::from_utf8_lossy(&code).into_owned());
+        tracing::warn!(
+            table = table(),
+            patches,
+            sqlstate,
+            message = refusal.map(|refusal| &*refusal.message),
+            dead_letter = refusal.and_then(|refusal| refusal.dead_letter),
+            batches_not_said,
+            "Postgres refused patches; cache_sync.dead_letters has them"
+        );
     }
 
     fn settle_one(

@@ -4,10 +4,13 @@ use super::connection::{Messages, SESSION};
 use super::store::Store;
 use crate::common::lock::lock;
 use crate::error::Error;
+use crate::receipt::Refusal;
 use cache_sync_core::number::{Epoch, Fence, Sequence};
 use futures_util::StreamExt;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -26,6 +29,8 @@ pub(crate) struct Connected {
     client: tokio_postgres::Client,
     apply: tokio_postgres::Statement,
     apply_suspicious: tokio_postgres::Statement,
+    /// Whether the server is another by now.
+    doubts: watch::Receiver<u64>,
     driver: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -78,9 +83,10 @@ impl BatchConnection {
             )
         };
         let mut current = self.current.lock().await;
-        if let Some(connected) = current.as_ref().filter(|connected| !connected.client.is_closed()) {
+        if let Some(connected) = current.as_ref().filter(|connected| connected.is_good()) {
             return Ok(connected.clone());
         }
+        let doubts = self.store.doubts();
         // What is given up here ends there, and what somebody holds does not keep other tables waiting.
         let settings = format!(
             "{SESSION}; SET statement_timeout = {}; SET lock_timeout = {}",
@@ -93,9 +99,14 @@ impl BatchConnection {
         let (apply, suspicious) = (by("cache_sync.apply"), by("cache_sync_internal.apply_suspicious"));
         let prepared = tokio::try_join!(client.prepare(&apply), client.prepare(&suspicious));
         let (apply, apply_suspicious) = prepared.map_err(|error| Error::query("preparing to write", error))?;
-        let connected = Arc::new(Connected { client, apply, apply_suspicious, driver });
+        let connected = Arc::new(Connected { client, apply, apply_suspicious, doubts, driver });
         *current = Some(connected.clone());
         Ok(connected)
+    }
+
+    /// The server may not be the one to write to.
+    pub(crate) fn doubt_server(&self) {
+        self.store.doubt_server();
     }
 
     /// Gives the connection up: nothing comes back on it.
@@ -109,12 +120,37 @@ async fn drive(mut messages: Messages) {
 }
 
 impl Connected {
+    fn is_good(&self) -> bool {
+        !self.client.is_closed() && !self.doubts.has_changed().unwrap_or(true)
+    }
+
     /// Opens (or opens again) the client's line of batches to a table.
     pub(crate) async fn open_session(&self, table: u32, session: Uuid) -> Result<OpenedSession, Error> {
         let text = "SELECT fence, last_seq FROM cache_sync.open_session($1::pg_catalog.oid::pg_catalog.regclass, $2)";
         let opened = self.client.query_one(text, &[&table, &session]).await;
         let opened = opened.map(|row| OpenedSession { fence: Fence(row.get(0)), last: Sequence(row.get(1)) });
         opened.map_err(|error| Error::query("opening a session", error))
+    }
+
+    /// Why patches of a batch were refused, by their places. The newest letters are looked at first: the role may see none of them.
+    pub(crate) async fn dead_letters(
+        &self,
+        session: Uuid,
+        sequence: Sequence,
+        refused: usize,
+    ) -> Result<HashMap<usize, Refusal>, Error> {
+        let text = "SELECT ord, id, message FROM cache_sync.dead_letters \
+                    WHERE session OPERATOR(pg_catalog.=) $1 AND seq OPERATOR(pg_catalog.=) $2 ORDER BY id DESC LIMIT $3";
+        let rows = self.client.query(text, &[&session, &sequence.0, &(refused as i64)]).await;
+        let rows = rows.map_err(|error| Error::query("asking why patches were refused", error))?;
+        Ok(rows
+            .iter()
+            .map(|row| {
+                let (place, dead_letter): (i32, i64) = (row.get(0), row.get(1));
+                let refusal = Refusal { message: row.get(2), dead_letter: Some(dead_letter) };
+                (usize::try_from(place).unwrap_or_default(), refusal)
+            })
+            .collect())
     }
 
     /// Sends a batch. The answer is only believed once the server is ready for the next query: the commit comes after the

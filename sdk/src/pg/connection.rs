@@ -1,5 +1,6 @@
 //! How connections are made, and what is set on each.
 
+use super::login::Login;
 use super::within::within;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind, Step};
@@ -8,6 +9,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{AsyncMessage, CancelToken, Socket};
 
@@ -17,12 +19,15 @@ pub(crate) type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgre
 type Opened = Result<(tokio_postgres::Client, Messages), tokio_postgres::Error>;
 type Cancel = dyn Fn(CancelToken) -> BoxFuture<'static, Result<(), tokio_postgres::Error>> + Send + Sync;
 type Connect = dyn Fn(tokio_postgres::Config) -> BoxFuture<'static, Opened> + Send + Sync;
+type MakeManager = dyn Fn(tokio_postgres::Config, Arc<Login>) -> Manager + Send + Sync;
+
+pub(super) const CONNECTING: Step = "connecting to Postgres";
 
 /// How to reach Postgres, with or without TLS.
 #[derive(Clone)]
 pub(crate) struct Connector {
     connect: Arc<Connect>,
-    manager: Arc<dyn Fn(tokio_postgres::Config) -> Manager + Send + Sync>,
+    manager: Arc<MakeManager>,
     cancel: Arc<Cancel>,
 }
 
@@ -44,9 +49,9 @@ impl Connector {
                     Ok((client, messages))
                 })
             }),
-            manager: Arc::new(move |config| {
+            manager: Arc::new(move |config, login| {
                 let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-                Manager::from_config(config, for_pool.clone(), recycling)
+                Manager::from_connect(config, PoolConnect { tls: for_pool.clone(), login }, recycling)
             }),
             cancel: Arc::new(move |token| {
                 let tls = for_cancel.clone();
@@ -66,6 +71,36 @@ impl Connector {
     }
 }
 
+/// How a pool connects: as all others do, with the password of that moment.
+struct PoolConnect<T> {
+    tls: T,
+    login: Arc<Login>,
+}
+
+impl<T> deadpool_postgres::Connect for PoolConnect<T>
+where
+    T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
+    T::Stream: Send + Sync + 'static,
+    T::TlsConnect: Send + Sync,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    fn connect(
+        &self,
+        config: &tokio_postgres::Config,
+    ) -> BoxFuture<'_, Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>> {
+        let config = config.clone();
+        Box::pin(async move {
+            let (client, connection) = self.login.ready_for_pool(&config).await?.connect(self.tls.clone()).await?;
+            let driver = tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection of the pool broke");
+                }
+            });
+            Ok((client, driver))
+        })
+    }
+}
+
 /// What is set on the connections of pool and flusher. A load must see everything that was committed before it was sent, and a
 /// batch looks at rows again in new snapshots, whatever the role's default isolation is. Set, not given as start-up options,
 /// which poolers refuse.
@@ -79,25 +114,23 @@ pub(crate) const FEED: &str = "SELECT pg_catalog.set_config(name, '0', false) FR
 /// Connects outside a pool. `settings` is what is set first.
 pub(super) async fn connect(
     connector: &Connector,
+    login: &Login,
     postgres: tokio_postgres::Config,
     timeout: Duration,
     settings: &str,
 ) -> Result<(tokio_postgres::Client, Messages), Error> {
-    const STEP: Step = "connecting to Postgres";
-    within(STEP, timeout, async {
-        let (client, mut messages) =
-            (connector.connect)(postgres).await.map_err(|error| match error.as_db_error() {
-                Some(_) => Error::query(STEP, error),
-                None => Error::caused(ErrorKind::Unavailable, "Postgres cannot be reached", error),
-            })?;
+    within(CONNECTING, timeout, async {
+        let ready = login.ready(&postgres).await?;
+        let connected = (connector.connect)(ready).await;
+        let (client, mut messages) = connected.map_err(|error| login.not_connected(CONNECTING, &postgres, error))?;
         {
             let set = client.batch_execute(settings);
             tokio::pin!(set);
             loop {
                 tokio::select! {
-                    set = &mut set => break set.map_err(|error| Error::query(STEP, error))?,
+                    set = &mut set => break set.map_err(|error| Error::query(CONNECTING, error))?,
                     message = messages.next() => if let Some(Err(error)) = message {
-                        return Err(Error::query(STEP, error));
+                        return Err(Error::query(CONNECTING, error));
                     },
                 }
             }
@@ -114,6 +147,7 @@ pub(crate) struct Endpoint<'a> {
     /// The server, which may be another than the configuration's own.
     pub(crate) postgres: &'a tokio_postgres::Config,
     pub(crate) connector: &'a Connector,
+    pub(crate) login: &'a Arc<Login>,
     /// What they are called in `application_name`.
     pub(crate) purpose: &'a str,
 }
@@ -121,7 +155,7 @@ pub(crate) struct Endpoint<'a> {
 impl Endpoint<'_> {
     /// A pool of connections for loads.
     pub(crate) fn pool(&self, size: usize) -> Result<Pool, Error> {
-        let Endpoint { config, postgres, connector, purpose } = self;
+        let Endpoint { config, postgres, connector, login, purpose } = self;
         // A load that nobody waits for any more must not keep a connection busy, and nobody writes here, so that nothing is
         // written by what is taken for a read.
         let settings = format!(
@@ -133,7 +167,7 @@ impl Endpoint<'_> {
             let settings = settings.clone();
             Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
         });
-        Pool::builder((connector.manager)(named(postgres, purpose)))
+        Pool::builder((connector.manager)(named(postgres, purpose), Arc::clone(login)))
             .max_size(size)
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .wait_timeout(Some(config.query_timeout))
@@ -150,4 +184,12 @@ pub(super) fn named(config: &tokio_postgres::Config, purpose: &str) -> tokio_pos
     let name = config.get_application_name().unwrap_or("cache_sync").to_owned();
     config.application_name(format!("{name} {purpose}"));
     config
+}
+
+/// One of several hosts that swallows everything must not take the time in which another could have answered.
+pub(crate) fn share_time(postgres: &mut tokio_postgres::Config, timeout: Duration) {
+    let hosts = postgres.get_hosts().len().max(postgres.get_hostaddrs().len());
+    if hosts > 1 && postgres.get_connect_timeout().is_none() {
+        postgres.connect_timeout(timeout / u32::try_from(hosts).unwrap_or(u32::MAX));
+    }
 }

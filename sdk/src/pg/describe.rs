@@ -1,16 +1,16 @@
 //! What the extension says of itself and of a table.
 
-use super::failure::is_no_such_table;
 use super::store::Store;
 use super::within::within;
 use crate::codec::layout::{Layout, TableMeta, quote};
 use crate::error::{Error, ErrorKind, Step};
+use cache_sync_core::sqlstate::{Fault, is_no_such_table};
 use std::cmp::Ordering;
 use tokio_postgres::IsolationLevel;
 
 /// Whether a table cannot be cached: there is none, it is not attached, or may not be read.
 fn is_of_no_use(sqlstate: &str) -> bool {
-    matches!(sqlstate, "CS005" | "42501") || is_no_such_table(sqlstate)
+    Fault::of(sqlstate) == Fault::Table || is_no_such_table(sqlstate)
 }
 
 impl Store {

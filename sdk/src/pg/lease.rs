@@ -4,12 +4,14 @@
 //! does not come back idle is closed, and what runs on it cancelled.
 
 use super::connection::Connector;
-use super::failure::no_connection;
+use super::connection::Endpoint;
+use super::login::Login;
 use super::statements::Statements;
 use crate::error::{Error, Step};
 use deadpool_postgres::{Object, Pool};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_postgres::Statement;
 
 /// The connections of a pool.
@@ -18,18 +20,33 @@ pub(crate) struct Connections {
     pool: Pool,
     connector: Connector,
     statements: Arc<Statements>,
+    login: Arc<Login>,
+    postgres: tokio_postgres::Config,
+    /// Those that were lent before it rose do not come back.
+    renewed: Arc<AtomicU64>,
 }
 
 impl Connections {
-    pub(crate) fn new(pool: Pool, connector: Connector) -> Connections {
-        Connections { pool, connector, statements: Arc::default() }
+    /// Those of a pool that was made of these.
+    pub(crate) fn new(pool: Pool, endpoint: &Endpoint<'_>) -> Connections {
+        let (connector, login, postgres) =
+            (endpoint.connector.clone(), endpoint.login.clone(), endpoint.postgres.clone());
+        Connections { pool, connector, statements: Arc::default(), login, postgres, renewed: Arc::default() }
     }
 
     /// One of them.
     pub(super) async fn get(&self, step: Step) -> Result<Lease, Error> {
-        let connection = self.pool.get().await.map_err(|error| no_connection(step, error))?;
+        let of = self.renewed.load(Ordering::Acquire);
+        let connection = self.pool.get().await;
+        let connection = connection.map_err(|error| self.login.no_connection(step, &self.postgres, error))?;
         let (connector, statements) = (self.connector.clone(), self.statements.clone());
-        Ok(Lease { connection: Some(connection), connector, statements })
+        Ok(Lease { connection: Some(connection), connector, statements, of, renewed: self.renewed.clone() })
+    }
+
+    /// Gives all of them up: who asks from here on gets a new one.
+    pub(super) fn renew(&self) {
+        self.renewed.fetch_add(1, Ordering::AcqRel);
+        self.pool.retain(|_, _| false);
     }
 
     pub(crate) fn close(&self) {
@@ -42,6 +59,8 @@ pub(super) struct Lease {
     connection: Option<Object>,
     connector: Connector,
     statements: Arc<Statements>,
+    of: u64,
+    renewed: Arc<AtomicU64>,
 }
 
 impl Lease {
@@ -54,7 +73,11 @@ impl Lease {
 
     /// Gives it back: everything that was asked has been answered.
     pub(super) fn idle(mut self) {
-        self.connection = None;
+        if self.of == self.renewed.load(Ordering::Acquire) {
+            self.connection = None;
+        } else if let Some(connection) = self.connection.take() {
+            drop(Object::take(connection));
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Whether a connection is one of the server's, or a pooler hands its statements to several.
 
-use super::connection::Endpoint;
-use super::failure::no_connection;
+use super::connection::{CONNECTING, Endpoint};
+use super::login::Login;
 use super::within::within;
 use crate::error::{Error, ErrorKind, NEEDS_SESSIONS, Step};
 use deadpool_postgres::{Object, Pool};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::SimpleQueryMessage;
 
@@ -15,6 +16,8 @@ const TURNS: usize = 3;
 /// The connections that are looked at.
 pub(crate) struct SessionCheck {
     pool: Pool,
+    login: Arc<Login>,
+    postgres: tokio_postgres::Config,
     /// They are used for nothing else, since the pool itself has but one.
     is_apart: bool,
 }
@@ -24,7 +27,8 @@ impl SessionCheck {
     pub(crate) fn new(pool: &Pool, endpoint: &Endpoint<'_>) -> Result<SessionCheck, Error> {
         let is_apart = endpoint.config.pool_size < 2;
         let pool = if is_apart { endpoint.pool(2)? } else { pool.clone() };
-        Ok(SessionCheck { pool, is_apart })
+        let (login, postgres) = (endpoint.login.clone(), endpoint.postgres.clone());
+        Ok(SessionCheck { pool, login, postgres, is_apart })
     }
 
     /// Gives two connections a mark each, and looks whether they keep them, also while the other one is in a transaction.
@@ -32,7 +36,15 @@ impl SessionCheck {
     /// # Errors
     /// They do not: a pooler in between is not in session mode.
     pub(crate) async fn run(&self, timeout: Duration) -> Result<(), Error> {
-        let checked = check(&self.pool, timeout).await;
+        let connect = async || {
+            let connection = self.pool.get().await;
+            connection.map_err(|error| self.login.no_connection(CONNECTING, &self.postgres, error))
+        };
+        let connected = within(CONNECTING, timeout, async { Ok((connect().await?, connect().await?)) }).await;
+        let checked = match connected {
+            Ok((one, other)) => check(one, other, timeout).await,
+            Err(error) => Err(error),
+        };
         if self.is_apart {
             self.pool.retain(|_, _| false);
         }
@@ -40,9 +52,7 @@ impl SessionCheck {
     }
 }
 
-async fn check(pool: &Pool, timeout: Duration) -> Result<(), Error> {
-    let connect = async || pool.get().await.map_err(|error| no_connection(STEP, error));
-    let (one, other) = within(STEP, timeout, async { Ok((connect().await?, connect().await?)) }).await?;
+async fn check(one: Object, other: Object, timeout: Duration) -> Result<(), Error> {
     let checked = within(STEP, timeout, async {
         keep_their_marks(&one, &other).await.map_err(|error| match error.code().map(|code| code.code()) {
             // Poolers in statement mode refuse transactions so.

@@ -71,15 +71,17 @@ impl Store {
         expiries: &[NextExpiry],
         read: impl FnMut(&Layout, &Row) -> Result<T, Error>,
     ) -> Result<Selected<T>, Error> {
-        within(STEP, self.query_timeout, async {
+        let selected = within(STEP, self.query_timeout, async {
             // Closed with the client, at the latest.
             let _turn = self.queries.acquire().await.map_err(|_| Error::closed())?;
             let client = self.connections.get(STEP).await?;
             let selected = run(&client, sql, params, expiries, read).await;
             client.idle();
             selected
-        })
-        .await
+        });
+        let selected = selected.await;
+        self.heard(&selected);
+        selected
     }
 }
 

@@ -1,17 +1,22 @@
 //! The pool of connections, and questions asked over it.
 
+use super::breaker::Breaker;
 use super::connection::{self, Connector, Endpoint, Messages};
+use super::doubt::Doubt;
 use super::failure::is_plan_outdated;
 use super::lease::{Connections, Lease};
 use super::load::{self, LoadState, LoadStatement, Loading, Taking};
+use super::login::Login;
 use super::pooler::SessionCheck;
 use super::within::within;
 use crate::codec::key::Key;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind, Step};
 use cache_sync_core::number::{Epoch, Position};
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -21,22 +26,32 @@ pub(crate) struct Store {
     /// How many queries of the user's may run at once: one connection is left for rows, however slow they are.
     pub(super) queries: Semaphore,
     connector: Connector,
+    login: Arc<Login>,
+    runtime: tokio::runtime::Handle,
     postgres: tokio_postgres::Config,
     sessions: SessionCheck,
-    connect_timeout: Duration,
-    pub(super) query_timeout: Duration,
+    /// Whether Postgres is known to be away.
+    pub(crate) breaker: Breaker,
+    /// Whether the server is still the one to talk to.
+    doubt: Doubt,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) query_timeout: Duration,
 }
 
 impl Store {
-    pub(crate) fn new(config: &ClientConfig, connector: Connector) -> Result<Store, Error> {
+    pub(crate) fn new(config: &ClientConfig, connector: Connector, login: Arc<Login>) -> Result<Store, Error> {
         let postgres = config.postgres.clone();
-        let endpoint = Endpoint { config, postgres: &postgres, connector: &connector, purpose: "pool" };
+        let endpoint = Endpoint { config, postgres: &postgres, connector: &connector, login: &login, purpose: "pool" };
         let pool = endpoint.pool(config.pool_size)?;
         Ok(Store {
             sessions: SessionCheck::new(&pool, &endpoint)?,
-            connections: Connections::new(pool, connector.clone()),
+            connections: Connections::new(pool, &endpoint),
+            breaker: Breaker::default(),
+            doubt: Doubt::default(),
             queries: Semaphore::new((config.pool_size - 1).max(1)),
             connector,
+            login,
+            runtime: tokio::runtime::Handle::current(),
             postgres,
             connect_timeout: config.connect_timeout,
             query_timeout: config.query_timeout,
@@ -50,7 +65,21 @@ impl Store {
         settings: &str,
     ) -> Result<(tokio_postgres::Client, Messages), Error> {
         let postgres = connection::named(&self.postgres, purpose);
-        connection::connect(&self.connector, postgres, self.connect_timeout, settings).await
+        connection::connect(&self.connector, &self.login, postgres, self.connect_timeout, settings).await
+    }
+
+    /// Somebody has shown that the server may not be the one to talk to: all connections to it are given up, and made anew to the one
+    /// that the DSN means now. Not more often than makes sense, for it may be the only one.
+    pub(crate) fn doubt_server(&self) {
+        if self.doubt.raise() {
+            tracing::warn!("the server may not be the primary any more; connecting anew");
+            self.connections.renew();
+        }
+    }
+
+    /// Changes with each doubt of the server.
+    pub(crate) fn doubts(&self) -> watch::Receiver<u64> {
+        self.doubt.subscribe()
     }
 
     /// Checks that each connection of the pool is one of the server's.
@@ -74,7 +103,32 @@ impl Store {
         loading: &Loading<'_, K>,
         taking: Taking<impl FnMut(Option<Row>, LoadState) -> Option<T>, impl FnMut(&T, &Row)>,
     ) -> Result<Option<T>, Error> {
-        within(load::STEP, self.query_timeout, loading.run(&self.connections, statement, None, taking)).await
+        let loading = loading.run(&self.connections, statement, None, taking);
+        let loaded = within(load::STEP, self.query_timeout, loading).await;
+        self.heard(&loaded);
+        loaded
+    }
+
+    /// Waits for the answer for so long; `None`: it has not come. Callers may be polled by anybody, but time passes where the client was
+    /// made.
+    pub(crate) async fn wait<T>(&self, answer: impl Future<Output = T>, time: Duration) -> Option<T> {
+        let over = {
+            let _here = self.runtime.enter();
+            tokio::time::sleep(time)
+        };
+        tokio::select! {
+            biased;
+            answer = answer => Some(answer),
+            () = over => None,
+        }
+    }
+
+    /// Notes whether Postgres has answered a question.
+    pub(super) fn heard<T>(&self, answer: &Result<T, Error>) {
+        match answer {
+            Err(error) if error.is_silence() => self.breaker.failed(),
+            _ => self.breaker.answered(),
+        }
     }
 
     /// Asks for one row.

@@ -2,10 +2,6 @@
 
 use cache_sync_core::number::{Epoch, Position};
 
-/// The SQLSTATE of a server without a feed in shared memory: older than PostgreSQL 17, and it has not preloaded the extension's
-/// library.
-pub(crate) const NOT_PRELOADED: &str = "CS006";
-
 /// Where a feed goes on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Since {

@@ -10,8 +10,9 @@ use crate::common::lock::lock;
 use crate::common::time::Moment;
 use crate::entries::{Lifetime, Loaded, Session};
 use crate::error::{Error, ErrorKind};
-use crate::pg::{LoadState, LoadStatement, LoadedRow, Loading, Taking, is_misfit};
+use crate::pg::{LoadState, LoadStatement, LoadedRow, Loading, Taking};
 use cache_sync_core::number::{KeyHash, Sequence, Version};
+use cache_sync_core::sqlstate::{Fault, is_misfit};
 use std::sync::Arc;
 use tokio_postgres::Row;
 
@@ -67,7 +68,7 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
         let left: Vec<_> = arriving.wanted.into_iter().flatten().collect();
         match loaded {
             // One of the keys is no value of the column's type, as it is by now: the others are none the worse for it.
-            Err(error) if left.len() > 1 && error.sqlstate().is_some_and(|code| code.starts_with("22")) => {
+            Err(error) if left.len() > 1 && error.fault() == Some(Fault::Row) => {
                 Box::pin(self.by_halves(left)).await;
             }
             Err(error) => {

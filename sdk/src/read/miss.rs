@@ -3,11 +3,14 @@
 use super::{Read, Reads};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
+use crate::config::StaleService;
 use crate::entries::Answer;
 use crate::error::Error;
 use cache_sync_core::number::{KeyHash, Version};
+use std::future::Future;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// What became of a look-up.
 enum Found<V> {
@@ -34,20 +37,52 @@ impl<K: Key, V: CacheValue> Drop for Waiting<'_, K, V> {
 impl<K: Key, V: CacheValue> Reads<K, V> {
     /// What a read that did not hit is answered: shown by the slot, loaded, or stale if the caller allows it.
     pub(crate) async fn load(&self, key: &K, hash: KeyHash) -> Result<Read<V>, Error> {
+        let breaker = &self.store.breaker;
+        // Whoever looks whether Postgres is back does not wait for that, either.
+        let stale = match self.stale_service.is_some() && breaker.is_away() {
+            true => self.stale(key, hash),
+            false => None,
+        };
+        if stale.is_some() && !breaker.may_look() {
+            self.entries.check_usable()?;
+            return stale.ok_or_else(Error::closed);
+        }
         let (number, receiver) = match self.look_up(key, hash)? {
             Found::Here(answer) => return Ok(answer.into()),
             Found::Loading(number, receiver) => (number, receiver),
             Found::Collision => return self.load_past_cache(key).await,
         };
-        let waiting = Waiting { reads: self, hash, number };
-        let answer = receiver.await;
-        std::mem::forget(waiting);
-        match answer {
-            Ok(Ok(answer)) => Ok(answer.into()),
-            Ok(Err(error)) if error.is_unavailable() => self.stale(key, hash).ok_or(error),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(Error::closed()),
+        if let Some(stale) = stale {
+            return Ok(stale);
         }
+        let waiting = Waiting { reads: self, hash, number };
+        let answer = self.patiently(receiver, key, hash).await;
+        if answer.is_ok() {
+            std::mem::forget(waiting);
+        }
+        match answer {
+            Err(stale) => Ok(stale),
+            Ok(Ok(Ok(answer))) => Ok(answer.into()),
+            Ok(Ok(Err(error))) if error.is_unavailable() => self.stale(key, hash).ok_or(error),
+            Ok(Ok(Err(error))) => Err(error),
+            Ok(Err(_)) => Err(Error::closed()),
+        }
+    }
+
+    /// Waits for a load, but no longer than for what can be served instead.
+    async fn patiently<T>(&self, load: impl Future<Output = T>, key: &K, hash: KeyHash) -> Result<T, Read<V>> {
+        let asked = Instant::now();
+        tokio::pin!(load);
+        if let Some(StaleService { after, .. }) = self.stale_service {
+            if let Some(answer) = self.store.wait(&mut load, after).await {
+                return Ok(answer);
+            }
+            if let Some(stale) = self.stale(key, hash) {
+                self.store.breaker.is_silent(asked);
+                return Err(stale);
+            }
+        }
+        Ok(load.await)
     }
 
     /// What the key's slot shows, or the load to wait for.
@@ -115,7 +150,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         };
         drop(place);
         let doubt = entries.doubt(confirmed);
-        (doubt <= self.stale_max).then(|| {
+        let max = self.stale_service?.max;
+        (doubt <= max).then(|| {
             entries.counters.stale_served.add(1);
             Read { value, version: Version::NONE, stale_for: Some(doubt) }
         })

@@ -67,7 +67,7 @@ impl Standby {
         let pool = endpoint.pool(endpoint.config.pool_size)?;
         Ok(Standby {
             sessions: SessionCheck::new(&pool, endpoint)?,
-            connections: Connections::new(pool, endpoint.connector.clone()),
+            connections: Connections::new(pool, endpoint),
             timeout: endpoint.config.connect_timeout.min(ANSWER_MAX),
             history: Mutex::default(),
             is_checked: OnceCell::new(),

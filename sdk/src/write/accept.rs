@@ -59,9 +59,10 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         if !key::fits(key, &schema.meta.key).map_err(|error| Error::new(ErrorKind::Mismatch, error.to_string()))? {
             return Err(Error::new(ErrorKind::RuleViolation, "the key is out of the range of its column"));
         }
+        write.fields.shrink();
         loop {
             let reserved = write.size();
-            self.budget.take(reserved).await?;
+            self.hindrance.bound(None, self.budget.take(reserved)).await.map_err(Error::no_room)??;
             let refused = match self.try_accept(key, hash, write, reserved) {
                 Ok(receipt) => {
                     self.entries.counters.writes.add(1);
@@ -96,7 +97,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         if slot.key != *key {
             return Err(Refused::Collision(Box::new(write)));
         }
-        match self.add_to(slot, write, now, reserved) {
+        match self.add_to(slot, hash, write, now, reserved) {
             Ok(accepted) => {
                 place.reflect(now);
                 // Under the lock too: what a flush finds pending, it finds in line.
@@ -123,6 +124,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
     fn add_to(
         &self,
         slot: &mut Slot<K, V>,
+        hash: KeyHash,
         write: Write<V>,
         now: Moment,
         reserved: usize,
@@ -150,7 +152,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
                 _ => Some(write.value),
             },
             determined: schema.is_determined(&patch),
-            fate: Settler::default(),
+            fate: Settler::new(self.hindrance.clone(), hash),
             size: reserved,
             patch,
         };

@@ -85,10 +85,8 @@ impl Budget {
     pub(super) async fn take(&self, bytes: usize) -> Result<(), Error> {
         let Some(wanted) = u32::try_from(bytes).ok().filter(|_| bytes <= self.bytes_max) else {
             let max = self.bytes_max;
-            return Err(Error::new(
-                ErrorKind::RuleViolation,
-                format!("a patch of {bytes} bytes exceeds buffer_bytes_max = {max}"),
-            ));
+            let message = format!("a write that takes {bytes} bytes of the buffer exceeds buffer_bytes_max = {max}");
+            return Err(Error::new(ErrorKind::TooLarge, message));
         };
         let permits = match self.room.try_take(wanted) {
             Err(TryAcquireError::NoPermits) if self.when_full == WhenFull::Wait => self.wait(wanted).await?,
@@ -205,7 +203,7 @@ mod tests {
         assert_eq!((budget.entries(), budget.bytes()), (1, 40));
         take(60).unwrap();
         assert!(take(1).unwrap_err().is_full());
-        assert!(take(101).unwrap_err().is_rule_violation());
+        assert!(take(101).unwrap_err().is_too_large());
     }
 
     #[test]

@@ -18,29 +18,33 @@
 
 use super::Writes;
 use super::batch::Batch;
+use super::pace::{Pace, Turn};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::jittered;
 use crate::common::lock::lock;
 use crate::entries::Outcomes;
-use crate::error::{Error, ErrorKind, is_outage};
-use crate::pg::{BatchConnection, Sending};
+use crate::error::{Error, ErrorKind};
+use crate::pg::{BatchConnection, Connected, Sending};
+use crate::receipt::Refusal;
 use cache_sync_core::number::{Fence, Sequence};
 use cache_sync_core::outcome::{self, Record, Verdict};
+use cache_sync_core::sqlstate::{Fault, took_too_long};
 use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(3);
 
-/// How often a batch that Postgres refuses as a whole is tried before its patches are given up as rejected.
+/// How often a batch that Postgres refuses as a whole is tried before it is halved, and its last patch given up.
 const REFUSALS_MAX: u32 = 3;
 
-/// How long a patch that could not be written by itself waits before it is tried again; each time in a row twice as long.
-const ASIDE_PAUSE_MIN: Duration = Duration::from_secs(1);
-const ASIDE_PAUSE_MAX: Duration = Duration::from_secs(4);
+/// How long it may take to ask why patches were refused, which others wait for.
+const LETTERS_MAX: Duration = Duration::from_secs(1);
 
 /// Writes the batches of one table, in a task of its own.
 pub(crate) struct Flusher<K, V> {
@@ -59,64 +63,6 @@ struct Tries {
     refusals: u32,
     /// How often that may have been the fault of one of its patches.
     suspicions: u32,
-}
-
-/// Whose turn it is: that of the line, or of what was set aside.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    Line,
-    Aside,
-}
-
-impl Turn {
-    fn other(self) -> Turn {
-        match self {
-            Turn::Line => Turn::Aside,
-            Turn::Aside => Turn::Line,
-        }
-    }
-}
-
-/// How many patches go together, and when those are tried again that were set aside.
-struct Pace {
-    max: usize,
-    limit: usize,
-    last: Turn,
-    aside_at: Instant,
-    aside_limit: usize,
-    aside_pause: Duration,
-}
-
-impl Pace {
-    fn new(max: usize) -> Pace {
-        let aside_at = Instant::now();
-        Pace { max, limit: max, last: Turn::Aside, aside_at, aside_limit: 1, aside_pause: ASIDE_PAUSE_MIN }
-    }
-
-    /// Batches become larger again by and by: what takes too long must not do so every other time.
-    fn went_well(&mut self, turn: Turn) {
-        self.last = turn;
-        match turn {
-            Turn::Line => self.limit = (self.limit + (self.limit / 8).max(1)).min(self.max),
-            Turn::Aside => {
-                self.aside_limit = (2 * self.aside_limit).min(self.max);
-                self.aside_pause = ASIDE_PAUSE_MIN;
-            }
-        }
-    }
-
-    fn was_undone(&mut self, turn: Turn, patches: usize) {
-        self.last = turn;
-        match (turn, patches) {
-            (Turn::Line, 2..) => self.limit = patches / 2,
-            (Turn::Line, _) => self.limit = self.max,
-            (Turn::Aside, _) => self.aside_limit = 1,
-        }
-        if patches < 2 {
-            self.aside_at = Instant::now() + self.aside_pause;
-            self.aside_pause = (2 * self.aside_pause).min(ASIDE_PAUSE_MAX);
-        }
-    }
 }
 
 /// What comes after an error.
@@ -142,11 +88,15 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             };
             let batch = Batch::new(sequence, &frozen, &self.writes.entries.schema);
             drop(frozen);
-            if self.write(&mut fence, &batch).await {
+            if self.write(&mut fence, &batch, turn).await {
                 pace.went_well(turn);
                 continue;
             }
-            self.writes.thaw(sequence, &batch.keys, turn == Turn::Aside || batch.keys.len() == 1);
+            let aside = turn == Turn::Aside || batch.keys.len() == 1;
+            if aside && turn == Turn::Line {
+                self.writes.hindrance.set_aside(&batch.keys);
+            }
+            self.writes.thaw(sequence, &batch.keys, aside);
             self.writes.entries.numbering.leave_out(sequence);
             pace.was_undone(turn, batch.keys.len());
         }
@@ -185,17 +135,22 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
     }
 
     /// Sends a batch until its outcome is known. `false`: it was not applied, and must go out otherwise.
-    async fn write(&self, fence: &mut Option<Fence>, batch: &Batch) -> bool {
+    async fn write(&self, fence: &mut Option<Fence>, batch: &Batch, turn: Turn) -> bool {
         let entries = &*self.writes.entries;
         if batch.keys.is_empty() {
             entries.numbering.leave_out(batch.sequence);
             return true;
         }
-        let (mut tries, mut pause) = (Tries::default(), PAUSE_MIN);
+        // What was set aside is suspicious, and must not keep the line waiting.
+        let suspicions = if turn == Turn::Aside { REFUSALS_MAX } else { 0 };
+        let (mut tries, mut pause) = (Tries { suspicions, ..Tries::default() }, PAUSE_MIN);
         let outcomes = loop {
             let next = match self.send(fence, batch, &mut tries).await {
                 Ok(outcomes) => Next::Settled(outcomes),
-                Err(error) => self.after_error(fence, batch, &error, &mut tries),
+                Err(error) => {
+                    self.note(batch, turn, &error);
+                    self.after_error(fence, batch, turn, &error, &mut tries)
+                }
             };
             let at_least = match next {
                 Next::Settled(outcomes) => break outcomes,
@@ -210,9 +165,23 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             tokio::time::sleep(jittered(pause.max(at_least))).await;
             pause = (pause * 2).min(PAUSE_MAX);
         };
+        if turn == Turn::Line {
+            self.writes.hindrance.succeeded();
+        }
+        self.writes.hindrance.succeeded_aside(&batch.keys);
         let free = |bytes| self.writes.budget.give_back(bytes);
         entries.settle(&batch.keys, batch.sequence, &outcomes, free);
         true
+    }
+
+    /// Tells whoever waits what the batch has met.
+    fn note(&self, batch: &Batch, turn: Turn, error: &Error) {
+        match (error.fault(), turn) {
+            // The next try goes on from there.
+            (Some(Fault::Session), _) => {}
+            (_, Turn::Line) => self.writes.hindrance.failed(error),
+            (_, Turn::Aside) => self.writes.hindrance.failed_aside(&batch.keys, error),
+        }
     }
 
     /// Whether no try of the batch has been applied, nor can be any more. Where one was never answered, its backend may still be about to
@@ -255,67 +224,113 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             let applied = connected.apply(&sending).await;
             // What Postgres refuses it has not committed; where it goes away with an error, it may have.
             let error = applied.as_ref().err();
-            let is_refused = |code| !is_outage(code) || is_undone(code) || is_suspicious(code);
+            let is_refused = |code| took_too_long(code) || !matches!(Fault::of(code), Fault::Away | Fault::Batch);
             if error.is_some_and(|error| !error.is_fatal() && error.sqlstate().is_some_and(is_refused)) {
                 tries.sent = before;
             }
-            applied
+            Ok((applied?, connected, sending.sequence))
         };
         // The server's own time-outs come first: what they end has not been applied, and holds nothing any more.
         let Ok(applied) = tokio::time::timeout(self.apply_timeout.mul_f64(1.5), work).await else {
             self.connection.forget().await;
             return Err(Error::timeout("writing a batch", self.apply_timeout));
         };
-        let applied = applied?;
+        let (applied, connected, sequence) = applied?;
         let same_server = applied.epoch.0 == entries.common.freshness.epoch();
+        if !same_server && entries.common.is_live() {
+            self.connection.doubt_server();
+        }
         let records = outcome::unpack(&applied.outcomes).map_err(|error| {
             Error::caused(ErrorKind::Mismatch, "the extension answers a batch in a way unknown here", error)
         })?;
-        Ok(Outcomes { records: Some(records), same_server })
+        let refusals = self.refusals(&connected, session.id, sequence, &records).await;
+        Ok(Outcomes { records: Some(records), refusals, same_server })
     }
 
-    fn after_error(&self, fence: &mut Option<Fence>, batch: &Batch, error: &Error, tries: &mut Tries) -> Next {
+    /// Why Postgres refused patches, as far as it lets us know that.
+    async fn refusals(
+        &self,
+        connected: &Connected,
+        session: Uuid,
+        sequence: Sequence,
+        records: &[Record],
+    ) -> HashMap<usize, Refusal> {
+        let refused = records.iter().filter(|record| record.verdict == Verdict::Rejected).count();
+        if refused == 0 {
+            return HashMap::new();
+        }
+        let letters = connected.dead_letters(session, sequence, refused);
+        let Ok(letters) = tokio::time::timeout(LETTERS_MAX, letters).await else {
+            // The next batch must not wait behind it.
+            self.connection.forget().await;
+            return HashMap::new();
+        };
+        letters.unwrap_or_else(|error| {
+            tracing::debug!(%error, "why patches were refused could not be asked");
+            HashMap::new()
+        })
+    }
+
+    fn after_error(
+        &self,
+        fence: &mut Option<Fence>,
+        batch: &Batch,
+        turn: Turn,
+        error: &Error,
+        tries: &mut Tries,
+    ) -> Next {
         let table = &self.writes.entries.schema.meta.name;
-        tries.suspicions += u32::from(error.sqlstate().is_some_and(is_suspicious));
-        match error.sqlstate() {
+        let code = error.sqlstate().unwrap_or_default();
+        let fault = error.fault();
+        tries.suspicions += u32::from(fault.is_some_and(Fault::may_be_of_a_row));
+        let is_last = tries.refusals + 1 >= REFUSALS_MAX;
+        match fault {
             // The session is this client's alone: it can only have been opened by an earlier try of its own that came
             // late. Number and digest see to it that the batch is applied once.
-            Some("CS002") => {
+            Some(Fault::Session) if code == "CS002" => {
                 *fence = None;
                 Next::Again(Duration::ZERO)
             }
-            Some(code @ ("CS001" | "CS004")) => {
+            Some(Fault::Session) if code == "CS003" => self.follow_server(fence, batch, error),
+            Some(Fault::Session) => {
                 tracing::error!(table, %error, sent = tries.sent, "the session is lost; going on with a new one");
                 // Something of ours was committed under this number.
                 self.leave_session(fence, batch, tries.sent || code == "CS004")
             }
-            Some("CS003") => self.follow_server(fence, batch, error),
-            Some(code) if is_undone(code) => {
-                tracing::warn!(table, %error, patches = batch.keys.len(), "a batch takes too long; it goes on in parts");
-                Next::Undone
-            }
-            Some(code) if is_outage(code) && !is_suspicious(code) => Next::Again(Duration::ZERO),
-            Some(code) if is_refusal(code) && tries.refusals + 1 >= REFUSALS_MAX => {
-                tracing::error!(table, %error, patches = batch.keys.len(), "Postgres refuses the batch as a whole");
-                // Before anybody hears of it: a load that begins then must count as one that contains the batch.
-                self.writes.entries.numbering.leave_out(batch.sequence);
-                let records = vec![rejected(code); batch.keys.len()];
-                Next::Settled(Outcomes { records: Some(records), same_server: true })
-            }
-            // Postgres could not tell either whether it is this patch or the table: the others show it.
-            Some(code) if is_suspicious(code) && tries.suspicions > REFUSALS_MAX && batch.keys.len() == 1 => {
-                tracing::error!(table, %error, "a patch cannot be written; it is set aside");
-                Next::Undone
-            }
-            Some(_) => {
-                tries.refusals += 1;
-                tracing::error!(table, %error, "the table cannot be written; its patches wait");
-                Next::Again(Duration::from_millis(500))
-            }
-            None => {
-                tracing::warn!(table, %error, "a batch could not be written yet; it will be sent again");
+            Some(Fault::WrongServer) => {
+                self.connection.doubt_server();
                 Next::Again(Duration::ZERO)
             }
+            Some(_) if took_too_long(code) => Next::Undone,
+            Some(Fault::Away | Fault::Batch) | None => Next::Again(Duration::ZERO),
+            // Two that Postgres cannot take together (keys that are one to it, say) it may take one after the other.
+            Some(Fault::Row) if is_last && batch.keys.len() > 1 => Next::Undone,
+            Some(Fault::Row) if is_last => Next::Settled(self.give_up(batch, error)),
+            // Postgres could not tell either whether it is this patch or the table: the others show it.
+            Some(fault) if fault.may_be_of_a_row() && tries.suspicions > REFUSALS_MAX && batch.keys.len() == 1 => {
+                Next::Undone
+            }
+            Some(_) if turn == Turn::Aside => Next::Undone,
+            Some(_) => {
+                tries.refusals += 1;
+                Next::Again(Duration::from_millis(500))
+            }
+        }
+    }
+
+    /// Postgres does not take the batch's only patch, and has not kept it among the dead letters.
+    fn give_up(&self, batch: &Batch, error: &Error) -> Outcomes {
+        let Batch { sequence, shapes, rows, .. } = batch;
+        let table = self.writes.entries.schema.display_name();
+        tracing::error!(table, %error, sqlstate = error.sqlstate(), shapes, ?rows, "Postgres refuses a patch; it is given up");
+        // Before anybody hears of it: a load that begins then must count as one that contains the batch.
+        self.writes.entries.numbering.leave_out(*sequence);
+        let sqlstate = error.sqlstate().and_then(|code| code.as_bytes().try_into().ok());
+        let refusal = Refusal { message: error.to_string(), dead_letter: None };
+        Outcomes {
+            records: Some(vec![Record { sqlstate, ..Record::of(Verdict::Rejected) }]),
+            refusals: HashMap::from([(0, refusal)]),
+            same_server: true,
         }
     }
 
@@ -325,7 +340,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
         *fence = None;
         if sent {
             numbering.begin_anew(Sequence(batch.sequence.0 + 1));
-            Next::Settled(Outcomes::UNKNOWN)
+            Next::Settled(Outcomes::unknown())
         } else {
             numbering.begin_anew(batch.sequence);
             Next::Again(Duration::ZERO)
@@ -353,26 +368,4 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             }
         }
     }
-}
-
-/// A statement that took too long, or waited too long for a lock: it was rolled back.
-fn is_undone(sqlstate: &str) -> bool {
-    matches!(sqlstate, "57014" | "55P03")
-}
-
-/// What does not pass by itself, but may be the fault of a row's values or of a trigger that met them.
-fn is_suspicious(sqlstate: &str) -> bool {
-    !["08", "25", "40", "53", "57", "58", "CS"].iter().any(|class| sqlstate.starts_with(class))
-        && !["55P03", "42501"].contains(&sqlstate)
-}
-
-/// Data exceptions, constraints, limits, and errors that functions raise: what a patch, not the table, is to blame for. The
-/// same classes as the extension's, for what it could not isolate: a key that comes twice as Postgres reads it, say.
-fn is_refusal(sqlstate: &str) -> bool {
-    ["20", "21", "22", "23", "27", "44", "54", "P0"].iter().any(|class| sqlstate.starts_with(class))
-}
-
-fn rejected(sqlstate: &str) -> Record {
-    let sqlstate = sqlstate.as_bytes().try_into().ok();
-    Record { sqlstate, ..Record::of(Verdict::Rejected) }
 }

@@ -18,22 +18,17 @@ pub(super) struct Frozen<K> {
 }
 
 impl<K: Key, V: CacheValue> Writes<K, V> {
-    /// Freezes up to `max` patches for the batch of this number, in the order of their acceptance, as many as it takes.
+    /// Freezes a patch of each of up to `max` keys for the batch of this number, in the order in which they stand in line, as many as
+    /// it takes.
     pub(super) fn freeze(&self, sequence: Sequence, max: usize) -> Vec<Frozen<K>> {
-        let (hashes, urgent) = {
-            let mut line = lock(&self.line);
-            let (hashes, urgent) = line.take(max);
-            let (aside, hashes): (Vec<_>, Vec<_>) = hashes.into_iter().partition(|hash| line.is_aside(*hash));
-            aside.into_iter().for_each(|hash| line.set_aside(hash));
-            (hashes, urgent)
-        };
-        self.freeze_all(sequence, hashes, urgent)
+        let hashes = lock(&self.line).take(max);
+        self.freeze_all(sequence, hashes)
     }
 
-    /// Freezes the patches of up to `max` keys that had been set aside.
+    /// Freezes a patch of each of up to `max` keys that had been set aside.
     pub(super) fn freeze_aside(&self, sequence: Sequence, max: usize) -> Vec<Frozen<K>> {
         let hashes = lock(&self.line).take_aside(max);
-        self.freeze_all(sequence, hashes, true)
+        self.freeze_all(sequence, hashes)
     }
 
     /// The batch was undone before it was applied: its patches wait again, in line or aside.
@@ -42,11 +37,11 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         let mut line = lock(&self.line);
         match aside {
             true => keys.iter().for_each(|key| line.set_aside(*key)),
-            false => line.give_back(keys.to_vec(), true),
+            false => line.give_back(keys.to_vec()),
         }
     }
 
-    fn freeze_all(&self, sequence: Sequence, hashes: Vec<KeyHash>, urgent: bool) -> Vec<Frozen<K>> {
+    fn freeze_all(&self, sequence: Sequence, hashes: Vec<KeyHash>) -> Vec<Frozen<K>> {
         let mut again = Vec::new();
         let mut bytes = 0;
         let mut frozen = Vec::with_capacity(hashes.len());
@@ -62,7 +57,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
                 frozen.push(Frozen { hash, key: slot.key.clone(), patch });
             }
         }
-        lock(&self.line).give_back(again, urgent);
+        lock(&self.line).give_back(again);
         frozen
     }
 }

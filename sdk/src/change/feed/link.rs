@@ -4,6 +4,7 @@ use crate::common::Common;
 use crate::error::{Error, ErrorKind, Step};
 use crate::pg::{Messages, Store};
 use futures_util::StreamExt;
+use tokio::sync::watch;
 use tokio_postgres::{AsyncMessage, Notification};
 
 pub(super) const LISTENING: Step = "listening to the feed";
@@ -11,6 +12,8 @@ pub(super) const LISTENING: Step = "listening to the feed";
 /// What comes over one connection of the feed, and who is concerned.
 pub(super) struct Link<'a> {
     pub(super) messages: Messages,
+    /// Whether the server is still the one to hear.
+    pub(super) doubts: watch::Receiver<u64>,
     pub(super) store: &'a Store,
     pub(super) common: &'a Common,
 }
@@ -18,7 +21,14 @@ pub(super) struct Link<'a> {
 impl Link<'_> {
     /// The next notification; `None` for what is none.
     pub(super) async fn notification(&mut self) -> Result<Option<Notification>, Error> {
-        match self.messages.next().await {
+        let message = tokio::select! {
+            biased;
+            message = self.messages.next() => message,
+            _ = self.doubts.changed() => {
+                return Err(Error::new(ErrorKind::Unavailable, "the server may not be the primary any more"));
+            }
+        };
+        match message {
             Some(Ok(AsyncMessage::Notification(notification))) => Ok(Some(notification)),
             Some(Ok(_)) => Ok(None),
             Some(Err(error)) => Err(Error::query(LISTENING, error)),

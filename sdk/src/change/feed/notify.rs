@@ -84,6 +84,7 @@ impl Feed {
         }
         // Of what was committed since it was asked, nobody has said that it was heard.
         common.freshness.in_step(asked);
+        self.hearing.succeeded();
         self.progress.send_replace(Progress { epoch, position: Position(0), registration });
         self.probes.answered.send_replace(number);
         Ok(())

@@ -5,7 +5,7 @@ use super::{Feed, Progress};
 use crate::common::Common;
 use crate::common::time::Moment;
 use crate::error::{Error, ErrorKind};
-use crate::pg::{Since, stream_statement};
+use crate::pg::{Messages, Since, stream_statement};
 use crate::status::FeedKind;
 use cache_sync_core::number::Epoch;
 use cache_sync_core::wire::{Body, CHANNEL, Message};
@@ -24,16 +24,18 @@ struct Subscription {
 }
 
 impl Feed {
-    /// One subscription. Ends with an error, or without one when tables were added and it must be made anew.
-    pub(super) async fn stream(&self, client: &Client, link: &mut Link<'_>) -> Result<(), Error> {
+    /// One subscription. Ends with an error, or with the next connection when tables were added.
+    pub(super) async fn stream(&self, client: &Client, link: &mut Link<'_>) -> Result<(Client, Messages), Error> {
         let registration = self.registration.load(Ordering::Acquire);
         let tables = self.tables();
         let Progress { epoch, position, .. } = self.progress();
         let resumes = epoch != Epoch(0) && !self.is_to_skip.load(Ordering::Acquire);
         let statement = stream_statement(&tables, resumes.then_some(Since { epoch, position }));
         let asked = link.common.now();
+        let store = link.store;
         let call = client.batch_execute(&statement);
         tokio::pin!(call);
+        let mut next_connection = None;
         let mut subscription = Subscription { registration, asked, caught_up: false, behind_since: None };
         loop {
             tokio::select! {
@@ -48,13 +50,34 @@ impl Feed {
                     ended.map_err(|error| Error::query(LISTENING, error))?;
                     return Err(Error::new(ErrorKind::Unavailable, "the server ended the feed"));
                 }
-                () = self.resubscribe.notified() => {
-                    if self.registration.load(Ordering::Acquire) != registration {
-                        return Ok(());
+                () = self.resubscribe.notified(), if next_connection.is_none() => {
+                    if !self.is_served(&tables, &mut subscription) {
+                        next_connection = Some(Box::pin(self.next_connection(&tables, store)));
+                    }
+                }
+                connected = async { next_connection.as_mut()?.await }, if next_connection.is_some() => {
+                    next_connection = None;
+                    match connected {
+                        Some(connected) => return Ok(connected),
+                        // Whoever wanted others does so no more.
+                        None => self.resubscribe.notify_one(),
                     }
                 }
             }
         }
+    }
+
+    /// Whether the subscription has all tables that somebody wants; then it serves all who have registered.
+    fn is_served(&self, tables: &[i32], subscription: &mut Subscription) -> bool {
+        let registration = self.registration.load(Ordering::Acquire);
+        if self.tables() != tables {
+            return false;
+        }
+        subscription.registration = registration;
+        if subscription.caught_up {
+            self.progress.send_modify(|progress| progress.registration = registration);
+        }
+        true
     }
 
     async fn take(&self, message: &Message, subscription: &mut Subscription, link: &mut Link<'_>) -> Result<(), Error> {
@@ -84,6 +107,7 @@ impl Feed {
         // long the message was on its way, it tells of then.
         if let Some(as_of) = message.as_of {
             subscription.caught_up = true;
+            self.hearing.succeeded();
             match common.clock.earliest(as_of) {
                 Some(as_of) => common.freshness.in_step(as_of),
                 None => self.comparison_wanted.notify_one(),
