@@ -16,6 +16,7 @@ pub mod dump;
 pub mod feed;
 pub mod heard;
 pub mod locks;
+pub mod logged;
 pub mod pooler;
 pub mod proxy;
 pub mod rows;

@@ -1,6 +1,8 @@
 //! What an application does with a cache: rows are served from memory and loaded when they are not there, what is written is seen at
 //! once, and queries are kept like rows. Nothing that was accepted is lost, and what cannot be done is said.
 
+mod cannot_connect;
+mod closes;
 mod collisions;
 mod connections;
 mod counting;
@@ -11,7 +13,9 @@ mod hits;
 mod isolation;
 mod last_handle;
 mod many_queries;
+mod opening;
 mod operations;
+mod passwords;
 mod queries;
 mod query_ends;
 mod reads;
