@@ -1,16 +1,28 @@
 //! Rounds: everybody acts, something is killed, everybody acts on; then all is quiet, and every entry must equal its row.
+//!
+//! ```text
+//! statements  random statements of all kinds        writers  the connections that run them
+//! nodes       clients with caches, which read and write too
+//! report      what is printed
+//! ```
 
-use crate::kills::Kill;
-use crate::nodes::{Activity, Compared, Node, Stored};
-use crate::report::Report;
-use crate::statements::SCHEMA;
-use crate::writers::{Tally, write};
+mod nodes;
+mod report;
+mod statements;
+mod writers;
+
+pub(crate) use report::Report;
+
+use crate::faults::Kill;
 use cache_sync_cluster::{Cluster, Options};
 use cache_sync_kit::{Dice, Result, locked, wait};
+use nodes::{Activity, Compared, Node, Stored};
+use statements::SCHEMA;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
+use writers::{Tally, write};
 
 const DATABASE: &str = "soak";
 const WRITERS: u64 = 8;

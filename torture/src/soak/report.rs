@@ -1,8 +1,8 @@
 //! What is printed.
 
-use crate::kills::Kill;
-use crate::nodes::{Activity, Compared};
-use crate::writers::Tally;
+use super::nodes::{Activity, Compared};
+use super::writers::Tally;
+use crate::faults::Kill;
 use cache_sync_kit::statistics::quantile;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};

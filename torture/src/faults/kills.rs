@@ -39,6 +39,11 @@ impl Kill {
         }
     }
 
+    /// It meets a single connection, if there is one.
+    pub(crate) fn is_of_one(self) -> bool {
+        matches!(self, Kill::EndedFeed | Kill::EndedConnection | Kill::KilledFeed | Kill::KilledBackend)
+    }
+
     pub(crate) fn any(dice: &mut Dice) -> Kill {
         match dice.below(12) {
             0..3 => Kill::EndedFeed,

@@ -1,6 +1,6 @@
 //! Nodes: clients with a cache of every table, which read and write.
 
-use crate::statements::{KEYS, TABLES};
+use super::statements::{KEYS, TABLES};
 use cache_sync::{Cache, Client, Error, Key, Patch};
 use cache_sync_kit::{Dice, Result, connect, locked};
 use serde::{Deserialize, Serialize};

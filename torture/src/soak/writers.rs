@@ -1,6 +1,6 @@
 //! Connections that run random statements.
 
-use crate::statements::statement;
+use super::statements::statement;
 use cache_sync_kit::{Dice, locked};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

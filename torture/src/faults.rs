@@ -1,0 +1,19 @@
+//! What goes wrong, by seed: of each fault when it begins, whom it meets, how much, and for how long.
+//!
+//! ```text
+//! plan    which faults, drawn by dice       blow   one of them: how it begins and ends
+//! link    the network between a node and the server, each direction by itself
+//! arena   the servers, and what is done to them       kills  what ends their processes
+//! ```
+
+mod arena;
+mod blow;
+mod kills;
+mod link;
+mod plan;
+
+pub(crate) use arena::Arena;
+pub(crate) use blow::Struck;
+pub(crate) use kills::Kill;
+pub(crate) use link::Link;
+pub(crate) use plan::{Choice, Kind, Plan};

@@ -1,0 +1,125 @@
+//! Reads, queries, and catching up.
+
+use super::super::table::Table;
+use super::{HOT, Item, Row, Work};
+use crate::history::{Call, Event, Nanos, Span};
+use crate::tables::{GROUPS, ITEM_TABLE, ITEMS, KEPT_TABLE, ROWS, SHELF_ROWS, SWAPPED_TABLE};
+use cache_sync_kit::clock::now_ns;
+use cache_sync_kit::{Dice, Result, locked};
+use serde::Deserialize;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A group, summed up.
+#[derive(Deserialize)]
+struct Summed {
+    home: i32,
+    rows: i64,
+    n: i64,
+    w: i64,
+}
+
+impl Work {
+    /// A key of a table of numbers.
+    pub(super) fn row_key(&self, table: &Table<Row>, dice: &mut Dice) -> i32 {
+        let rows = if std::ptr::eq(table, &self.swapped) { SHELF_ROWS } else { ROWS };
+        let below = if dice.once_in(2) { HOT } else { rows as u64 };
+        dice.below(below) as i32 + 1
+    }
+
+    /// A call that began at `begun` and has been answered.
+    fn answered(&self, begun: Nanos, caught_up: Nanos, stale_for: Option<Duration>, opening: u32) -> Call {
+        Call { span: Span { begun, ended: now_ns() }, caught_up, is_stale: stale_for.is_some(), opening }
+    }
+
+    pub(super) async fn read_row(&self, table: &Table<Row>, dice: &mut Dice) -> Result<()> {
+        let (key, opened) = (self.row_key(table, dice), table.now());
+        let (caught_up, begun) = (self.caught_up_at(), now_ns());
+        let read = match self.call(dice, opened.cache.read(&key)).await {
+            Some(Ok(read)) => read,
+            Some(Err(error)) => return self.failed(table, opened.number, error).await,
+            None => return Ok(()),
+        };
+        let call = self.answered(begun, caught_up, read.stale_for, opened.number);
+        locked(&self.counts).reads += 1;
+        let Some(row) = read.value else { return self.gone(key) };
+        opened.home.get_or_init(|| row.home);
+        self.log.write(&Event::Row { call, home: row.home, id: key, values: row.values() })
+    }
+
+    /// Rows of numbers are never deleted.
+    fn gone(&self, key: i32) -> Result<()> {
+        locked(&self.counts).unexpected.push(format!("node {}: row {key} is said not to exist", self.number));
+        Ok(())
+    }
+
+    pub(super) async fn read_item(&self, dice: &mut Dice) -> Result<()> {
+        let (key, opened) = (dice.below(ITEMS as u64) as i32, self.items.now());
+        let (caught_up, begun) = (self.caught_up_at(), now_ns());
+        let read = match self.call(dice, opened.cache.read(&key)).await {
+            Some(Ok(read)) => read,
+            Some(Err(error)) => return self.failed(&self.items, opened.number, error).await,
+            None => return Ok(()),
+        };
+        let call = self.answered(begun, caught_up, read.stale_for, opened.number);
+        locked(&self.counts).reads += 1;
+        self.log.write(&Event::Item { call, id: key, state: read.value.map(|item| item.s) })
+    }
+
+    pub(super) async fn query_sum(&self, dice: &mut Dice) -> Result<()> {
+        let table = if dice.once_in(4) { SWAPPED_TABLE } else { KEPT_TABLE };
+        // Mostly one and the same, so that several ask at a time.
+        let group = if dice.once_in(2) { 0 } else { dice.below(GROUPS as u64) as i32 };
+        let sql = format!(
+            "SELECT max(home) AS home, count(*) AS rows, sum(n)::bigint AS n, sum(w1 + w2 + w3 + w4)::bigint AS w \
+             FROM {table} WHERE grp = $1"
+        );
+        let query = self.client.query::<Summed>(&sql).bind(group).depends_on(table, "grp", group);
+        let (caught_up, begun) = (self.caught_up_at(), now_ns());
+        let read = match self.call(dice, query.read()).await {
+            Some(Ok(read)) => read,
+            Some(Err(error)) => return self.refused(error),
+            None => return Ok(()),
+        };
+        let call = self.answered(begun, caught_up, read.stale_for, 0);
+        locked(&self.counts).queries += 1;
+        let Summed { home, rows, n, w } = read.rows[0];
+        self.log.write(&Event::Sum { call, home, group, rows, values: [n, w] })
+    }
+
+    pub(super) async fn query_items(&self, dice: &mut Dice) -> Result<()> {
+        let group = dice.below(GROUPS as u64) as i32;
+        let sql = format!("SELECT id, grp, s FROM {ITEM_TABLE} WHERE grp = $1 ORDER BY id");
+        let query = self.client.query::<Item>(&sql).bind(group).depends_on(ITEM_TABLE, "grp", group);
+        let (caught_up, begun) = (self.caught_up_at(), now_ns());
+        let read = match self.call(dice, query.read()).await {
+            Some(Ok(read)) => read,
+            Some(Err(error)) => return self.refused(error),
+            None => return Ok(()),
+        };
+        let call = self.answered(begun, caught_up, read.stale_for, 0);
+        locked(&self.counts).queries += 1;
+        let states = read.rows.iter().map(|item| (item.id, item.s)).collect();
+        self.log.write(&Event::Items { call, group, states })
+    }
+
+    /// What comes after it must show everything from before it; a query and a read are tried at once.
+    pub(super) async fn catch_up(&self, dice: &mut Dice) -> Result<()> {
+        let begun = now_ns();
+        match self.call(dice, self.client.catch_up()).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return self.refused(error),
+            None => return Ok(()),
+        }
+        self.caught_up.fetch_max(begun, Ordering::AcqRel);
+        locked(&self.counts).catch_ups += 1;
+        self.query_sum(dice).await?;
+        self.read_row(&self.kept, dice).await
+    }
+
+    pub(super) fn invalidate(&self, dice: &mut Dice) -> Result<()> {
+        self.kept.now().cache.invalidate(&self.row_key(&self.kept, dice));
+        self.items.now().cache.invalidate(&(dice.below(ITEMS as u64) as i32));
+        Ok(())
+    }
+}

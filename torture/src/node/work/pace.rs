@@ -1,0 +1,135 @@
+//! Reads at a pace of their own, however long the ones before take; and glances, which see all that memory would serve.
+
+use super::{HOT, Item, Row, Work};
+use crate::history::{Call, Event, Nanos, Span};
+use cache_sync_kit::Dice;
+use cache_sync_kit::clock::now_ns;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How often somebody comes and reads.
+const PACE: Duration = Duration::from_millis(60);
+/// How many of those may wait.
+const WAITING_MAX: usize = 64;
+/// How often memory is looked at.
+const GLANCE: Duration = Duration::from_millis(4);
+/// What memory goes on to show is written down this often, and when it shows it last.
+const AGAIN: Nanos = 250_000_000;
+
+/// What memory showed of one key.
+struct Glanced {
+    /// Written down last.
+    told: Event,
+    at: Nanos,
+    /// Seen since, and the same.
+    since: Option<Event>,
+}
+
+/// What was seen of each key, by table and key.
+#[derive(Default)]
+struct Glances(HashMap<(u8, i32), Glanced>);
+
+impl Work {
+    /// Reads and queries that begin whether or not those before have ended.
+    pub(in super::super) async fn run_at_pace(self: Arc<Work>, seed: u64) {
+        let mut dice = Dice::new(seed);
+        let mut waiting = JoinSet::new();
+        while self.running.load(Ordering::Acquire) {
+            while waiting.try_join_next().is_some() {}
+            if waiting.len() < WAITING_MAX {
+                let (work, mut dice) = (self.clone(), Dice::new(dice.below(1 << 40)));
+                waiting.spawn(async move {
+                    match dice.below(6) {
+                        0 => work.query_sum(&mut dice).await,
+                        1 => work.read_row(&work.swapped, &mut dice).await,
+                        _ => work.read_row(&work.kept, &mut dice).await,
+                    }
+                });
+            }
+            tokio::time::sleep(PACE).await;
+        }
+        while waiting.join_next().await.is_some() {}
+    }
+
+    /// Looks at what memory serves of the keys that most is done to.
+    pub(in super::super) async fn glance(self: Arc<Work>) {
+        let mut glances = Glances::default();
+        while self.running.load(Ordering::Acquire) {
+            for key in 1..=HOT as i32 {
+                let row = self.glance_row(&self.kept, key);
+                glances.note(&self, (0, key), row);
+                let row = self.glance_row(&self.swapped, key);
+                glances.note(&self, (1, key), row);
+                let item = self.glance_item(key);
+                glances.note(&self, (2, key), item);
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+        glances.finish(&self);
+    }
+
+    fn glance_row(&self, table: &super::Table<Row>, key: i32) -> Option<Event> {
+        let (opened, caught_up, begun) = (table.now(), self.caught_up_at(), now_ns());
+        let row = opened.cache.held(&key)?.value?;
+        let call = glanced(begun, caught_up, opened.number);
+        Some(Event::Row { call, home: row.home, id: key, values: row.values() })
+    }
+
+    fn glance_item(&self, key: i32) -> Option<Event> {
+        let (opened, caught_up, begun) = (self.items.now(), self.caught_up_at(), now_ns());
+        let item: Option<Arc<Item>> = opened.cache.held(&key)?.value;
+        let call = glanced(begun, caught_up, opened.number);
+        Some(Event::Item { call, id: key, state: item.map(|item| item.s) })
+    }
+
+    /// A line that cannot be written makes the history shorter, and hides nothing that was written.
+    fn note(&self, event: &Event) {
+        drop(self.log.write(event));
+    }
+}
+
+fn glanced(begun: Nanos, caught_up: Nanos, opening: u32) -> Call {
+    Call { span: Span { begun, ended: now_ns() }, caught_up, is_stale: false, opening }
+}
+
+impl Glances {
+    fn note(&mut self, work: &Work, key: (u8, i32), seen: Option<Event>) {
+        let Some(seen) = seen else {
+            if let Some(last) = self.0.remove(&key).and_then(|glanced| glanced.since) {
+                work.note(&last);
+            }
+            return;
+        };
+        let now = now_ns();
+        match self.0.get_mut(&key) {
+            Some(glanced) if is_same(&glanced.told, &seen) && now - glanced.at < AGAIN => glanced.since = Some(seen),
+            glanced => {
+                if let Some(last) = glanced.and_then(|glanced| glanced.since.take()) {
+                    work.note(&last);
+                }
+                work.note(&seen);
+                self.0.insert(key, Glanced { told: seen, at: now, since: None });
+            }
+        }
+    }
+
+    fn finish(&mut self, work: &Work) {
+        self.0.drain().filter_map(|(_, glanced)| glanced.since).for_each(|last| work.note(&last));
+    }
+}
+
+/// Whether the second says nothing that the first has not said, but for when.
+fn is_same(one: &Event, other: &Event) -> bool {
+    match (one, other) {
+        (Event::Row { call, home, id, values }, Event::Row { call: at, home: of, id: key, values: now }) => {
+            (call.opening, call.caught_up, home, id, values) == (at.opening, at.caught_up, of, key, now)
+        }
+        (Event::Item { call, id, state }, Event::Item { call: at, id: key, state: now }) => {
+            (call.opening, call.caught_up, id, state) == (at.opening, at.caught_up, key, now)
+        }
+        _ => false,
+    }
+}

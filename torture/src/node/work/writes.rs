@@ -1,0 +1,109 @@
+//! Writes, whose receipts are waited for aside.
+
+use super::super::table::Table;
+use super::{Item, Row, Work};
+use crate::history::{Add, Event, Fate, ItemWrite, Nanos, Span, Written};
+use crate::tables::{GROUPS, ITEMS};
+use cache_sync::{Outcome, Patch, Receipt};
+use cache_sync_kit::clock::now_ns;
+use cache_sync_kit::{Dice, Result, locked};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What is added is 1 and, higher up, the write's own number: so a sum tells which are in it.
+const OWN_NUMBER_BIT: u32 = 24;
+/// States are numbered by process.
+pub(crate) const PROCESS_BIT: u32 = 40;
+
+/// What a write's line in the history is made of.
+type Line = Box<dyn Fn(Written) -> Event + Send>;
+
+impl Work {
+    pub(super) async fn add(&self, table: &Table<Row>, dice: &mut Dice) -> Result<()> {
+        let (id, opened) = (self.row_key(table, dice), table.now());
+        // Until a row was read it is not known which table this is.
+        let Some(home) = opened.home.get().copied() else { return Ok(()) };
+        let amount = 1 + (self.next_serial() << OWN_NUMBER_BIT);
+        let column = self.number as usize;
+        let line: Line = Box::new(move |written| Event::Added(Add { home, id, column, amount, after: None, written }));
+        let begun = now_ns();
+        let number = self.number;
+        let accepted = if dice.once_in(2) {
+            let patch = Patch::new().add(["", "w1", "w2", "w3", "w4"][column], amount);
+            self.call(dice, opened.cache.patch(&id, patch)).await
+        } else {
+            self.call(dice, opened.cache.update(&id, |row| *row.column(number) += amount)).await
+        };
+        match accepted {
+            Some(Ok(receipt)) => {
+                self.wait_for(receipt, begun, opened.number, line);
+                Ok(())
+            }
+            Some(Err(error)) => {
+                self.not_accepted(begun, opened.number, Fate::Refused, &line)?;
+                self.failed(table, opened.number, error).await
+            }
+            None => self.not_accepted(begun, opened.number, Fate::Unknown, &line),
+        }
+    }
+
+    pub(super) async fn write_item(&self, dice: &mut Dice) -> Result<()> {
+        let (id, opened) = (dice.below(ITEMS as u64) as i32, self.items.now());
+        let _turn = self.item_turns[id as usize].lock().await;
+        let s = (i64::from(self.number) << PROCESS_BIT) + self.next_serial();
+        let state = (!dice.once_in(4)).then_some(s);
+        let line: Line = Box::new(move |written| Event::Wrote(ItemWrite { id, state, name: None, written }));
+        let begun = now_ns();
+        let accepted = match state {
+            Some(s) => self.call(dice, opened.cache.put(id, Item { id, grp: id % GROUPS, s })).await,
+            None => self.call(dice, opened.cache.delete(&id)).await,
+        };
+        match accepted {
+            Some(Ok(receipt)) => {
+                self.wait_for(receipt, begun, opened.number, line);
+                Ok(())
+            }
+            Some(Err(error)) => {
+                self.not_accepted(begun, opened.number, Fate::Refused, &line)?;
+                self.failed(&self.items, opened.number, error).await
+            }
+            None => self.not_accepted(begun, opened.number, Fate::Unknown, &line),
+        }
+    }
+
+    fn next_serial(&self) -> i64 {
+        self.serial.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn not_accepted(&self, begun: Nanos, opening: u32, fate: Fate, line: &Line) -> Result<()> {
+        let span = Span { begun, ended: now_ns() };
+        self.log.write(&line(Written { span, accepted: None, fate, opening }))
+    }
+
+    /// Writes it down once its outcome is known, or nobody waits for that any more.
+    fn wait_for(&self, receipt: Receipt, begun: Nanos, opening: u32, line: Line) {
+        let accepted = Some(now_ns());
+        locked(&self.counts).writes += 1;
+        let (log, unheard, mut no_more) = (self.log.clone(), self.unheard.clone(), self.no_more.subscribe());
+        unheard.fetch_add(1, Ordering::AcqRel);
+        tokio::spawn(async move {
+            let fate = tokio::select! {
+                outcome = receipt.written() => outcome.as_ref().map_or(Fate::Unknown, fate),
+                _ = no_more.wait_for(|is_over| *is_over) => Fate::Unheard,
+            };
+            let span = Span { begun, ended: now_ns() };
+            // A line that is missing shows: the sums do not add up.
+            if log.write(&line(Written { span, accepted, fate, opening })).is_ok() {
+                Arc::clone(&unheard).fetch_sub(1, Ordering::AcqRel);
+            }
+        });
+    }
+}
+
+fn fate(outcome: &Outcome) -> Fate {
+    match outcome.verdict {
+        None => Fate::Unknown,
+        Some(_) if outcome.is_written() => Fate::Written,
+        Some(_) => Fate::Refused,
+    }
+}
