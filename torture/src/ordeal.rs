@@ -28,6 +28,8 @@ pub(crate) const BOUND: Duration = Duration::from_secs(2);
 const REPAIR_MAX: Duration = Duration::from_secs(60);
 /// Rounds between two moments of quiet, at most.
 const ROUNDS: usize = 3;
+/// With less time left no other round is begun.
+const ROUND_MIN: Duration = Duration::from_secs(6);
 
 pub(crate) async fn run(time: Duration, seed: u64, choice: &Choice) -> Result<Report> {
     let end = Instant::now() + time;
@@ -35,14 +37,14 @@ pub(crate) async fn run(time: Duration, seed: u64, choice: &Choice) -> Result<Re
     let mut field = Field::start(time, seed).await?;
     let mut dice = Dice::new(seed);
     let mut rounds = 0;
-    while Instant::now() < end {
+    while rounds == 0 || Instant::now() + ROUND_MIN < end {
         field.go().await?;
         for _ in 0..ROUNDS {
             rounds += 1;
             let plan = Plan::next(&mut dice, choice, field.has_standby());
             println!("round {rounds:>3}: {plan}");
             round(&mut field, &plan, &mut report).await?;
-            if Instant::now() >= end {
+            if Instant::now() + ROUND_MIN >= end {
                 break;
             }
         }

@@ -30,8 +30,8 @@ usage: cargo xtask <what> [options]
   test       everything that CI checks: format, clippy, docs, tests, a short demo
   bench      the figures to hold, each against what it is compared with; `bench feed` those of the feed
              [NAME ...] [--rounds N] [--seconds N] [--full] [--json FILE]
-  torture    random statements and kills under four nodes; at each quiet point every entry must equal its row
-             [--seconds N] [--seed N] [--json FILE]
+  torture    random statements and kills, then faults of every kind; what nodes did and saw is held against the promises
+             [--minutes N | --seconds N] [--seed N] [--faults NAME,...] [--json FILE]
   regress    PostgreSQL's own regression tests: without the library, preloaded, and with every table attached
              [--json FILE]
   mutants    takes each rule out of a scratch copy and checks that its test turns red

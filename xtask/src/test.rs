@@ -48,7 +48,7 @@ fn all(steps: &mut Steps) -> Result<()> {
     steps.step("programs", |_| command::run(cargo().args(["build", "--bins"]).args(TESTED)))?;
     steps.step("soak", |_| {
         let mut soak = program::command("cache-sync-torture");
-        command::run(soak.args(["--seconds", "25"]).env(TREES_VARIABLE, &trees))
+        command::run(soak.args(["--seconds", "22"]).env(TREES_VARIABLE, &trees))
     })?;
     steps.step("demo", |_| {
         let mut demo = program::command("cache-sync-demo");

@@ -5,11 +5,12 @@ use super::link::{Purpose, Way, Weather};
 use super::plan::Kind;
 use crate::ordeal::{BOUND, Node};
 use crate::tables::{KEPT_TABLE, SWAPPED_TABLE, attach};
-use cache_sync_kit::{Dice, Result, command};
+use cache_sync_kit::{Dice, Result, command, locked};
 use std::fmt;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A fault with all that is drawn for it.
 #[derive(Clone, Debug)]
@@ -22,8 +23,8 @@ pub(crate) struct Blow {
     feed_alone: bool,
     /// How much of it, in thousandths.
     strength: u64,
-    /// How it ends, where that differs.
-    ends_hard: bool,
+    /// What there are two ways of: it comes by and by, or at once; it ends with the connections, or they go on.
+    is_hard: bool,
 }
 
 /// What has to be ended.
@@ -36,7 +37,7 @@ impl Blow {
     pub(super) fn draw(dice: &mut Dice, kind: Kind) -> Blow {
         let node = (!dice.once_in(3)).then(|| dice.below(4) as usize);
         let (is_up, feed_alone) = (dice.once_in(3), dice.once_in(2));
-        Blow { kind, node, is_up, feed_alone, strength: dice.below(1000), ends_hard: dice.once_in(2) }
+        Blow { kind, node, is_up, feed_alone, strength: dice.below(1000), is_hard: dice.once_in(2) }
     }
 
     /// From the low to the high end, by strength.
@@ -103,6 +104,7 @@ impl Blow {
         let late = |purpose: Purpose, millis: u64| weather.down.late[purpose as usize].store(millis, Ordering::Release);
         match self.kind {
             Kind::Late => {
+                *locked(&weather.creeps_since) = (!self.is_hard).then(Instant::now);
                 late(Purpose::Feed, self.over_bound_ms());
                 if !self.feed_alone {
                     late(Purpose::Flusher, self.over_bound_ms());
@@ -136,6 +138,7 @@ fn clear(weather: &Weather) {
     };
     clear_way(&weather.up);
     clear_way(&weather.down);
+    *locked(&weather.creeps_since) = None;
     weather.is_uneven.store(false, Ordering::Release);
     weather.refused.store(false, Ordering::Release);
 }
@@ -147,7 +150,7 @@ impl Struck {
             if blow.kind == Kind::Stopped {
                 signal(node, "-CONT")?;
             }
-            if blow.kind == Kind::BlackHole && blow.ends_hard {
+            if blow.kind == Kind::BlackHole && blow.is_hard {
                 node.link.cut();
             }
             if blow.kind <= Kind::Cut || blow.kind == Kind::Swapped {
@@ -172,7 +175,7 @@ fn signal(node: &Node, signal: &str) -> Result<()> {
 
 impl fmt::Display for Blow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Blow { kind, node, is_up, feed_alone, strength, ends_hard } = self;
+        let Blow { kind, node, is_up, feed_alone, strength, is_hard } = self;
         f.write_str(kind.name())?;
         if *kind <= Kind::Slept || *kind == Kind::Swapped {
             match node {
@@ -182,8 +185,12 @@ impl fmt::Display for Blow {
             let direction = if *is_up { "up" } else { "down" };
             match kind {
                 Kind::Trickle => write!(f, ", {direction}, strength {strength}")?,
-                Kind::BlackHole => write!(f, ", {direction}, {}", if *ends_hard { "cut" } else { "delivered" })?,
-                Kind::Late if *feed_alone => write!(f, ", feed alone, strength {strength}")?,
+                Kind::BlackHole => write!(f, ", {direction}, {}", if *is_hard { "cut" } else { "delivered" })?,
+                Kind::Late => {
+                    let (of, how) =
+                        (if *feed_alone { "feed" } else { "all" }, if *is_hard { "at once" } else { "by and by" });
+                    write!(f, ", {of}, {how}, strength {strength}")?;
+                }
                 _ => write!(f, ", strength {strength}")?,
             }
             f.write_str(")")?;

@@ -1,9 +1,9 @@
 //! The network between one node and the server. What comes is passed on in order, however late: a network that loses a part of a
 //! stream ends the connection.
 
-use cache_sync_kit::Result;
-use std::sync::Arc;
+use cache_sync_kit::{Result, locked};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -43,6 +43,9 @@ pub(crate) struct Way {
 
 #[derive(Debug, Default)]
 pub(crate) struct Weather {
+    /// Since when what is late has been getting later, if it comes so by and by: a stream that breaks off and one that falls behind are not
+    /// the same.
+    pub(crate) creeps_since: Mutex<Option<Instant>>,
     /// From the node to the server.
     pub(crate) up: Way,
     /// From the server to the node.
@@ -51,6 +54,14 @@ pub(crate) struct Weather {
     pub(crate) is_uneven: AtomicBool,
     /// No new connection is carried.
     pub(crate) refused: AtomicBool,
+}
+
+impl Weather {
+    /// What has come of this lateness so far.
+    fn by_and_by(&self, late: Duration) -> Duration {
+        let since = *locked(&self.creeps_since);
+        since.map_or(late, |since| late.min(since.elapsed() * 4 / 5))
+    }
 }
 
 #[derive(Debug)]
@@ -154,7 +165,7 @@ async fn give(
     let weather = &carrying.weather;
     let way = if is_up { &weather.up } else { &weather.down };
     while let Some((at, bytes)) = chunks.recv().await {
-        let late = Duration::from_millis(way.late[purpose as usize].load(Ordering::Acquire));
+        let late = weather.by_and_by(Duration::from_millis(way.late[purpose as usize].load(Ordering::Acquire)));
         let is_uneven = purpose == Purpose::Loads && weather.is_uneven.load(Ordering::Acquire);
         let late = if is_uneven { late * (carrying.number % SHARES) / (SHARES - 1) } else { late };
         tokio::time::sleep_until(at + late).await;

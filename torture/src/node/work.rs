@@ -120,12 +120,12 @@ impl Work {
         while self.running.load(Ordering::Acquire) {
             let begun = now_ns();
             let done = match dice.below(100) {
-                0..38 => self.read_row(&self.kept, &mut dice).await,
-                38..50 => self.read_row(&self.swapped, &mut dice).await,
-                50..62 => self.read_item(&mut dice).await,
-                62..72 => self.query_sum(&mut dice).await,
-                72..76 => self.query_items(&mut dice).await,
-                76..86 => self.add(&self.kept, &mut dice).await,
+                0..34 => self.read_row(&self.kept, &mut dice).await,
+                34..46 => self.read_row(&self.swapped, &mut dice).await,
+                46..58 => self.read_item(&mut dice).await,
+                58..68 => self.query_sum(&mut dice).await,
+                68..72 => self.query_items(&mut dice).await,
+                72..86 => self.add(&self.kept, &mut dice).await,
                 86..89 => self.add(&self.swapped, &mut dice).await,
                 89..94 => self.write_item(&mut dice).await,
                 94..98 => self.catch_up(&mut dice).await,

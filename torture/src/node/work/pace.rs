@@ -1,7 +1,8 @@
 //! Reads at a pace of their own, however long the ones before take; and glances, which see all that memory would serve.
 
-use super::{HOT, Item, Row, Work};
+use super::{Item, Row, Work};
 use crate::history::{Call, Event, Nanos, Span};
+use crate::tables::{ITEMS, ROWS, SHELF_ROWS};
 use cache_sync_kit::Dice;
 use cache_sync_kit::clock::now_ns;
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ const WAITING_MAX: usize = 64;
 /// How often memory is looked at.
 const GLANCE: Duration = Duration::from_millis(4);
 /// What memory goes on to show is written down this often, and when it shows it last.
-const AGAIN: Nanos = 250_000_000;
+const AGAIN: Nanos = 500_000_000;
 
 /// What memory showed of one key.
 struct Glanced {
@@ -54,15 +55,19 @@ impl Work {
         while waiting.join_next().await.is_some() {}
     }
 
-    /// Looks at what memory serves of the keys that most is done to.
+    /// Looks at what memory serves.
     pub(in super::super) async fn glance(self: Arc<Work>) {
         let mut glances = Glances::default();
         while self.running.load(Ordering::Acquire) {
-            for key in 1..=HOT as i32 {
+            for key in 1..=ROWS {
                 let row = self.glance_row(&self.kept, key);
                 glances.note(&self, (0, key), row);
+            }
+            for key in 1..=SHELF_ROWS {
                 let row = self.glance_row(&self.swapped, key);
                 glances.note(&self, (1, key), row);
+            }
+            for key in 0..ITEMS {
                 let item = self.glance_item(key);
                 glances.note(&self, (2, key), item);
             }
