@@ -3,7 +3,7 @@
 //! ```text
 //! plan    which faults, drawn by dice       blow   one of them: how it begins and ends
 //! link    the network between a node and the server, each direction by itself
-//! arena   the servers, and what is done to them       kills  what ends their processes
+//! arena   what is done to the servers       servers  where they are       kills  what ends their processes
 //! ```
 
 mod arena;
@@ -11,9 +11,11 @@ mod blow;
 mod kills;
 mod link;
 mod plan;
+mod servers;
 
 pub(crate) use arena::Arena;
 pub(crate) use blow::Struck;
 pub(crate) use kills::Kill;
 pub(crate) use link::Link;
 pub(crate) use plan::{Choice, Kind, Plan};
+pub(crate) use servers::Servers;

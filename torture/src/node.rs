@@ -35,8 +35,8 @@ const TASKS: u64 = 8;
 
 const LINE: CommandLine<'_> = CommandLine {
     valued: &["--dsn", "--standby", "--history", "--number", "--seed", "--bound-ms"],
-    alone: &["--serves-stale"],
-    usage: "usage: cache-sync-torture node --dsn DSN --history FILE --number N --seed N --bound-ms N [--standby DSN] [--serves-stale]",
+    alone: &["--serves-stale", "--only-reads"],
+    usage: "usage: cache-sync-torture node --dsn DSN --history FILE --number N --seed N --bound-ms N [--standby DSN] [--serves-stale] [--only-reads]",
 };
 
 /// What a node is to do.
@@ -50,6 +50,7 @@ pub(crate) struct NodeArguments {
     pub(crate) seed: u64,
     pub(crate) bound: Duration,
     pub(crate) serves_stale: bool,
+    pub(crate) only_reads: bool,
 }
 
 impl NodeArguments {
@@ -66,6 +67,7 @@ impl NodeArguments {
             say("--standby", standby.clone());
         }
         args.extend(self.serves_stale.then(|| "--serves-stale".to_owned()));
+        args.extend(self.only_reads.then(|| "--only-reads".to_owned()));
         args
     }
 
@@ -79,6 +81,7 @@ impl NodeArguments {
             seed: values.must("--seed")?,
             bound: Duration::from_millis(values.must("--bound-ms")?),
             serves_stale: values.has("--serves-stale"),
+            only_reads: values.has("--only-reads"),
         })
     }
 

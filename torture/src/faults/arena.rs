@@ -1,6 +1,7 @@
-//! The servers, and what is done to them.
+//! What is done to the servers.
 
 use super::kills::Kill;
+use super::servers::Servers;
 use crate::history::{Event, Fate, History, Span, Written};
 use crate::tables::swap;
 use cache_sync_cluster::Cluster;
@@ -19,7 +20,7 @@ const PROCESS: u32 = 200;
 pub(crate) struct Arena {
     pub(crate) standby: Option<Cluster>,
     cluster: Cluster,
-    database: &'static str,
+    servers: Servers,
     events: Vec<Event>,
     swaps: i64,
     snapshots: JoinSet<()>,
@@ -36,12 +37,12 @@ impl Console {
 }
 
 impl Arena {
-    pub(crate) fn new(cluster: Cluster, standby: Option<Cluster>, database: &'static str) -> Arena {
-        Arena { standby, cluster, database, events: Vec::new(), swaps: 0, snapshots: JoinSet::new() }
+    pub(crate) fn new(cluster: Cluster, standby: Option<Cluster>, servers: Servers) -> Arena {
+        Arena { standby, cluster, servers, events: Vec::new(), swaps: 0, snapshots: JoinSet::new() }
     }
 
     fn dsn(&self) -> String {
-        self.cluster.dsn(self.database)
+        self.servers.dsn()
     }
 
     /// What was done here since this was asked last.
@@ -115,9 +116,27 @@ impl Arena {
         tokio::task::block_in_place(|| standby.psql("postgres", sql)).map(drop)
     }
 
+    /// The standby becomes the primary, once it has everything: a server that is shut down waits until its standby has all of its log.
+    /// Then another standby takes the place of the old primary.
+    pub(super) fn switch_over(&mut self) -> Result<()> {
+        let Some(standby) = self.standby.take() else { return Ok(()) };
+        tokio::task::block_in_place(|| {
+            standby.psql("postgres", "SELECT pg_wal_replay_resume()")?;
+            self.cluster.stop("fast")?;
+            standby.psql("postgres", "SELECT pg_promote()")?;
+            self.servers.switch(&standby);
+            // The old one's directory goes with it.
+            self.cluster = standby;
+            let next = self.cluster.standby(&[])?;
+            self.servers.follow(&next);
+            self.standby = Some(next);
+            Ok(())
+        })
+    }
+
     /// Blocks while the server is being started.
     pub(super) fn kill(&self, kill: Kill) -> Result<()> {
-        let struck = tokio::task::block_in_place(|| kill.strike(&self.cluster, self.database));
+        let struck = tokio::task::block_in_place(|| kill.strike(&self.cluster, self.servers.database()));
         match struck {
             // There may be nobody just now.
             Err(_) if kill.is_of_one() => Ok(()),

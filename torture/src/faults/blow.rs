@@ -89,6 +89,10 @@ impl Blow {
                 arena.pause_standby(true)?;
                 None
             }
+            Kind::SwitchedOver => {
+                arena.switch_over()?;
+                None
+            }
             Kind::Killed(kill) => {
                 arena.kill(kill)?;
                 None

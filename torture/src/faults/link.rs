@@ -1,6 +1,7 @@
 //! The network between one node and the server. What comes is passed on in order, however late: a network that loses a part of a
 //! stream ends the connection.
 
+use super::servers::{PLACES, Servers};
 use cache_sync_kit::{Result, locked};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 const CHUNK: usize = 16 << 10;
@@ -66,37 +67,35 @@ impl Weather {
 
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) port: u16,
+    /// Where it is entered for each place.
+    pub(crate) ports: [u16; PLACES],
     pub(crate) weather: Arc<Weather>,
     cut: watch::Sender<()>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _tasks: JoinSet<()>,
 }
 
 impl Link {
-    pub(crate) async fn start(server_port: u16) -> Result<Link> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let port = listener.local_addr()?.port();
+    pub(crate) async fn start(servers: &Servers) -> Result<Link> {
         let (weather, (cut, is_cut)) = (Arc::<Weather>::default(), watch::channel(()));
-        let of_connections = weather.clone();
-        let task = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            let mut number = 0;
-            while let Ok((client, _)) = listener.accept().await {
-                number += 1;
-                if !of_connections.refused.load(Ordering::Acquire) {
-                    let carrying = Carrying { weather: of_connections.clone(), number };
-                    connections.spawn(carry(client, server_port, carrying, is_cut.clone()));
+        let (mut ports, mut tasks) = ([0; PLACES], JoinSet::new());
+        for (place, port) in ports.iter_mut().enumerate() {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+            *port = listener.local_addr()?.port();
+            let (servers, weather, is_cut) = (servers.clone(), weather.clone(), is_cut.clone());
+            tasks.spawn(async move {
+                let mut connections = JoinSet::new();
+                let mut number = 0;
+                while let Ok((client, _)) = listener.accept().await {
+                    number += 1;
+                    if !weather.refused.load(Ordering::Acquire) {
+                        let carrying = Carrying { weather: weather.clone(), number };
+                        connections.spawn(carry(client, servers.port(place), carrying, is_cut.clone()));
+                    }
+                    while connections.try_join_next().is_some() {}
                 }
-                while connections.try_join_next().is_some() {}
-            }
-        });
-        Ok(Link { port, weather, cut, task })
+            });
+        }
+        Ok(Link { ports, weather, cut, _tasks: tasks })
     }
 
     /// Ends every connection.

@@ -36,11 +36,13 @@ pub(crate) enum Kind {
     Snapshot,
     /// The standby stays where it is.
     StandbyPaused,
+    /// The standby becomes the primary.
+    SwitchedOver,
     Killed(Kill),
 }
 
 /// With how often each is drawn.
-const KINDS: [(Kind, u64); 14] = [
+const KINDS: [(Kind, u64); 15] = [
     (Kind::Late, 4),
     (Kind::Uneven, 3),
     (Kind::LateOutcomes, 3),
@@ -55,6 +57,8 @@ const KINDS: [(Kind, u64); 14] = [
     (Kind::Detached, 1),
     (Kind::Snapshot, 1),
     (Kind::StandbyPaused, 3),
+    // Only if it is asked for.
+    (Kind::SwitchedOver, 0),
 ];
 /// How often it is one of the kills.
 const KILLS: u64 = 4;
@@ -77,6 +81,7 @@ impl Kind {
             Kind::Detached => "detached",
             Kind::Snapshot => "snapshot",
             Kind::StandbyPaused => "standby-paused",
+            Kind::SwitchedOver => "switched-over",
             Kind::Killed(kill) => kill.name(),
         }
     }
@@ -104,7 +109,7 @@ impl Choice {
         let mut choice = Choice { kinds: Vec::new(), kills: 0 };
         for name in names.split(',').filter(|name| !name.is_empty()) {
             match KINDS.iter().find(|(kind, _)| kind.name() == name) {
-                Some(kind) => choice.kinds.push(*kind),
+                Some((kind, often)) => choice.kinds.push((*kind, (*often).max(1))),
                 None if name == KILL_NAME => choice.kills = KILLS,
                 None => {
                     let known: Vec<&str> = KINDS.iter().map(|(kind, _)| kind.name()).collect();
@@ -115,8 +120,17 @@ impl Choice {
         Ok(choice)
     }
 
+    /// Whether the primary changes: connection strings then name both places.
+    pub(crate) fn switches_over(&self) -> bool {
+        self.kinds.iter().any(|(kind, often)| *kind == Kind::SwitchedOver && *often > 0)
+    }
+
     fn draw(&self, dice: &mut Dice, has_standby: bool) -> Option<Kind> {
-        let kinds = || self.kinds.iter().filter(|(kind, _)| has_standby || *kind != Kind::StandbyPaused);
+        let kinds = || {
+            self.kinds
+                .iter()
+                .filter(|(kind, _)| has_standby || !matches!(kind, Kind::StandbyPaused | Kind::SwitchedOver))
+        };
         let all = kinds().map(|(_, often)| often).sum::<u64>() + self.kills;
         let mut left = dice.below(all.max(1));
         for (kind, often) in kinds() {

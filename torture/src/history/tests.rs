@@ -112,7 +112,7 @@ fn reads_do_not_go_back_behind_one_that_has_ended() {
     let writer = [n_grew(confirmed(0, 50), 1)];
     let first = read(call(10, 20), 1, 0);
     let reads = |process, second: Call| {
-        broken(&truth, &[(WRITER, &writer), (NODE, &[first.clone()]), (process, &[read(second, 0, 0)])])
+        broken(&truth, &[(WRITER, &writer), (NODE, std::slice::from_ref(&first)), (process, &[read(second, 0, 0)])])
     };
     assert_eq!(reads(NODE, call(21, 30)), [Rule::Monotone]);
     assert_eq!(reads(NODE, call(15, 30)), GOOD, "they overlap");
@@ -197,7 +197,7 @@ fn queries_are_held_to_the_bound_too() {
         after: None,
         written: accepted(0, 1, 5, Fate::Written),
     });
-    let query = |event| broken(&truth, &[(WRITER, &writer), (NODE, &[node.clone()]), (OTHER, &[event])]);
+    let query = |event| broken(&truth, &[(WRITER, &writer), (NODE, std::slice::from_ref(&node)), (OTHER, &[event])]);
     let sum = |begun, rows, values| Event::Sum { call: call(begun, begun + 1), home: 0, group: 1, rows, values };
     assert_eq!(query(sum(2000, 2, [2, 4])), GOOD);
     assert_eq!(query(sum(2000, 2, [1, 4])), [Rule::Bound]);

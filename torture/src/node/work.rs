@@ -73,6 +73,7 @@ type Answer<T> = std::result::Result<T, Error>;
 pub(crate) struct Work {
     client: Client,
     number: u32,
+    only_reads: bool,
     pub(super) log: Arc<Log>,
     kept: Table<Row>,
     swapped: Table<Row>,
@@ -96,6 +97,7 @@ impl Work {
         Ok(Work {
             client: client.clone(),
             number: arguments.number,
+            only_reads: arguments.only_reads,
             log: Arc::new(Log::create(&arguments.history)?),
             kept: Table::open(client, KEPT_TABLE).await?,
             swapped: Table::open(client, SWAPPED_TABLE).await?,
@@ -135,7 +137,7 @@ impl Work {
             let pause = {
                 let mut counts = locked(&self.counts);
                 counts.longest_ms = counts.longest_ms.max(took);
-                done.is_ok().then(|| dice.below(PAUSE_MAX)).unwrap_or(PAUSE_MAX)
+                if done.is_ok() { dice.below(PAUSE_MAX) } else { PAUSE_MAX }
             };
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }

@@ -5,7 +5,7 @@ use super::process::Process;
 use super::report::Report;
 use super::resources::Resources;
 use super::writers::Writers;
-use crate::faults::{Arena, Link, Plan, Struck};
+use crate::faults::{Arena, Choice, Link, Plan, Servers, Struck};
 use crate::history::{History, Rule, Truth, Violation};
 use crate::node::NodeArguments;
 use crate::tables::{Stored, schema};
@@ -24,6 +24,8 @@ const NODES: u32 = 4;
 const FROM_STANDBY: std::ops::RangeInclusive<u32> = 3..=4;
 /// This one serves what it cannot confirm, and says so.
 const SERVES_STALE: u32 = 2;
+/// A standby counts only for those who have written nothing that it has not replayed: this one never writes.
+const ONLY_READS: u32 = 4;
 /// A run that is shorter is not worth a standby.
 const STANDBY_FROM: Duration = Duration::from_secs(45);
 /// How long the standby may take to have the tables.
@@ -38,7 +40,7 @@ pub(crate) struct Field {
     pub(crate) nodes: Vec<Node>,
     pub(crate) resources: Resources,
     pub(crate) arena: Arena,
-    dsn: String,
+    servers: Servers,
     writers: Writers,
     /// Held while all is quiet.
     quiet: Option<OwnedRwLockWriteGuard<()>>,
@@ -47,40 +49,39 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    pub(crate) async fn start(time: Duration, seed: u64) -> Result<Field> {
+    pub(crate) async fn start(time: Duration, seed: u64, choice: &Choice) -> Result<Field> {
         let heartbeat = (BOUND / 10).as_millis().to_string();
         let cluster = Options::default().fsync(false).setting("cache_sync.heartbeat_interval", &heartbeat).start()?;
         cluster.createdb(DATABASE)?;
         cluster.psql(DATABASE, &schema())?;
-        let standby = if time >= STANDBY_FROM { Some(standby_of(&cluster).await?) } else { None };
-        let dsn = cluster.dsn(DATABASE);
+        let standby =
+            if time >= STANDBY_FROM || choice.switches_over() { Some(standby_of(&cluster).await?) } else { None };
+        let servers = Servers::new(&cluster, standby.as_ref(), DATABASE);
         let dir = std::env::temp_dir().join(format!("cache-sync-torture-{}", std::process::id()));
         std::fs::create_dir_all(&dir)?;
         let mut nodes = Vec::new();
         for number in 1..=NODES {
-            let link = Link::start(cluster.port()).await?;
+            let link = Link::start(&servers).await?;
             let arguments = NodeArguments {
-                dsn: format!("postgresql://postgres@127.0.0.1:{}/{DATABASE}", link.port),
-                standby: standby
-                    .as_ref()
-                    .filter(|_| FROM_STANDBY.contains(&number))
-                    .map(|standby| standby.dsn(DATABASE)),
+                dsn: dsn(&link, choice),
+                standby: standby.as_ref().filter(|_| FROM_STANDBY.contains(&number)).map(|_| dsn_of(link.ports[1])),
                 history: dir.join(format!("node {number}")),
                 number,
                 seed: seed + u64::from(number),
                 bound: BOUND,
                 serves_stale: number == SERVES_STALE,
+                only_reads: number == ONLY_READS,
             };
             nodes.push(Node { process: Process::start(&arguments).await?, link });
         }
         let gate = Arc::new(RwLock::new(()));
         let quiet = Some(gate.clone().write_owned().await);
-        let writers = Writers::start(&dsn, seed + 1000, &gate);
-        let stored = Stored::read(&dsn, now_ns()).await?;
+        let writers = Writers::start(&servers, seed + 1000, &gate);
+        let stored = Stored::read(&servers.dsn(), now_ns()).await?;
         let pids = nodes.iter().filter_map(|node| node.process.pid()).collect();
-        let resources = Resources::watch(pids, cluster.data_dir());
-        let arena = Arena::new(cluster, standby, DATABASE);
-        Ok(Field { nodes, resources, arena, dsn, writers, quiet, stored, dir })
+        let resources = Resources::watch(pids, servers.clone());
+        let arena = Arena::new(cluster, standby, servers.clone());
+        Ok(Field { nodes, resources, arena, servers, writers, quiet, stored, dir })
     }
 
     pub(crate) fn has_standby(&self) -> bool {
@@ -137,8 +138,8 @@ impl Field {
         }
         histories.push(self.arena.history());
         self.resources.is_quiet();
-        let now = Stored::read(&self.dsn, now_ns()).await?;
-        let truth = self.stored.until(&self.dsn, &now).await?;
+        let now = Stored::read(&self.servers.dsn(), now_ns()).await?;
+        let truth = self.stored.until(&self.servers.dsn(), &now).await?;
         self.stored = now;
         Ok((truth, histories))
     }
@@ -148,6 +149,21 @@ impl Field {
         // It is in the directory for temporary files.
         drop(std::fs::remove_dir_all(&self.dir));
     }
+}
+
+/// How a node connects: to the first place, or to whichever is the primary's.
+fn dsn(link: &Link, choice: &Choice) -> String {
+    let [first, second] = link.ports;
+    match choice.switches_over() {
+        true => format!(
+            "postgresql://postgres@127.0.0.1:{first},127.0.0.1:{second}/{DATABASE}?target_session_attrs=read-write"
+        ),
+        false => dsn_of(first),
+    }
+}
+
+fn dsn_of(port: u16) -> String {
+    format!("postgresql://postgres@127.0.0.1:{port}/{DATABASE}")
 }
 
 async fn standby_of(cluster: &Cluster) -> Result<Cluster> {

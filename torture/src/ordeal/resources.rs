@@ -1,9 +1,10 @@
 //! Memory of the nodes, connections, memory of the server's processes: at the first moment of quiet, at most, and at the last.
 
+use crate::faults::Servers;
 use crate::history::{Rule, Violation};
 use cache_sync_kit::locked;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -41,7 +42,7 @@ pub(crate) struct Usage {
 
 pub(crate) struct Resources {
     nodes: Vec<u32>,
-    data_dir: PathBuf,
+    servers: Servers,
     usage: Arc<Mutex<Usage>>,
     task: JoinHandle<()>,
 }
@@ -53,12 +54,12 @@ impl Drop for Resources {
 }
 
 impl Resources {
-    pub(crate) fn watch(nodes: Vec<u32>, data_dir: PathBuf) -> Resources {
+    pub(crate) fn watch(nodes: Vec<u32>, servers: Servers) -> Resources {
         let usage = Arc::<Mutex<Usage>>::default();
-        let (pids, dir, seen) = (nodes.clone(), data_dir.clone(), usage.clone());
+        let (pids, of, seen) = (nodes.clone(), servers.clone(), usage.clone());
         let task = tokio::spawn(async move {
             loop {
-                let sample = Sample::take(&pids, &dir);
+                let sample = Sample::take(&pids, &of.data_dir());
                 {
                     let mut seen = locked(&seen);
                     seen.peak = seen.peak.with(sample, u64::max);
@@ -66,11 +67,11 @@ impl Resources {
                 tokio::time::sleep(PAUSE).await;
             }
         });
-        Resources { nodes, data_dir, usage, task }
+        Resources { nodes, servers, usage, task }
     }
 
     pub(crate) fn is_quiet(&self) {
-        let sample = Sample::take(&self.nodes, &self.data_dir);
+        let sample = Sample::take(&self.nodes, &self.servers.data_dir());
         let mut usage = locked(&self.usage);
         if usage.quiets == 0 {
             usage.first = sample;

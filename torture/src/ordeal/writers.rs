@@ -1,5 +1,6 @@
 //! Plain connections that write, and write down what was confirmed to them.
 
+use crate::faults::Servers;
 use crate::history::{Add, Event, Fate, HOMES, History, Home, ItemWrite, Span, Written};
 use crate::tables::{GROUPS, ITEM_TABLE, ITEMS, KEPT_TABLE, ROWS, SHELF_ROWS, SWAPPED_TABLE};
 use cache_sync_kit::clock::now_ns;
@@ -43,13 +44,13 @@ pub(crate) struct Writers {
 
 impl Writers {
     /// They write only while the gate is not held.
-    pub(crate) fn start(dsn: &str, seed: u64, gate: &Arc<RwLock<()>>) -> Writers {
+    pub(crate) fn start(servers: &Servers, seed: u64, gate: &Arc<RwLock<()>>) -> Writers {
         let (mut tasks, mut histories) = (JoinSet::new(), Vec::new());
         for number in 0..WRITERS {
             let history = Arc::<Mutex<Vec<Event>>>::default();
             let dice = Dice::new(seed + u64::from(number));
             let writer = Writer {
-                dsn: dsn.to_owned(),
+                servers: servers.clone(),
                 process: FIRST_PROCESS + number,
                 serial: 0,
                 dice,
@@ -73,7 +74,7 @@ impl Writers {
 }
 
 struct Writer {
-    dsn: String,
+    servers: Servers,
     process: u32,
     serial: i64,
     dice: Dice,
@@ -87,7 +88,7 @@ impl Writer {
             let open = gate.read().await;
             match client.take().filter(|client| !client.is_closed()) {
                 Some(connected) => client = self.write(connected).await,
-                None => client = connect(&self.dsn).await.ok(),
+                None => client = connect(&self.servers.dsn()).await.ok(),
             }
             drop(open);
             tokio::time::sleep(Duration::from_millis(1 + self.dice.below(PAUSE_MAX))).await;

@@ -67,9 +67,12 @@ impl Work {
     }
 
     pub(super) async fn query_sum(&self, dice: &mut Dice) -> Result<()> {
-        let table = if dice.once_in(4) { SWAPPED_TABLE } else { KEPT_TABLE };
         // Mostly one and the same, so that several ask at a time.
-        let group = if dice.once_in(2) { 0 } else { dice.below(GROUPS as u64) as i32 };
+        let (table, group) = match dice.below(4) {
+            0 => (SWAPPED_TABLE, dice.below(GROUPS as u64) as i32),
+            1 => (KEPT_TABLE, dice.below(GROUPS as u64) as i32),
+            _ => (KEPT_TABLE, 1),
+        };
         let sql = format!(
             "SELECT max(home) AS home, count(*) AS rows, sum(n)::bigint AS n, sum(w1 + w2 + w3 + w4)::bigint AS w \
              FROM {table} WHERE grp = $1"

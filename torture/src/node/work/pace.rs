@@ -1,4 +1,4 @@
-//! Reads at a pace of their own, however long the ones before take; and glances, which see all that memory would serve.
+//! Calls at a pace of their own, however long the ones before take; and glances, which see all that memory would serve.
 
 use super::{Item, Row, Work};
 use crate::history::{Call, Event, Nanos, Span};
@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How often somebody comes and reads.
+/// How often somebody comes.
 const PACE: Duration = Duration::from_millis(60);
 /// How many of those may wait.
 const WAITING_MAX: usize = 64;
@@ -34,7 +34,7 @@ struct Glanced {
 struct Glances(HashMap<(u8, i32), Glanced>);
 
 impl Work {
-    /// Reads and queries that begin whether or not those before have ended.
+    /// Calls that begin whether or not those before have ended.
     pub(in super::super) async fn run_at_pace(self: Arc<Work>, seed: u64) {
         let mut dice = Dice::new(seed);
         let mut waiting = JoinSet::new();
@@ -43,9 +43,11 @@ impl Work {
             if waiting.len() < WAITING_MAX {
                 let (work, mut dice) = (self.clone(), Dice::new(dice.below(1 << 40)));
                 waiting.spawn(async move {
-                    match dice.below(6) {
+                    match dice.below(8) {
                         0 => work.query_sum(&mut dice).await,
-                        1 => work.read_row(&work.swapped, &mut dice).await,
+                        1 => work.catch_up(&mut dice).await,
+                        2 => work.add(&work.kept, &mut dice).await,
+                        3 => work.read_row(&work.swapped, &mut dice).await,
                         _ => work.read_row(&work.kept, &mut dice).await,
                     }
                 });

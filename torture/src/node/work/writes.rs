@@ -22,7 +22,7 @@ impl Work {
     pub(super) async fn add(&self, table: &Table<Row>, dice: &mut Dice) -> Result<()> {
         let (id, opened) = (self.row_key(table, dice), table.now());
         // Until a row was read it is not known which table this is.
-        let Some(home) = opened.home.get().copied() else { return Ok(()) };
+        let Some(home) = opened.home.get().copied().filter(|_| !self.only_reads) else { return Ok(()) };
         let amount = 1 + (self.next_serial() << OWN_NUMBER_BIT);
         let column = self.number as usize;
         let line: Line = Box::new(move |written| Event::Added(Add { home, id, column, amount, after: None, written }));
@@ -48,6 +48,9 @@ impl Work {
     }
 
     pub(super) async fn write_item(&self, dice: &mut Dice) -> Result<()> {
+        if self.only_reads {
+            return Ok(());
+        }
         let (id, opened) = (dice.below(ITEMS as u64) as i32, self.items.now());
         let _turn = self.item_turns[id as usize].lock().await;
         let s = (i64::from(self.number) << PROCESS_BIT) + self.next_serial();
