@@ -32,9 +32,9 @@ const ROUNDS: usize = 3;
 const ROUND_MIN: Duration = Duration::from_secs(6);
 
 pub(crate) async fn run(time: Duration, seed: u64, choice: &Choice) -> Result<Report> {
-    let end = Instant::now() + time;
     let mut report = Report::default();
     let mut field = Field::start(time, seed, choice).await?;
+    let end = Instant::now() + time;
     let mut dice = Dice::new(seed);
     let mut rounds = 0;
     while rounds == 0 || Instant::now() + ROUND_MIN < end {
