@@ -10,6 +10,9 @@ use serde::Deserialize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// Mostly one and the same is asked for, so that several ask at a time.
+const HOT_GROUP: i32 = 1;
+
 /// A group, summed up.
 #[derive(Deserialize)]
 struct Summed {
@@ -67,12 +70,14 @@ impl Work {
     }
 
     pub(super) async fn query_sum(&self, dice: &mut Dice) -> Result<()> {
-        // Mostly one and the same, so that several ask at a time.
-        let (table, group) = match dice.below(4) {
-            0 => (SWAPPED_TABLE, dice.below(GROUPS as u64) as i32),
-            1 => (KEPT_TABLE, dice.below(GROUPS as u64) as i32),
-            _ => (KEPT_TABLE, 1),
-        };
+        match dice.below(4) {
+            0 => self.sum_of(SWAPPED_TABLE, dice.below(GROUPS as u64) as i32, dice).await,
+            1 => self.sum_of(KEPT_TABLE, dice.below(GROUPS as u64) as i32, dice).await,
+            _ => self.sum_of(KEPT_TABLE, HOT_GROUP, dice).await,
+        }
+    }
+
+    async fn sum_of(&self, table: &str, group: i32, dice: &mut Dice) -> Result<()> {
         let sql = format!(
             "SELECT max(home) AS home, count(*) AS rows, sum(n)::bigint AS n, sum(w1 + w2 + w3 + w4)::bigint AS w \
              FROM {table} WHERE grp = $1"
@@ -116,7 +121,7 @@ impl Work {
         }
         self.caught_up.fetch_max(begun, Ordering::AcqRel);
         locked(&self.counts).catch_ups += 1;
-        self.query_sum(dice).await?;
+        self.sum_of(KEPT_TABLE, HOT_GROUP, dice).await?;
         self.read_row(&self.kept, dice).await
     }
 

@@ -43,11 +43,11 @@ impl Work {
             if waiting.len() < WAITING_MAX {
                 let (work, mut dice) = (self.clone(), Dice::new(dice.below(1 << 40)));
                 waiting.spawn(async move {
-                    match dice.below(8) {
+                    match dice.below(9) {
                         0 => work.query_sum(&mut dice).await,
-                        1 => work.catch_up(&mut dice).await,
-                        2 => work.add(&work.kept, &mut dice).await,
-                        3 => work.read_row(&work.swapped, &mut dice).await,
+                        1 | 2 => work.catch_up(&mut dice).await,
+                        3 => work.add(&work.kept, &mut dice).await,
+                        4 => work.read_row(&work.swapped, &mut dice).await,
                         _ => work.read_row(&work.kept, &mut dice).await,
                     }
                 });
