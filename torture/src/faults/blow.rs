@@ -35,7 +35,7 @@ pub(crate) struct Struck {
 
 impl Blow {
     pub(super) fn draw(dice: &mut Dice, kind: Kind) -> Blow {
-        let node = (dice.once_in(2)).then(|| dice.below(4) as usize);
+        let node = dice.once_in(2).then(|| dice.below(4) as usize);
         let (is_up, feed_alone) = (dice.once_in(3), dice.once_in(2));
         Blow { kind, node, is_up, feed_alone, strength: dice.below(1000), is_hard: dice.once_in(2) }
     }

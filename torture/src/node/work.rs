@@ -14,6 +14,7 @@ use cache_sync::{CacheValue, Client, Error};
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Dice, Result, locked, wait};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -86,6 +87,8 @@ pub(crate) struct Work {
     /// One write of an item at a time, so that it is known which is the later one.
     item_turns: Vec<AsyncMutex<()>>,
     counts: Mutex<Counts>,
+    /// Keys that the process has added to last.
+    changed: Mutex<VecDeque<i32>>,
     /// Receipts that have not ended.
     unheard: Arc<AtomicU64>,
     /// Nobody waits for receipts any more.
@@ -107,6 +110,7 @@ impl Work {
             serial: AtomicI64::new(0),
             item_turns: (0..ITEMS).map(|_| AsyncMutex::new(())).collect(),
             counts: Mutex::default(),
+            changed: Mutex::default(),
             unheard: Arc::default(),
             no_more: watch::Sender::new(false),
         })
@@ -130,7 +134,8 @@ impl Work {
                 72..86 => self.add(&self.kept, &mut dice).await,
                 86..89 => self.add(&self.swapped, &mut dice).await,
                 89..94 => self.write_item(&mut dice).await,
-                94..98 => self.catch_up(&mut dice).await,
+                94..96 => self.catch_up(&mut dice).await,
+                96..98 => self.overtake(&mut dice).await,
                 _ => self.invalidate(&mut dice),
             };
             let took = ((now_ns() - begun) / 1_000_000) as u64;

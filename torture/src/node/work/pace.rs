@@ -3,8 +3,9 @@
 use super::{Item, Row, Work};
 use crate::history::{Call, Event, Nanos, Span};
 use crate::tables::{ITEMS, ROWS, SHELF_ROWS};
-use cache_sync_kit::Dice;
 use cache_sync_kit::clock::now_ns;
+use cache_sync_kit::{Dice, locked};
+use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +18,8 @@ const PACE: Duration = Duration::from_millis(60);
 const WAITING_MAX: usize = 64;
 /// How often memory is looked at.
 const GLANCE: Duration = Duration::from_millis(4);
+/// How many keys are looked at that the process has written itself.
+const CHANGED_MAX: usize = 12;
 /// What memory goes on to show is written down this often, and when it shows it last.
 const AGAIN: Nanos = 500_000_000;
 
@@ -43,11 +46,11 @@ impl Work {
             if waiting.len() < WAITING_MAX {
                 let (work, mut dice) = (self.clone(), Dice::new(dice.below(1 << 40)));
                 waiting.spawn(async move {
-                    match dice.below(9) {
+                    match dice.below(8) {
                         0 => work.query_sum(&mut dice).await,
-                        1 | 2 => work.catch_up(&mut dice).await,
-                        3 => work.add(&work.kept, &mut dice).await,
-                        4 => work.read_row(&work.swapped, &mut dice).await,
+                        1 => work.overtake(&mut dice).await,
+                        2 => work.add(&work.kept, &mut dice).await,
+                        3 => work.read_row(&work.swapped, &mut dice).await,
                         _ => work.read_row(&work.kept, &mut dice).await,
                     }
                 });
@@ -65,6 +68,7 @@ impl Work {
                 let row = self.glance_row(&self.kept, key);
                 glances.note(&self, (0, key), row);
             }
+            self.glance_changed(&mut glances);
             for key in 1..=SHELF_ROWS {
                 let row = self.glance_row(&self.swapped, key);
                 glances.note(&self, (1, key), row);
@@ -83,6 +87,36 @@ impl Work {
         let row = opened.cache.held(&key)?.value?;
         let call = glanced(begun, caught_up, opened.number);
         Some(Event::Row { call, home: row.home, id: key, values: row.values() })
+    }
+
+    /// Of rows that a batch is under way for a read shows more than memory alone. It does not wait; while the feed is not heard each would
+    /// be a load.
+    fn glance_changed(&self, glances: &mut Glances) {
+        if !self.client.status().feed_live {
+            return;
+        }
+        let changed: Vec<i32> = locked(&self.changed).iter().copied().collect();
+        for key in changed {
+            let (opened, caught_up, begun) = (self.kept.now(), self.caught_up_at(), now_ns());
+            let read = opened.cache.read(&key).now_or_never().and_then(Result::ok);
+            let row = read.filter(|read| read.stale_for.is_none()).and_then(|read| read.value).map(|row| Event::Row {
+                call: glanced(begun, caught_up, opened.number),
+                home: row.home,
+                id: key,
+                values: row.values(),
+            });
+            glances.note(self, (3, key), row);
+        }
+    }
+
+    /// Of such keys the last are kept in mind.
+    pub(super) fn note_changed(&self, key: i32) {
+        let mut changed = locked(&self.changed);
+        changed.retain(|other| *other != key);
+        changed.push_back(key);
+        if changed.len() > CHANGED_MAX {
+            changed.pop_front();
+        }
     }
 
     fn glance_item(&self, key: i32) -> Option<Event> {

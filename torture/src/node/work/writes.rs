@@ -7,8 +7,8 @@ use crate::tables::{GROUPS, ITEMS};
 use cache_sync::{Outcome, Patch, Receipt};
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Dice, Result, locked};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::task::JoinHandle;
 
 /// What is added is 1 and, higher up, the write's own number: so a sum tells which are in it.
 const OWN_NUMBER_BIT: u32 = 24;
@@ -20,9 +20,17 @@ type Line = Box<dyn Fn(Written) -> Event + Send>;
 
 impl Work {
     pub(super) async fn add(&self, table: &Table<Row>, dice: &mut Dice) -> Result<()> {
-        let (id, opened) = (self.row_key(table, dice), table.now());
+        self.add_to(table, self.row_key(table, dice), dice).await.map(drop)
+    }
+
+    /// Hands back what waits for the outcome.
+    pub(super) async fn add_to(&self, table: &Table<Row>, id: i32, dice: &mut Dice) -> Result<Option<JoinHandle<()>>> {
+        let opened = table.now();
         // Until a row was read it is not known which table this is.
-        let Some(home) = opened.home.get().copied().filter(|_| !self.only_reads) else { return Ok(()) };
+        let Some(home) = opened.home.get().copied().filter(|_| !self.only_reads) else { return Ok(None) };
+        if std::ptr::eq(table, &self.kept) {
+            self.note_changed(id);
+        }
         let amount = 1 + (self.next_serial() << OWN_NUMBER_BIT);
         let column = self.number as usize;
         let line: Line = Box::new(move |written| Event::Added(Add { home, id, column, amount, after: None, written }));
@@ -35,15 +43,12 @@ impl Work {
             self.call(dice, opened.cache.update(&id, |row| *row.column(number) += amount)).await
         };
         match accepted {
-            Some(Ok(receipt)) => {
-                self.wait_for(receipt, begun, opened.number, line);
-                Ok(())
-            }
+            Some(Ok(receipt)) => Ok(Some(self.wait_for(receipt, begun, opened.number, line))),
             Some(Err(error)) => {
                 self.not_accepted(begun, opened.number, Fate::Refused, &line)?;
-                self.failed(table, opened.number, error).await
+                self.failed(table, opened.number, error).await.map(|()| None)
             }
-            None => self.not_accepted(begun, opened.number, Fate::Unknown, &line),
+            None => self.not_accepted(begun, opened.number, Fate::Unknown, &line).map(|()| None),
         }
     }
 
@@ -63,7 +68,7 @@ impl Work {
         };
         match accepted {
             Some(Ok(receipt)) => {
-                self.wait_for(receipt, begun, opened.number, line);
+                drop(self.wait_for(receipt, begun, opened.number, line));
                 Ok(())
             }
             Some(Err(error)) => {
@@ -84,7 +89,7 @@ impl Work {
     }
 
     /// Writes it down once its outcome is known, or nobody waits for that any more.
-    fn wait_for(&self, receipt: Receipt, begun: Nanos, opening: u32, line: Line) {
+    fn wait_for(&self, receipt: Receipt, begun: Nanos, opening: u32, line: Line) -> JoinHandle<()> {
         let accepted = Some(now_ns());
         locked(&self.counts).writes += 1;
         let (log, unheard, mut no_more) = (self.log.clone(), self.unheard.clone(), self.no_more.subscribe());
@@ -97,9 +102,9 @@ impl Work {
             let span = Span { begun, ended: now_ns() };
             // A line that is missing shows: the sums do not add up.
             if log.write(&line(Written { span, accepted, fate, opening })).is_ok() {
-                Arc::clone(&unheard).fetch_sub(1, Ordering::AcqRel);
+                unheard.fetch_sub(1, Ordering::AcqRel);
             }
-        });
+        })
     }
 }
 
