@@ -48,7 +48,7 @@ impl Blow {
     /// Longer than what is read may be old.
     fn over_bound_ms(&self) -> u64 {
         let bound = BOUND.as_millis() as u64;
-        self.between(bound * 6 / 5, bound * 2)
+        self.between(bound * 3 / 2, bound * 11 / 5)
     }
 
     fn met<'n>(&self, nodes: &'n mut [Node]) -> Vec<&'n mut Node> {
@@ -120,7 +120,7 @@ impl Blow {
                 late(Purpose::Loads, self.between(300, 1500));
             }
             Kind::LateOutcomes => {
-                late(Purpose::Flusher, self.over_bound_ms() + 1000);
+                late(Purpose::Flusher, self.between(3400, 4800));
                 late(Purpose::Feed, self.between(500, 1500));
             }
             // Loads meet the other table before its change is told.

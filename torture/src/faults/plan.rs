@@ -156,7 +156,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn next(dice: &mut Dice, choice: &Choice, has_standby: bool) -> Plan {
         let calm = Duration::from_millis(300 + dice.below(700));
-        let lasts = Duration::from_millis(4000 + dice.below(3000));
+        let lasts = Duration::from_millis(5000 + dice.below(3000));
         let mut blows: Vec<Blow> = Vec::new();
         for _ in 0..1 + dice.below(2) {
             let Some(kind) = choice.draw(dice, has_standby) else { continue };

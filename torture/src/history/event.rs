@@ -34,7 +34,7 @@ pub(crate) struct Call {
     pub(crate) caught_up: Nanos,
     /// It was said to be in doubt.
     pub(crate) is_stale: bool,
-    /// Through which opening of its cache; 0 for queries.
+    /// Through which opening of its cache; of queries, which of several questions for the same.
     pub(crate) opening: u32,
 }
 
