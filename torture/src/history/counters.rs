@@ -152,7 +152,7 @@ impl Checking<'_> {
         });
         if value > most {
             let what = format!("{value} is shown, and all writes begun by then make {most}");
-            self.found.push(Violation::new(Rule::OutOfNowhere, what).with(call.span.begun, read.event));
+            self.found.push(Violation::new(Rule::OutOfNowhere, what).with(call.span.begun, (read.process, read.event)));
         }
         if call.is_stale {
             return;
@@ -163,7 +163,11 @@ impl Checking<'_> {
             if value < least {
                 let what =
                     format!("{value} is shown where {least} had been confirmed {} ms before the read", since(at));
-                self.found.push(self.proven(Violation::new(rule, what).with(call.span.begun, read.event), read, at));
+                self.found.push(self.proven(
+                    Violation::new(rule, what).with(call.span.begun, (read.process, read.event)),
+                    read,
+                    at,
+                ));
                 return;
             }
         }
@@ -191,7 +195,8 @@ impl Checking<'_> {
             return;
         }
         let what = format!("{} is shown where the process itself had made it {least}", read.value);
-        let mut violation = Violation::new(Rule::OwnWrites, what).with(read.call.span.begun, read.event);
+        let mut violation =
+            Violation::new(Rule::OwnWrites, what).with(read.call.span.begun, (read.process, read.event));
         let adds = read.numbers.iter().filter_map(|number| self.growths.get(number)).flat_map(|growth| &growth.adds);
         let accepted = |add: &Add| add.written.accepted.is_some_and(|at| at < read.call.span.begun);
         let last = adds
@@ -211,11 +216,12 @@ impl Checking<'_> {
         for read in confirmed() {
             let Some(floor) = line.before(read.call.span.begun).filter(|floor| *floor > read.value) else { continue };
             let what = format!("{} is shown after {floor}", read.value);
-            let mut violation = Violation::new(Rule::Monotone, what).with(read.call.span.begun, read.event);
+            let mut violation =
+                Violation::new(Rule::Monotone, what).with(read.call.span.begun, (read.process, read.event));
             let is_earlier =
                 |earlier: &&&Seen<'_>| earlier.value == floor && Some(earlier.call.span.ended) == line.reached(floor);
             if let Some(earlier) = confirmed().find(is_earlier) {
-                violation = violation.with(earlier.call.span.ended, earlier.event);
+                violation = violation.with(earlier.call.span.ended, (earlier.process, earlier.event));
             }
             found.push(violation);
         }

@@ -301,5 +301,5 @@ fn a_violation_shows_the_write_that_is_missed() {
         History { process: NODE, events: vec![read(call(2000, 2001), 0, 0)] },
     ];
     let text = check(BOUND, &truth, &histories)[0].text(BEGIN);
-    assert!(text.contains("5.000 ms  (100, Add") && text.contains("2000.000 ms  Row"), "{text}");
+    assert!(text.contains("5.000 ms  (100, Add") && text.contains("2000.000 ms  (1, Row"), "{text}");
 }
