@@ -43,13 +43,20 @@ pub(crate) struct CachedResult {
     marks: Arc<[Mark]>,
     /// Whether it came from the server whose changes are heard, while they were heard.
     trusted: bool,
+    /// Everything that was committed before is in it.
+    as_of: Moment,
     /// When the first row expires that may matter to it.
     until: Moment,
 }
 
 impl CachedResult {
     fn is_current(&self, now: Moment) -> bool {
-        self.trusted && now < self.until && self.marks.iter().all(Mark::is_current)
+        self.trusted && self.was_current(now)
+    }
+
+    /// Whether nothing is known that has changed it.
+    fn was_current(&self, now: Moment) -> bool {
+        now < self.until && self.marks.iter().all(Mark::is_current)
     }
 }
 
@@ -184,8 +191,8 @@ impl Results {
     /// What is held and was good when Postgres was heard last, if the caller allows it and that is not too long ago.
     pub(crate) fn stale(&self, question: &Question) -> Option<(CachedResult, Duration)> {
         let now = self.common.now();
-        let answer = self.held.get(question).filter(|answer| answer.is_current(now))?;
-        let doubt = self.common.freshness.doubt(now);
+        let answer = self.held.get(question).filter(|answer| answer.was_current(now))?;
+        let doubt = if answer.trusted { self.common.freshness.doubt(now) } else { now.since(answer.as_of) };
         (doubt <= self.stale_max).then_some((answer, doubt))
     }
 
@@ -217,10 +224,13 @@ impl Results {
             let Loaded { epoch, rows, bytes, good_for } = load(expiries).await?;
             let trusted = live && epoch.0 == self.common.freshness.epoch();
             let until = good_for.map_or(Moment::NEVER, |good_for| asked + good_for);
-            Ok(CachedResult { rows, bytes: bytes + question.size(), marks: began.marks.clone(), trusted, until })
+            let (bytes, marks) = (bytes + question.size(), began.marks.clone());
+            Ok(CachedResult { rows, bytes, marks, trusted, as_of: asked, until })
         });
         let answer = answer.await.clone()?;
-        if answer.is_current(self.common.now()) {
+        // What cannot be kept in step takes the place of what was held before, which must not follow it once changes are heard again
+        // that are still behind it.
+        if answer.is_current(self.common.now()) || (!answer.trusted && self.held.contains_key(question)) {
             self.held.insert(question.clone(), answer.clone());
             self.sweep();
         }

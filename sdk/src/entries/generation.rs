@@ -6,8 +6,21 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Marks what was loaded while no changes were heard: it is of no generation, and the rest of the number says when it was true.
+const UNHEARD: u64 = 1 << 63;
+
 /// How many past generations are remembered with the time until which they were in step, to tell how old an entry is.
 const ENDED_MAX: usize = 64;
+
+/// In place of a generation, for what was true at this moment and may have changed since without a word.
+pub(super) fn unheard(at: Moment) -> u64 {
+    UNHEARD | at.nanos()
+}
+
+/// Whether something was loaded while no changes were heard.
+pub(super) fn is_unheard(generation: u64) -> bool {
+    generation & UNHEARD != 0
+}
 
 #[derive(Debug)]
 pub(super) struct Generations {
@@ -37,6 +50,9 @@ impl Generations {
 
     /// When everything of this one was last known to be in step; none for the present one, and for those that are forgotten.
     pub(super) fn in_step_at(&self, generation: u64) -> Option<Moment> {
+        if is_unheard(generation) {
+            return Some(Moment::from_nanos(generation & !UNHEARD));
+        }
         lock(&self.ended).iter().find(|(of, _)| *of == generation).map(|(_, at)| *at)
     }
 }

@@ -48,7 +48,14 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
                 let entry = Entry::new(&slot.key, answer.value, answer.version, generation, lifetime);
                 entries.memory.hold(self.hash, entry);
             }
-            None => entries.memory.drop_entry(self.hash),
+            None => match slot.unheard() {
+                // It may still be served to who takes what is stale.
+                Some(Base::Known { value, version, generation, lifetime }) => {
+                    let entry = Entry::new(&slot.key, value.clone(), *version, *generation, *lifetime);
+                    entries.memory.hold(self.hash, entry);
+                }
+                _ => entries.memory.drop_entry(self.hash),
+            },
         }
     }
 

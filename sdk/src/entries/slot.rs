@@ -20,6 +20,7 @@ pub(crate) use base::{Answer, Base, Preview};
 pub(crate) use load::Loaded;
 pub(crate) use pending::Pending;
 
+use super::generation::is_unheard;
 use super::memory::Lifetime;
 use crate::codec::value::Value;
 use crate::common::time::Moment;
@@ -75,6 +76,11 @@ impl<K, V> Slot<K, V> {
     /// What a read may be answered now, if anything.
     pub(crate) fn answer(&self, generation: u64, now: Moment) -> Option<Answer<V>> {
         self.shown(generation, now).map(|value| Answer { value, version: self.base_version() })
+    }
+
+    /// What was loaded while no changes were heard, if that is all there is.
+    pub(crate) fn unheard(&self) -> Option<&Base<V>> {
+        matches!(self.base, Base::Known { generation, .. } if is_unheard(generation)).then_some(&self.base)
     }
 
     fn lifetime(&self) -> Lifetime {

@@ -9,6 +9,7 @@ mod held_back;
 mod kills;
 mod late;
 mod outage;
+mod read_in_doubt;
 mod restart;
 mod silence;
 mod sources_of_change;

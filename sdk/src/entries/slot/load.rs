@@ -6,6 +6,7 @@ use super::flight::{Flight, LoadFence, Started, Waiter};
 use super::pending::apply_all;
 use crate::codec::value::Value;
 use crate::common::time::Moment;
+use crate::entries::generation::{is_unheard, unheard};
 use crate::entries::memory::Lifetime;
 use crate::error::Error;
 use cache_sync_core::number::{Sequence, Version};
@@ -91,6 +92,7 @@ impl<K, V> Slot<K, V> {
             LoadFence::AtLeast(version) => loaded.version != Version::NONE && loaded.version >= version,
             LoadFence::Shut => false,
         };
+        let started_at = started.at;
         let storable = fence_open && loaded.trusted && started.generation == generation;
         let base_is_newer = matches!(&self.base, Base::Known { version, generation: of, .. }
             if *of == generation && loaded.version != Version::NONE && *version > loaded.version);
@@ -107,12 +109,32 @@ impl<K, V> Slot<K, V> {
                 under_way.generation = generation;
             }
             self.show(generation, schema);
+        } else if !loaded.trusted && !base_is_newer && self.may_be_behind(loaded, generation) {
+            // Somebody is told what cannot be kept in step. What was held before must not follow it, once changes are heard again that
+            // are still behind it.
+            let (value, version, lifetime) = (loaded.value.clone(), loaded.version, loaded.lifetime);
+            self.base = Base::Known { value, version, generation: unheard(started_at), lifetime };
+            if let Some(under_way) = &mut self.under_way {
+                under_way.included = under_way.sequence <= loaded.last_seq;
+            }
+            self.show(generation, schema);
         }
         // Whoever waited for an older load is answered too: a later one must not be followed by an older answer.
         for flight in self.flights.drain(..=at) {
             flight.waiters.into_iter().for_each(|waiter| drop(waiter.send(Ok(answer.clone()))));
         }
         false
+    }
+
+    /// Whether something is held that may be older than what was loaded.
+    fn may_be_behind(&self, loaded: &Loaded<V>, generation: u64) -> bool {
+        match self.base {
+            Base::Known { version, generation: of, .. } if of == generation => {
+                loaded.version == Version::NONE || version != loaded.version
+            }
+            Base::Known { generation: of, .. } => is_unheard(of),
+            Base::Unknown => false,
+        }
     }
 
     /// The load failed; only those who waited for this one hear it.
