@@ -26,7 +26,7 @@ async fn old_dead_letters_are_deleted_and_many_are_told_of() {
     refuse(&mut batches, 50).await;
     let told = db.psql(PROBLEMS);
     assert!(told.starts_with("t|150 refused patches are kept, the oldest since 20"), "{told}");
-    assert!(told.contains("WHERE tbl = 't'"), "{told}");
+    assert!(told.contains("WHERE tbl = 'public.t'"), "{told}");
     assert_eq!(db.psql(&format!("SET ROLE looks; {PROBLEMS}")), "", "not to who may not read the table");
     let oldest = db.psql("SELECT min(at) FROM cache_sync.dead_letters");
     assert_eq!(db.psql("SELECT dead_letters, oldest_dead_letter FROM cache_sync.tables"), format!("150|{oldest}"));
