@@ -234,7 +234,9 @@ mod tests {
     #[test]
     fn every_rule_has_a_patch_that_applies() {
         let mutants = read_all(&workspace_root().join("tests/mutants")).unwrap();
-        let rules: Vec<u32> = mutants.iter().map(|mutant| mutant.rule).collect();
+        let mut rules: Vec<u32> = mutants.iter().map(|mutant| mutant.rule).collect();
+        // A rule may be broken in more ways than one.
+        rules.dedup();
         assert_eq!(rules, (1..=RULES).collect::<Vec<_>>());
         for mutant in mutants {
             let mut git = std::process::Command::new("git");
