@@ -75,7 +75,7 @@ pub(crate) struct LoadState {
     /// What the clock of the server's host showed meanwhile.
     pub(crate) host_time: HostTime,
     /// The oid of the relation that the rows are of.
-    pub(crate) relation: u32,
+    relation: u32,
 }
 
 /// Some keys that are to be loaded.
@@ -95,7 +95,7 @@ pub(crate) struct Taking<B, E> {
 
 impl<K: Key> Loading<'_, K> {
     /// Loads them over a connection of the pool, in one autocommitted statement. What is asked `ahead` is answered before that
-    /// begins. Returns what `begin` has made.
+    /// begins. Returns what `begin` has made; `None` also where another table has the name.
     pub(crate) async fn run<T>(
         &self,
         connections: &Connections,
@@ -109,7 +109,7 @@ impl<K: Key> Loading<'_, K> {
         let mut params: Vec<&(dyn ToSql + Sync)> = vec![&self.session, &self.meta.table_id.0];
         params.extend(arrays.iter().map(|array| array as &(dyn ToSql + Sync)));
         let client = connections.get(STEP).await?;
-        let loaded = load(&client, statement, &params, ahead, taking).await;
+        let loaded = load(&client, self.meta, statement, &params, ahead, taking).await;
         client.idle();
         loaded
     }
@@ -117,6 +117,7 @@ impl<K: Key> Loading<'_, K> {
 
 async fn load<T>(
     client: &Lease,
+    meta: &TableMeta,
     statement: &LoadStatement,
     params: &[&(dyn ToSql + Sync)],
     ahead: Option<&str>,
@@ -146,7 +147,8 @@ async fn load<T>(
             }
             begun => begun.map_err(failed)?,
         };
-        let taken = (taking.begin)(ahead, LoadState::of(next.as_ref())?);
+        let state = LoadState::of(next.as_ref())?;
+        let taken = if state.relation == meta.relation { (taking.begin)(ahead, state) } else { None };
         while let Some(row) = next {
             if let Some(taken) = &taken {
                 (taking.each)(taken, &row);

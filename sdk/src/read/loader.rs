@@ -190,8 +190,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         mut begin: impl FnMut(LoadState) -> T,
         each: impl FnMut(&T, &Row),
     ) -> Result<(), Error> {
-        let is_it = |_, state: LoadState| (state.relation == loading.meta.relation).then(|| begin(state));
-        match self.store.load(statement, loading, Taking { begin: is_it, each }).await? {
+        let taking = Taking { begin: |_, state| Some(begin(state)), each };
+        match self.store.load(statement, loading, taking).await? {
             Some(_) => Ok(()),
             None => {
                 // Another table has taken the name.

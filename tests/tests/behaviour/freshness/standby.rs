@@ -93,6 +93,26 @@ async fn it_counts_only_if_it_has_replayed_all_that_was_heard() {
     close(client).await;
 }
 
+/// Another table has the name by now, and the standby has replayed that before it was heard: its rows are not the cache's.
+#[tokio::test]
+async fn rows_of_another_table_of_the_name_do_not_count() {
+    let primary = primary();
+    let (db, standby) = with_accounts(&primary).await;
+    db.psql("CREATE TABLE other (LIKE account INCLUDING ALL); INSERT INTO other SELECT id, 'of the other', 0, 0 FROM account");
+    let client = open(of(&db, &standby).feed_timeout(Duration::from_secs(600))).await;
+    let cache = accounts(&client).await;
+    catch_up(&db, &standby).await;
+    cache.get(&50).await.unwrap();
+    assert_eq!(client.status().standby_loads, 1, "it is asked");
+    client.mute_feed(true);
+    db.psql("BEGIN; ALTER TABLE account RENAME TO before; ALTER TABLE other RENAME TO account; COMMIT");
+    catch_up(&db, &standby).await;
+    let error = cache.get(&2).await.expect_err("a row of another table");
+    assert!(error.to_string().contains("open it again"), "{error}");
+    client.mute_feed(false);
+    close(client).await;
+}
+
 /// One's own batch is done, and neither heard of nor replayed.
 #[tokio::test]
 async fn own_writes_are_read_though_it_is_behind() {
