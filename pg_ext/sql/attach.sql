@@ -71,8 +71,8 @@ BEGIN
 END
 $$;
 
--- It takes a lock that lets readers through (plain) or nobody (versioned), for an instant: nothing is rewritten. Versioned tables
--- get two columns, both nullable, so that nothing breaks when the extension is dropped.
+-- It takes a lock that lets readers through (plain) or nobody (versioned) until the caller's transaction ends; nothing is rewritten.
+-- Versioned tables get two columns, both nullable, so that nothing breaks when the extension is dropped.
 CREATE OR REPLACE FUNCTION cache_sync.attach(
     tbl regclass, versioned boolean DEFAULT false, rules jsonb DEFAULT '{}', tags name[] DEFAULT '{}',
     if_not_attached boolean DEFAULT false) RETURNS void

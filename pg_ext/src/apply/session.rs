@@ -1,6 +1,6 @@
 //! Sessions: one client's numbered line of batches to one table.
 
-use super::shape::{Planning, Row, Sees, Statement, target};
+use super::shape::{Planning, Row, Sees, Statement, known};
 use crate::call::answer;
 use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
@@ -176,7 +176,7 @@ sql_functions! {
                 let table = argument::<pg_sys::Oid>(fcinfo, 0).ok_or_else(|| argument::null("tbl"))?;
                 let id = argument::datum(fcinfo, 1).ok_or_else(|| argument::null("session"))?;
                 let mut opened = Spi::connect_mut(|_| {
-                    let target = target(table)?;
+                    let target = known(table)?;
                     if !is_selectable(table) {
                         return Err(Failure::new(b"42501", format!("permission denied for {}", target.layout.relation)));
                     }

@@ -25,4 +25,4 @@ mod writer;
 pub(super) use compiled::Compiled;
 pub(super) use operation::Shape;
 pub(super) use statement::{Lazy, Planning, Row, Sees, Statement};
-pub(super) use target::{Target, target};
+pub(super) use target::{Target, known, target};

@@ -55,6 +55,9 @@ sql_functions! {
             if !may(table, pg_sys::ACL_DELETE as pg_sys::AclMode) {
                 return Err(denied(table, "permission denied for"));
             }
+            // The statement names the table, which must not be another one when it runs.
+            // SAFETY: takes a lock that the transaction holds to its end.
+            unsafe { pg_sys::LockRelationOid(table, pg_sys::RowExclusiveLock as i32) };
             let text = "SELECT cache_sync_internal.prune_statement($1)";
             let text = as_owner(|| Spi::get_one_with_args::<String>(text, &[table.into()]))?;
             let Ok(Some(text)) = text else { return Ok(pg_sys::Datum::from(0_i64)) };

@@ -22,4 +22,5 @@ mod requeue;
 mod rows_of_partitions;
 mod sessions;
 mod suspicion;
+mod swapped_meanwhile;
 mod whose_fault;

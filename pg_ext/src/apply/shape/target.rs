@@ -172,11 +172,26 @@ static IS_REGISTERED: OfBackend<Cell<bool>> = OfBackend::new(Cell::new(false));
 /// Counts the changes of relations and functions, so that one which comes while a table is being read is noticed.
 static CHANGES: OfBackend<Cell<u64>> = OfBackend::new(Cell::new(0));
 
-/// The attached table; SPI must be connected.
+/// The attached table, to write it; SPI must be connected. Statements name it, and another table must not take the name before they run:
+/// it is locked as they lock it, before anything is known of it.
 ///
 /// # Errors
 /// When the table is not attached, or cannot be worked on as it stands.
 pub(crate) fn target(table: pg_sys::Oid) -> Result<Rc<Target>, Failure> {
+    // SAFETY: takes a lock that the transaction holds to its end, and what has changed is heard with it; raises an error where there is
+    // nothing to write.
+    unsafe {
+        pg_sys::PreventCommandDuringRecovery(c"a patch".as_ptr());
+        pg_sys::LockRelationOid(table, pg_sys::RowExclusiveLock as i32);
+    }
+    known(table)
+}
+
+/// The same where only what is known of the table is asked for.
+///
+/// # Errors
+/// As [`target`].
+pub(crate) fn known(table: pg_sys::Oid) -> Result<Rc<Target>, Failure> {
     if !IS_REGISTERED.replace(true) {
         // SAFETY: a backend may register callbacks at any time; these are registered once.
         unsafe {

@@ -109,9 +109,9 @@ impl<K, V> Slot<K, V> {
                 under_way.generation = generation;
             }
             self.show(generation, schema);
-        } else if !loaded.trusted && !base_is_newer && self.may_be_behind(loaded, generation) {
-            // Somebody is told what cannot be kept in step. What was held before must not follow it, once changes are heard again that
-            // are still behind it.
+        } else if !base_is_newer && self.may_be_behind(loaded, generation) {
+            // Somebody is told what cannot be kept in step. What was held before must not follow it: neither once changes are heard
+            // again that are still behind it, nor while a change is held back.
             let (value, version, lifetime) = (loaded.value.clone(), loaded.version, loaded.lifetime);
             self.base = Base::Known { value, version, generation: unheard(started_at), lifetime };
             if let Some(under_way) = &mut self.under_way {

@@ -13,6 +13,7 @@ use cache_sync_core::wire::{Change, ChangeKind};
 use tokio::sync::oneshot;
 
 mod given_up;
+mod goes_back;
 mod times;
 
 /// A row of one number; field 0 sets it, field 1 adds to it.
