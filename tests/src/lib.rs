@@ -22,8 +22,8 @@ pub mod proxy;
 pub mod rows;
 
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use cache_sync_cluster::{Cluster, Options, Variant};
@@ -38,19 +38,19 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// The cluster that the tests of this process share, with the extension as users get it.
 pub fn cluster() -> &'static Cluster {
     static PLAIN: OnceLock<Cluster> = OnceLock::new();
-    PLAIN.get_or_init(|| start(unsynced()))
+    PLAIN.get_or_init(|| start_shared(unsynced()))
 }
 
 /// The cluster that the tests of this process share, whose server has not preloaded the library.
 pub fn cluster_without_preloading() -> &'static Cluster {
     static BARE: OnceLock<Cluster> = OnceLock::new();
-    BARE.get_or_init(|| start(unsynced().preload(false)))
+    BARE.get_or_init(|| start_shared(unsynced().preload(false)))
 }
 
 /// The cluster that the tests of this process share whose server sends heartbeats often, so that short bounds can be kept.
 pub fn cluster_with_quick_heartbeats() -> &'static Cluster {
     static QUICK: OnceLock<Cluster> = OnceLock::new();
-    QUICK.get_or_init(|| start(unsynced().setting("cache_sync.heartbeat_interval", "100ms")))
+    QUICK.get_or_init(|| start_shared(unsynced().setting("cache_sync.heartbeat_interval", "100ms")))
 }
 
 /// Whether writers NOTIFY on a server like this one if it has not preloaded the library: before PostgreSQL 17, where only a library
@@ -60,14 +60,31 @@ pub fn notifies_without_preloading(cluster: &Cluster) -> bool {
 }
 
 fn server_version(cluster: &Cluster) -> u32 {
-    let number = cluster.psql("postgres", "SHOW server_version_num").unwrap_or_else(|error| panic!("{error}"));
-    number.parse::<u32>().unwrap() / 10_000
+    psql_in(cluster, "postgres", "SHOW server_version_num").parse::<u32>().unwrap() / 10_000
 }
 
 /// The cluster that the tests of this process share, with settings that make backends kill themselves.
 pub fn cluster_with_faults() -> &'static Cluster {
     static FAULTS: OnceLock<Cluster> = OnceLock::new();
-    FAULTS.get_or_init(|| start(unsynced().variant(Variant::TestFaults)))
+    FAULTS.get_or_init(|| start_shared(unsynced().variant(Variant::TestFaults)))
+}
+
+/// The ports of the clusters that many tests share.
+static SHARED: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+
+/// A cluster that many tests share: its databases with the extension are copies of its `template1`, and autovacuum does not go through
+/// its hundreds of databases as often as through a few.
+fn start_shared(options: Options) -> Cluster {
+    let cluster = start(options.setting("autovacuum_naptime", "10min"));
+    psql_in(&cluster, "template1", CREATE_EXTENSION);
+    SHARED.lock().unwrap().push(cluster.port());
+    cluster
+}
+
+const CREATE_EXTENSION: &str = "CREATE EXTENSION cache_sync";
+
+fn psql_in(cluster: &Cluster, database: &str, sql: &str) -> String {
+    cluster.psql(database, sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
 }
 
 /// The options of a cluster that does not wait for the disk: tests end processes, never the machine.
@@ -97,17 +114,23 @@ impl Database<'static> {
 impl<'c> Database<'c> {
     /// A fresh, empty database.
     pub fn empty_in(cluster: &'c Cluster) -> Database<'c> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        cluster.createdb(&name).unwrap_or_else(|error| panic!("{error}"));
-        Database { cluster, name }
+        Database::copied_in(cluster, "template0")
     }
 
     /// A fresh database with the extension in it.
     pub fn with_extension_in(cluster: &'c Cluster) -> Database<'c> {
-        let db = Database::empty_in(cluster);
-        db.psql("CREATE EXTENSION cache_sync");
+        let db = Database::copied_in(cluster, "template1");
+        if !SHARED.lock().unwrap().contains(&cluster.port()) {
+            db.psql(CREATE_EXTENSION);
+        }
         db
+    }
+
+    fn copied_in(cluster: &'c Cluster, template: &str) -> Database<'c> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        psql_in(cluster, "postgres", &format!("CREATE DATABASE {name} TEMPLATE {template}"));
+        Database { cluster, name }
     }
 
     /// The cluster that it is in.
@@ -137,7 +160,7 @@ impl<'c> Database<'c> {
 
     /// Runs statements through psql; rows come back unaligned, `|` between columns.
     pub fn psql(&self, sql: &str) -> String {
-        self.try_psql(sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
+        psql_in(self.cluster, &self.name, sql)
     }
 
     /// Runs statements through psql as replication does: rows keep the versions and clocks that they come with.

@@ -12,6 +12,7 @@ pub(crate) struct Steps {
     done: Vec<(&'static str, Duration, bool)>,
     passed: u64,
     failed: u64,
+    failures: Failures,
 }
 
 impl Steps {
@@ -36,6 +37,7 @@ impl Steps {
             for line in BufReader::new(out).lines() {
                 let line = line?;
                 println!("{line}");
+                self.failures.hear(&line);
                 if let Some((passed, failed)) = test_result(&line) {
                     self.passed += passed;
                     self.failed += failed;
@@ -55,6 +57,34 @@ impl Steps {
         let all: Duration = self.done.iter().map(|(_, took, _)| *took).sum();
         println!("{:<44} {:>8.1}", "all", all.as_secs_f64());
         println!("{} passed, {} failed", self.passed, self.failed);
+        // Once more, at the end: what failed may be thousands of lines up.
+        self.failures.told.iter().for_each(|line| println!("{line}"));
+    }
+}
+
+/// What failed tests printed first.
+#[derive(Default)]
+struct Failures {
+    told: Vec<String>,
+    /// How many more lines are told of the test whose output is being printed.
+    left: usize,
+}
+
+impl Failures {
+    /// How many lines of a test are told.
+    const LINES_MAX: usize = 12;
+
+    /// Hears a line of what cargo's tests print: after them come the outputs of those that failed, each under a heading.
+    fn hear(&mut self, line: &str) {
+        if line.starts_with("---- ") {
+            self.left = Failures::LINES_MAX;
+        } else if line == "stack backtrace:" || line == "failures:" {
+            self.left = 0;
+        }
+        if self.left > 0 && !line.is_empty() {
+            self.left -= 1;
+            self.told.push(line.to_owned());
+        }
     }
 }
 
@@ -71,6 +101,14 @@ pub(crate) fn test_result(line: &str) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tells_failures_without_their_backtraces() {
+        let mut failures = Failures::default();
+        let lines = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\n\nthread 'a' panicked at f.rs:1:2:\nno\nstack backtrace:\n   0: f\n\n\nfailures:\n    a\n";
+        lines.lines().for_each(|line| failures.hear(line));
+        assert_eq!(failures.told, ["---- a stdout ----", "thread 'a' panicked at f.rs:1:2:", "no"]);
+    }
 
     #[test]
     fn reads_the_test_result() {

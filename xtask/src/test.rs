@@ -37,10 +37,13 @@ fn all(steps: &mut Steps) -> Result<()> {
         Ok(postgres)
     })?;
     steps.step("format", |_| command::run(cargo().args(["fmt", "--all", "--check"])))?;
-    steps.step("clippy", |_| command::run(&mut clippy(&postgres)))?;
-    // Both libraries are called cache_sync, so the extension's pages go before, not beside.
-    steps.step("docs of the extension", |_| command::run(&mut docs(&postgres, true)))?;
-    steps.step("docs", |_| command::run(&mut docs(&postgres, false)))?;
+    // Both libraries are called cache_sync, so the extension's pages go before, not beside. Each half is linted as it is documented: with
+    // the same features, so that nothing is looked at twice.
+    let [extension, others] = [Half::Extension, Half::Others];
+    steps.step("clippy of the extension", |_| command::run(&mut extension.clippy(&postgres)))?;
+    steps.step("docs of the extension", |_| command::run(&mut extension.docs(&postgres)))?;
+    steps.step("clippy", |_| command::run(&mut others.clippy(&postgres)))?;
+    steps.step("docs", |_| command::run(&mut others.docs(&postgres)))?;
     let trees = steps.step("extension and tests, compiled", |_| compiled(&postgres))?;
     steps.step("tests", |steps| {
         steps.count_tests(cargo().args(["test", "--no-fail-fast"]).args(TESTED).env(TREES_VARIABLE, &trees))
@@ -68,27 +71,45 @@ fn compiled(postgres: &Postgres) -> Result<PathBuf> {
     })
 }
 
-/// The features that make the whole workspace compile against `postgres`.
-fn with_postgres<'a>(command: &'a mut Command, postgres: &Postgres) -> &'a mut Command {
-    let feature = format!("cache-sync-pg/{}", postgres.feature());
-    command.args(["--no-default-features", "--features", &feature]).envs(build_command_env(postgres))
+/// Half of the workspace.
+#[derive(Clone, Copy)]
+enum Half {
+    Extension,
+    Others,
 }
 
-fn clippy(postgres: &Postgres) -> Command {
-    let mut command = cargo();
-    with_postgres(command.args(["clippy", "--workspace", "--all-targets"]), postgres).args(["--", "-D", "warnings"]);
-    command
-}
-
-fn docs(postgres: &Postgres, of_extension: bool) -> Command {
-    let mut command = cargo();
-    command.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
-    if of_extension {
-        with_postgres(command.args(["--package", "cache-sync-pg", "--document-private-items"]), postgres);
-    } else {
-        command.args(TESTED);
+impl Half {
+    fn clippy(self, postgres: &Postgres) -> Command {
+        let mut command = self.command("clippy", postgres);
+        command.args(["--all-targets", "--", "-D", "warnings"]);
+        command
     }
-    command
+
+    fn docs(self, postgres: &Postgres) -> Command {
+        let mut command = self.command("doc", postgres);
+        command.arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings");
+        if matches!(self, Half::Extension) {
+            command.arg("--document-private-items");
+        }
+        command
+    }
+
+    /// A command of cargo for it; the extension is compiled against `postgres`.
+    fn command(self, name: &str, postgres: &Postgres) -> Command {
+        let mut command = cargo();
+        command.arg(name);
+        match self {
+            Half::Extension => {
+                let feature = postgres.feature();
+                command.args(["--package", "cache-sync-pg", "--no-default-features", "--features", &feature]);
+                command.envs(build_command_env(postgres));
+            }
+            Half::Others => {
+                command.args(TESTED);
+            }
+        }
+        command
+    }
 }
 
 /// rustfmt and clippy, which a minimal Rust lacks.

@@ -19,7 +19,7 @@ use cache_sync_core::outcome::{self, Record, Verdict};
 use pgrx::{IntoDatum, Spi, pg_sys};
 
 /// How often a batch starts over rather than lock rows in another order than that of their keys.
-const STARTS_OVER_MAX: usize = 3;
+const STARTS_OVER_MAX: usize = 8;
 
 /// A batch as it came.
 struct Batch {
