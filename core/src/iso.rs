@@ -2,7 +2,8 @@
 
 /// Whether both are dates or times as programs write them (ISO 8601: `2024-02-29`, `2024-02-29T12:30:00.25Z`, `12:30:00`), of the same
 /// form, as exact as each other and of the same offset: whatever type has such values, and whatever collation, compares them as their
-/// texts compare. Others only Postgres can compare.
+/// texts compare. Others only Postgres can compare: a date with a time but without an offset may be of a time zone whose clocks are put
+/// back.
 pub(crate) fn are_alike(a: &str, b: &str) -> bool {
     match (Form::of(a), Form::of(b)) {
         (Some(a), Some(b)) => a == b,
@@ -42,8 +43,8 @@ impl Form<'_> {
             None => (0, rest),
         };
         // A time of day with an offset is compared by another rule.
-        let is_whole =
-            (fraction > 0 || !rest.starts_with('.')) && (offset.is_empty() || date.is_some() && is_offset(offset));
+        let is_placed = if date.is_some() { is_offset(offset) } else { offset.is_empty() };
+        let is_whole = (fraction > 0 || !rest.starts_with('.')) && is_placed;
         is_whole.then_some(Form { has_date: date.is_some(), separator, fraction: Some(fraction), offset })
     }
 }
@@ -97,7 +98,7 @@ mod tests {
             ("\"2024-02-29\"", "\"1999-12-31\""),
             ("\"2024-02-29T12:30:00Z\"", "\"2024-03-01T00:00:00Z\""),
             ("\"2024-02-29T12:30:00.123456789Z\"", "\"2024-03-01T00:00:00.000000001Z\""),
-            ("\"2024-02-29 12:30:00\"", "\"2024-03-01 00:00:00\""),
+            ("\"2024-02-29 12:30:00Z\"", "\"2024-03-01 00:00:00Z\""),
             ("\"2024-02-29T12:30:00.5+01:00\"", "\"2024-03-01T00:00:00.1+01:00\""),
             ("\"12:30:00\"", "\"00:00:59\""),
         ] {
@@ -134,6 +135,8 @@ mod tests {
             "\"24:00:00\"",
             "\"12:60:00\"",
             "\"12:30:00Z\"",
+            "\"2024-02-29T12:30:00\"",
+            "\"2024-02-29 12:30:00.5\"",
             "\"12:30:00.\"",
             "\"2024-02-29T12:30:00+15:00\"",
             "\"2024-02-29T12:30\"",

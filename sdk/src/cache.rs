@@ -119,8 +119,10 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// is gone, the outcome is `missing`; a row that may have expired meanwhile is created anew.
     ///
     /// # Errors
-    /// [`Error::is_rule_violation`] when the value's key members contradict `key`; [`Error::is_full`] when the buffer is
-    /// full and writes are to be refused.
+    /// [`Error::is_rule_violation`] when the value's key members contradict `key`; [`Error::is_too_large`] when it would never fit into the
+    /// buffer; [`Error::is_full`] when the buffer is full and writes are to be refused, or there has been no room for as long as
+    /// [`write_timeout`](crate::ClientBuilder::write_timeout) says. The write was not accepted then. With
+    /// [`Durability::Database`](crate::Durability) it was where [`Error::is_unwritten`] says so.
     pub async fn put(&self, key: K, value: V) -> Result<Receipt, Error> {
         let fields = self.encode(&value)?;
         self.check_key(&key, &fields)?;
@@ -135,7 +137,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     ///
     /// # Errors
     /// [`Error::is_missing`] when there is no such row; [`Error::is_rule_violation`] when the change cannot be expressed by
-    /// a field's rule, or touches the key; [`Error::is_unavailable`] when the row must be loaded and cannot be.
+    /// a field's rule, or touches the key; [`Error::is_unavailable`] when the row must be loaded and cannot be. Else as [`Cache::put`].
     pub async fn update(&self, key: &K, change: impl Fn(&mut V)) -> Result<Receipt, Error>
     where
         V: Clone,
@@ -173,7 +175,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// several who do so at a time only the first one's makes the row.
     ///
     /// # Errors
-    /// [`Error::is_rule_violation`] when an operation does not suit its field's rule.
+    /// [`Error::is_rule_violation`] when an operation does not suit its field's rule. Else as [`Cache::put`].
     pub async fn patch(&self, key: &K, patch: Patch<'_>) -> Result<Receipt, Error> {
         let fields = patch.into_fields(&self.schema().layout)?;
         let write = Write { kind: WriteKind::Edit, fields, value: None, expected: None };
@@ -183,7 +185,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// Deletes the row.
     ///
     /// # Errors
-    /// [`Error::is_full`] when the buffer is full and writes are to be refused.
+    /// As [`Cache::put`].
     pub async fn delete(&self, key: &K) -> Result<Receipt, Error> {
         let write = Write { kind: WriteKind::Delete, fields: Fields::new(), value: None, expected: None };
         self.writes.accept(key, write).await?.ok_or_else(Error::closed)

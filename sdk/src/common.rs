@@ -4,7 +4,7 @@
 //! freshness  whether what is held may be served     clock     the time, stamps of writes, and the server's clock
 //! time       what goes on while a machine sleeps    lock      locks that outlive a panic
 //! counters   what is counted                       trouble   what fails and is tried again
-//! capacity   how much may be held
+//! capacity   how much may be held                 task      tasks that end with whoever has them
 //! ```
 
 pub(crate) mod capacity;
@@ -12,6 +12,7 @@ pub(crate) mod clock;
 pub(crate) mod counters;
 pub(crate) mod freshness;
 pub(crate) mod lock;
+pub(crate) mod task;
 pub(crate) mod time;
 pub(crate) mod trouble;
 

@@ -24,7 +24,6 @@ mod slot;
 
 pub(crate) use memory::{Entry, Lifetime};
 pub(crate) use outcome::Outcomes;
-pub(crate) use session::Session;
 pub(crate) use slot::{Answer, Loaded, Pending, Slot};
 
 use crate::codec::key::Key;

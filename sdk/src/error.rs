@@ -90,12 +90,12 @@ impl Error {
     }
 
     /// The buffer has been full for as long as a write waits.
-    pub(crate) fn no_room(cause: Error) -> Error {
-        Error::caused(
-            ErrorKind::Full,
-            "the buffer of unwritten patches is full, and Postgres takes none of them",
-            cause,
-        )
+    pub(crate) fn no_room(why: &str, cause: Option<&Error>) -> Error {
+        let message = format!("the buffer of unwritten patches is full: {why}");
+        match cause {
+            Some(cause) => Error::caused(ErrorKind::Full, message, cause.clone()),
+            None => Error::new(ErrorKind::Full, message),
+        }
     }
 
     pub(crate) fn timeout(step: Step, after: std::time::Duration) -> Error {
@@ -107,7 +107,8 @@ impl Error {
         self.0.kind == ErrorKind::Closed
     }
 
-    /// The buffer of unwritten patches is full, and the client was told to refuse rather than to wait.
+    /// The buffer of unwritten patches is full, and the client was told to refuse rather than to wait, or has waited for as long as it was
+    /// told to. The write was not accepted.
     pub fn is_full(&self) -> bool {
         self.0.kind == ErrorKind::Full
     }
@@ -175,6 +176,8 @@ impl Error {
     pub(crate) fn is_for_good(&self) -> bool {
         match self.fault() {
             Some(Fault::Away | Fault::Batch | Fault::Session | Fault::WrongServer) => false,
+            // Passwords are rotated: who was let in once may be again.
+            Some(Fault::Login) => self.0.kind != ErrorKind::Unavailable,
             Some(_) => true,
             None => self.0.kind != ErrorKind::Unavailable,
         }

@@ -29,7 +29,7 @@ mod stream;
 mod within;
 
 pub(crate) use apply::{BatchConnection, Connected, Sending};
-pub(crate) use connection::{Connector, Endpoint, FEED, Messages, share_time};
+pub(crate) use connection::{Connector, Endpoint, FEED, Messages, prefer_primary, share_time};
 pub(crate) use lease::Connections;
 pub(crate) use load::{LoadState, LoadStatement, LoadedRow, Loading, Taking};
 pub(crate) use login::Login;

@@ -124,8 +124,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
         {
             return stale;
         }
-        let load = load::<T>(&shared, &question);
-        tokio::pin!(load);
+        let mut load = Box::pin(load::<T>(shared.clone(), question.clone()));
         let in_time = match stale_service {
             None => None,
             Some(StaleService { after, .. }) => shared.store.wait(&mut load, after).await,
@@ -137,6 +136,13 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
                     && let Some(stale) = stale()
                 {
                     breaker.is_silent(asked);
+                    // It may only be slow: nobody would ever see what it brings if all gave it up.
+                    if let Some(going_on) = GoingOn::begin(&shared, &question) {
+                        shared.supervisor.runtime().spawn(async move {
+                            drop(load.await);
+                            drop(going_on);
+                        });
+                    }
                     return stale;
                 }
                 load.await
@@ -150,9 +156,28 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
     }
 }
 
+/// A load of a question that goes on although nobody waits for it; one at a time.
+struct GoingOn {
+    shared: Arc<Shared>,
+    question: Arc<Question>,
+}
+
+impl GoingOn {
+    fn begin(shared: &Arc<Shared>, question: &Arc<Question>) -> Option<GoingOn> {
+        let begins = shared.results.going_on(|questions| questions.insert(question.clone()));
+        begins.then(|| GoingOn { shared: shared.clone(), question: question.clone() })
+    }
+}
+
+impl Drop for GoingOn {
+    fn drop(&mut self) {
+        self.shared.results.going_on(|questions| questions.remove(&self.question));
+    }
+}
+
 async fn load<T: DeserializeOwned + Send + Sync + 'static>(
-    shared: &Shared,
-    question: &Arc<Question>,
+    shared: Arc<Shared>,
+    question: Arc<Question>,
 ) -> Result<CachedResult, Error> {
     let select = async |expiries: Vec<NextExpiry>| {
         let parameters: Vec<_> = question.parameters.iter().map(|parameter| parameter.as_sql()).collect();
@@ -163,7 +188,7 @@ async fn load<T: DeserializeOwned + Send + Sync + 'static>(
         let bytes = bytes + rows.len() * size_of::<T>();
         Ok(Loaded { epoch, rows: Arc::new(rows), bytes, good_for })
     };
-    shared.results.load(question, select).await
+    shared.results.load(&question, select).await
 }
 
 fn fresh<T: Send + Sync + 'static>(answer: CachedResult) -> Result<QueryRead<T>, Error> {

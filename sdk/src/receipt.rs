@@ -8,7 +8,7 @@
 mod hindrance;
 mod unwritten;
 
-pub(crate) use hindrance::Hindrance;
+pub(crate) use hindrance::{Hindrance, Hindrances};
 pub use unwritten::{Operation, Unwritten};
 
 use crate::error::Error;
@@ -111,7 +111,7 @@ impl Fate {
     /// Waits until it is decided, but no longer than that is worth.
     async fn outcome(self: Arc<Fate>) -> Result<Outcome, Error> {
         match &self.hindrance {
-            Some((hindrance, key)) => hindrance.bound(Some(*key), self.decided()).await?,
+            Some((hindrance, key)) => hindrance.written(*key, self.decided()).await?,
             None => self.decided().await,
         }
     }

@@ -21,17 +21,19 @@ use crate::common::counters::Counter;
 use crate::common::lock::lock;
 use crate::common::time::Moment;
 use crate::config::ClientConfig;
-use crate::error::Error;
-use crate::pg::{NextExpiry, Store};
+use crate::error::{Error, Step};
+use crate::pg::{NextExpiry, Store, within};
 use cache_sync_core::number::Epoch;
 use depends::{Mark, Source};
 use std::any::Any;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+
+const LOOKING_UP: Step = "looking up the tables of a query";
 
 /// A result with what it depends on.
 #[derive(Clone)]
@@ -145,6 +147,8 @@ pub(crate) struct Results {
     come_since_sweep: AtomicU64,
     left_by_sweep: AtomicU64,
     flights: Mutex<HashMap<Arc<Question>, QueryFlight>>,
+    /// What is loaded although nobody waits for it.
+    going_on: Mutex<HashSet<Arc<Question>>>,
     names: Mutex<HashMap<String, Named>>,
     /// Tables are described by one caller at a time, for all.
     describing: AsyncMutex<()>,
@@ -167,9 +171,15 @@ impl Results {
             come_since_sweep: AtomicU64::new(0),
             left_by_sweep: AtomicU64::new(0),
             flights: Mutex::default(),
+            going_on: Mutex::default(),
             names: Mutex::default(),
             describing: AsyncMutex::default(),
         }
+    }
+
+    /// Looks at, or changes, what is loaded although nobody waits for it.
+    pub(crate) fn going_on<T>(&self, work: impl FnOnce(&mut HashSet<Arc<Question>>) -> T) -> T {
+        work(&mut lock(&self.going_on))
     }
 
     /// How many are held.
@@ -212,7 +222,8 @@ impl Results {
             let _turn = tokio::time::timeout(self.common.freshness.timeout(), flight.turn.lock()).await;
             let (at, mut marks, mut expiries) = (self.common.now(), Vec::new(), Vec::new());
             for on in &question.depends_on {
-                let (source, flushes) = self.source(&on.table).await?;
+                let source = self.source(&on.table);
+                let (source, flushes) = within(LOOKING_UP, self.store.query_timeout, source).await?;
                 marks.push(source.look(flushes, on.tag.as_ref())?);
                 expiries.extend(source.next_expiry(on.tag.as_ref()));
             }
@@ -222,19 +233,30 @@ impl Results {
             let live = self.common.freshness.is_live(asked);
             self.loads.add(1);
             let Loaded { epoch, rows, bytes, good_for } = load(expiries).await?;
-            let trusted = live && epoch.0 == self.common.freshness.epoch();
+            let is_same = epoch.0 == self.common.freshness.epoch();
+            if live && !is_same {
+                self.store.doubt_server();
+            }
+            let trusted = live && is_same;
             let until = good_for.map_or(Moment::NEVER, |good_for| asked + good_for);
             let (bytes, marks) = (bytes + question.size(), began.marks.clone());
-            Ok(CachedResult { rows, bytes, marks, trusted, as_of: asked, until })
+            let answer = CachedResult { rows, bytes, marks, trusted, as_of: asked, until };
+            self.keep(question, &answer);
+            Ok(answer)
         });
-        let answer = answer.await.clone()?;
+        answer.await.clone()
+    }
+
+    /// Holds what a load brought, unless what is held was asked for later.
+    fn keep(&self, question: &Arc<Question>, answer: &CachedResult) {
+        let held = self.held.get(question);
         // What cannot be kept in step takes the place of what was held before, which must not follow it once changes are heard again
         // that are still behind it.
-        if answer.is_current(self.common.now()) || (!answer.trusted && self.held.contains_key(question)) {
+        let replaces = answer.is_current(self.common.now()) || (!answer.trusted && held.is_some());
+        if replaces && held.is_none_or(|held| held.as_of <= answer.as_of) {
             self.held.insert(question.clone(), answer.clone());
             self.sweep();
         }
-        Ok(answer)
     }
 
     /// Lets results go that are good for nothing any more, whenever as many have come as were left the last time.
@@ -245,7 +267,7 @@ impl Results {
         }
         self.come_since_sweep.store(0, Ordering::Relaxed);
         let now = self.common.now();
-        for (question, _) in self.held.iter().filter(|(_, answer)| !answer.is_current(now)) {
+        for (question, _) in self.held.iter().filter(|(_, answer)| !answer.was_current(now)) {
             self.held.invalidate(&*question);
         }
         self.left_by_sweep.store(self.count().max(SWEEP_MIN), Ordering::Relaxed);

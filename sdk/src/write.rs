@@ -61,10 +61,10 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
     pub(crate) fn new(
         entries: Arc<Entries<K, V>>,
         budget: Arc<Budget>,
-        hindrance: Hindrance,
+        hindrance: Arc<Hindrance>,
         limits: Limits,
     ) -> Writes<K, V> {
-        let (hindrance, left) = (Arc::new(hindrance), AtomicBool::new(false));
+        let left = AtomicBool::new(false);
         Writes { entries, line: Mutex::default(), arrived: Notify::new(), budget, hindrance, limits, left }
     }
 

@@ -3,7 +3,7 @@
 use super::counted::Counted;
 use super::kept::Kept;
 use super::part::{self, Part};
-use super::poison::{Blame, Refusal, attempt, make_constraints_immediate};
+use super::poison::{Blame, Refusal, attempt, attempt_again, make_constraints_immediate};
 use super::rounds::{self, Answers, Locking};
 use super::session::{Session, Turn};
 use super::shape::{Shape, Target, target};
@@ -188,7 +188,7 @@ impl Batch {
         for start in 0..=STARTS_OVER_MAX {
             let locking = Locking { first: start > 0 || parts.len() > 1, strict: start < STARTS_OVER_MAX };
             let mut is_deferred = false;
-            let applied = attempt(self.blame, || {
+            let applied = attempt_again(self.blame, locking.strict, || {
                 let answers = rounds::run(target, parts, hlc, locking)?;
                 if answers.is_some() {
                     is_deferred = true;

@@ -14,6 +14,8 @@ const POLICY_CHECK: &str = "ExecWithCheckOptions";
 /// Where PL/pgSQL raises what a user's trigger or function says about a row, whatever code the user gave it.
 const RAISE: &str = "exec_stmt_raise";
 
+const DEADLOCK: &[u8; 5] = b"40P01";
+
 /// Why Postgres refused a patch.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
@@ -84,6 +86,18 @@ pub(crate) fn attempt<T>(
     blame: Blame,
     body: impl FnOnce() -> Result<Option<T>, Failure>,
 ) -> Result<Result<Option<T>, Refusal>, Failure> {
+    attempt_again(blame, false, body)
+}
+
+/// The same; of what can be tried again, a deadlock gives it up, too: undone, it is in nobody's way.
+///
+/// # Errors
+/// As [`attempt`].
+pub(crate) fn attempt_again<T>(
+    blame: Blame,
+    can_be_again: bool,
+    body: impl FnOnce() -> Result<Option<T>, Failure>,
+) -> Result<Result<Option<T>, Refusal>, Failure> {
     let subtransaction = Subtransaction::begin();
     let result =
         PgTryBuilder::new(AssertUnwindSafe(|| Ok(body()))).catch_others(|caught| Err(Box::new(caught))).execute();
@@ -98,6 +112,9 @@ pub(crate) fn attempt<T>(
         Err(caught) => {
             let (sqlstate, raised_in) = (sqlstate::of(&caught), sqlstate::report(&caught).function_name());
             let is_panic = matches!(*caught, CaughtError::RustPanic { .. });
+            if can_be_again && !is_panic && sqlstate == *DEADLOCK {
+                return Ok(Ok(None));
+            }
             let Some(is_suspicion) = blame.of(sqlstate, raised_in).filter(|_| !is_panic) else { caught.rethrow() };
             let message = sqlstate::report(&caught).message().to_owned();
             Ok(Err(Refusal { sqlstate, message, is_suspicion, is_deferred: false }))

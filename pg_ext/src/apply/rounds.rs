@@ -76,7 +76,7 @@ pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, mut locking: Lockin
         if round == 0 && !locking.first {
             refuse_duplicates(target, parts)?;
         }
-        if !rounds.again(locking.strict)? {
+        if !rounds.again(round, locking.strict)? {
             return Ok(None);
         }
     }
@@ -202,13 +202,16 @@ impl<'a> Rounds<'a> {
     }
 
     /// Looks at the rows of open patches in a new snapshot: answers what is decided, and tries the others again. Says
-    /// whether it could; when strict, not if it were to lock rows that came meanwhile.
-    fn again(&mut self, strict: bool) -> Result<bool, Failure> {
+    /// whether it could; when strict, not if it were to lock rows that came meanwhile, or to insert some after others.
+    fn again(&mut self, round: usize, strict: bool) -> Result<bool, Failure> {
         let mut inserts = Vec::new();
         let mut changes = Vec::new();
         let open: Vec<_> = self.open().filter(|(_, open)| !open.is_empty()).collect();
         for (part, open) in open {
             let (missing, applicable) = self.look(&part.subset(&open))?;
+            if strict && round > 0 && !missing.is_empty() {
+                return Ok(false);
+            }
             if !missing.is_empty() {
                 inserts.push(part.subset(&missing));
             }

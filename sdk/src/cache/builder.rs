@@ -97,7 +97,12 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         let entries = Arc::new(Entries::new(schema, &config, shared.common.clone()));
         let limits = Limits { durability: config.durability, batch_entries_max: shared.config.batch_entries_max };
         let write_timeout = config.write_timeout.or(shared.config.write_timeout);
-        let hindrance = Hindrance::new(entries.schema.display_name(), write_timeout, shared.supervisor.runtime());
+        let hindrance = Hindrance::new(
+            entries.schema.display_name(),
+            write_timeout,
+            shared.supervisor.runtime(),
+            shared.hindrances.clone(),
+        );
         let reads = Arc::new(Reads::new(entries.clone(), shared.store.clone(), shared.config.stale_service()));
         let writes = Arc::new(Writes::new(entries.clone(), shared.budget.clone(), hindrance, limits));
         let table: Arc<dyn CacheTable> = writes.clone();

@@ -6,7 +6,7 @@ use crate::common::Common;
 use crate::common::freshness::Freshness;
 use crate::config::{ClientConfig, Credentials, WhenFull};
 use crate::error::Error;
-use crate::pg::{Connector, Endpoint, Login, Store, share_time};
+use crate::pg::{Connector, Endpoint, Login, Store, prefer_primary, share_time};
 use crate::read::Standby;
 use crate::write::Budget;
 use std::sync::Arc;
@@ -111,9 +111,10 @@ impl ClientBuilder {
         self.set(|config| config.when_full = when_full)
     }
 
-    /// How long calls wait for a write to get to Postgres: [`Receipt::written`](crate::Receipt::written), [`Client::flush`], writes with
-    /// [`Durability::Database`](crate::Durability) and those for which the buffer has no room. Then they end with an error that says
-    /// why ([`Error::is_unwritten`]), and the write stays in the buffer and is tried again.
+    /// How long calls wait for a write to get to Postgres: [`Receipt::written`](crate::Receipt::written), [`Client::flush`] and writes with
+    /// [`Durability::Database`](crate::Durability). Then they end with an error that says why ([`Error::is_unwritten`]), and the write
+    /// stays in the buffer and is tried again. Writes for which the buffer has no room wait as long, then they are refused
+    /// ([`Error::is_full`]).
     ///
     /// Default: as long as Postgres is away or busy; but no longer than until the table has been refused for 60 s in a way that lasts
     /// until somebody does something about it (a missing right, a renamed column, a trigger that fails). A shorter time bounds both.
@@ -162,6 +163,7 @@ impl ClientBuilder {
     pub async fn connect(self) -> Result<Client, Error> {
         let mut config = self.config?;
         config.check()?;
+        prefer_primary(&mut config.postgres);
         share_time(&mut config.postgres, config.connect_timeout);
         let login = Arc::new(Login::new(&config));
         let standby = config.standby.as_ref().map(|postgres| {

@@ -9,7 +9,7 @@ use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind};
 use crate::pg::{BatchConnection, Store, within};
 use crate::read::Standby;
-use crate::receipt::Unwritten;
+use crate::receipt::{Hindrances, Unwritten};
 use crate::results::Results;
 use crate::status::CacheStatus;
 use crate::write::Budget;
@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) config: ClientConfig,
     pub(crate) common: Arc<Common>,
     pub(crate) budget: Arc<Budget>,
+    /// What keeps writes from Postgres, which all are in the one buffer.
+    pub(crate) hindrances: Arc<Hindrances>,
     pub(crate) store: Arc<Store>,
     pub(crate) standby: Option<Arc<Standby>>,
     pub(crate) feed: Arc<Feed>,
@@ -58,6 +60,7 @@ impl Shared {
             feed: feed.clone(),
             store: store.clone(),
             budget,
+            hindrances: Arc::default(),
             standby,
             config,
         });

@@ -2,16 +2,15 @@
 
 use super::connection::{Messages, SESSION};
 use super::store::Store;
-use crate::common::lock::lock;
+use crate::common::task::OwnedTask;
 use crate::error::Error;
 use crate::receipt::Refusal;
 use cache_sync_core::number::{Epoch, Fence, Sequence};
 use futures_util::StreamExt;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -31,7 +30,8 @@ pub(crate) struct Connected {
     apply_suspicious: tokio_postgres::Statement,
     /// Whether the server is another by now.
     doubts: watch::Receiver<u64>,
-    driver: Mutex<Option<JoinHandle<()>>>,
+    /// Moves its bytes; ends with it, also where a server has let in and then says nothing.
+    _driver: OwnedTask<()>,
 }
 
 /// A batch as it goes out.
@@ -61,14 +61,6 @@ pub(crate) struct Applied {
     pub(crate) outcomes: Vec<u8>,
 }
 
-impl Drop for Connected {
-    fn drop(&mut self) {
-        if let Some(driver) = lock(&self.driver).take() {
-            driver.abort();
-        }
-    }
-}
-
 impl BatchConnection {
     pub(crate) fn new(store: Arc<Store>) -> BatchConnection {
         BatchConnection { store, current: tokio::sync::Mutex::new(None) }
@@ -94,12 +86,11 @@ impl BatchConnection {
             LOCK_WAIT_MAX.min(self.store.query_timeout / 2).as_millis()
         );
         let (client, messages) = self.store.connect("flusher", &settings).await?;
-        let driver = tokio::spawn(drive(messages));
-        let driver = Mutex::new(Some(driver));
+        let driver = OwnedTask(tokio::spawn(drive(messages)));
         let (apply, suspicious) = (by("cache_sync.apply"), by("cache_sync_internal.apply_suspicious"));
         let prepared = tokio::try_join!(client.prepare(&apply), client.prepare(&suspicious));
         let (apply, apply_suspicious) = prepared.map_err(|error| Error::query("preparing to write", error))?;
-        let connected = Arc::new(Connected { client, apply, apply_suspicious, doubts, driver });
+        let connected = Arc::new(Connected { client, apply, apply_suspicious, doubts, _driver: driver });
         *current = Some(connected.clone());
         Ok(connected)
     }

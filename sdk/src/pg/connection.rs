@@ -2,6 +2,7 @@
 
 use super::login::Login;
 use super::within::within;
+use crate::common::task::OwnedTask;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind, Step};
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod};
@@ -9,7 +10,9 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{AsyncMessage, CancelToken, Socket};
 
@@ -51,7 +54,8 @@ impl Connector {
             }),
             manager: Arc::new(move |config, login| {
                 let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-                Manager::from_connect(config, PoolConnect { tls: for_pool.clone(), login }, recycling)
+                let connect = PoolConnect { tls: for_pool.clone(), login, runtime: Handle::current() };
+                Manager::from_connect(config, connect, recycling)
             }),
             cancel: Arc::new(move |token| {
                 let tls = for_cancel.clone();
@@ -71,10 +75,13 @@ impl Connector {
     }
 }
 
-/// How a pool connects: as all others do, with the password of that moment.
+/// How a pool connects: as all others do, with the password of that moment. Whoever needs the connection first may be of another runtime,
+/// which may end or stand still long before it.
 struct PoolConnect<T> {
     tls: T,
     login: Arc<Login>,
+    /// Where the client was made.
+    runtime: Handle,
 }
 
 impl<T> deadpool_postgres::Connect for PoolConnect<T>
@@ -88,15 +95,20 @@ where
         &self,
         config: &tokio_postgres::Config,
     ) -> BoxFuture<'_, Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>> {
-        let config = config.clone();
-        Box::pin(async move {
-            let (client, connection) = self.login.ready_for_pool(&config).await?.connect(self.tls.clone()).await?;
+        let (config, tls, login) = (config.clone(), self.tls.clone(), self.login.clone());
+        let connecting = OwnedTask(self.runtime.spawn(async move {
+            let (client, connection) = login.ready_for_pool(&config).await?.connect(tls).await?;
             let driver = tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection of the pool broke");
                 }
             });
             Ok((client, driver))
+        }));
+        Box::pin(async move {
+            let connected = connecting.join().await;
+            // The runtime has ended, of which everybody is told.
+            connected.unwrap_or_else(|_| Err(self.login.refuse(Error::closed())))
         })
     }
 }
@@ -191,5 +203,13 @@ pub(crate) fn share_time(postgres: &mut tokio_postgres::Config, timeout: Duratio
     let hosts = postgres.get_hosts().len().max(postgres.get_hostaddrs().len());
     if hosts > 1 && postgres.get_connect_timeout().is_none() {
         postgres.connect_timeout(timeout / u32::try_from(hosts).unwrap_or(u32::MAX));
+    }
+}
+
+/// Of several hosts it is the primary that is meant, unless the DSN says otherwise.
+pub(crate) fn prefer_primary(postgres: &mut tokio_postgres::Config) {
+    let hosts = postgres.get_hosts().len().max(postgres.get_hostaddrs().len());
+    if hosts > 1 && postgres.get_target_session_attrs() == TargetSessionAttrs::Any {
+        postgres.target_session_attrs(TargetSessionAttrs::ReadWrite);
     }
 }

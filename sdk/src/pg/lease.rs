@@ -7,11 +7,14 @@ use super::connection::Connector;
 use super::connection::Endpoint;
 use super::login::Login;
 use super::statements::Statements;
+use crate::common::lock::lock;
 use crate::error::{Error, Step};
 use deadpool_postgres::{Object, Pool};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tokio_postgres::Statement;
 
 /// The connections of a pool.
@@ -22,8 +25,19 @@ pub(crate) struct Connections {
     statements: Arc<Statements>,
     login: Arc<Login>,
     postgres: tokio_postgres::Config,
-    /// Those that were lent before it rose do not come back.
-    renewed: Arc<AtomicU64>,
+    renewal: Arc<Renewal>,
+    runtime: Handle,
+}
+
+/// When all connections were given up the last time.
+#[derive(Debug, Default)]
+struct Renewal(Mutex<Option<Instant>>);
+
+impl Renewal {
+    /// Whether a connection that somebody began to make at this moment is one of them.
+    fn includes(&self, begun: Instant) -> bool {
+        lock(&self.0).is_some_and(|at| begun <= at)
+    }
 }
 
 impl Connections {
@@ -31,21 +45,23 @@ impl Connections {
     pub(crate) fn new(pool: Pool, endpoint: &Endpoint<'_>) -> Connections {
         let (connector, login, postgres) =
             (endpoint.connector.clone(), endpoint.login.clone(), endpoint.postgres.clone());
-        Connections { pool, connector, statements: Arc::default(), login, postgres, renewed: Arc::default() }
+        let (statements, renewal, runtime) = (Arc::default(), Arc::default(), Handle::current());
+        Connections { pool, connector, statements, login, postgres, renewal, runtime }
     }
 
     /// One of them.
-    pub(super) async fn get(&self, step: Step) -> Result<Lease, Error> {
-        let of = self.renewed.load(Ordering::Acquire);
+    pub(super) async fn get(&self, step: Step) -> Result<Lease<'_>, Error> {
+        let asked = Instant::now();
         let connection = self.pool.get().await;
         let connection = connection.map_err(|error| self.login.no_connection(step, &self.postgres, error))?;
-        let (connector, statements) = (self.connector.clone(), self.statements.clone());
-        Ok(Lease { connection: Some(connection), connector, statements, of, renewed: self.renewed.clone() })
+        let metrics = Object::metrics(&connection);
+        let begun = if metrics.recycle_count == 0 { asked } else { metrics.created.into() };
+        Ok(Lease { connection: Some(connection), connections: self, begun })
     }
 
     /// Gives all of them up: who asks from here on gets a new one.
     pub(super) fn renew(&self) {
-        self.renewed.fetch_add(1, Ordering::AcqRel);
+        *lock(&self.renewal.0) = Some(Instant::now());
         self.pool.retain(|_, _| false);
     }
 
@@ -55,25 +71,24 @@ impl Connections {
 }
 
 /// A connection while it is in use.
-pub(super) struct Lease {
+pub(super) struct Lease<'a> {
     connection: Option<Object>,
-    connector: Connector,
-    statements: Arc<Statements>,
-    of: u64,
-    renewed: Arc<AtomicU64>,
+    connections: &'a Connections,
+    /// When somebody began to make it, or later.
+    begun: Instant,
 }
 
-impl Lease {
+impl Lease<'_> {
     /// The statement of this text, prepared once as long as it is used now and then.
     pub(super) async fn prepare(&self, text: &str) -> Result<Statement, tokio_postgres::Error> {
         let statement = self.prepare_cached(text).await?;
-        self.statements.note(&self.statement_cache, text);
+        self.connections.statements.note(&self.statement_cache, text);
         Ok(statement)
     }
 
     /// Gives it back: everything that was asked has been answered.
     pub(super) fn idle(mut self) {
-        if self.of == self.renewed.load(Ordering::Acquire) {
+        if !self.connections.renewal.includes(self.begun) {
             self.connection = None;
         } else if let Some(connection) = self.connection.take() {
             drop(Object::take(connection));
@@ -81,7 +96,7 @@ impl Lease {
     }
 }
 
-impl Deref for Lease {
+impl Deref for Lease<'_> {
     type Target = Object;
 
     fn deref(&self) -> &Object {
@@ -89,21 +104,18 @@ impl Deref for Lease {
     }
 }
 
-impl DerefMut for Lease {
+impl DerefMut for Lease<'_> {
     fn deref_mut(&mut self) -> &mut Object {
         self.connection.as_mut().expect("a lease has its connection until it ends")
     }
 }
 
-impl Drop for Lease {
+impl Drop for Lease<'_> {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        let (token, connector) = (connection.cancel_token(), self.connector.clone());
+        let (token, connector) = (connection.cancel_token(), self.connections.connector.clone());
         // The pool makes another one when it is asked for it.
         drop(Object::take(connection));
-        // Without a runtime nobody is left to be waited for.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { connector.cancel(token).await });
-        }
+        self.connections.runtime.spawn(async move { connector.cancel(token).await });
     }
 }

@@ -116,7 +116,7 @@ impl<K: Key> Loading<'_, K> {
 }
 
 async fn load<T>(
-    client: &Lease,
+    client: &Lease<'_>,
     meta: &TableMeta,
     statement: &LoadStatement,
     params: &[&(dyn ToSql + Sync)],

@@ -6,6 +6,8 @@ use crate::config::{ClientConfig, Credentials};
 use crate::error::{Error, ErrorKind, Step, root_cause};
 use cache_sync_core::sqlstate::Fault;
 use deadpool_postgres::{HookError, PoolError, TimeoutType};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +17,7 @@ use tokio_postgres::config::Host;
 pub(crate) struct Login {
     credentials: Option<Arc<dyn Credentials>>,
     timeout: Duration,
-    /// Why there was no password the last time: what a pool hands on can only be an error of the driver's.
+    /// Why it was not even tried to connect the last time: what a pool hands on can only be an error of the driver's.
     refused: Mutex<Option<Error>>,
     /// The client was let in once: what it says of itself was right, and may be again.
     is_established: AtomicBool,
@@ -42,7 +44,8 @@ impl Login {
         let mut ready = postgres.clone();
         if let Some(credentials) = &self.credentials {
             let password = within(STEP, self.timeout, async {
-                let password = credentials.password().await;
+                let password = AssertUnwindSafe(credentials.password()).catch_unwind().await;
+                let password = password.unwrap_or_else(|_| Err("the credentials have panicked".into()));
                 password.map_err(|error| {
                     let message = format!("{STEP}: {error}");
                     Error::caused(ErrorKind::Unavailable, message, Boxed(error))
@@ -53,18 +56,21 @@ impl Login {
         Ok(ready)
     }
 
-    /// As [`Login::ready`], for those who can only hand on an error of the driver's; [`Login::no_connection`] knows it again.
+    /// As [`Login::ready`], for those who can only hand on an error of the driver's.
     pub(super) async fn ready_for_pool(
         &self,
         postgres: &tokio_postgres::Config,
     ) -> Result<tokio_postgres::Config, tokio_postgres::Error> {
         match self.ready(postgres).await {
             Ok(ready) => Ok(ready),
-            Err(error) => {
-                *lock(&self.refused) = Some(error);
-                Err(NO_PASSWORD.parse::<tokio_postgres::Config>().expect_err("there is no such option"))
-            }
+            Err(error) => Err(self.refuse(error)),
         }
+    }
+
+    /// An error of the driver's that stands for this one; [`Login::no_connection`] knows it again.
+    pub(super) fn refuse(&self, error: Error) -> tokio_postgres::Error {
+        *lock(&self.refused) = Some(error);
+        STANDS_FOR_ANOTHER.parse::<tokio_postgres::Config>().expect_err("there is no such option")
     }
 
     /// Why no connection could be had of a pool.
@@ -72,7 +78,7 @@ impl Login {
         let unavailable = |what: &str| Error::new(ErrorKind::Unavailable, format!("{step}: {what}"));
         match error {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
-                let refused = lock(&self.refused).take().filter(|_| error.to_string().contains("connection string"));
+                let refused = lock(&self.refused).clone().filter(|_| error.to_string().contains("connection string"));
                 refused.unwrap_or_else(|| self.not_connected(step, postgres, error))
             }
             PoolError::Closed => Error::closed(),
@@ -108,7 +114,7 @@ impl Login {
 }
 
 /// What the driver takes for an option that it does not know.
-const NO_PASSWORD: &str = "cache_sync_has_no_password=1";
+const STANDS_FOR_ANOTHER: &str = "cache_sync_has_no_connection=1";
 
 /// Whether it is the network's fault, and not that of what the DSN or the TLS configuration says.
 fn can_pass(error: &tokio_postgres::Error) -> bool {

@@ -40,9 +40,9 @@ impl SessionCheck {
             let connection = self.pool.get().await;
             connection.map_err(|error| self.login.no_connection(CONNECTING, &self.postgres, error))
         };
-        let connected = within(CONNECTING, timeout, async { Ok((connect().await?, connect().await?)) }).await;
+        let connected = within(CONNECTING, timeout, async { Ok([connect().await?, connect().await?]) }).await;
         let checked = match connected {
-            Ok((one, other)) => check(one, other, timeout).await,
+            Ok(connections) => check(connections, timeout).await,
             Err(error) => Err(error),
         };
         if self.is_apart {
@@ -52,22 +52,31 @@ impl SessionCheck {
     }
 }
 
-async fn check(one: Object, other: Object, timeout: Duration) -> Result<(), Error> {
-    let checked = within(STEP, timeout, async {
-        keep_their_marks(&one, &other).await.map_err(|error| match error.code().map(|code| code.code()) {
+/// Two connections that do not go back into the pool unless they are said to be good: they may be in a transaction, in which no load
+/// must find itself.
+struct Marked(Option<[Object; 2]>);
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        self.0.take().into_iter().flatten().for_each(|connection| drop(Object::take(connection)));
+    }
+}
+
+async fn check(connections: [Object; 2], timeout: Duration) -> Result<(), Error> {
+    let mut marked = Marked(Some(connections));
+    let Some([one, other]) = &marked.0 else { return Ok(()) };
+    let keep = within(STEP, timeout, async {
+        keep_their_marks(one, other).await.map_err(|error| match error.code().map(|code| code.code()) {
             // Poolers in statement mode refuse transactions so.
             Some("08P01") => Error::caused(ErrorKind::Config, NEEDS_SESSIONS, error),
             _ => Error::query(STEP, error),
         })
     });
-    let failure = match checked.await {
-        Ok(true) => return Ok(()),
-        Ok(false) => Error::new(ErrorKind::Config, NEEDS_SESSIONS),
-        Err(error) => error,
-    };
-    // They may be in a transaction, in which no load must find itself.
-    drop((Object::take(one), Object::take(other)));
-    Err(failure)
+    if !keep.await? {
+        return Err(Error::new(ErrorKind::Config, NEEDS_SESSIONS));
+    }
+    marked.0 = None;
+    Ok(())
 }
 
 async fn keep_their_marks(one: &Object, other: &Object) -> Result<bool, tokio_postgres::Error> {

@@ -10,6 +10,7 @@ use cache_sync_core::number::Epoch;
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
@@ -53,7 +54,7 @@ impl NextExpiry {
         Some(NextExpiry { text, value })
     }
 
-    async fn ask(&self, client: &Lease) -> Result<Option<i64>, tokio_postgres::Error> {
+    async fn ask(&self, client: &Lease<'_>) -> Result<Option<i64>, tokio_postgres::Error> {
         let statement = client.prepare(&self.text).await?;
         let value = self.value.as_deref().map(|value| value as &(dyn ToSql + Sync));
         client.query_one(&statement, value.as_slice()).await?.try_get(0)
@@ -79,14 +80,15 @@ impl Store {
             client.idle();
             selected
         });
+        let asked = Instant::now();
         let selected = selected.await;
-        self.heard(&selected);
+        self.heard(&selected, asked);
         selected
     }
 }
 
 async fn run<T>(
-    client: &Lease,
+    client: &Lease<'_>,
     sql: &str,
     params: &[&(dyn ToSql + Sync)],
     expiries: &[NextExpiry],
@@ -125,7 +127,7 @@ async fn run<T>(
 
 /// The rows, or why one of them cannot be read: the others are taken from the connection all the same, but not kept.
 async fn all_rows<T>(
-    client: &Lease,
+    client: &Lease<'_>,
     statement: &Statement,
     params: &[&(dyn ToSql + Sync)],
     mut read: impl FnMut(&Row) -> Result<T, Error>,

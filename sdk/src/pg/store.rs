@@ -17,6 +17,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -104,8 +105,9 @@ impl Store {
         taking: Taking<impl FnMut(Option<Row>, LoadState) -> Option<T>, impl FnMut(&T, &Row)>,
     ) -> Result<Option<T>, Error> {
         let loading = loading.run(&self.connections, statement, None, taking);
+        let asked = Instant::now();
         let loaded = within(load::STEP, self.query_timeout, loading).await;
-        self.heard(&loaded);
+        self.heard(&loaded, asked);
         loaded
     }
 
@@ -123,11 +125,14 @@ impl Store {
         }
     }
 
-    /// Notes whether Postgres has answered a question.
-    pub(super) fn heard<T>(&self, answer: &Result<T, Error>) {
+    /// Notes whether Postgres has answered what was asked at `asked`.
+    pub(super) fn heard<T>(&self, answer: &Result<T, Error>, asked: Instant) {
         match answer {
-            Err(error) if error.is_silence() => self.breaker.failed(),
-            _ => self.breaker.answered(),
+            Ok(_) => self.breaker.answered(),
+            // One statement that is slow says nothing of the others.
+            Err(error) if error.is_silence() => self.breaker.is_silent(asked),
+            Err(error) if error.sqlstate().is_some() => self.breaker.answered(),
+            Err(_) => {}
         }
     }
 
@@ -157,7 +162,11 @@ impl Store {
     }
 }
 
-async fn ask(client: &Lease, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, tokio_postgres::Error> {
+async fn ask(
+    client: &Lease<'_>,
+    text: &str,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, tokio_postgres::Error> {
     let statement = client.prepare(text).await?;
     match client.query(&statement, params).await {
         Err(error) if is_plan_outdated(&error) => {

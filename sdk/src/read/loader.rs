@@ -8,13 +8,14 @@ use crate::codec::key::{self, Key};
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
 use crate::common::time::Moment;
-use crate::entries::{Lifetime, Loaded, Session};
+use crate::entries::{Lifetime, Loaded};
 use crate::error::{Error, ErrorKind};
 use crate::pg::{LoadState, LoadStatement, LoadedRow, Loading, Taking};
 use cache_sync_core::number::{KeyHash, Sequence, Version};
 use cache_sync_core::sqlstate::{Fault, is_misfit};
 use std::sync::Arc;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 /// Keys in one statement.
 const LOAD_KEYS_MAX: usize = 1000;
@@ -62,7 +63,7 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
         }
         entries.counters.load_statements.add(1);
         entries.counters.loaded_keys.add(wanted.len() as u64);
-        let session = entries.numbering.session();
+        let session = entries.numbering.session().id;
         let mut arriving = Arriving { reads: &*self.reads, session, sent, live, wanted };
         let loaded = self.rows(&mut arriving).await;
         let left: Vec<_> = arriving.wanted.into_iter().flatten().collect();
@@ -95,10 +96,11 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
         let seen = lock(&self.reads.seen).needed(arriving.hashes());
         if let Some((standby, needed)) = self.standby.as_ref().filter(|_| arriving.live).zip(seen) {
             let (keys, session) = (arriving.keys(), arriving.session);
-            let loading = Loading { session: session.id, meta: &entries.schema.meta, keys: &keys };
+            let loading = Loading { session, meta: &entries.schema.meta, keys: &keys };
             let asked = Asked { statement: &self.statement, loading: &loading, needed };
             let has_own_batches = |state: &LoadState| {
-                settled == Sequence(0) || (state.last_seq.0 >= 0 && session.to_client(state.last_seq) >= settled)
+                let last = || entries.numbering.to_client(session, state.last_seq);
+                settled == Sequence(0) || (state.last_seq.0 >= 0 && last().is_some_and(|last| last >= settled))
             };
             let each = |shown: &Shown, row: &Row| arriving.came(shown, row);
             if standby.load(&self.reads.store, &entries.common, &asked, has_own_batches, each).await {
@@ -107,13 +109,15 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
             // It may have gone away in the middle.
             arriving.wanted.retain(Option::is_some);
         }
-        let invalidations = lock(&self.reads.seen).invalidations();
+        let (invalidations, live) = (lock(&self.reads.seen).invalidations(), arriving.live);
         let (keys, hashes): (_, Vec<_>) = (arriving.keys(), arriving.hashes().collect());
-        let loading = Loading { session: arriving.session.id, meta: &entries.schema.meta, keys: &keys };
+        let loading = Loading { session: arriving.session, meta: &entries.schema.meta, keys: &keys };
         let asked = entries.common.now();
         let begin = |state: LoadState| {
             if state.epoch.0 == entries.common.freshness.epoch() {
                 entries.common.clock.compare(asked, state.host_time);
+            } else if live {
+                self.reads.store.doubt_server();
             }
             if self.standby.is_some() {
                 lock(&self.reads.seen).note(hashes.iter().copied(), state.lsn, invalidations);
@@ -147,7 +151,8 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
 /// Keys whose load was sent, those without an answer still in place, and what it needs to know to take one.
 struct Arriving<'a, K: Key, V: CacheValue> {
     reads: &'a Reads<K, V>,
-    session: Session,
+    /// The session whose last batch the server is asked for.
+    session: Uuid,
     sent: Moment,
     /// Changes were heard when it was sent.
     live: bool,
@@ -171,8 +176,9 @@ impl<K: Key, V: CacheValue> Arriving<'_, K, V> {
             Ok(value) => value,
             Err(error) => return entries.load_failed(wanted.hash, wanted.flight, &error),
         };
-        let trusted = self.live && shown.epoch.0 == entries.common.freshness.epoch();
-        let (last_seq, lifetime) = (self.session.to_client(shown.last_seq), entries.lifetime(self.sent, row.good_for));
+        let last_seq = entries.numbering.to_client(self.session, shown.last_seq);
+        let trusted = self.live && shown.epoch.0 == entries.common.freshness.epoch() && last_seq.is_some();
+        let (last_seq, lifetime) = (last_seq.unwrap_or(Sequence(0)), entries.lifetime(self.sent, row.good_for));
         let loaded = Loaded { value, version: row.version, lifetime, last_seq, trusted };
         // Nobody else asks for it: who joins meanwhile finds a load that was asked for.
         if entries.loaded(wanted.hash, wanted.flight, loaded) {

@@ -44,7 +44,9 @@ impl Seen {
             if self.keys.len() >= KEYS_MAX {
                 self.of_all = self.keys.drain().map(|(_, lsn)| lsn).fold(self.of_all, Lsn::max);
             }
-            self.keys.insert(key, lsn);
+            // Of two loads under way the later one may be answered first.
+            let seen = self.keys.entry(key).or_default();
+            *seen = lsn.max(*seen);
         }
     }
 }
@@ -62,6 +64,7 @@ mod tests {
         let mut seen = Seen::default();
         seen.note(keys(0..2), Lsn(5), 0);
         seen.note(keys(1..2), Lsn(7), 0);
+        seen.note(keys(1..2), Lsn(6), 0);
         assert_eq!(seen.needed(keys(0..1)), Some(Lsn(5)));
         assert_eq!(seen.needed(keys(0..3)), Some(Lsn(7)));
         assert_eq!(seen.needed(keys(2..3)), Some(Lsn(0)));

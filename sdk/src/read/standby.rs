@@ -17,9 +17,10 @@ use crate::pg::{
     Taking, within,
 };
 use cache_sync_core::number::{Epoch, Lsn, Sequence};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::OnceCell;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio_postgres::Row;
 
 /// How long a standby may take, which the primary could have answered meanwhile.
@@ -33,17 +34,27 @@ const STEP: Step = "loading from the standby";
 pub(crate) struct Standby {
     connections: Connections,
     sessions: SessionCheck,
-    timeout: Duration,
+    connect_timeout: Duration,
     /// The feed's epoch, and the history of its server.
     history: Mutex<Option<(Epoch, History)>>,
-    /// Each connection is one of the server's, as was found out once.
-    is_checked: OnceCell<()>,
+    /// Whether each connection is known to be one of the server's.
+    check: watch::Sender<Check>,
+    runtime: Handle,
     /// Until when it is left alone, and for how long that was.
     paused: Mutex<Option<(Moment, Duration)>>,
     /// Loads that it answered.
     pub(crate) loads: Counter,
     /// Loads that were left to the primary.
     pub(crate) passed_over: Counter,
+}
+
+/// Whether it is known that each connection is one of the standby's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// Not yet, or it could not be found out.
+    Unknown,
+    UnderWay,
+    Done,
 }
 
 /// A load, and what must be in it.
@@ -68,9 +79,10 @@ impl Standby {
         Ok(Standby {
             sessions: SessionCheck::new(&pool, endpoint)?,
             connections: Connections::new(pool, endpoint),
-            timeout: endpoint.config.connect_timeout.min(ANSWER_MAX),
+            connect_timeout: endpoint.config.connect_timeout,
             history: Mutex::default(),
-            is_checked: OnceCell::new(),
+            check: watch::Sender::new(Check::Unknown),
+            runtime: Handle::current(),
             paused: Mutex::default(),
             loads: Counter::default(),
             passed_over: Counter::default(),
@@ -80,9 +92,9 @@ impl Standby {
     /// Loads rows, if the standby has replayed all that this client knows of; `false` when the primary must be asked, perhaps for what is
     /// left.
     pub(crate) async fn load<K: Key>(
-        &self,
+        self: &Arc<Self>,
         store: &Store,
-        common: &Common,
+        common: &Arc<Common>,
         asked: &Asked<'_, K>,
         has_own_batches: impl Fn(&LoadState) -> bool,
         each: impl FnMut(&Shown, &Row),
@@ -97,9 +109,9 @@ impl Standby {
     }
 
     async fn ask<K: Key>(
-        &self,
+        self: &Arc<Self>,
         store: &Store,
-        common: &Common,
+        common: &Arc<Common>,
         asked: &Asked<'_, K>,
         has_own_batches: impl Fn(&LoadState) -> bool,
         each: impl FnMut(&Shown, &Row),
@@ -116,21 +128,46 @@ impl Standby {
             // The epoch that a standby knows is that of its own memory, in which nobody publishes.
             (counts && has_own_batches(&state)).then_some(Shown { epoch, last_seq: state.last_seq })
         };
-        let answer = within(STEP, self.timeout, async {
-            self.is_checked.get_or_try_init(|| self.sessions.run(self.timeout / 3)).await?;
-            let taking = Taking { begin, each };
-            asked.loading.run(&self.connections, asked.statement, Some(SERVER_STATE), taking).await
-        });
-        match answer.await {
+        let answer_max = self.connect_timeout.min(ANSWER_MAX);
+        if !tokio::time::timeout(answer_max, self.is_checked(common)).await.unwrap_or(false) {
+            return None;
+        }
+        let taking = Taking { begin, each };
+        let loading = asked.loading.run(&self.connections, asked.statement, Some(SERVER_STATE), taking);
+        match within(STEP, answer_max, loading).await {
             Ok(shown) => {
                 self.is_back();
                 shown
             }
             Err(error) => {
-                self.pause(&error, common.now());
+                // A key's or a table's own trouble says nothing of the standby.
+                if error.is_silence() || error.sqlstate().is_none() {
+                    self.pause(&error, common.now());
+                }
                 None
             }
         }
+    }
+
+    /// Waits until it is known whether each connection is one of the standby's. Nobody who gives up waiting keeps that from being found out,
+    /// which takes many round trips.
+    async fn is_checked(self: &Arc<Self>, common: &Arc<Common>) -> bool {
+        let begins = |check: &mut Check| {
+            let begins = *check == Check::Unknown;
+            *check = if begins { Check::UnderWay } else { *check };
+            begins
+        };
+        let mut check = self.check.subscribe();
+        if self.check.send_if_modified(begins) {
+            let (standby, common) = (self.clone(), common.clone());
+            self.runtime.spawn(async move {
+                let checked = standby.sessions.run(standby.connect_timeout).await;
+                checked.as_ref().err().into_iter().for_each(|error| standby.pause(error, common.now()));
+                standby.check.send_replace(if checked.is_ok() { Check::Done } else { Check::Unknown });
+            });
+        }
+        let known = check.wait_for(|check| *check != Check::UnderWay).await;
+        known.is_ok_and(|check| *check == Check::Done)
     }
 
     fn is_paused(&self, now: Moment) -> bool {

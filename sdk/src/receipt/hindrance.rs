@@ -6,7 +6,7 @@ use crate::error::Error;
 use cache_sync_core::number::KeyHash;
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -27,11 +27,42 @@ pub(crate) struct Hindrance {
     aside: Mutex<HashMap<KeyHash, Failing>>,
     asides: Retried,
     changed: Notify,
+    /// Those of the other caches, with which it shares the buffer.
+    all: Arc<Hindrances>,
+}
+
+/// What keeps the writes of a client's caches from Postgres.
+#[derive(Debug, Default)]
+pub(crate) struct Hindrances {
+    of_caches: Mutex<Vec<Weak<Hindrance>>>,
+    changed: Notify,
+}
+
+impl Hindrances {
+    fn add(&self, hindrance: &Arc<Hindrance>) {
+        let mut of_caches = lock(&self.of_caches);
+        of_caches.retain(|known| known.strong_count() > 0);
+        of_caches.push(Arc::downgrade(hindrance));
+    }
+
+    /// A table that takes no writes until somebody does something about it, and what it says.
+    fn for_good(&self) -> Option<(Arc<Hindrance>, Failing)> {
+        let of_caches: Vec<_> = lock(&self.of_caches).iter().filter_map(Weak::upgrade).collect();
+        of_caches.into_iter().find_map(|hindrance| {
+            let failing = hindrance.for_good()?;
+            Some((hindrance, failing))
+        })
+    }
 }
 
 impl Hindrance {
-    pub(crate) fn new(table: String, timeout: Option<Duration>, runtime: tokio::runtime::Handle) -> Hindrance {
-        Hindrance {
+    pub(crate) fn new(
+        table: String,
+        timeout: Option<Duration>,
+        runtime: tokio::runtime::Handle,
+        all: Arc<Hindrances>,
+    ) -> Arc<Hindrance> {
+        let hindrance = Arc::new(Hindrance {
             batches: Retried::new("writing a batch", Some(table.clone())),
             asides: Retried::new("writing patches that were set aside", Some(table.clone())),
             table,
@@ -39,20 +70,28 @@ impl Hindrance {
             runtime,
             aside: Mutex::default(),
             changed: Notify::new(),
-        }
+            all,
+        });
+        hindrance.all.add(&hindrance);
+        hindrance
+    }
+
+    fn tell(&self) {
+        self.changed.notify_waiters();
+        self.all.changed.notify_waiters();
     }
 
     /// A batch of the line could not be written; all others wait behind it.
     pub(crate) fn failed(&self, error: &Error) {
         if self.batches.failed(error) {
-            self.changed.notify_waiters();
+            self.tell();
         }
     }
 
     /// The line goes on.
     pub(crate) fn succeeded(&self) {
         if self.batches.succeeded() {
-            self.changed.notify_waiters();
+            self.tell();
         }
     }
 
@@ -64,7 +103,7 @@ impl Hindrance {
         }
         drop(aside);
         self.asides.failed(error);
-        self.changed.notify_waiters();
+        self.tell();
     }
 
     /// What the line's batch met was of these alone: they go by themselves from now on.
@@ -72,7 +111,7 @@ impl Hindrance {
         if let Some(failing) = self.batches.hand_over() {
             keys.iter().for_each(|key| drop(lock(&self.aside).insert(*key, failing.clone())));
             self.asides.failed(failing.error());
-            self.changed.notify_waiters();
+            self.tell();
         }
     }
 
@@ -93,35 +132,75 @@ impl Hindrance {
         self.batches.trouble().or_else(|| self.asides.trouble())
     }
 
-    /// Does the work, unless it takes longer than it is worth: a write of this key, or of any that has not been accepted.
+    /// Waits for what becomes of a write of this key, unless that takes longer than it is worth.
     ///
     /// # Errors
     /// What keeps it so long.
-    pub(crate) async fn bound<T>(&self, key: Option<KeyHash>, work: impl Future<Output = T>) -> Result<T, Error> {
+    pub(crate) async fn written<T>(&self, key: KeyHash, work: impl Future<Output = T>) -> Result<T, Error> {
         let began = Instant::now();
+        let done = self.bound(&self.changed, || self.until(self.failing(key), began), work).await;
+        done.ok_or_else(|| self.over(key, began))
+    }
+
+    /// Waits for room in the buffer, unless that takes longer than it is worth. What another table does not take may be all that is in
+    /// it.
+    ///
+    /// # Errors
+    /// What takes up the room.
+    pub(crate) async fn room<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        let began = Instant::now();
+        let until = || {
+            let of_another = self.all.for_good().map(|_| began + self.for_good_max());
+            self.until(self.batches.failing(), began).into_iter().chain(of_another).min()
+        };
+        let done = self.bound(&self.all.changed, until, work).await;
+        done.ok_or_else(|| match self.all.for_good() {
+            Some((other, failing)) => {
+                let error = failing.error();
+                Error::no_room(&format!("{} takes none of its patches: {error}", other.table), Some(error))
+            }
+            None => Error::no_room(&format!("no room within {:.1?}", began.elapsed()), None),
+        })
+    }
+
+    /// `None`: it took too long.
+    async fn bound<T>(
+        &self,
+        changed: &Notify,
+        until: impl Fn() -> Option<Instant>,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
         tokio::pin!(work);
         loop {
-            let changed = self.changed.notified();
-            let until = self.until(key, began);
+            let changed = changed.notified();
             tokio::select! {
                 biased;
-                done = &mut work => return Ok(done),
+                done = &mut work => return Some(done),
                 () = changed => {}
-                () = self.sleep_until(until) => return Err(self.over(key, began)),
+                () = self.sleep_until(until()) => return None,
             }
         }
     }
 
-    fn failing(&self, key: Option<KeyHash>) -> Option<Failing> {
-        let aside = key.and_then(|key| lock(&self.aside).get(&key).cloned());
+    fn failing(&self, key: KeyHash) -> Option<Failing> {
+        let aside = lock(&self.aside).get(&key).cloned();
         aside.or_else(|| self.batches.failing())
     }
 
-    fn until(&self, key: Option<KeyHash>, began: Instant) -> Option<Instant> {
-        let for_good = self.failing(key).and_then(|failing| failing.for_good_since());
-        let for_good =
-            for_good.map(|since| since + self.timeout.map_or(FOR_GOOD_MAX, |timeout| timeout.min(FOR_GOOD_MAX)));
-        for_good.into_iter().chain(self.timeout.map(|timeout| began + timeout)).min()
+    /// What is refused until somebody does something about it.
+    fn for_good(&self) -> Option<Failing> {
+        let is_for_good = |failing: &Failing| failing.for_good_since().is_some();
+        let aside = || lock(&self.aside).values().find(|failing| is_for_good(failing)).cloned();
+        self.batches.failing().filter(is_for_good).or_else(aside)
+    }
+
+    fn for_good_max(&self) -> Duration {
+        self.timeout.map_or(FOR_GOOD_MAX, |timeout| timeout.min(FOR_GOOD_MAX))
+    }
+
+    fn until(&self, failing: Option<Failing>, began: Instant) -> Option<Instant> {
+        let for_good = failing.and_then(|failing| failing.for_good_since()).map(|since| since + self.for_good_max());
+        for_good.into_iter().chain(self.timeout.and_then(|timeout| began.checked_add(timeout))).min()
     }
 
     async fn sleep_until(&self, until: Option<Instant>) {
@@ -138,7 +217,7 @@ impl Hindrance {
         }
     }
 
-    fn over(&self, key: Option<KeyHash>, began: Instant) -> Error {
+    fn over(&self, key: KeyHash, began: Instant) -> Error {
         match self.failing(key) {
             Some(failing) => Error::unwritten(&self.table, &failing.error().to_string(), Some(failing.error())),
             None => {
@@ -157,8 +236,12 @@ mod tests {
 
     const KEY: KeyHash = KeyHash(7);
 
-    fn hindrance(timeout: Option<Duration>) -> Hindrance {
-        Hindrance::new("t".to_owned(), timeout, tokio::runtime::Handle::current())
+    fn hindrance(timeout: Option<Duration>) -> Arc<Hindrance> {
+        of("t", timeout, &Arc::default())
+    }
+
+    fn of(table: &str, timeout: Option<Duration>, all: &Arc<Hindrances>) -> Arc<Hindrance> {
+        Hindrance::new(table.to_owned(), timeout, tokio::runtime::Handle::current(), all.clone())
     }
 
     fn refused() -> Error {
@@ -173,7 +256,7 @@ mod tests {
     async fn waits(hindrance: &Hindrance) -> Option<u64> {
         let (began, never) = (Instant::now(), std::future::pending::<()>());
         let day = Duration::from_secs(86_400);
-        let ended = tokio::time::timeout(day, hindrance.bound(Some(KEY), never)).await.ok()?;
+        let ended = tokio::time::timeout(day, hindrance.written(KEY, never)).await.ok()?;
         assert!(ended.unwrap_err().is_unwritten());
         Some(began.elapsed().as_secs())
     }
@@ -220,6 +303,34 @@ mod tests {
     #[tokio::test]
     async fn what_is_there_is_not_waited_for() {
         let hindrance = hindrance(Some(Duration::ZERO));
-        assert_eq!(hindrance.bound(None, async { 1 }).now_or_never().unwrap().unwrap(), 1);
+        assert_eq!(hindrance.room(async { 1 }).now_or_never().unwrap().unwrap(), 1);
+        assert_eq!(self::hindrance(Some(Duration::MAX)).room(async { 1 }).now_or_never().unwrap().unwrap(), 1);
+    }
+
+    /// How long a write waits for room that there never is; `None`: more than a day.
+    async fn waits_for_room(hindrance: &Hindrance) -> Option<(u64, String)> {
+        let (began, never) = (Instant::now(), std::future::pending::<()>());
+        let day = Duration::from_secs(86_400);
+        let error = tokio::time::timeout(day, hindrance.room(never)).await.ok()?.unwrap_err();
+        assert!(error.is_full());
+        Some((began.elapsed().as_secs(), error.to_string()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_that_another_table_takes_up_is_not_waited_for_without_end() {
+        let all = Arc::default();
+        let [one, other] = ["one", "other"].map(|table| of(table, None, &all));
+        one.failed(&away());
+        assert!(waits_for_room(&other).await.is_none());
+        one.failed(&refused());
+        let (waited, why) = waits_for_room(&other).await.unwrap();
+        assert!(waited == 60 && why.contains("one takes none"), "{waited} {why}");
+        assert_eq!(waits_for_room(&one).await.unwrap().0, 0, "it has lasted so long already");
+        one.succeeded();
+        assert!(waits_for_room(&other).await.is_none());
+        other.failed_aside(&[KEY], &refused());
+        assert_eq!(waits_for_room(&other).await.unwrap().0, 60);
+        drop(other);
+        assert!(waits_for_room(&one).await.is_none());
     }
 }

@@ -62,7 +62,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         write.fields.shrink();
         loop {
             let reserved = write.size();
-            self.hindrance.bound(None, self.budget.take(reserved)).await.map_err(Error::no_room)??;
+            self.hindrance.room(self.budget.take(reserved)).await??;
             let refused = match self.try_accept(key, hash, write, reserved) {
                 Ok(receipt) => {
                     self.entries.counters.writes.add(1);

@@ -302,7 +302,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
                 Next::Again(Duration::ZERO)
             }
             Some(_) if took_too_long(code) => Next::Undone,
-            Some(Fault::Away | Fault::Batch) | None => Next::Again(Duration::ZERO),
+            Some(Fault::Away | Fault::Batch | Fault::Login) | None => Next::Again(Duration::ZERO),
             // Two that Postgres cannot take together (keys that are one to it, say) it may take one after the other.
             Some(Fault::Row) if is_last && batch.keys.len() > 1 => Next::Undone,
             Some(Fault::Row) if is_last => Next::Settled(self.give_up(batch, error)),

@@ -106,7 +106,10 @@ impl Feed {
         // Until everything that was missed meanwhile has been told, entries may be as old as the interruption was long. However
         // long the message was on its way, it tells of then.
         if let Some(as_of) = message.as_of {
-            subscription.caught_up = true;
+            if !std::mem::replace(&mut subscription.caught_up, true) {
+                // Also where the last connection broke before the next one could be had.
+                self.adding.succeeded();
+            }
             self.hearing.succeeded();
             match common.clock.earliest(as_of) {
                 Some(as_of) => common.freshness.in_step(as_of),

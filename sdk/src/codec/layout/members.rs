@@ -13,8 +13,10 @@ use std::mem::discriminant;
 pub(crate) fn members_of<V: DeserializeOwned>() -> Option<Vec<Vec<&'static str>>> {
     let Err(Told(Some(names))) = V::deserialize(Probe { asked: None }) else { return None };
     let mut members: Vec<(Option<u64>, Vec<&'static str>)> = Vec::with_capacity(names.len());
+    // A `Deserialize` written by hand may take the name itself, of which nothing tells whose it is: as with one that no member has.
+    let of_none = member_of::<V>(NO_MEMBER);
     for name in names {
-        let member = member_of::<V>(name);
+        let member = member_of::<V>(name).filter(|member| Some(*member) != of_none);
         match members.iter_mut().find(|(known, _)| member.is_some() && *known == member) {
             Some((_, names)) => names.push(name),
             None => members.push((member, vec![name])),
@@ -22,6 +24,8 @@ pub(crate) fn members_of<V: DeserializeOwned>() -> Option<Vec<Vec<&'static str>>
     }
     Some(members.into_iter().map(|(_, names)| names).collect())
 }
+
+const NO_MEMBER: &str = "\u{1}no member";
 
 /// What tells the member of this name from the type's other members: what the type makes of the name before it reads the value. That is
 /// an enum with a variant for each member.
@@ -144,6 +148,36 @@ mod tests {
         #[serde(rename = "full name", alias = "name")]
         name: Option<User>,
         other: i64,
+    }
+
+    struct ByHand;
+
+    impl<'de> Deserialize<'de> for ByHand {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ByHand, D::Error> {
+            struct Names;
+
+            impl<'de> Visitor<'de> for Names {
+                type Value = ByHand;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("members")
+                }
+
+                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ByHand, A::Error> {
+                    while let Some(_name) = map.next_key::<String>()? {
+                        map.next_value::<i64>()?;
+                    }
+                    Ok(ByHand)
+                }
+            }
+
+            deserializer.deserialize_struct("ByHand", &["id", "balance"], Names)
+        }
+    }
+
+    #[test]
+    fn names_that_a_type_takes_as_they_are_are_members_of_their_own() {
+        assert_eq!(members_of::<ByHand>(), Some(vec![vec!["id"], vec!["balance"]]));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::flight::{Flight, LoadFence, Started, Waiter};
 use super::pending::apply_all;
 use crate::codec::value::Value;
 use crate::common::time::Moment;
-use crate::entries::generation::{is_unheard, unheard};
+use crate::entries::generation::unheard;
 use crate::entries::memory::Lifetime;
 use crate::error::Error;
 use cache_sync_core::number::{Sequence, Version};
@@ -132,7 +132,8 @@ impl<K, V> Slot<K, V> {
             Base::Known { version, generation: of, .. } if of == generation => {
                 loaded.version == Version::NONE || version != loaded.version
             }
-            Base::Known { generation: of, .. } => is_unheard(of),
+            // A gap lies between.
+            Base::Known { .. } => true,
             Base::Unknown => false,
         }
     }

@@ -4,6 +4,7 @@ use cache_sync::Client;
 use cache_sync_tests::proxy::Proxy;
 use cache_sync_tests::rows::{accounts, close, make_accounts, open};
 use cache_sync_tests::{Database, SOON, cluster_with_quick_heartbeats, wait_until};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const WAIT: Duration = Duration::from_millis(400);
@@ -71,5 +72,32 @@ async fn a_table_that_is_locked_says_nothing_of_the_others() {
     }
     assert!(waiting.await.unwrap().unwrap().stale_for.is_some());
     theirs.batch_execute("COMMIT").await.unwrap();
+    close(client).await;
+}
+
+/// A query that takes longer than the moment: each time it was given up, and what is held was never replaced.
+#[tokio::test]
+async fn a_slow_query_is_answered_with_what_is_held_and_arrives_all_the_same() {
+    let db = Database::with_extension_in(cluster_with_quick_heartbeats());
+    make_accounts(&db, 5);
+    db.psql("CREATE TABLE pace (seconds float8); INSERT INTO pace VALUES (0)");
+    let proxy = Proxy::start(db.cluster().port()).await;
+    let builder = Client::builder(&proxy.dsn(&db)).feed_timeout(Duration::from_millis(500));
+    let client = open(builder.stale_while_unavailable(Duration::from_secs(600)).stale_after(WAIT)).await;
+    let sql = "SELECT count(*) FROM account, (SELECT pg_sleep(seconds) FROM pace) AS s";
+    let rows = || client.query::<Count>(sql).depends_on_table("account");
+    assert_eq!(rows().read().await.unwrap().rows[0].count, 5);
+
+    proxy.faults.feed_late_millis.store(60_000, Ordering::Release);
+    wait_until(SOON, "nothing counts as fresh", async || !client.status().feed_live).await;
+    let seconds = 3.0 * WAIT.as_secs_f64();
+    db.psql(&format!("UPDATE pace SET seconds = {seconds}; INSERT INTO account (id, name) VALUES (6, 'six')"));
+    let is_there = async || {
+        let began = Instant::now();
+        let read = rows().read().await.unwrap();
+        assert!(read.stale_for.is_some() && began.elapsed() < 3 * WAIT, "{:?} {:?}", read.stale_for, began.elapsed());
+        read.rows[0].count == 6
+    };
+    wait_until(SOON, "what was loaded meanwhile is held", is_there).await;
     close(client).await;
 }

@@ -47,3 +47,40 @@ async fn writes_do_not_wait_for_loads() {
     assert_eq!(waiting.await.unwrap().unwrap().unwrap().id, 1);
     close(client).await;
 }
+
+/// Whoever asks first has a connection made, and may be of a runtime that nobody drives any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn live_where_the_client_was_made() {
+    let db = Database::with_extension();
+    make_accounts(&db, 1);
+    let client = open(Client::builder(&db.dsn()).pool_size(1)).await;
+    let ask = |sql: &str| client.query::<Visits>(sql).depends_on_table("account").fetch();
+    ask("SELECT 1::bigint AS count").await.unwrap();
+    db.psql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE application_name LIKE '% pool' AND datname = current_database()",
+    );
+    let asked = (0..100).map(|number| ask(&format!("SELECT {number}::bigint AS count"))).collect::<Vec<_>>();
+    let (stays, ends) = std::sync::mpsc::channel::<()>();
+    let (answered, answer) = tokio::sync::oneshot::channel();
+    let elsewhere = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let is_answered = runtime.block_on(async {
+            for asking in asked {
+                if asking.await.is_ok() {
+                    return true;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            false
+        });
+        answered.send(is_answered).unwrap();
+        ends.recv().unwrap_err();
+    });
+    assert!(answer.await.unwrap(), "a new connection is made");
+    let next = tokio::time::timeout(SOON / 4, ask("SELECT -1::bigint AS count")).await;
+    assert_eq!(next.expect("its connection stands still").unwrap()[0].count, -1);
+    drop(stays);
+    elsewhere.join().unwrap();
+    close(client).await;
+}

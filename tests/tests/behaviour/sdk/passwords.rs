@@ -14,8 +14,10 @@ struct Vault(Arc<Mutex<&'static str>>);
 #[async_trait::async_trait]
 impl Credentials for Vault {
     async fn password(&self) -> Result<String, Box<dyn Error + Send + Sync>> {
-        match *self.0.lock().unwrap() {
+        let password = *self.0.lock().unwrap();
+        match password {
             "" => Err("the vault is sealed".into()),
+            "broken" => panic!("the vault is broken"),
             password => Ok(password.to_owned()),
         }
     }
@@ -51,6 +53,10 @@ async fn what_is_held_is_served_until_the_new_one_is_known() {
     *vault.0.lock().unwrap() = "";
     let error = builder().connect().await.err().unwrap();
     assert!(error.to_string().contains("the vault is sealed") && error.is_unavailable(), "{error:?}");
+
+    *vault.0.lock().unwrap() = "broken";
+    let error = builder().connect().await.err().unwrap();
+    assert!(error.to_string().contains("have panicked") && error.is_unavailable(), "{error:?}");
 
     *vault.0.lock().unwrap() = "secret-one";
     let (strict, lenient) =

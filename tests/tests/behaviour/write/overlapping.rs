@@ -64,6 +64,27 @@ async fn never_wait_for_each_other() {
     assert_eq!(db.psql(&deadlocks), "0");
 }
 
+/// Others lock rows in whatever order they like. Undone, the batch is in nobody's way, and its caller hears nothing of it.
+#[tokio::test]
+async fn start_over_when_they_meet_a_deadlock() {
+    let db = Database::with_extension();
+    db.psql("CREATE TABLE t (id int PRIMARY KEY, v text); SELECT cache_sync.attach('t', true); INSERT INTO t VALUES (1), (2)");
+    let mut batches = Batches::open(&db, "t").await;
+    batches.client().batch_execute("SET deadlock_timeout = '1s'").await.unwrap();
+    let other = db.connect().await;
+    other.batch_execute("SET deadlock_timeout = '1min'; BEGIN; UPDATE t SET v = 'theirs' WHERE id = 2").await.unwrap();
+    let stamp = batches.now().await;
+    let rows = [json!([{"#": 0, "@": stamp, "id": 1, "v": "ours"}, {"#": 1, "@": stamp, "id": 2, "v": "ours"}])];
+    let waiting = batches.verdicts(json!([{"op": "edit", "fields": ["v"]}]), &rows);
+    let commit = async {
+        until_waiting(&db, 1).await;
+        other.batch_execute("UPDATE t SET v = 'theirs' WHERE id = 1; COMMIT").await.unwrap();
+    };
+    let (verdicts, ()) = tokio::join!(waiting, commit);
+    let applied = db.psql("SELECT deadlocks > 0 FROM pg_stat_database WHERE datname = current_database()");
+    assert_eq!((verdicts.len(), &*applied), (2, "t"), "{verdicts:?}");
+}
+
 /// Every client adds 4^i once with its i-th batch; a digit of the sum to the base 4 tells of a lost or doubled one.
 #[tokio::test(flavor = "multi_thread")]
 async fn add_up_exactly() {

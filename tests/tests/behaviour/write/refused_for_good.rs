@@ -85,11 +85,32 @@ async fn so_does_who_waits_for_room() {
     let cache = accounts(&client).await;
     let _ = cache.patch(&1, Patch::new().add("balance", 5)).await.unwrap();
     let error = refusal(cache.patch(&2, Patch::new().add("balance", 5))).await;
-    assert!(error.is_full() && error.to_string().contains("Postgres takes none"), "{error:?}");
+    assert!(error.is_full() && error.to_string().contains("account takes none"), "{error:?}");
     assert_eq!(error.sqlstate(), Some("42501"));
     db.psql(&format!("GRANT UPDATE ON account TO {role}"));
     close(client).await;
     assert_eq!(db.psql("SELECT string_agg(balance::text, ',' ORDER BY id) FROM account"), "5,0,0");
+}
+
+/// What one table does not take is in the buffer of all.
+#[tokio::test]
+async fn so_does_who_waits_for_room_that_another_table_takes_up() {
+    let db = Database::with_extension();
+    make_accounts(&db, 3);
+    db.psql(
+        "CREATE TABLE other AS TABLE account; ALTER TABLE other ADD PRIMARY KEY (id);
+         SELECT cache_sync.attach('other', rules => '{\"balance\": \"add\"}')",
+    );
+    let role = reader(&db);
+    db.psql(&format!("GRANT SELECT, UPDATE ON other TO {role}"));
+    let client = open(builder(&db, &role).buffer_entries_max(1).when_full(WhenFull::Wait)).await;
+    let (cache, other) = (accounts(&client).await, client.cache::<i64, Account>("other").open().await.unwrap());
+    let _ = cache.patch(&1, Patch::new().add("balance", 5)).await.unwrap();
+    let error = refusal(other.patch(&2, Patch::new().add("balance", 5))).await;
+    assert!(error.is_full() && error.to_string().contains("account takes none"), "{error:?}");
+    assert_eq!(error.sqlstate(), Some("42501"));
+    db.psql(&format!("GRANT UPDATE ON account TO {role}"));
+    close(client).await;
 }
 
 /// A network that swallows everything. That may pass, so it is waited out unless a time was set.

@@ -33,6 +33,24 @@ fn a_load_that_a_change_overtook_which_is_held_back() {
 }
 
 #[test]
+fn what_was_held_before_a_gap() {
+    let mut slot = known(10, 5);
+    let waiting = slot.begin_load(1);
+    let loaded = Loaded {
+        value: row(20),
+        version: Version(6),
+        lifetime: Lifetime::ENDLESS,
+        last_seq: Sequence(0),
+        trusted: false,
+    };
+    assert!(!slot.loaded(1, &loaded, GENERATION + 1, &Numbers));
+    assert_eq!(answer(waiting), Some(20));
+    let (value, _) = slot.last_known(GENERATION + 1, NOW, &Numbers).unwrap();
+    assert_eq!(value.as_deref(), Some(&20), "10 again");
+    assert!(slot.unheard().is_some(), "it may be served stale");
+}
+
+#[test]
 fn what_is_certainly_the_same_is_still_held() {
     let mut slot = known(10, 5);
     let waiting = slot.begin_load(1);
