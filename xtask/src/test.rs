@@ -1,6 +1,5 @@
 //! Every check, step by step, up to the first that fails.
 
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use cache_sync_cluster::{
@@ -36,19 +35,18 @@ fn all(steps: &mut Steps) -> Result<()> {
         components()?;
         Ok(postgres)
     })?;
-    steps.step("format", |_| command::run(cargo().args(["fmt", "--all", "--check"])))?;
-    // Both libraries are called cache_sync, so the extension's pages go before, not beside. Each half is linted as it is documented: with
-    // the same features, so that nothing is looked at twice.
-    let [extension, others] = [Half::Extension, Half::Others];
-    steps.step("clippy of the extension", |_| command::run(&mut extension.clippy(&postgres)))?;
-    steps.step("docs of the extension", |_| command::run(&mut extension.docs(&postgres)))?;
-    steps.step("clippy", |_| command::run(&mut others.clippy(&postgres)))?;
-    steps.step("docs", |_| command::run(&mut others.docs(&postgres)))?;
-    let trees = steps.step("extension and tests, compiled", |_| compiled(&postgres))?;
+    // The last step of a library that is compiled as one unit keeps only one processor busy.
+    let trees = std::thread::scope(|scope| {
+        let trees = scope.spawn(|| Tree::build_all(&postgres, Profile::from_env()));
+        let checked = checks(steps, &postgres);
+        let trees = steps.step("extension, compiled beside that", |_| {
+            trees.join().map_err(|_| Error::from("the thread that builds the extension panicked"))?
+        });
+        checked.and(trees)
+    })?;
     steps.step("tests", |steps| {
         steps.count_tests(cargo().args(["test", "--no-fail-fast"]).args(TESTED).env(TREES_VARIABLE, &trees))
     })?;
-    steps.step("programs", |_| command::run(cargo().args(["build", "--bins"]).args(TESTED)))?;
     steps.step("soak", |_| {
         let mut soak = program::command("cache-sync-torture");
         // The same faults each time: looking for others takes longer than this.
@@ -60,15 +58,18 @@ fn all(steps: &mut Steps) -> Result<()> {
     })
 }
 
-/// Compiles the extension in both variants, and the tests beside it: the last step of a library that is compiled as one unit keeps
-/// only one processor busy.
-fn compiled(postgres: &Postgres) -> Result<PathBuf> {
-    std::thread::scope(|scope| {
-        let trees = scope.spawn(|| Tree::build_all(postgres, Profile::from_env()));
-        let tests = command::run(cargo().args(["test", "--no-run"]).args(TESTED));
-        let trees = trees.join().map_err(|_| Error::from("the thread that builds the extension panicked"))??;
-        tests.map(|()| trees)
-    })
+/// What needs no extension: form, lints, documents, and that all compiles.
+fn checks(steps: &mut Steps, postgres: &Postgres) -> Result<()> {
+    steps.step("format", |_| command::run(cargo().args(["fmt", "--all", "--check"])))?;
+    // Both libraries are called cache_sync, so the extension's pages go before, not beside. Each half is linted as it is documented: with
+    // the same features, so that nothing is looked at twice.
+    let [extension, others] = [Half::Extension, Half::Others];
+    steps.step("clippy of the extension", |_| command::run(&mut extension.clippy(postgres)))?;
+    steps.step("docs of the extension", |_| command::run(&mut extension.docs(postgres)))?;
+    steps.step("clippy", |_| command::run(&mut others.clippy(postgres)))?;
+    steps.step("docs", |_| command::run(&mut others.docs(postgres)))?;
+    steps.step("tests, compiled", |_| command::run(cargo().args(["test", "--no-run"]).args(TESTED)))?;
+    steps.step("programs, compiled", |_| command::run(cargo().args(["build", "--bins"]).args(TESTED)))
 }
 
 /// Half of the workspace.

@@ -23,7 +23,8 @@ impl Client {
         Client::builder(dsn).connect().await
     }
 
-    /// Settings first. `dsn` is a Postgres connection string, of either form.
+    /// Settings first. `dsn` is a Postgres connection string, of either form. Of several hosts the first one is taken that takes writes, unless
+    /// `target_session_attrs` says otherwise.
     pub fn builder(dsn: &str) -> ClientBuilder {
         ClientBuilder { config: ClientConfig::new(dsn), connector: Connector::new(NoTls) }
     }
