@@ -293,8 +293,8 @@ BEGIN
         PERFORM cache_sync_internal.add_own_columns(tbl);
     END IF;
     PERFORM cache_sync_internal.create_triggers(tbl, att.table_id, att.versioned);
+    PERFORM cache_sync_internal.record(tbl, 'repaired', '{}');
     PERFORM set_config('lock_timeout', lock_timeout, true);
-    PERFORM cache_sync_internal.invalidate_table(tbl);
 END
 $$;
 COMMENT ON FUNCTION cache_sync.repair IS

@@ -109,7 +109,8 @@ BEGIN
 END
 $$;
 
--- What is written: that a table was attached or detached, or what changes of an attached one: a rule, the expiry, the tags.
+-- What is written: that a table was attached or detached, or what changes of an attached one: a rule, the expiry, the tags; or that it
+-- was repaired: until then changes may have gone by unheard.
 CREATE OR REPLACE FUNCTION cache_sync_internal.write(tbl regclass, what text, facts jsonb) RETURNS jsonb
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -130,6 +131,9 @@ BEGIN
         WHEN 'rule' THEN RETURN cache_sync_internal.write_rule(att, facts);
         WHEN 'expiry' THEN RETURN cache_sync_internal.write_expiry(att, facts);
         WHEN 'tags' THEN RETURN cache_sync_internal.write_tags(att, facts);
+        WHEN 'repaired' THEN
+            PERFORM cache_sync_internal.note_table(att.table_id);
+            RETURN to_jsonb(att.table_id);
         ELSE RAISE EXCEPTION 'nothing of the kind "%" is written', what USING ERRCODE = 'invalid_parameter_value';
     END CASE;
 END
