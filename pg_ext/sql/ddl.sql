@@ -80,7 +80,8 @@ BEGIN
             'lacking', jsonb_agg(DISTINCT o.relid::oid::bigint) FILTER (
                 WHERE o.relid = ANY (altered || made)
                   AND EXISTS (SELECT FROM pg_partitioned_table p WHERE p.partrelid = (o.att).tbl)
-                  -- While it is attached or detached, all that is seen to.
+                  -- A dump makes each itself, and while the table is attached or detached, all that is seen to.
+                  AND NOT cache_sync_internal.is_restore()
                   AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = (o.att).tbl AND t.tgname = 'cache_sync_truncate')),
             'disabled', cache_sync_internal.disabled_triggers(
                 array_agg(DISTINCT o.relid::oid) FILTER (WHERE o.relid = ANY (altered))))

@@ -68,6 +68,12 @@ BEGIN
 END
 $$;
 
+-- Whether a dump is being restored: what pg_dump writes and pg_restore says begins with switching off these two.
+CREATE OR REPLACE FUNCTION cache_sync_internal.is_restore() RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT NOT (current_setting('check_function_bodies')::boolean OR current_setting('row_security')::boolean)
+$$;
+
 -- The relations, of this one and its partitions, that lack a trigger FOR EACH STATEMENT, or have another table's. Looked at one by one:
 -- the planner cannot know that few are asked for, and would read the whole catalog.
 CREATE OR REPLACE FUNCTION cache_sync_internal.lacking_triggers(part regclass) RETURNS jsonb

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// A stamp between those that the rows of [`make`] get.
 const MIDDLE: i64 = 1_000_000;
 
-/// Tables with all that can be said about one.
+/// Tables with all that can be said about one. Of a table and its partitions some come before it in a dump, others after it.
 async fn make(db: &Database<'_>) {
     db.psql(
         r#"CREATE TABLE gone (id int PRIMARY KEY); SELECT cache_sync.attach('gone'); DROP TABLE gone;
@@ -25,7 +25,7 @@ async fn make(db: &Database<'_>) {
            ALTER TABLE t DROP COLUMN dropped; ALTER TABLE t RENAME COLUMN late TO later; ALTER TABLE t ADD COLUMN added text;
            CREATE TABLE parts (id int, k int, v text, PRIMARY KEY (id, k)) PARTITION BY LIST (k);
            CREATE TABLE part_1 (v text, k int NOT NULL, id int NOT NULL); ALTER TABLE parts ATTACH PARTITION part_1 FOR VALUES IN (1);
-           CREATE TABLE part_2 PARTITION OF parts DEFAULT; SELECT cache_sync.attach('parts', true);
+           CREATE TABLE parts_2 PARTITION OF parts DEFAULT; SELECT cache_sync.attach('parts', true);
            INSERT INTO parts VALUES (1, 1, 'one'), (1, 2, 'two');
            SELECT cache_sync.create_table('docs', '1 day'); SELECT cache_sync.set_rule('docs', 'likes', '"add"');
            SELECT cache_sync.upsert('docs', '{"key": "k", "value": {"likes": 1, "x": {"y": 1}}}');

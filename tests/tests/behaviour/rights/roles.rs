@@ -177,6 +177,7 @@ const NOBODYS: &[&str] = &[
     "enable_triggers(jsonb)",
     "has_drift(integer)",
     "is_own(xid)",
+    "is_restore()",
     "lock_books(regclass,integer)",
     "match_key(regclass,integer)",
     "match_restored(oid)",
