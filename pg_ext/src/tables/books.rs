@@ -13,7 +13,8 @@ use crate::pg::{sqlstate, value};
 use pgrx::datum::DatumWithOid;
 use pgrx::{IntoDatum, JsonB, Spi, pg_sys};
 
-sql_functions! {
+// Most DDL concerns no attached table, and must not depend on the ring. What there is to tell is noted by functions that need it.
+sql_functions! { without ring:
     /// `record(tbl regclass, what text, facts jsonb) -> jsonb`
     fn record / pg_finfo_record(fcinfo) {
         sqlstate::preserving(|| {

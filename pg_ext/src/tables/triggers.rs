@@ -8,7 +8,8 @@ use crate::pg::sqlstate;
 use pgrx::{Spi, pg_sys};
 use std::ffi::CString;
 
-sql_functions! {
+// Most DDL concerns no attached table, and must not depend on the ring. What there is to tell is noted by functions that need it.
+sql_functions! { without ring:
     /// `create_trigger(tbl regclass, name name, proc regproc, fires text, each text, table_id integer)`: as CREATE TRIGGER, and
     /// ENABLE ALWAYS from the start.
     fn create_trigger / pg_finfo_create_trigger(fcinfo) {

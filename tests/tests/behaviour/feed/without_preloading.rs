@@ -203,6 +203,9 @@ async fn another_build_is_refused() {
         let refused = db.psql_error(sql);
         assert!(refused.contains("CS007") && refused.contains("Restart the server"), "{sql}: {refused}");
     }
+    // What concerns no attached table goes on.
+    db.psql("CREATE TABLE mine (id int); ALTER TABLE mine ADD v int; DROP TABLE mine");
+    assert!(db.psql_error("ALTER TABLE account ADD lost int").contains("CS007"));
     // What tells what is wrong can be asked.
     assert_eq!(
         db.psql("SELECT cache_sync_internal.is_preloaded(), library = script FROM cache_sync.versions()"),
@@ -240,7 +243,7 @@ async fn feeds_come_and_go() {
     assert!(!log.contains("was terminated by signal"), "{log}");
 }
 
-/// What could not be told is not written; once there is memory again, all goes on.
+/// What could not be told is not written, and all else goes on; once there is memory again, that too.
 #[tokio::test]
 async fn without_memory_nothing_is_written() {
     let Some(cluster) = with_segment(Options::default().setting("dynamic_shared_memory_type", "mmap")) else { return };
@@ -259,6 +262,7 @@ async fn without_memory_nothing_is_written() {
         let refused = db.psql_error("UPDATE account SET note = 'untold'");
         assert!(refused.contains("53200") && refused.contains("shared_preload_libraries"), "{refused}");
         assert_eq!(db.psql("SELECT library = script FROM cache_sync.versions()"), "t");
+        db.psql("CREATE TABLE mine (id int); ALTER TABLE mine ADD v int; DROP TABLE mine");
     }
     assert_eq!(db.psql("SELECT note IS NULL FROM account"), "t");
     allow(0o700);
