@@ -52,7 +52,7 @@ CREATE OR REPLACE FUNCTION cache_sync_internal.invalidate_table(tbl regclass) RE
     LANGUAGE c AS 'MODULE_PATHNAME', 'invalidate_table';
 
 -- Makes a trigger that fires always, without a command that others' event triggers, and ours, would look at: an attached table may
--- have hundreds of partitions.
+-- have hundreds of partitions. Only the table's owner may have it make one, and only with a function of our own.
 CREATE OR REPLACE FUNCTION cache_sync_internal.create_trigger(
     tbl regclass, name name, proc regproc, fires text, each text, table_id integer) RETURNS void
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'create_trigger';

@@ -180,7 +180,9 @@ unsafe fn note(
     answer::value(noted.ok().flatten().and_then(IntoDatum::into_datum))
 }
 
-fn refuse_others(table: pg_sys::Oid) -> Result<(), Failure> {
+/// # Errors
+/// When there is no such relation, or the current user does not own it.
+pub(super) fn refuse_others(table: pg_sys::Oid) -> Result<(), Failure> {
     // SAFETY: looks the table up in the system catalogs.
     if unsafe { pg_sys::get_rel_name(table) }.is_null() {
         return Err(Failure::new(b"42P01", format!("there is no table with the oid {table}")));

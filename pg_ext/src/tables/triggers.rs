@@ -1,5 +1,6 @@
 //! Makes the triggers of attached tables, and listens to what others do to such tables.
 
+use super::books::refuse_others;
 use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
@@ -11,7 +12,7 @@ use std::ffi::CString;
 // Most DDL concerns no attached table, and must not depend on the ring. What there is to tell is noted by functions that need it.
 sql_functions! { without ring:
     /// `create_trigger(tbl regclass, name name, proc regproc, fires text, each text, table_id integer)`: as CREATE TRIGGER, and
-    /// ENABLE ALWAYS from the start.
+    /// ENABLE ALWAYS from the start, for the table's owner and the functions of the extension's own triggers.
     fn create_trigger / pg_finfo_create_trigger(fcinfo) {
         sqlstate::preserving(|| {
             // SAFETY: the install script declares these arguments, and the function STRICT.
@@ -24,7 +25,8 @@ sql_functions! { without ring:
                 let id: i32 = argument(fcinfo, 5).ok_or_else(|| argument::null("table_id"))?;
                 (table, name, proc, fires, each, id)
             };
-            refuse_other_functions(table, proc)?;
+            refuse_others(table)?;
+            refuse_other_functions(proc)?;
             let events = [
                 ("INSERT", pg_sys::TRIGGER_TYPE_INSERT),
                 ("UPDATE", pg_sys::TRIGGER_TYPE_UPDATE),
@@ -95,18 +97,18 @@ sql_functions! { without ring:
     }
 }
 
-/// Postgres takes what is given by oid for looked up.
-fn refuse_other_functions(table: pg_sys::Oid, proc: pg_sys::Oid) -> Result<(), Failure> {
-    // SAFETY: looks names up in the system catalogs, null for what is not there, and the type of a function that is.
-    unsafe {
-        if pg_sys::get_rel_name(table).is_null() {
-            Err(Failure::new(b"42P01", format!("there is no table with the oid {table}")))
-        } else if pg_sys::get_func_name(proc).is_null() || pg_sys::get_func_rettype(proc) != pg_sys::TRIGGEROID {
-            Err(Failure::new(b"42P17", "that is no function for triggers"))
-        } else {
-            Ok(())
-        }
-    }
+/// A trigger that fires always runs in replication, too, with the rights of whoever applies it. The functions of ours are the only ones
+/// of the extension's for triggers that stand in its first schema.
+fn refuse_other_functions(proc: pg_sys::Oid) -> Result<(), Failure> {
+    // SAFETY: looks names and memberships up in the system catalogs, and the schema and type of a function that is there.
+    let is_ours = unsafe {
+        let extension = pg_sys::get_extension_oid(c"cache_sync".as_ptr(), false);
+        !pg_sys::get_func_name(proc).is_null()
+            && pg_sys::get_func_rettype(proc) == pg_sys::TRIGGEROID
+            && pg_sys::get_func_namespace(proc) == pg_sys::get_namespace_oid(c"cache_sync".as_ptr(), false)
+            && pg_sys::getExtensionOfObject(pg_sys::ProcedureRelationId, proc) == extension
+    };
+    if is_ours { Ok(()) } else { Err(Failure::new(b"42P17", "that is no function of cache_sync's triggers")) }
 }
 
 /// The table that is about to be altered; none where the statement names no single one, or none that is there.

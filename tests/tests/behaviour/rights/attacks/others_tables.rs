@@ -210,3 +210,32 @@ async fn a_right_on_one_column_tells_nothing_of_the_keys() {
         assert_eq!(error.code().map(|code| code.code()), Some("42501"), "{call}");
     }
 }
+
+/// Who may make triggers on a table may not make them fire always: so they would run in replication, with the rights of whoever applies
+/// it. And what is made so are the extension's own.
+#[test]
+fn a_trigger_that_fires_always_is_for_the_owner_and_of_ours() {
+    let db = Database::with_extension();
+    make(&db, "owns_triggers");
+    db.psql(
+        "CREATE ROLE makes_triggers LOGIN IN ROLE cache_sync_admin; GRANT USAGE ON SCHEMA v TO makes_triggers;
+         GRANT SELECT, TRIGGER ON v.t TO makes_triggers; CREATE SCHEMA planted AUTHORIZATION makes_triggers; GRANT USAGE ON SCHEMA planted TO PUBLIC;
+         CREATE FUNCTION planted.code() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    );
+    let made = |role: &str, function: &str| {
+        db.try_psql(&format!(
+            "SET SESSION AUTHORIZATION {role};
+             SELECT cache_sync_internal.create_trigger('v.t', 'mine', '{function}', 'AFTER INSERT', 'ROW', 1)"
+        ))
+    };
+    for (role, function, code) in [
+        ("makes_triggers", "planted.code", "42501"),
+        ("makes_triggers", "cache_sync.note_change", "42501"),
+        ("owns_triggers", "planted.code", "42P17"),
+        ("owns_triggers", "cache_sync_internal.note_setup", "42P17"),
+    ] {
+        let refused = made(role, function).expect_err("a trigger that fires always");
+        assert!(refused.contains(code), "{role} {function}: {refused}");
+    }
+    made("owns_triggers", "cache_sync.note_change").unwrap();
+}
