@@ -109,7 +109,10 @@ unsafe fn note(data: *const pg_sys::TriggerData, id: TableId) {
         let table = known::of((*data).tg_relation, id);
         // A trigger that somebody made FOR EACH STATEMENT has no row.
         if table.key.is_empty() || (*data).tg_trigslot.is_null() {
-            return pending::flush(id);
+            if !table.is_others {
+                pending::flush(id);
+            }
+            return;
         }
         let row = NotedRow::new((*data).tg_trigslot, &table);
         row.note_tags(id);

@@ -14,7 +14,8 @@ use std::ffi::{CStr, CString, c_char};
 /// Reads table `id`, whose triggers `relation` carries, and says whether the result may be kept.
 ///
 /// A table that the extension's tables do not mention, because it is being detached or the row triggers were left
-/// behind, comes without key and fields; one whose primary key is another one than clients know comes without key.
+/// behind, comes without key and fields; one whose primary key is another one than clients know comes without key, as does a relation
+/// that is no part of the table with this number.
 ///
 /// # Safety
 /// The relation must be open.
@@ -34,7 +35,9 @@ pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Opti
     };
     let version_attnum = own_column(c"cs_version", pg_sys::INT8OID);
     let clock_attnum = own_column(c"cs_clock", pg_sys::BYTEAOID);
-    let is_known = secret.is_some() && attached.is_some_and(|attached| !attached.rekeyed);
+    // SAFETY: as above.
+    let is_others = attached.is_some_and(|attached| unsafe { !is_part_of(relation, attached.relid) });
+    let is_known = secret.is_some() && attached.is_some_and(|attached| !attached.rekeyed) && !is_others;
     let tags = match (&attached, tag_rows) {
         // SAFETY: as above.
         (Some(attached), Some(rows)) => rows.iter().map(|row| unsafe { tag(relation, attached, row) }).collect(),
@@ -53,6 +56,7 @@ pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Opti
     let table = Table {
         id,
         relid,
+        is_others,
         key,
         version_attnum,
         clock_attnum,
@@ -63,6 +67,26 @@ pub(super) unsafe fn table(relation: pg_sys::Relation, id: TableId, secret: Opti
         hash_key: secret.map_or(HashKey([0; 16]), |secret| secret.key.of_table(id)),
     };
     (table, is_certain)
+}
+
+/// Whether the relation is that table or one of its partitions. A partition that was detached has kept triggers, and anybody may make
+/// such a trigger under the number of any table.
+///
+/// # Safety
+/// The relation must be open.
+unsafe fn is_part_of(relation: pg_sys::Relation, table: pg_sys::Oid) -> bool {
+    unsafe extern "C-unwind" {
+        fn get_partition_ancestors(relid: pg_sys::Oid) -> *mut pg_sys::List;
+    }
+    // SAFETY: the caller vouches for the relation; its ancestors are looked up in the system catalogs, none for one that is no partition.
+    unsafe {
+        let relid = (*relation).rd_id;
+        relid == table
+            || (*(*relation).rd_rel).relispartition && {
+                let ancestors = pg_sys::ffi::pg_guard_ffi_boundary(|| get_partition_ancestors(relid));
+                pg_sys::list_member_oid(ancestors, table)
+            }
+    }
 }
 
 /// The columns of the primary key; empty when there is none or one column is of a type that cannot be hashed.

@@ -34,7 +34,7 @@ pub(crate) struct Table {
     /// The relation at hand.
     pub(crate) relid: pg_sys::Oid,
     /// The columns of the primary key, in its order. Empty when there is none that could be hashed, or when the
-    /// extension's tables say nothing of this one: then every change is one of the whole table.
+    /// extension's tables say nothing of this one: then every change is one of the whole table, unless `is_others`.
     pub(crate) key: HashedColumns,
     pub(super) hash_key: HashKey,
     /// The last column that a key, a tag or the version is in.
@@ -47,6 +47,8 @@ pub(crate) struct Table {
     pub(crate) clock_attnum: i16,
     /// Whether it was attached with versions.
     pub(crate) versioned: bool,
+    /// Whether it is no part of the table with this number: what changes here concerns nobody there.
+    pub(crate) is_others: bool,
     /// The fields of this relation that have stamps and can be written.
     pub(crate) stamped: Vec<Stamped>,
 }

@@ -142,6 +142,18 @@ async fn keys_of_tables_with_hidden_rows_are_not_told() {
     );
 }
 
+/// A table's keys are hashed with a secret of its own, which nobody may try out on keys of his choice.
+#[tokio::test]
+async fn no_keys_are_told_of_a_table_that_has_anothers_trigger() {
+    let Some(db) = database() else { return };
+    db.psql("CREATE TABLE t (id int PRIMARY KEY, v int); SELECT cache_sync.attach('t'); CREATE TABLE mine (id int PRIMARY KEY)");
+    let id = db.psql("SELECT table_id FROM cache_sync.attached");
+    db.psql(&format!(
+        "CREATE TRIGGER x AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION cache_sync.note_change('{id}')"
+    ));
+    assert_eq!(heard(&db, "INSERT INTO mine VALUES (1)").await, []);
+}
+
 #[tokio::test]
 async fn only_who_may_read_a_table_hears_of_it() {
     let Some(db) = database() else { return };

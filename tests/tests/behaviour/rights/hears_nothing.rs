@@ -89,3 +89,23 @@ async fn and_nobody_needs_rights_on_the_extension_to_write() {
     let refused = db.psql_error("SET ROLE only_writes; SELECT cache_sync.hlc()");
     assert!(refused.contains("42501"), "{refused}");
 }
+
+/// Whoever makes a trigger of ours on a table of his own, under another one's number, would see his keys hashed as that one's are, and
+/// tell everybody of changes that nobody made.
+#[tokio::test]
+async fn by_a_trigger_under_anothers_number() {
+    let db = with_reader("forges_changes");
+    db.psql(
+        "CREATE SCHEMA mine AUTHORIZATION forges_changes; SET ROLE forges_changes;
+         CREATE TABLE mine.t (id int PRIMARY KEY, cs_version bigint);
+         CREATE TRIGGER x AFTER INSERT OR UPDATE ON mine.t FOR EACH ROW EXECUTE FUNCTION cache_sync.note_change('2');
+         CREATE TABLE mine.p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE mine.part PARTITION OF mine.p DEFAULT;
+         CREATE TRIGGER x AFTER INSERT ON mine.p FOR EACH ROW EXECUTE FUNCTION cache_sync.note_change('2')",
+    );
+    let mut feed = Feed::open(&db).await;
+    db.psql(
+        "SET ROLE forges_changes; INSERT INTO mine.t VALUES (1, 1); UPDATE mine.t SET cs_version = 2; INSERT INTO mine.p VALUES (1);
+         RESET ROLE; UPDATE open SET v = 1",
+    );
+    assert_eq!(feed.changes(&db).await.iter().map(|change| change.table.0).collect::<Vec<_>>(), [1]);
+}
