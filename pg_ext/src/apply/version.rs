@@ -15,7 +15,7 @@ use crate::rules::{clock, document};
 use crate::tables::known;
 use crate::tables::table::{Stamped, Table};
 use cache_sync_core::clock::Clock;
-use cache_sync_core::number::{Stamp, Version};
+use cache_sync_core::number::{Stamp, TableId, Version};
 use cache_sync_core::rule::Rule;
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -29,8 +29,30 @@ struct LastUpdate {
 
 static LAST: OfBackend<Cell<LastUpdate>> = OfBackend::new(Cell::new(LastUpdate { replaced: 0, tied: false }));
 
-/// The version of a partition's row that was updated last: an UPDATE may move it to another partition, which inserts it there.
-static MOVED: OfBackend<Cell<Option<i64>>> = OfBackend::new(Cell::new(None));
+/// A partition's row that was updated: the command may move it to another partition of the table, which inserts it there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Moving {
+    table: TableId,
+    version: i64,
+    transaction: pg_sys::TransactionId,
+    command: pg_sys::CommandId,
+}
+
+impl Moving {
+    /// # Safety
+    /// To be called by a row trigger of an UPDATE or INSERT.
+    unsafe fn now(table: &Table, version: i64) -> Moving {
+        // SAFETY: such a command has a snapshot, and the row's lock has a transaction. The snapshot is the same however many commands
+        // triggers run meanwhile.
+        unsafe {
+            let (transaction, command) = (pg_sys::GetTopTransactionIdIfAny(), (*pg_sys::GetActiveSnapshot()).curcid);
+            Moving { table: table.id, version, transaction, command }
+        }
+    }
+}
+
+/// The one that was updated last.
+static MOVING: OfBackend<Cell<Option<Moving>>> = OfBackend::new(Cell::new(None));
 
 sql_functions! {
     /// `set_version() -> trigger`
@@ -107,8 +129,9 @@ unsafe fn on_insert(data: &pg_sys::TriggerData, table: &Table) -> Result<pg_sys:
             row.set(table.clock_attnum, Some(value::bytea(&patched.without_notes().encode())));
             return Ok(row.form(descriptor));
         }
-        let is_now = version.is_some_and(hlc::is_of_transaction);
-        let is_moved = version.is_some() && MOVED.take() == version;
+        let is_now = version.is_some_and(hlc::is_last_of_transaction);
+        let moving = MOVING.get();
+        let is_moved = moving.is_some() && moving == version.map(|version| Moving::now(table, version));
         if (is_now && stored.is_none()) || is_for_somebody_else() || is_moved {
             return Ok(data.tg_trigtuple);
         }
@@ -153,7 +176,7 @@ unsafe fn on_update(data: &pg_sys::TriggerData, table: &Table) -> pg_sys::HeapTu
         update.new.set(table.version_attnum, Some(version.0.into()));
         LAST.set(LastUpdate { replaced: replaced.0, tied });
         if (*(*data.tg_relation).rd_rel).relispartition {
-            MOVED.set(Some(version.0));
+            MOVING.set(Some(Moving::now(table, version.0)));
         }
         let tuple = update.new.form(descriptor);
         (*tuple).t_self = (*data.tg_newtuple).t_self;

@@ -20,24 +20,24 @@ const AHEAD_BY_PAUSE: i64 = 50_000;
 /// The clock of a backend without the ring's memory: it rises within the backend only.
 static OF_THIS_BACKEND: AtomicI64 = AtomicI64::new(0);
 
-/// The first number that this transaction's rows got; above all numbers where none has got one.
-static FIRST_OF_TRANSACTION: OfBackend<Cell<i64>> = OfBackend::new(Cell::new(i64::MAX));
+/// The last number that a row of this transaction got; none is 0.
+static LAST_OF_TRANSACTION: OfBackend<Cell<i64>> = OfBackend::new(Cell::new(0));
 
 /// The version of a row that is being inserted.
 pub(crate) fn next_of_row() -> i64 {
     let next = next();
-    FIRST_OF_TRANSACTION.set(FIRST_OF_TRANSACTION.get().min(next));
+    LAST_OF_TRANSACTION.set(next);
     next
 }
 
-/// Whether a number is one that was handed out since this transaction's first row got one.
-pub(crate) fn is_of_transaction(number: i64) -> bool {
-    number >= FIRST_OF_TRANSACTION.get() && number <= clock().load(Relaxed)
+/// Whether a number is the one that this transaction's rows got last.
+pub(crate) fn is_last_of_transaction(number: i64) -> bool {
+    number != 0 && number == LAST_OF_TRANSACTION.get()
 }
 
 /// Forgets what the transaction's rows got, as it ends. It neither allocates nor fails.
 pub(crate) fn end_of_transaction() {
-    FIRST_OF_TRANSACTION.set(i64::MAX);
+    LAST_OF_TRANSACTION.set(0);
 }
 
 /// A number above every number handed out before.

@@ -128,3 +128,68 @@ async fn a_row_that_moves_between_partitions_keeps_its_stamps() {
     let row = json!([{"#": 0, "@": early, "id": 1, "b": "2", "a": "early"}]);
     assert_eq!(batches.verdicts(edit, &[row]).await, ["applied"], "nobody wrote `a` since");
 }
+
+/// An ordinary table and one with partitions, whose row has a field that was written long ago: by its clock.
+async fn with_partitions(db: &Database<'_>) {
+    db.psql(
+        "CREATE TABLE p (id int, a text, b text, PRIMARY KEY (id, b)) PARTITION BY LIST (b);
+         CREATE TABLE p_1 PARTITION OF p FOR VALUES IN ('1'); CREATE TABLE p_2 PARTITION OF p FOR VALUES IN ('2');
+         CREATE TABLE t (id int PRIMARY KEY, a text, b text); SELECT cache_sync.attach('p', true), cache_sync.attach('t', true)",
+    );
+    let put = json!([{"#": 0, "@": 100, "id": 1, "a": "old", "b": "1"}]);
+    let mut batches = Batches::open(db, "p").await;
+    assert_eq!(batches.verdicts(json!([{"op": "put", "fields": ["a"]}]), &[put]).await, ["applied"]);
+}
+
+/// A row that was updated in its partition was taken for one that moves, when it was copied later.
+#[tokio::test]
+async fn a_row_that_did_not_move_is_copied_now() {
+    let db = Database::with_extension();
+    with_partitions(&db).await;
+    let (update, copy) = ("UPDATE p SET id = id", "INSERT INTO t SELECT id, a, b, cs_version, cs_clock FROM p");
+    let copied = "SELECT t.cs_version > p.cs_version, t.cs_clock IS NULL, p.cs_clock IS NULL FROM t, p";
+    let client = db.connect().await;
+    for statements in [
+        vec![update, copy],
+        vec!["BEGIN", update, copy, "COMMIT"],
+        vec!["BEGIN", update, "COMMIT", "BEGIN", "SELECT 1", copy, "COMMIT"],
+        vec!["WITH u AS (UPDATE p SET id = id RETURNING *) INSERT INTO t SELECT id, a, b, cs_version, cs_clock FROM u"],
+        vec!["DO $$ BEGIN UPDATE p SET id = id; INSERT INTO t SELECT id, a, b, cs_version, cs_clock FROM p; END $$"],
+    ] {
+        for statement in &statements {
+            client.batch_execute(statement).await.unwrap();
+        }
+        assert_eq!(db.psql(copied), "t|t|f", "{statements:?}");
+        db.psql("DELETE FROM t");
+    }
+}
+
+/// What users' triggers do on the way makes no difference to a row that moves.
+#[tokio::test]
+async fn a_row_that_moves_past_triggers_keeps_its_stamps() {
+    let db = Database::with_extension();
+    with_partitions(&db).await;
+    db.psql(
+        "CREATE TABLE log (id int); CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO log VALUES (1); INSERT INTO log VALUES (2); RETURN coalesce(NEW, OLD); END $$;
+         CREATE TRIGGER log BEFORE DELETE ON p_1 FOR EACH ROW EXECUTE FUNCTION log();
+         CREATE TRIGGER log BEFORE INSERT ON p_2 FOR EACH ROW EXECUTE FUNCTION log()",
+    );
+    db.psql("UPDATE p SET b = '2'");
+    assert_eq!(db.psql("SELECT count(*) FROM log; SELECT cs_clock IS NULL FROM p_2"), "4\nf");
+    let mut batches = Batches::open(&db, "p").await;
+    let row = json!([{"#": 0, "@": 200, "id": 1, "b": "2", "a": "newer"}]);
+    assert_eq!(batches.verdicts(json!([{"op": "edit", "fields": ["a"]}]), &[row]).await, ["applied"]);
+}
+
+/// A row is not of now because somebody else got its version after this transaction's first row got one.
+#[tokio::test]
+async fn what_others_got_meanwhile_is_not_of_this_transaction() {
+    let db = Database::with_extension();
+    db.psql("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY); SELECT cache_sync.attach('t', true), cache_sync.attach('u', true)");
+    let client = db.connect().await;
+    client.batch_execute("BEGIN; INSERT INTO t VALUES (1)").await.unwrap();
+    db.psql("INSERT INTO u VALUES (2)");
+    client.batch_execute("INSERT INTO t (id, cs_version) SELECT id, cs_version FROM u; COMMIT").await.unwrap();
+    assert_eq!(db.psql("SELECT t.cs_version > u.cs_version FROM t JOIN u USING (id)"), "t");
+}
