@@ -213,6 +213,20 @@ BEGIN
 END
 $$;
 
+-- Before a table is altered. A partition that leaves it concurrently takes its rows along with this transaction's end; the command itself
+-- ends in another one, once all have ended who may still read them there.
+CREATE OR REPLACE FUNCTION cache_sync_internal.note_altering(relid oid, loses_concurrently boolean) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM cache_sync_internal.match_restored(relid);
+    IF loses_concurrently THEN
+        PERFORM cache_sync_internal.note_known(t.id::integer)
+        FROM jsonb_array_elements(cache_sync_internal.as_of_now(
+            'SELECT jsonb_agg((o.att).table_id) FROM cache_sync_internal.attached_of(ARRAY[$1::oid]) o', relid::integer)) t (id);
+    END IF;
+END
+$$;
+
 -- Fields are matched with columns at once, so that nobody sees two renames at a time, be it in a dump. It fires with commands of
 -- others, so it finishes quickly with what does not concern attached tables, and it must not fail, but for a lock on a table whose
 -- type is altered, and for what attach refuses, too.

@@ -83,14 +83,17 @@ sql_functions! { without ring:
         }
     }
 
-    /// `note_alter() -> event_trigger`, before a table is altered: has its fields matched if it was restored. Which table that is
-    /// only the parsed statement says.
+    /// `note_alter() -> event_trigger`, before a table is altered: has noted what it is too late for afterwards. Which table that is, and
+    /// what is to become of it, only the parsed statement says.
     fn note_alter / pg_finfo_note_alter(fcinfo) {
         // SAFETY: Postgres calls this function with a call it has filled in.
-        let altered = unsafe { altered(fcinfo)? };
+        let (altered, loses_concurrently) = unsafe {
+            let statement = statement(fcinfo)?;
+            (altered(statement), loses_concurrently(statement))
+        };
         if altered != pg_sys::InvalidOid {
-            let text = "SELECT cache_sync_internal.match_restored($1)";
-            as_owner(|| Spi::run_with_args(text, &[altered.into()]))?
+            let text = "SELECT cache_sync_internal.note_altering($1, $2)";
+            as_owner(|| Spi::run_with_args(text, &[altered.into(), loses_concurrently.into()]))?
                 .map_err(|error| Failure::new(b"XX000", error.to_string()))?;
         }
         Ok(pg_sys::Datum::from(0))
@@ -111,28 +114,59 @@ fn refuse_other_functions(proc: pg_sys::Oid) -> Result<(), Failure> {
     if is_ours { Ok(()) } else { Err(Failure::new(b"42P17", "that is no function of cache_sync's triggers")) }
 }
 
-/// The table that is about to be altered; none where the statement names no single one, or none that is there.
+/// The statement that an event trigger is called for.
 ///
 /// # Safety
 /// `fcinfo` must be what Postgres called a function with.
-unsafe fn altered(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Oid, Failure> {
-    // SAFETY: the caller vouches for `fcinfo`. A context that is not null is a node and says which, as does a parsed statement. The
-    // name is looked up as the statement itself will do, with the caller's search_path and rights, and without a lock.
+unsafe fn statement(fcinfo: pg_sys::FunctionCallInfo) -> Result<*mut pg_sys::Node, Failure> {
+    // SAFETY: the caller vouches for `fcinfo`. A context that is not null is a node and says which.
     unsafe {
         let context = (*fcinfo).context;
         if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_EventTriggerData {
             return Err(Failure::new(b"39P03", "this function can only be called by an event trigger of cache_sync"));
         }
-        let statement = (*context.cast::<pg_sys::EventTriggerData>()).parsetree;
+        Ok((*context.cast::<pg_sys::EventTriggerData>()).parsetree)
+    }
+}
+
+/// The table that is about to be altered; none where the statement names no single one, or none that is there.
+///
+/// # Safety
+/// It must be a parsed statement.
+unsafe fn altered(statement: *mut pg_sys::Node) -> pg_sys::Oid {
+    // SAFETY: a parsed statement is a node and says which. The name is looked up as the statement itself will do, with the caller's
+    // search_path and rights, and without a lock.
+    unsafe {
         let relation = match (*statement).type_ {
             pg_sys::NodeTag::T_AlterTableStmt => (*statement.cast::<pg_sys::AlterTableStmt>()).relation,
             pg_sys::NodeTag::T_RenameStmt => (*statement.cast::<pg_sys::RenameStmt>()).relation,
             _ => std::ptr::null_mut(),
         };
         if relation.is_null() {
-            return Ok(pg_sys::InvalidOid);
+            return pg_sys::InvalidOid;
         }
         let missing_ok = pg_sys::RVROption::RVR_MISSING_OK;
-        Ok(pg_sys::RangeVarGetRelidExtended(relation, pg_sys::NoLock as i32, missing_ok, None, std::ptr::null_mut()))
+        pg_sys::RangeVarGetRelidExtended(relation, pg_sys::NoLock as i32, missing_ok, None, std::ptr::null_mut())
+    }
+}
+
+/// Whether the table is to lose a partition in several transactions, of which this is the first: `DETACH PARTITION ... CONCURRENTLY`
+/// stands alone in its statement.
+///
+/// # Safety
+/// It must be a parsed statement.
+unsafe fn loses_concurrently(statement: *mut pg_sys::Node) -> bool {
+    // SAFETY: a parsed statement is a node and says which, as are its commands; that one has a PartitionCmd.
+    unsafe {
+        if (*statement).type_ != pg_sys::NodeTag::T_AlterTableStmt {
+            return false;
+        }
+        let commands = (*statement.cast::<pg_sys::AlterTableStmt>()).cmds;
+        if commands.is_null() {
+            return false;
+        }
+        let command = (*(*commands).elements).ptr_value.cast::<pg_sys::AlterTableCmd>();
+        (*command).subtype == pg_sys::AlterTableType::AT_DetachPartition
+            && (*(*command).def.cast::<pg_sys::PartitionCmd>()).concurrent
     }
 }

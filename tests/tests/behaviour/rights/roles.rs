@@ -182,6 +182,7 @@ const NOBODYS: &[&str] = &[
     "match_key(regclass,integer)",
     "match_restored(oid)",
     "note_alter()",
+    "note_altering(oid,boolean)",
     "note_altered_table(integer,boolean)",
 ];
 

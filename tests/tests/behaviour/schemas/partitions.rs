@@ -294,3 +294,25 @@ fn inheritance_is_refused_with_a_reason() {
     db.psql("ALTER TABLE child NO INHERIT t; SELECT cache_sync.detach('child')");
     assert_eq!(db.psql(PROBLEMS), "");
 }
+
+/// It waits for everybody who has read the table, perhaps for hours, and queries that begin meanwhile lack its rows already.
+#[tokio::test]
+async fn a_partition_that_leaves_concurrently_is_told_before_others_are_waited_for() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE t (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF t FOR VALUES FROM (0) TO (9);
+         SELECT cache_sync.attach('t'); INSERT INTO t VALUES (1)",
+    );
+    let (reader, owner) = (db.connect().await, db.connect().await);
+    reader.batch_execute("BEGIN; SELECT * FROM t").await.unwrap();
+    let mut heard = Heard::from_now(&db);
+    let meanwhile = async {
+        wait_until(SOON, "the rows are gone", async || db.psql("SELECT count(*) FROM t") == "0").await;
+        assert_eq!(heard.of("t", &[]), "*");
+        reader.batch_execute("COMMIT").await.unwrap();
+    };
+    let (detached, ()) =
+        tokio::join!(owner.batch_execute("ALTER TABLE t DETACH PARTITION part CONCURRENTLY"), meanwhile);
+    detached.unwrap();
+    assert_eq!(heard.of("t", &[]), "*");
+}
