@@ -46,6 +46,8 @@ BEGIN
         RETURN;
     END IF;
     PERFORM cache_sync_internal.lock_books(a.tbl, a.table_id) FROM cache_sync.attached a WHERE a.table_id = sync_fields.table_id;
+    -- From here on its row looks like that of a table that this transaction has attached.
+    PERFORM cache_sync_internal.note_known(table_id);
     PERFORM cache_sync_internal.as_of_now($statement$
         WITH att AS MATERIALIZED (SELECT a.* FROM cache_sync.attached a WHERE a.table_id = $1),
         drift AS MATERIALIZED (SELECT d.* FROM cache_sync_internal.field_drift($1) d),

@@ -4,6 +4,7 @@
 use cache_sync_core::outcome;
 use cache_sync_tests::batches::{Batches, verdict};
 use cache_sync_tests::dump::{dump, restore, restored, run_script};
+use cache_sync_tests::heard::Heard;
 use cache_sync_tests::{Database, cluster, notifies_without_preloading, start, unsynced};
 use serde_json::{Value, json};
 
@@ -304,4 +305,26 @@ fn attached_tables_stay_attached() {
         )),
         "t"
     );
+}
+
+/// The first DDL matches the fields of a table that was restored, and was then taken for that of somebody who has just attached it.
+#[test]
+fn the_first_ddl_on_a_restored_table_is_told() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE u (id int PRIMARY KEY, v int);
+         SELECT cache_sync.attach('t'), cache_sync.attach('u'); INSERT INTO t VALUES (1, 1); INSERT INTO u VALUES (1, 1)",
+    );
+    let (schema, data) = (dump(&db, "schema", &["--schema-only"]), dump(&db, "data", &["--data-only"]));
+    let restored = Database::empty_in(cluster());
+    run_script(&restored, &schema);
+    run_script(&restored, &data);
+    let mut heard = Heard::from_now(&restored);
+    restored.psql("ALTER TABLE t ALTER v TYPE text USING v + 1");
+    assert_eq!(heard.of("t", &[]), "*");
+    let mut heard = Heard::from_now(&restored);
+    restored.psql(
+        "BEGIN; SELECT cache_sync.edit('u', '{\"id\": 2}', '{\"v\": 2}'); ALTER TABLE u ALTER v TYPE text USING v + 1; COMMIT",
+    );
+    assert_eq!(heard.of("u", &[]), "*");
 }
