@@ -9,7 +9,7 @@ use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
 use crate::pg::owner::as_owner;
-use crate::pg::rights::{hides_rows, is_readable, may};
+use crate::pg::rights::{hides_rows, is_readable, may_write};
 use crate::pg::{sqlstate, value};
 use cache_sync_core::json::{Json, unescaped};
 use cache_sync_core::merge;
@@ -17,10 +17,12 @@ use cache_sync_core::number::Version;
 use cache_sync_core::outcome::{Record, Verdict};
 use pgrx::{JsonB, Spi, pg_sys};
 
+const OF: &str = "SELECT a.tbl::pg_catalog.oid \
+    FROM cache_sync.dead_letter d JOIN cache_sync.attached a ON a.table_id OPERATOR(pg_catalog.=) d.table_id \
+    WHERE d.id OPERATOR(pg_catalog.=) $1";
 const READ: &str = "SELECT a.tbl::pg_catalog.oid, d.patch::pg_catalog.text, d.shape, d.hlc \
     FROM cache_sync.dead_letter d JOIN cache_sync.attached a ON a.table_id OPERATOR(pg_catalog.=) d.table_id \
     WHERE d.id OPERATOR(pg_catalog.=) $1 FOR UPDATE OF d";
-const WRITES: pg_sys::AclMode = (pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE) as pg_sys::AclMode;
 const FORGET: &str = "DELETE FROM cache_sync.dead_letter WHERE id OPERATOR(pg_catalog.=) $1";
 
 sql_functions! {
@@ -83,6 +85,11 @@ impl Letter {
     /// # Errors
     /// When the extension's tables are not there, or it was kept by an older version.
     fn read(id: i64) -> Result<Option<Letter>, Failure> {
+        // Whoever may not see it does not lock it either.
+        match as_owner(|| Spi::get_one_with_args::<pg_sys::Oid>(OF, &[id.into()]))? {
+            Ok(Some(table)) if is_readable(table) && !hides_rows(table) => {}
+            _ => return Ok(None),
+        }
         let read = as_owner(|| {
             Spi::connect_mut(|client| {
                 let rows = client.update(READ, Some(1), &[id.into()])?;
@@ -97,9 +104,6 @@ impl Letter {
         })?;
         let read = read.map_err(|error| Failure::new(b"XX000", error.to_string()))?;
         let Some((Some(table), Some(patch), shape, hlc)) = read else { return Ok(None) };
-        if !is_readable(table) || hides_rows(table) {
-            return Ok(None);
-        }
         let (Some(JsonB(shape)), Some(hlc)) = (shape, hlc) else {
             return Err(Failure::new(
                 b"0A000",
@@ -114,7 +118,7 @@ impl Letter {
 
     /// Deletes it, for those who may write its table: it may be all that is left of a write. SPI must be connected.
     fn forget(&self, id: i64) -> Result<(), Failure> {
-        if !may(self.table, WRITES) {
+        if !may_write(self.table) {
             return Err(Failure::new(b"42501", format!("permission denied for the table of dead letter {id}"))
                 .hint("Only who may write the table may discard what was written to it."));
         }

@@ -40,6 +40,11 @@ pub(crate) fn may(relation: pg_sys::Oid, rights: pg_sys::AclMode) -> bool {
     }
 }
 
+/// Whether the current user may write the relation in some way, or some of its columns.
+pub(crate) fn may_write(relation: pg_sys::Oid) -> bool {
+    may(relation, (pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE) as pg_sys::AclMode)
+}
+
 /// Whether the current user may see all statistics of the server, as `pg_monitor` does.
 pub(crate) fn is_monitor() -> bool {
     // SAFETY: looks the user's memberships up in the system catalogs.

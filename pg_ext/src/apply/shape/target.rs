@@ -8,7 +8,7 @@ use super::operation::Shape;
 use super::statement::{Lazy, Planning, Statement};
 use crate::pg::backend::{self, OfBackend};
 use crate::pg::failure::Failure;
-use crate::pg::rights::may;
+use crate::pg::rights::{may, may_write};
 use crate::ring::hlc;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
@@ -173,7 +173,7 @@ static IS_REGISTERED: OfBackend<Cell<bool>> = OfBackend::new(Cell::new(false));
 static CHANGES: OfBackend<Cell<u64>> = OfBackend::new(Cell::new(0));
 
 /// The attached table, to write it; SPI must be connected. Statements name it, and another table must not take the name before they run:
-/// it is locked as they lock it, before anything is known of it.
+/// it is locked as they lock it, before anything is known of it. Who may not write it runs none that does, and gets no such lock.
 ///
 /// # Errors
 /// When the table is not attached, or cannot be worked on as it stands.
@@ -182,7 +182,10 @@ pub(crate) fn target(table: pg_sys::Oid) -> Result<Rc<Target>, Failure> {
     // nothing to write.
     unsafe {
         pg_sys::PreventCommandDuringRecovery(c"a patch".as_ptr());
-        pg_sys::LockRelationOid(table, pg_sys::RowExclusiveLock as i32);
+        let is_there = !pg_sys::get_rel_name(table).is_null();
+        if is_there && may_write(table) {
+            pg_sys::LockRelationOid(table, pg_sys::RowExclusiveLock as i32);
+        }
     }
     known(table)
 }

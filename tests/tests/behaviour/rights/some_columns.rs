@@ -35,3 +35,22 @@ async fn rights_on_columns_count_for_patches_of_these_columns() {
     assert_eq!(told.get::<_, i64>(0), 0, "the feed tells of a table that he may not SELECT as a whole");
     assert_eq!(db.psql("SELECT id, a, n, secret FROM t ORDER BY id"), "1|y|2|hidden\n2|new||");
 }
+
+/// Who may only read holds no lock of a writer, with which he would keep others from maintaining the table.
+#[tokio::test]
+async fn who_may_not_write_gets_no_lock_of_writers() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE ROLE reads_column LOGIN IN ROLE cache_sync_user; CREATE TABLE t (id int PRIMARY KEY, a text);
+         SELECT cache_sync.attach('t', true); GRANT SELECT (a) ON t TO reads_column",
+    );
+    let session = "77777777-7777-4777-8777-777777777777";
+    db.psql(&format!("SELECT cache_sync.open_session('t', '{session}')"));
+    let client = cache_sync_tests::connect(&db.dsn_as("reads_column")).await;
+    client
+        .batch_execute(&format!("BEGIN; SELECT cache_sync.apply('t', '{session}', 1, 1, '[]', '{{}}')"))
+        .await
+        .unwrap();
+    let held = "SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass AND mode = 'RowExclusiveLock'";
+    assert_eq!(db.psql(held), "0");
+}

@@ -239,3 +239,15 @@ fn a_trigger_that_fires_always_is_for_the_owner_and_of_ours() {
     }
     made("owns_triggers", "cache_sync.note_change").unwrap();
 }
+
+/// Whoever has no part in a table locked its dead letters all the same, before he was told that there are none for him.
+#[tokio::test]
+async fn a_letter_that_is_not_for_the_caller_is_not_locked() {
+    let db = Database::with_extension();
+    let letter = with_letter(&db, "keeps_letters").await;
+    db.psql("CREATE ROLE locks_letters LOGIN IN ROLE cache_sync_user");
+    let client = cache_sync_tests::connect(&db.dsn_as("locks_letters")).await;
+    client.batch_execute(&format!("BEGIN; SELECT cache_sync.discard_dead_letter({letter})")).await.unwrap();
+    let taken = "SELECT count(*) FROM (SELECT FROM cache_sync.dead_letter FOR UPDATE SKIP LOCKED) free";
+    assert_eq!(db.psql(taken), "1");
+}
