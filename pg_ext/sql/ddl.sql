@@ -111,12 +111,21 @@ CREATE OR REPLACE FUNCTION cache_sync_internal.note_altered_table(table_id integ
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     tbl regclass := cache_sync_internal.as_of_now(
-        'SELECT to_jsonb(a.tbl::oid::bigint) FROM cache_sync.attached a WHERE a.table_id = $1', table_id)::bigint::oid;
+        'SELECT to_jsonb(c.oid::bigint) FROM cache_sync.attached a JOIN pg_class c ON c.oid = a.tbl WHERE a.table_id = $1',
+        table_id)::bigint::oid;
 BEGIN
+    -- Detached or dropped meanwhile: types and schemas are altered without a lock on what is made of them.
+    IF tbl IS NULL THEN
+        RETURN;
+    END IF;
     -- Other values of a type have other hashes: a writer that has noted those of before must have told them before anybody
     -- relies on the new ones. Altering a type waits for nobody by itself.
     IF is_retyped THEN
-        PERFORM cache_sync_internal.wait_for_writers(tbl);
+        BEGIN
+            PERFORM cache_sync_internal.wait_for_writers(tbl);
+        EXCEPTION WHEN undefined_table THEN
+            RETURN;
+        END;
     END IF;
     PERFORM cache_sync_internal.note_known(table_id);
     -- Names of schemas and types are in compiled statements.

@@ -2,6 +2,7 @@
 
 use cache_sync_tests::Database;
 use cache_sync_tests::heard::Heard;
+use cache_sync_tests::locks::until_waiting;
 
 const FIELDS: &str = "SELECT string_agg(field_id || ' ' || name || ' ' || (rule #>> '{}'), ', ' ORDER BY field_id)
                       FROM cache_sync.field WHERE NOT dropped";
@@ -56,4 +57,40 @@ async fn another_key_is_noted() {
         db.psql("SELECT rekeyed FROM cache_sync.attached; SELECT count(*) FROM cache_sync.check_tables()"),
         "f\n0"
     );
+}
+
+/// Altering a type locks none of its tables by itself, so they may go while it is under way. It failed with a syntax error.
+#[tokio::test]
+async fn tables_that_go_while_their_type_is_altered_are_no_reason_to_fail() {
+    for goes in ["DROP TABLE gone", "SELECT cache_sync.detach('gone')"] {
+        let db = Database::with_extension();
+        db.psql(
+            "CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE held (id int PRIMARY KEY, m mood); CREATE TABLE gone (id int PRIMARY KEY, m mood);
+             SELECT cache_sync.attach('held'), cache_sync.attach('gone')",
+        );
+        let (writer, altering) = (db.connect().await, db.connect().await);
+        writer.batch_execute("BEGIN; INSERT INTO held VALUES (1)").await.unwrap();
+        let meanwhile = async {
+            until_waiting(&db, 1).await;
+            db.psql(goes);
+            writer.batch_execute("COMMIT").await.unwrap();
+        };
+        let (altered, ()) = tokio::join!(altering.batch_execute("ALTER TYPE mood RENAME VALUE 'ok' TO 'fine'"), meanwhile);
+        altered.unwrap_or_else(|error| panic!("{goes}: {error:?}"));
+    }
+}
+
+/// It waits for whoever writes a table, who drops it.
+#[tokio::test]
+async fn a_table_that_is_dropped_while_it_is_waited_for_is_no_reason_to_fail() {
+    let db = Database::with_extension();
+    db.psql("CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE t (id int PRIMARY KEY, m mood); SELECT cache_sync.attach('t')");
+    let (drops, altering) = (db.connect().await, db.connect().await);
+    drops.batch_execute("BEGIN; DROP TABLE t").await.unwrap();
+    let meanwhile = async {
+        until_waiting(&db, 1).await;
+        drops.batch_execute("COMMIT").await.unwrap();
+    };
+    let (altered, ()) = tokio::join!(altering.batch_execute("ALTER TYPE mood RENAME VALUE 'ok' TO 'fine'"), meanwhile);
+    altered.unwrap();
 }
