@@ -58,7 +58,7 @@ DECLARE
     concerns jsonb := '{}';
 BEGIN
     SELECT array_agg(d.objid) FILTER (WHERE d.command_tag LIKE 'CREATE %TABLE' AND d.classid = 'pg_class'::regclass),
-           array_agg(d.objid) FILTER (WHERE d.command_tag LIKE 'ALTER %TABLE' AND d.classid = 'pg_class'::regclass),
+           array_agg(d.objid) FILTER (WHERE d.command_tag LIKE 'ALTER %' AND d.classid = 'pg_class'::regclass),
            array_agg(d.objid) FILTER (WHERE d.command_tag IN ('ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA')),
            array_agg(d.objid) FILTER (WHERE d.command_tag = 'ALTER TYPE')
       INTO made, altered, made_of, retyped FROM pg_event_trigger_ddl_commands() d;
@@ -251,12 +251,14 @@ $$;
 
 CREATE OR REPLACE FUNCTION cache_sync_internal.note_alter() RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', 'note_alter';
 
-CREATE EVENT TRIGGER cache_sync_before_ddl ON ddl_command_start WHEN TAG IN ('ALTER TABLE')
+-- Tables and their columns are also renamed by ALTER INDEX and by commands for views and foreign tables, and CREATE SCHEMA may make
+-- tables, too.
+CREATE EVENT TRIGGER cache_sync_before_ddl ON ddl_command_start WHEN TAG IN (
+    'ALTER TABLE', 'ALTER FOREIGN TABLE', 'ALTER INDEX', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW')
     EXECUTE FUNCTION cache_sync_internal.note_alter();
--- CREATE SCHEMA may make tables, too.
 CREATE EVENT TRIGGER cache_sync_ddl ON ddl_command_end WHEN TAG IN (
     'CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE SCHEMA', 'IMPORT FOREIGN SCHEMA', 'ALTER TABLE', 'ALTER FOREIGN TABLE',
-    'ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA')
+    'ALTER INDEX', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA')
     EXECUTE FUNCTION cache_sync_internal.note_ddl();
 CREATE EVENT TRIGGER cache_sync_drop ON sql_drop EXECUTE FUNCTION cache_sync_internal.note_ddl();
 ALTER EVENT TRIGGER cache_sync_before_ddl ENABLE ALWAYS;

@@ -106,3 +106,24 @@ fn what_went_by_unheard_is_told_by_the_repair() {
         assert_eq!(db.psql(PROBLEMS), "");
     }
 }
+
+/// Postgres lets a table's name and columns be altered by commands for other things.
+#[test]
+fn what_goes_by_another_command_is_heard() {
+    let db = Database::with_extension();
+    db.psql("CREATE TABLE t (id int PRIMARY KEY, v int, w int); SELECT cache_sync.attach('t', tags => '{v}')");
+    let mut heard = Heard::from_now(&db);
+    for (ddl, table) in [
+        ("ALTER VIEW t RENAME COLUMN v TO a", "t"),
+        ("ALTER MATERIALIZED VIEW t RENAME COLUMN a TO b", "t"),
+        ("ALTER FOREIGN TABLE t RENAME COLUMN b TO c", "t"),
+        ("ALTER INDEX t RENAME TO renamed", "renamed"),
+    ] {
+        db.psql(ddl);
+        assert_eq!(heard.of(table, &[]), "*", "{ddl}");
+    }
+    assert_eq!(
+        db.psql("SELECT name FROM cache_sync.field ORDER BY field_id; SELECT tags FROM cache_sync.tables"),
+        "c\nw\n{c}"
+    );
+}
