@@ -115,13 +115,17 @@ CREATE OR REPLACE FUNCTION cache_sync_internal.write(tbl regclass, what text, fa
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     att cache_sync.attached;
+    id integer;
 BEGIN
     IF what = 'attached' THEN
         RETURN cache_sync_internal.write_attached(tbl, facts);
     ELSIF what = 'detached' THEN
-        RETURN to_jsonb(cache_sync_internal.as_of_now(
+        id := cache_sync_internal.as_of_now(
             'WITH gone AS (DELETE FROM cache_sync.attached a WHERE a.tbl = $1::oid RETURNING a.table_id)
-             SELECT to_jsonb(g.table_id) FROM gone g', tbl::oid::integer) IS NOT NULL);
+             SELECT to_jsonb(g.table_id) FROM gone g', tbl::oid::integer)::integer;
+        -- The last that is told of it.
+        PERFORM cache_sync_internal.note_table(id);
+        RETURN to_jsonb(id IS NOT NULL);
     END IF;
     att := cache_sync_internal.attached_row(tbl);
     PERFORM cache_sync_internal.lock_books(att.tbl, att.table_id);

@@ -58,6 +58,8 @@ struct Feed {
     client: Client,
     listener: Listener,
     subscription: Subscription,
+    /// What was known of the extension's tables when the subscription was looked at last.
+    generation: u64,
     secret_id: i64,
     epoch: Epoch,
     /// Everything up to here has been put.
@@ -83,6 +85,7 @@ impl Feed {
         let client = Client::new()
             .ok_or_else(|| Failure::new(b"0A000", "cache_sync.stream() can only be called by a client's connection"))?;
         let secret = known::secret(Locked::Wait).ok_or_else(gone)?;
+        let generation = known::generation();
         let subscription = Subscription::new(tables)?;
         let epoch = epoch::of(secret.id);
         let (position, resumed) = resume(epoch, since);
@@ -99,6 +102,7 @@ impl Feed {
             client,
             listener,
             subscription,
+            generation,
             secret_id: secret.id,
             epoch,
             position,
@@ -139,15 +143,14 @@ impl Feed {
         }
         if self.resting_until.is_none_or(|end| end <= now) {
             self.resting_until = None;
-            self.tell_changes();
+            self.tell_changes()?;
         }
         Ok(())
     }
 
     fn catch_up(&mut self, end: u64) -> Result<(), Failure> {
         if self.position < end {
-            self.tell_changes();
-            return Ok(());
+            return self.tell_changes();
         }
         self.catching_up_to = None;
         self.heartbeat()
@@ -173,10 +176,14 @@ impl Feed {
     }
 
     /// Puts the next message of changes, if there are any.
-    fn tell_changes(&mut self) {
-        let mut changes = Vec::new();
+    fn tell_changes(&mut self) -> Result<(), Failure> {
         let before = self.position;
         self.look();
+        // Of a table that was detached, or with the extension dropped, nobody tells: before it says that all was told as of then, a
+        // feed has heard of that.
+        // SAFETY: may be called in any transaction.
+        unsafe { pg_sys::AcceptInvalidationMessages() };
+        let mut changes = if known::generation() == self.generation { Vec::new() } else { self.check()? };
         for _ in 0..READS_MAX {
             match ring::read(self.position, &mut self.entries) {
                 Read::Copied(count) => {
@@ -190,7 +197,8 @@ impl Feed {
                 Read::Lapped if self.position == before => {
                     self.position = ring::head();
                     self.note_progress();
-                    return self.put(Body::Gap);
+                    self.put(Body::Gap);
+                    return Ok(());
                 }
                 Read::Lapped => break,
             }
@@ -199,12 +207,13 @@ impl Feed {
             }
         }
         self.note_progress();
-        if self.position == before {
+        if self.position == before && changes.is_empty() {
             self.resting_until = None;
         } else {
             // Also without a change for this client: it may be waiting for the position.
             self.put(Body::Changes(changes));
         }
+        Ok(())
     }
 
     /// Starts a new transaction, sees to it that the client may still read what it is told of, and says that all is
@@ -215,23 +224,25 @@ impl Feed {
         self.note_progress();
         // SAFETY: may be called in any transaction.
         unsafe { pg_sys::AcceptInvalidationMessages() };
-        if known::secret(Locked::Wait).ok_or_else(gone)?.id != self.secret_id {
-            return Err(gone());
-        }
         if is_server_stopping() {
             let failure = Failure::new(b"57P01", "terminating connection due to administrator command");
             self.client.end(failure.detail("The server is to stop once all clients have left."));
         }
-        let added = self.subscription.check_again()?;
-        new_transaction();
-        if added.is_empty() {
-            self.put(Body::Heartbeat);
-        } else {
-            // What changed in them since the last heartbeat was not selected.
-            let changes: Vec<Change> = added.into_iter().map(whole).collect();
-            self.put(Body::Changes(changes));
-        }
+        let changes = self.check()?;
+        self.put(if changes.is_empty() { Body::Heartbeat } else { Body::Changes(changes) });
         Ok(())
+    }
+
+    /// Looks again at what the client may be told of, and answers with what is to be told of tables that have come or gone: what has
+    /// changed in them meanwhile was, or will be, not selected.
+    fn check(&mut self) -> Result<Vec<Change>, Failure> {
+        self.generation = known::generation();
+        if known::secret(Locked::Wait).ok_or_else(gone)?.id != self.secret_id {
+            return Err(gone());
+        }
+        let others = self.subscription.check_again()?;
+        new_transaction();
+        Ok(others.into_iter().map(whole).collect())
     }
 
     /// Marks where the head is, unless what was up to the last mark has not been put yet.

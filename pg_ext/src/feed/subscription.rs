@@ -42,13 +42,15 @@ impl Subscription {
         Ok(Subscription { asked_for, incarnation, tables })
     }
 
-    /// Looks again at what the caller may read, and says which tables that it did not have before came along.
+    /// Looks again at what the caller may read, and says which tables came along, or are not to be told of any more.
     ///
     /// # Errors
     /// As for [`Subscription::new`].
     pub(crate) fn check_again(&mut self) -> Result<Vec<TableId>, Failure> {
         let before = std::mem::replace(&mut self.tables, readable(self.asked_for.as_deref())?);
-        Ok(self.tables.iter().filter(|table| !before.contains(table)).map(|table| table.id).collect())
+        let added = self.tables.iter().filter(|table| !before.contains(table));
+        let gone = before.iter().filter(|table| self.table(table.id).is_none());
+        Ok(added.chain(gone).map(|table| table.id).collect())
     }
 
     /// The table of a number, if the feed tells of it.

@@ -99,6 +99,11 @@ pub(crate) fn incarnation() -> u32 {
     KNOWN.incarnation.get()
 }
 
+/// Rises whenever what was read of the extension's tables is no longer what they say, as far as this backend has heard.
+pub(crate) fn generation() -> u64 {
+    KNOWN.generation.get()
+}
+
 impl Known {
     fn find(&self, relation: pg_sys::Relation, relid: pg_sys::Oid, id: TableId) -> Rc<Table> {
         self.forget_what_changed();

@@ -1,8 +1,8 @@
 //! When a feed is refused, when it ends, and that writers go on whatever happens to the extension.
 
 use cache_sync_core::wire::{Body, ChangeKind};
-use cache_sync_tests::Database;
 use cache_sync_tests::feed::Feed;
+use cache_sync_tests::{Database, start, unsynced};
 
 #[tokio::test]
 async fn it_is_refused_with_a_reason() {
@@ -80,4 +80,33 @@ async fn writers_go_on_whatever_becomes_of_the_table() {
         let told = feed.changes_up_to(head).await;
         assert!(told.iter().any(|change| change.kind == kind), "{ddl}: {told:?}");
     }
+}
+
+/// Nobody tells of the table any more, and who reads it finds out by looking again.
+#[tokio::test]
+async fn a_table_that_is_detached_is_told_as_changed() {
+    let db = Database::with_extension();
+    db.psql("CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE v (id int PRIMARY KEY); SELECT cache_sync.attach('t'), cache_sync.attach('v', true)");
+    for table in ["t", "v"] {
+        let mut feed = Feed::open(&db).await;
+        let id: i32 = db.psql(&format!("SELECT table_id FROM cache_sync.tables WHERE tbl = '{table}'::regclass")).parse().unwrap();
+        db.psql(&format!("SELECT cache_sync.detach('{table}')"));
+        let told = feed.changes(&db).await;
+        assert!(!told.is_empty() && told.iter().all(|change| (change.table.0, change.kind) == (id, ChangeKind::FlushTable)), "{told:?}");
+    }
+}
+
+/// What is done to tables from then on nobody tells, so no message may say that everything has been told until then.
+#[tokio::test]
+async fn it_claims_nothing_once_the_extension_is_gone() {
+    let cluster = start(unsynced().setting("cache_sync.heartbeat_interval", "60s"));
+    let (db, other) = (Database::with_extension_in(&cluster), Database::with_extension_in(&cluster));
+    for db in [&db, &other] {
+        db.psql("CREATE TABLE t (id int PRIMARY KEY, v int); SELECT cache_sync.attach('t')");
+    }
+    let feed = Feed::open(&db).await;
+    db.psql("DROP EXTENSION cache_sync CASCADE");
+    other.psql("INSERT INTO t VALUES (1, 0)");
+    let end = feed.end().await;
+    assert!(end.starts_with("55000"), "{end}");
 }
