@@ -12,6 +12,7 @@ use crate::pg::failure::Failure;
 use crate::pg::standby;
 use crate::ring::{self, Entry, READ_MAX, Read, hlc};
 use crate::server::epoch;
+use cache_sync_core::number::TableId;
 use cache_sync_core::wire::{Change, ChangeKind};
 use pgrx::{IntoDatum, pg_sys};
 use std::time::{Duration, Instant};
@@ -59,7 +60,7 @@ fn tell(rows: Rows, since: Since, max_rows: i32, until: Instant) -> Result<pg_sy
         .ok_or_else(|| Failure::new(b"22023", "max_rows must be positive"))?;
     let epoch = epoch::current();
     let (start, is_gap) = begin(epoch, since, max_rows);
-    let mut telling = Telling { rows, epoch, position: start, told: 0, max_rows };
+    let mut telling = Telling { rows, epoch, position: start, told: 0, max_rows, hidden: Vec::new() };
     telling.place(if is_gap { "gap" } else { "start" });
     let mut is_overrun = telling.tell()?;
     while !is_gap && !is_overrun && telling.told == 0 && Instant::now() < until {
@@ -106,6 +107,8 @@ struct Telling {
     position: u64,
     told: usize,
     max_rows: usize,
+    /// Tables with hidden rows that were told: once, or it would show how many rows change.
+    hidden: Vec<TableId>,
 }
 
 impl Telling {
@@ -131,13 +134,24 @@ impl Telling {
                 changes.clear();
                 subscription.select(std::slice::from_ref(entry), &mut changes);
                 for change in &changes {
-                    let tbl = subscription.table(change.table).map(|table| table.relid);
-                    self.change(tbl, change);
+                    let table = subscription.table(change.table);
+                    if table.is_none_or(|table| !table.has_hidden_rows || self.is_first(table.id)) {
+                        self.change(table.map(|table| table.relid), change);
+                    }
                 }
             }
             pgrx::check_for_interrupts!();
         }
         Ok(false)
+    }
+
+    /// Whether a table with hidden rows has not been told yet; it is from now on.
+    fn is_first(&mut self, table: TableId) -> bool {
+        let is_first = !self.hidden.contains(&table);
+        if is_first {
+            self.hidden.push(table);
+        }
+        is_first
     }
 
     fn place(&mut self, kind: &str) {

@@ -109,3 +109,12 @@ async fn by_a_trigger_under_anothers_number() {
     );
     assert_eq!(feed.changes(&db).await.iter().map(|change| change.table.0).collect::<Vec<_>>(), [1]);
 }
+
+#[tokio::test]
+async fn nor_do_those_who_ask_hear_how_many() {
+    let db = with_reader("asks_for_few");
+    db.psql("ALTER TABLE open ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON open FOR SELECT USING (id < 0)");
+    db.psql("INSERT INTO open SELECT n FROM generate_series(2, 50) n");
+    let told = "SET ROLE asks_for_few; SELECT kind FROM cache_sync.changes() WHERE tbl = 'open'::regclass";
+    assert_eq!(db.psql(told), "flush_table");
+}
