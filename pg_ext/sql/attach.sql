@@ -84,14 +84,16 @@ COMMENT ON FUNCTION cache_sync.attach IS
     'Attaches a table that you own: from now on caches hear of every change of its rows; versioned adds two columns.';
 
 -- What is to be taken off a table and its partitions, beside triggers: defaults, the table's own first, which go with theirs for most
--- partitions; and whether there are the two columns, and not from another table.
+-- partitions; and what there is of the two columns, unless it is from another table: of a versioned table either, of others both.
 CREATE OR REPLACE FUNCTION cache_sync_internal.to_strip(tbl regclass) RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT jsonb_build_object(
         'defaults', (SELECT jsonb_agg(jsonb_build_object('relid', d.relid::oid::bigint, 'name', d.attname) ORDER BY d.relid <> tbl)
                      FROM cache_sync_internal.relations(tbl) r, cache_sync_internal.version_defaults(r.relid) d
                      WHERE r.relid = tbl OR d.attname NOT IN (SELECT o.attname FROM cache_sync_internal.version_defaults(tbl) o)),
-        'columns', cache_sync_internal.has_own_columns(tbl) AND NOT c.relispartition)
+        'columns', CASE WHEN NOT c.relispartition AND (
+            cache_sync_internal.has_own_columns(tbl) OR EXISTS (SELECT FROM cache_sync.attached a WHERE a.tbl = to_strip.tbl AND a.versioned))
+            THEN to_jsonb(cache_sync_internal.own_columns(tbl)) END)
     FROM pg_class c WHERE c.oid = tbl
 $$;
 
@@ -108,8 +110,9 @@ BEGIN
                  FROM jsonb_to_recordset(nullif(wanted -> 'defaults', 'null')) AS d (relid bigint, name name) LOOP
         EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP DEFAULT', found.relid, found.name);
     END LOOP;
-    IF drop_columns AND wanted -> 'columns' = 'true' THEN
-        EXECUTE format('ALTER TABLE %s DROP COLUMN cs_version, DROP COLUMN cs_clock', tbl);
+    IF drop_columns AND wanted -> 'columns' <> 'null' THEN
+        EXECUTE (SELECT format('ALTER TABLE %s %s', tbl, string_agg(format('DROP COLUMN %I', c.name), ', '))
+                 FROM jsonb_array_elements_text(wanted -> 'columns') c (name));
     END IF;
 END
 $$;

@@ -56,12 +56,18 @@ BEGIN
 END
 $$;
 
+-- Those that the table has of the two columns of a versioned one.
+CREATE OR REPLACE FUNCTION cache_sync_internal.own_columns(tbl regclass) RETURNS name[]
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
+    WHERE a.attrelid = own_columns.tbl AND NOT a.attisdropped
+      AND (a.attname, a.atttypid) IN (('cs_version', 'int8'::regtype), ('cs_clock', 'bytea'::regtype))
+$$;
+
 -- Whether the table has the two columns of a versioned one.
 CREATE OR REPLACE FUNCTION cache_sync_internal.has_own_columns(tbl regclass) RETURNS boolean
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT count(*) = 2 FROM pg_attribute a
-    WHERE a.attrelid = has_own_columns.tbl AND NOT a.attisdropped
-      AND (a.attname, a.atttypid) IN (('cs_version', 'int8'::regtype), ('cs_clock', 'bytea'::regtype))
+    SELECT coalesce(cardinality(cache_sync_internal.own_columns(tbl)), 0) = 2
 $$;
 
 -- Columns whose default is the clock, as attach makes it and CREATE TABLE ... (LIKE ...) copies it; of one table, or of all.

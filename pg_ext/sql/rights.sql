@@ -88,7 +88,7 @@ GRANT EXECUTE ON FUNCTION
     cache_sync_internal.server_state, cache_sync_internal.base_type, cache_sync_internal.element_type,
     cache_sync_internal.key_kind, cache_sync_internal.tag_kind, cache_sync_internal.qualified_type,
     cache_sync_internal.key_columns, cache_sync_internal.key_now, cache_sync_internal.relations,
-    cache_sync_internal.has_own_columns, cache_sync_internal.has_version_default, cache_sync_internal.spelled,
+    cache_sync_internal.own_columns, cache_sync_internal.has_own_columns, cache_sync_internal.has_version_default, cache_sync_internal.spelled,
     cache_sync_internal.check_function, cache_sync_internal.check_rule, cache_sync_internal.resolved,
     cache_sync_internal.signature, cache_sync_internal.called, cache_sync_internal.merged_type, cache_sync_internal.merge_values,
     cache_sync_internal.own_triggers, cache_sync_internal.refuse_key, cache_sync_internal.refuse_columns,

@@ -104,3 +104,17 @@ async fn one_by_one_they_are_free_at_once() {
     called.unwrap();
     assert_eq!(db.psql("SELECT count(*) FROM cache_sync.tables; SELECT * FROM one"), "0\n1");
 }
+
+/// One of the two columns was dropped by hand, and the other one stayed.
+#[test]
+fn whatever_is_there_of_the_two_columns_is_dropped() {
+    for dropped in ["cs_clock", "cs_version"] {
+        let db = Database::with_extension();
+        db.psql(&format!(
+            "CREATE TABLE t (id int PRIMARY KEY); SELECT cache_sync.attach('t', true); ALTER TABLE t DROP COLUMN {dropped};
+             SELECT cache_sync.detach('t', drop_columns => true)"
+        ));
+        let columns = "SELECT string_agg(attname, ',') FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0 AND NOT attisdropped";
+        assert_eq!(db.psql(columns), "id");
+    }
+}

@@ -89,6 +89,7 @@ const USERS: &[&str] = &[
     "versions()",
     "wins(bigint[],bytea,bigint,smallint[])",
     "has_own_columns(regclass)",
+    "own_columns(regclass)",
     "has_version_default(regclass)",
     "key_now(regclass)",
     "refuse_key(attached)",
