@@ -177,7 +177,8 @@ END
 $$;
 
 -- What a command dropped that concerns attached tables: these themselves or their columns, and partitions. A partition is known by
--- our trigger on it; whose it was can no longer be seen.
+-- our trigger on it; whose it was can no longer be seen. Says of each table by its number whether its fields are to be matched: it is
+-- still there, with fewer columns, since one may go with its type.
 CREATE OR REPLACE FUNCTION cache_sync_internal.dropped_of() RETURNS jsonb
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -189,7 +190,9 @@ BEGIN
                             AND d.address_names[3] IN (SELECT o.name::text FROM cache_sync_internal.own_triggers(false) o
                                                        WHERE o.each = 'ROW')), false)
       INTO relids, has_partition FROM pg_event_trigger_dropped_objects() d;
-    RETURN (SELECT jsonb_agg(a.table_id) FROM cache_sync.attached a
+    RETURN (SELECT jsonb_object_agg(a.table_id, a.rel_oid = a.tbl::oid AND NOT a.rekeyed
+                                                AND EXISTS (SELECT FROM pg_class c WHERE c.oid = a.tbl))
+            FROM cache_sync.attached a
             WHERE a.tbl = ANY (relids)
                OR has_partition AND EXISTS (SELECT FROM pg_partitioned_table p WHERE p.partrelid = a.tbl));
 END
@@ -197,12 +200,17 @@ $$;
 
 CREATE OR REPLACE FUNCTION cache_sync_internal.note_dropped() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    dropped record;
 BEGIN
-    -- A column that goes with its type: the table is still there, with fewer fields.
-    PERFORM cache_sync_internal.note_known(t.id::integer), cache_sync_internal.sync_fields(a.table_id)
-    FROM jsonb_array_elements(cache_sync_internal.as_of_now('SELECT cache_sync_internal.dropped_of()', 0)) t (id)
-    LEFT JOIN cache_sync.attached a ON a.table_id = t.id::integer AND a.rel_oid = a.tbl::oid AND NOT a.rekeyed
-                                   AND EXISTS (SELECT FROM pg_class c WHERE c.oid = a.tbl);
+    FOR dropped IN SELECT d.table_id::integer AS table_id, d.is_there::boolean AS is_there
+                   FROM jsonb_each_text(cache_sync_internal.as_of_now('SELECT cache_sync_internal.dropped_of()', 0)) d (table_id, is_there)
+    LOOP
+        PERFORM cache_sync_internal.note_known(dropped.table_id);
+        IF dropped.is_there THEN
+            PERFORM cache_sync_internal.sync_fields(dropped.table_id);
+        END IF;
+    END LOOP;
 END
 $$;
 

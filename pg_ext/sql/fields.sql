@@ -41,11 +41,15 @@ $$;
 -- column that takes its name has its rule: programs go on saying "+1" when they mean that name.
 CREATE OR REPLACE FUNCTION cache_sync_internal.sync_fields(table_id integer) RETURNS void
     LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    drifting oid := cache_sync_internal.as_of_now(
+        'SELECT to_jsonb(a.tbl::oid::bigint) FROM cache_sync.attached a
+         WHERE a.table_id = $1 AND cache_sync_internal.has_drift($1)', table_id)::bigint::oid;
 BEGIN
-    IF cache_sync_internal.as_of_now('SELECT to_jsonb(cache_sync_internal.has_drift($1))', table_id) <> 'true' THEN
+    IF drifting IS NULL THEN
         RETURN;
     END IF;
-    PERFORM cache_sync_internal.lock_books(a.tbl, a.table_id) FROM cache_sync.attached a WHERE a.table_id = sync_fields.table_id;
+    PERFORM cache_sync_internal.lock_books(drifting, table_id);
     -- From here on its row looks like that of a table that this transaction has attached.
     PERFORM cache_sync_internal.note_known(table_id);
     PERFORM cache_sync_internal.as_of_now($statement$

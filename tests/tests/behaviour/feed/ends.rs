@@ -89,10 +89,16 @@ async fn a_table_that_is_detached_is_told_as_changed() {
     db.psql("CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE v (id int PRIMARY KEY); SELECT cache_sync.attach('t'), cache_sync.attach('v', true)");
     for table in ["t", "v"] {
         let mut feed = Feed::open(&db).await;
-        let id: i32 = db.psql(&format!("SELECT table_id FROM cache_sync.tables WHERE tbl = '{table}'::regclass")).parse().unwrap();
+        let id: i32 = db
+            .psql(&format!("SELECT table_id FROM cache_sync.tables WHERE tbl = '{table}'::regclass"))
+            .parse()
+            .unwrap();
         db.psql(&format!("SELECT cache_sync.detach('{table}')"));
         let told = feed.changes(&db).await;
-        assert!(!told.is_empty() && told.iter().all(|change| (change.table.0, change.kind) == (id, ChangeKind::FlushTable)), "{told:?}");
+        assert!(
+            !told.is_empty() && told.iter().all(|change| (change.table.0, change.kind) == (id, ChangeKind::FlushTable)),
+            "{told:?}"
+        );
     }
 }
 

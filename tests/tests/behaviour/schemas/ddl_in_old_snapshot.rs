@@ -75,7 +75,8 @@ async fn tables_that_go_while_their_type_is_altered_are_no_reason_to_fail() {
             db.psql(goes);
             writer.batch_execute("COMMIT").await.unwrap();
         };
-        let (altered, ()) = tokio::join!(altering.batch_execute("ALTER TYPE mood RENAME VALUE 'ok' TO 'fine'"), meanwhile);
+        let (altered, ()) =
+            tokio::join!(altering.batch_execute("ALTER TYPE mood RENAME VALUE 'ok' TO 'fine'"), meanwhile);
         altered.unwrap_or_else(|error| panic!("{goes}: {error:?}"));
     }
 }
@@ -84,7 +85,9 @@ async fn tables_that_go_while_their_type_is_altered_are_no_reason_to_fail() {
 #[tokio::test]
 async fn a_table_that_is_dropped_while_it_is_waited_for_is_no_reason_to_fail() {
     let db = Database::with_extension();
-    db.psql("CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE t (id int PRIMARY KEY, m mood); SELECT cache_sync.attach('t')");
+    db.psql(
+        "CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE t (id int PRIMARY KEY, m mood); SELECT cache_sync.attach('t')",
+    );
     let (drops, altering) = (db.connect().await, db.connect().await);
     drops.batch_execute("BEGIN; DROP TABLE t").await.unwrap();
     let meanwhile = async {
@@ -93,4 +96,24 @@ async fn a_table_that_is_dropped_while_it_is_waited_for_is_no_reason_to_fail() {
     };
     let (altered, ()) = tokio::join!(altering.batch_execute("ALTER TYPE mood RENAME VALUE 'ok' TO 'fine'"), meanwhile);
     altered.unwrap();
+}
+
+/// What is noted of a table that the transaction does not see is written under the same lock, and not passed over.
+#[tokio::test]
+async fn what_is_noted_of_a_table_that_was_attached_since_is_noted_under_its_lock() {
+    for (ddl, fields) in [
+        ("ALTER TABLE t ADD c int", "1 v arrival, 2 m arrival, 3 c arrival"),
+        ("DROP TYPE mood CASCADE", "1 v arrival"),
+    ] {
+        let db = Database::with_extension();
+        db.psql("CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE t (id int PRIMARY KEY, v int, m mood)");
+        let old = begun(&db).await;
+        db.psql("SELECT cache_sync.attach('t')");
+        old.batch_execute(ddl).await.unwrap();
+        let locked =
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND classid = 'cache_sync.attached'::regclass";
+        assert_eq!(db.psql(locked), "1", "{ddl}");
+        old.batch_execute("COMMIT").await.unwrap();
+        assert_eq!(db.psql(FIELDS), fields, "{ddl}");
+    }
 }
