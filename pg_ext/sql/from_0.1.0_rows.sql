@@ -6,6 +6,9 @@ WHERE a.tbl IN (SELECT p.partrelid FROM pg_catalog.pg_partitioned_table p);
 -- Known from now on: the keys that tables are attached with.
 UPDATE cache_sync.attached a SET key = cache_sync_internal.key_now(a.tbl) WHERE a.tbl IN (SELECT c.oid FROM pg_class c);
 
+-- And the columns of their tags, by number, so that these follow a rename.
+SELECT cache_sync_internal.sync_fields(a.table_id) FROM cache_sync.attached a WHERE a.tbl IN (SELECT c.oid FROM pg_class c);
+
 -- What has been made by create_table with a time to live expires from now on.
 UPDATE cache_sync.attached a SET expires = f.field_id
 FROM cache_sync.field f

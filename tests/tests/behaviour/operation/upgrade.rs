@@ -56,7 +56,7 @@ fn an_upgraded_extension_is_a_fresh_one_and_its_tables_go_on() {
     old.psql(
         r#"CREATE EXTENSION cache_sync VERSION '0.1.0';
            CREATE TABLE page (id int PRIMARY KEY, title text, views bigint NOT NULL DEFAULT 0, tags text[] NOT NULL DEFAULT '{}');
-           SELECT cache_sync.attach('page', versioned => true, rules => '{"views": "add"}');
+           SELECT cache_sync.attach('page', versioned => true, rules => '{"views": "add"}', tags => '{title}');
            SELECT cache_sync.create_table('sessions', default_ttl => '1 hour');
            INSERT INTO page VALUES (1, 'Home', 5);
            INSERT INTO sessions VALUES ('s', '{"user": "ann"}', now() - interval '1 hour')"#,
@@ -83,6 +83,10 @@ fn an_upgraded_extension_is_a_fresh_one_and_its_tables_go_on() {
     assert!(missing.is_empty(), "only in a fresh install:\n{}", missing.join("\n"));
 
     assert_eq!(old.psql(rules), before);
+    // Before anybody has opened the table.
+    old.psql("ALTER TABLE page RENAME title TO heading");
+    assert_eq!(old.psql("SELECT tags FROM cache_sync.tables WHERE tbl = 'page'::regclass"), "{heading}");
+    old.psql("ALTER TABLE page RENAME heading TO title");
     old.psql(r#"SELECT cache_sync.set_rule('page', 'tags', '"union"')"#);
     old.psql(r#"SELECT cache_sync.edit('page', '{"id": 1}', '{"views": 2, "tags": {"add": ["new"]}}')"#);
     assert_eq!(old.psql("SELECT title, views, tags FROM page"), "Home|7|{new}");
