@@ -69,7 +69,8 @@ struct Feed {
     /// A head, and when it was looked at: once everything up to it has been put, `as_of` is that time.
     mark: Option<(u64, HostTime)>,
     next_heartbeat: Instant,
-    /// The head when the feed began: what was missed until then is told first, and then a heartbeat says so.
+    /// The head when the feed began, or heard that tables have come or gone: what is there until then is told first, and then a heartbeat
+    /// says so.
     catching_up_to: Option<u64>,
     /// When to look at the ring again, after a message was put; not waiting for a wake-up until then.
     resting_until: Option<Instant>,
@@ -143,14 +144,15 @@ impl Feed {
         }
         if self.resting_until.is_none_or(|end| end <= now) {
             self.resting_until = None;
-            self.tell_changes()?;
+            self.tell_changes();
         }
         Ok(())
     }
 
     fn catch_up(&mut self, end: u64) -> Result<(), Failure> {
         if self.position < end {
-            return self.tell_changes();
+            self.tell_changes();
+            return Ok(());
         }
         self.catching_up_to = None;
         self.heartbeat()
@@ -176,14 +178,10 @@ impl Feed {
     }
 
     /// Puts the next message of changes, if there are any.
-    fn tell_changes(&mut self) -> Result<(), Failure> {
+    fn tell_changes(&mut self) {
+        let mut changes = Vec::new();
         let before = self.position;
         self.look();
-        // Of a table that was detached, or with the extension dropped, nobody tells: before it says that all was told as of then, a
-        // feed has heard of that.
-        // SAFETY: may be called in any transaction.
-        unsafe { pg_sys::AcceptInvalidationMessages() };
-        let mut changes = if known::generation() == self.generation { Vec::new() } else { self.check()? };
         for _ in 0..READS_MAX {
             match ring::read(self.position, &mut self.entries) {
                 Read::Copied(count) => {
@@ -197,8 +195,7 @@ impl Feed {
                 Read::Lapped if self.position == before => {
                     self.position = ring::head();
                     self.note_progress();
-                    self.put(Body::Gap);
-                    return Ok(());
+                    return self.put(Body::Gap);
                 }
                 Read::Lapped => break,
             }
@@ -207,13 +204,12 @@ impl Feed {
             }
         }
         self.note_progress();
-        if self.position == before && changes.is_empty() {
+        if self.position == before {
             self.resting_until = None;
         } else {
             // Also without a change for this client: it may be waiting for the position.
             self.put(Body::Changes(changes));
         }
-        Ok(())
     }
 
     /// Starts a new transaction, sees to it that the client may still read what it is told of, and says that all is
@@ -221,7 +217,6 @@ impl Feed {
     fn heartbeat(&mut self) -> Result<(), Failure> {
         self.next_heartbeat = Instant::now() + settings::heartbeat_interval();
         self.look();
-        self.note_progress();
         // SAFETY: may be called in any transaction.
         unsafe { pg_sys::AcceptInvalidationMessages() };
         if is_server_stopping() {
@@ -229,6 +224,7 @@ impl Feed {
             self.client.end(failure.detail("The server is to stop once all clients have left."));
         }
         let changes = self.check()?;
+        self.note_progress();
         self.put(if changes.is_empty() { Body::Heartbeat } else { Body::Changes(changes) });
         Ok(())
     }
@@ -254,8 +250,15 @@ impl Feed {
         });
     }
 
-    /// Everything up to the position is about to be put.
+    /// Everything up to the position is about to be put. Of a table that was detached, or with the extension dropped, nobody tells any more:
+    /// before it says that all has been told as of then, a feed looks again at what it tells of, once the last of those is told, too.
     fn note_progress(&mut self) {
+        // SAFETY: may be called in any transaction.
+        unsafe { pg_sys::AcceptInvalidationMessages() };
+        if known::generation() != self.generation {
+            self.catching_up_to.get_or_insert_with(ring::head);
+            return;
+        }
         if let Some((_, looked)) = self.mark.take_if(|(head, _)| *head <= self.position) {
             self.as_of = Some(looked);
         }
