@@ -8,6 +8,7 @@
 //! value     values of any type                  descriptor  the columns of a relation
 //! slot      a row in the executor's hands       fault       (tests only) what must not happen at a commit
 //! host_time  the clock of the server's host   latest    statements that see what is committed by now
+//! patience  how long statements wait for locks
 //! ```
 //! All fail by `failure`; `owner` and `rights` ask `class`.
 
@@ -20,6 +21,7 @@ pub(crate) mod fault;
 pub(crate) mod host_time;
 pub(crate) mod latest;
 pub(crate) mod owner;
+pub(crate) mod patience;
 pub(crate) mod rights;
 pub(crate) mod settings;
 pub(crate) mod slot;

@@ -3,7 +3,7 @@
 use super::counted::Counted;
 use super::kept::Kept;
 use super::part::{self, Part};
-use super::poison::{Blame, Refusal, attempt, attempt_again, make_constraints_immediate};
+use super::poison::{Blame, Refusal, attempt, attempt_unless, make_constraints_immediate};
 use super::rounds::{self, Answers, Locking};
 use super::session::{Session, Turn};
 use super::shape::{Shape, Target, target};
@@ -11,7 +11,7 @@ use crate::call::answer;
 use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
-use crate::pg::{sqlstate, value};
+use crate::pg::{patience, sqlstate, value};
 use crate::ring::hlc;
 use crate::server::epoch;
 use cache_sync_core::key::{HashKey, KeyHasher, KeyPart};
@@ -186,9 +186,11 @@ impl Batch {
     /// Applies the parts, starting over when rows would have to be locked out of the order of their keys.
     fn in_order(&self, target: &Target, parts: &[Part], hlc: i64) -> Result<Result<Answers, Refusal>, Failure> {
         for start in 0..=STARTS_OVER_MAX {
-            let locking = Locking { first: start > 0 || parts.len() > 1, strict: start < STARTS_OVER_MAX };
+            let strict = start < STARTS_OVER_MAX;
+            let insert_wait = if strict { patience::short() } else { None };
+            let locking = Locking { first: start > 0 || parts.len() > 1, strict, insert_wait };
             let mut is_deferred = false;
-            let applied = attempt_again(self.blame, locking.strict, || {
+            let applied = attempt_unless(self.blame, insert_wait.map(|_| patience::LOCK_NOT_AVAILABLE), || {
                 let answers = rounds::run(target, parts, hlc, locking)?;
                 if answers.is_some() {
                     is_deferred = true;

@@ -14,8 +14,6 @@ const POLICY_CHECK: &str = "ExecWithCheckOptions";
 /// Where PL/pgSQL raises what a user's trigger or function says about a row, whatever code the user gave it.
 const RAISE: &str = "exec_stmt_raise";
 
-const DEADLOCK: &[u8; 5] = b"40P01";
-
 /// Why Postgres refused a patch.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
@@ -86,16 +84,16 @@ pub(crate) fn attempt<T>(
     blame: Blame,
     body: impl FnOnce() -> Result<Option<T>, Failure>,
 ) -> Result<Result<Option<T>, Refusal>, Failure> {
-    attempt_again(blame, false, body)
+    attempt_unless(blame, None, body)
 }
 
-/// The same; of what can be tried again, a deadlock gives it up, too: undone, it is in nobody's way.
+/// The same, but an error of this code gives it up, too.
 ///
 /// # Errors
 /// As [`attempt`].
-pub(crate) fn attempt_again<T>(
+pub(crate) fn attempt_unless<T>(
     blame: Blame,
-    can_be_again: bool,
+    gives_up: Option<&[u8; 5]>,
     body: impl FnOnce() -> Result<Option<T>, Failure>,
 ) -> Result<Result<Option<T>, Refusal>, Failure> {
     let subtransaction = Subtransaction::begin();
@@ -112,7 +110,7 @@ pub(crate) fn attempt_again<T>(
         Err(caught) => {
             let (sqlstate, raised_in) = (sqlstate::of(&caught), sqlstate::report(&caught).function_name());
             let is_panic = matches!(*caught, CaughtError::RustPanic { .. });
-            if can_be_again && !is_panic && sqlstate == *DEADLOCK {
+            if !is_panic && gives_up == Some(&sqlstate) {
                 return Ok(Ok(None));
             }
             let Some(is_suspicion) = blame.of(sqlstate, raised_in).filter(|_| !is_panic) else { caught.rethrow() };

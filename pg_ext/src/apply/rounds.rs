@@ -3,6 +3,7 @@
 use super::part::{Part, keys_of};
 use super::shape::{Lazy, Target};
 use crate::pg::failure::Failure;
+use crate::pg::patience::wait_at_most;
 use cache_sync_core::number::Version;
 use cache_sync_core::outcome::{Record, Verdict};
 use cache_sync_core::patch::PatchKind;
@@ -25,6 +26,8 @@ pub(super) struct Locking {
     /// Give up rather than lock a row out of this order, because it came while we were at it: whoever locks in order might
     /// wait for us while we wait for him.
     pub(super) strict: bool,
+    /// How many milliseconds an insert waits for whoever has its key. Nothing can be locked that is not there, so he may wait for us.
+    pub(super) insert_wait: Option<i32>,
 }
 
 /// Applies the parts; `None` when it gave up.
@@ -34,7 +37,7 @@ pub(super) struct Locking {
 pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, mut locking: Locking) -> Result<Option<Answers>, Failure> {
     let may_lock = target.may_lock();
     if !may_lock {
-        locking = Locking { first: false, strict: false };
+        locking = Locking { first: false, strict: false, insert_wait: None };
     }
     let places = parts.iter().flat_map(Part::numbers).map(|number| number as usize + 1).max().unwrap_or(0);
     let mut rounds = Rounds {
@@ -76,7 +79,7 @@ pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, mut locking: Lockin
         if round == 0 && !locking.first {
             refuse_duplicates(target, parts)?;
         }
-        if !rounds.again(round, locking.strict)? {
+        if !rounds.again(round, locking)? {
             return Ok(None);
         }
     }
@@ -203,19 +206,19 @@ impl<'a> Rounds<'a> {
 
     /// Looks at the rows of open patches in a new snapshot: answers what is decided, and tries the others again. Says
     /// whether it could; when strict, not if it were to lock rows that came meanwhile, or to insert some after others.
-    fn again(&mut self, round: usize, strict: bool) -> Result<bool, Failure> {
+    fn again(&mut self, round: usize, locking: Locking) -> Result<bool, Failure> {
         let mut inserts = Vec::new();
         let mut changes = Vec::new();
         let open: Vec<_> = self.open().filter(|(_, open)| !open.is_empty()).collect();
         for (part, open) in open {
             let (missing, applicable) = self.look(&part.subset(&open))?;
-            if strict && round > 0 && !missing.is_empty() {
+            if locking.strict && round > 0 && !missing.is_empty() {
                 return Ok(false);
             }
             if !missing.is_empty() {
                 inserts.push(part.subset(&missing));
             }
-            if strict && applicable.iter().any(|place| !self.is_locked[*place as usize]) {
+            if locking.strict && applicable.iter().any(|place| !self.is_locked[*place as usize]) {
                 return Ok(false);
             }
             if !applicable.is_empty() {
@@ -223,7 +226,8 @@ impl<'a> Rounds<'a> {
             }
         }
         for part in self.in_order(inserts)? {
-            if self.apply(&part, &part.compiled.insert)? {
+            let inserted = wait_at_most(locking.insert_wait, || self.apply(&part, &part.compiled.insert));
+            if inserted? {
                 self.stands_elsewhere(&part)?;
             }
         }

@@ -220,6 +220,7 @@ async fn what_passes_buries_nothing() {
         ("SET lock_timeout = '100ms'", "55P03"),
         ("SET statement_timeout = '300ms'", "57014"),
         ("SET default_transaction_isolation = 'repeatable read'", "40001"),
+        ("SET deadlock_timeout = '700ms'", "40P01"),
     ]
     .into_iter()
     .enumerate()
@@ -227,12 +228,16 @@ async fn what_passes_buries_nothing() {
         let mut batches = Batches::open(&db, "t").await;
         batches.client().batch_execute(settings).await.unwrap();
         let other = db.connect().await;
-        other.batch_execute("BEGIN; UPDATE t SET n = n WHERE id = 2").await.unwrap();
+        other.batch_execute("SET deadlock_timeout = '60s'; BEGIN; UPDATE t SET n = n WHERE id = 2").await.unwrap();
         let send = batches.refusal(edit.clone(), &rows);
         let meanwhile = async {
-            if sqlstate == "40001" {
+            if case >= 2 {
                 until_waiting(&db, 1).await;
-                other.batch_execute("COMMIT").await.unwrap();
+            }
+            match sqlstate {
+                "40001" => other.batch_execute("COMMIT").await.unwrap(),
+                "40P01" => other.batch_execute("UPDATE t SET n = n WHERE id = 1").await.unwrap(),
+                _ => {}
             }
         };
         let (refusal, ()) = tokio::join!(send, meanwhile);

@@ -182,7 +182,7 @@ async fn clear_away(dsn: String, is_over: Arc<AtomicBool>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_random_batches_end_without_error() {
+async fn ten_thousand_random_batches_end_without_error_or_deadlock() {
     let db = Database::with_extension();
     db.psql(TABLES);
     db.psql(&format!("INSERT INTO parent (id, log) SELECT n, '{{}}' FROM generate_series(0, {ROWS_THAT_STAY} - 1) n"));
@@ -224,6 +224,5 @@ async fn ten_thousand_random_batches_end_without_error() {
     clearing.await.unwrap();
     assert_eq!(db.psql(&format!("SELECT sum(n) FROM parent WHERE id < {ROWS_THAT_STAY}")), sum.to_string());
     let deadlocks = format!("SELECT deadlocks FROM pg_stat_database WHERE datname = '{}'", db.name());
-    let deadlocks: u64 = db.psql(&deadlocks).parse().unwrap();
-    assert!(deadlocks <= 5, "{deadlocks} deadlocks, which batches start over from");
+    assert_eq!(db.psql(&deadlocks), "0");
 }

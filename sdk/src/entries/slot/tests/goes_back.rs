@@ -2,17 +2,17 @@
 
 use super::*;
 
+/// What a load brings that cannot be kept in step.
+fn in_doubt(number: i64, version: i64) -> Loaded<i64> {
+    let (version, lifetime, last_seq) = (Version(version), Lifetime::ENDLESS, Sequence(0));
+    Loaded { value: row(number), version, lifetime, last_seq, trusted: false }
+}
+
 #[test]
 fn a_load_of_a_time_when_no_changes_were_heard() {
     let mut slot = known(10, 5);
     let waiting = slot.begin_load(1);
-    let loaded = Loaded {
-        value: row(20),
-        version: Version(6),
-        lifetime: Lifetime::ENDLESS,
-        last_seq: Sequence(0),
-        trusted: false,
-    };
+    let loaded = in_doubt(20, 6);
     assert!(!slot.loaded(1, &loaded, GENERATION, &Numbers));
     assert_eq!(answer(waiting), Some(20));
     assert_eq!(slot.number(), None, "10 again");
@@ -36,13 +36,7 @@ fn a_load_that_a_change_overtook_which_is_held_back() {
 fn what_was_held_before_a_gap() {
     let mut slot = known(10, 5);
     let waiting = slot.begin_load(1);
-    let loaded = Loaded {
-        value: row(20),
-        version: Version(6),
-        lifetime: Lifetime::ENDLESS,
-        last_seq: Sequence(0),
-        trusted: false,
-    };
+    let loaded = in_doubt(20, 6);
     assert!(!slot.loaded(1, &loaded, GENERATION + 1, &Numbers));
     assert_eq!(answer(waiting), Some(20));
     let (value, _) = slot.last_known(GENERATION + 1, NOW, &Numbers).unwrap();
@@ -54,13 +48,7 @@ fn what_was_held_before_a_gap() {
 fn what_is_certainly_the_same_is_still_held() {
     let mut slot = known(10, 5);
     let waiting = slot.begin_load(1);
-    let loaded = Loaded {
-        value: row(10),
-        version: Version(5),
-        lifetime: Lifetime::ENDLESS,
-        last_seq: Sequence(0),
-        trusted: false,
-    };
+    let loaded = in_doubt(10, 5);
     assert!(!slot.loaded(1, &loaded, GENERATION, &Numbers));
     assert_eq!((answer(waiting), slot.number()), (Some(10), Some(10)));
 }
