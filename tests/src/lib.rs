@@ -20,6 +20,7 @@ pub mod logged;
 pub mod pooler;
 pub mod proxy;
 pub mod rows;
+mod statements;
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -84,7 +85,7 @@ fn start_shared(options: Options) -> Cluster {
 const CREATE_EXTENSION: &str = "CREATE EXTENSION cache_sync";
 
 fn psql_in(cluster: &Cluster, database: &str, sql: &str) -> String {
-    cluster.psql(database, sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
+    statements::run(&cluster.dsn(database), sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
 }
 
 /// The options of a cluster that does not wait for the disk: tests end processes, never the machine.
@@ -158,22 +159,22 @@ impl<'c> Database<'c> {
         format!("postgresql://{role}@127.0.0.1:{}/{}", self.cluster.port(), self.name)
     }
 
-    /// Runs statements through psql; rows come back unaligned, `|` between columns.
+    /// Runs statements as psql does, in a session of their own; rows come back unaligned, `|` between columns.
     pub fn psql(&self, sql: &str) -> String {
         psql_in(self.cluster, &self.name, sql)
     }
 
-    /// Runs statements through psql as replication does: rows keep the versions and clocks that they come with.
+    /// The same as replication does it: rows keep the versions and clocks that they come with.
     pub fn psql_as_replica(&self, sql: &str) -> String {
         self.psql(&format!("SET session_replication_role = replica; {sql}"))
     }
 
-    /// Runs statements that may fail through psql: then it hands back what psql says, SQLSTATE included.
+    /// Runs statements that may fail: then it hands back what psql says of that, SQLSTATE included.
     ///
     /// # Errors
-    /// psql failed.
+    /// A statement failed, or the server does not answer.
     pub fn try_psql(&self, sql: &str) -> Result<String, String> {
-        self.cluster.psql(&self.name, sql).map_err(|error| error.to_string())
+        statements::run(&self.dsn(), sql)
     }
 
     /// Runs statements that must fail and hands back what psql says.
