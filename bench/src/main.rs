@@ -4,6 +4,7 @@
 //! memory     hits, buffered writes        loads    misses        flush    batches against a plain upsert
 //! merge      every rule against a plain upsert                   batches  the two sides of both
 //! poison     batches with patches that Postgres refuses          snapshot   loads and batches while a snapshot is held
+//! ddl        DDL of what is not attached, and attaching
 //! writers    plain SQL writers, with listeners, against an untouched table and a pg_notify trigger
 //! side       tables of one kind, their writers and listeners     turns    two sides' writers that take turns
 //! listeners  clients that listen                                 latency  commit seen by another process
@@ -16,6 +17,7 @@
 mod batches;
 mod bulk;
 mod cpu;
+mod ddl;
 mod flush;
 mod idle;
 mod latency;
@@ -40,16 +42,20 @@ use std::process::ExitCode;
 
 const USAGE: &str =
     "usage: cargo xtask bench [NAME ...] [--rounds N] [--seconds N] [--full] [--listeners N,...] [--json FILE]
-  NAME: memory loads flush merge poison snapshot writers latency bulk, or feed for the last three (default: all)
+  NAME: memory loads flush merge poison snapshot ddl writers latency bulk, or feed for the last three (default: all)
   --full: writers also with 1 and 8 of them
   --listeners: writers only with so many listeners, of 0,1,32,128";
 
-const ALL: [&str; 9] = ["memory", "loads", "flush", "merge", "poison", "snapshot", "writers", "latency", "bulk"];
+const ALL: [&str; 10] =
+    ["memory", "loads", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency", "bulk"];
 /// What the feed costs and how soon it tells.
 const FEED: [&str; 3] = ["writers", "latency", "bulk"];
 const LINE: CommandLine<'_> = CommandLine {
     valued: &["--rounds", "--seconds", "--listeners", "--json"],
-    alone: &["memory", "loads", "flush", "merge", "poison", "snapshot", "writers", "latency", "bulk", "feed", "--full"],
+    alone: &[
+        "memory", "loads", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency", "bulk", "feed",
+        "--full",
+    ],
     usage: USAGE,
 };
 
@@ -127,6 +133,7 @@ fn run(arguments: &Arguments) -> Result<()> {
                 runtime.block_on(writers::Bench { cluster, database, rounds, scope }.run(&mut report))?
             }
             "snapshot" => runtime.block_on(snapshot::run(&cluster, &database, rounds, &mut report))?,
+            "ddl" => runtime.block_on(ddl::run(&cluster, &database, rounds, &mut report))?,
             "latency" => runtime.block_on(latency::run(&cluster, &database, rounds, &mut report))?,
             _ => runtime.block_on(bulk::run(&cluster.dsn(&database), rounds, &mut report))?,
         }
