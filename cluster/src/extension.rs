@@ -50,6 +50,22 @@ impl Profile {
             Profile::Extension
         }
     }
+
+    /// What cargo calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Extension => "extension",
+            Profile::Dev => "dev",
+        }
+    }
+
+    /// The directory of what is compiled so: cargo calls it like the profile, but for its oldest ones.
+    fn dir(self) -> &'static str {
+        match self {
+            Profile::Extension => "extension",
+            Profile::Dev => "debug",
+        }
+    }
 }
 
 /// The environment in which cargo compiles pg_ext for `postgres`.
@@ -70,13 +86,8 @@ pub(crate) fn build(postgres: &Postgres, variant: Variant, profile: Profile) -> 
     let mut cargo = cargo();
     cargo.envs(build_command_env(postgres)).arg("build").arg("--target-dir").arg(&target);
     cargo.args(["--package", "cache-sync-pg", "--no-default-features", "--features", &features]);
-    // cargo calls the directory of each profile like the profile, but for its oldest ones.
-    let (profile, dir) = match profile {
-        Profile::Extension => ("extension", "extension"),
-        Profile::Dev => ("dev", "debug"),
-    };
-    cargo.args(["--profile", profile]);
+    cargo.args(["--profile", profile.name()]);
     command::run(&mut cargo)?;
     let suffix = std::env::consts::DLL_SUFFIX;
-    Ok(target.join(dir).join(format!("libcache_sync{suffix}")))
+    Ok(target.join(profile.dir()).join(format!("libcache_sync{suffix}")))
 }

@@ -1,5 +1,6 @@
 //! Every check, step by step, up to the first that fails.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use cache_sync_cluster::{
@@ -37,13 +38,15 @@ fn all(steps: &mut Steps) -> Result<()> {
     })?;
     // The last step of a library that is compiled as one unit keeps only one processor busy.
     let trees = std::thread::scope(|scope| {
-        let trees = scope.spawn(|| Tree::build_all(&postgres, Profile::from_env()));
+        let trees = scope.spawn(|| extension(&postgres));
         let checked = checks(steps, &postgres);
-        let trees = steps.step("extension, compiled beside that", |_| {
+        let trees = steps.step("extension, beside that", |_| {
             trees.join().map_err(|_| Error::from("the thread that builds the extension panicked"))?
         });
         checked.and(trees)
     })?;
+    // Both libraries are called cache_sync: the extension's pages, made beside that, go before.
+    steps.step("docs", |_| command::run(&mut Half::Others.docs(&postgres)))?;
     steps.step("tests", |steps| {
         steps.count_tests(cargo().args(["test", "--no-fail-fast"]).args(TESTED).env(TREES_VARIABLE, &trees))
     })?;
@@ -58,21 +61,23 @@ fn all(steps: &mut Steps) -> Result<()> {
     })
 }
 
-/// What needs no extension: form, lints, documents, and that all compiles.
+/// What needs no extension: form, lints, and that all compiles.
 fn checks(steps: &mut Steps, postgres: &Postgres) -> Result<()> {
     steps.step("format", |_| command::run(cargo().args(["fmt", "--all", "--check"])))?;
-    // Both libraries are called cache_sync, so the extension's pages go before, not beside. Each half is linted as it is documented: with
-    // the same features, so that nothing is looked at twice.
-    let [extension, others] = [Half::Extension, Half::Others];
-    steps.step("clippy of the extension", |_| command::run(&mut extension.clippy(postgres)))?;
-    steps.step("docs of the extension", |_| command::run(&mut extension.docs(postgres)))?;
-    steps.step("clippy", |_| command::run(&mut others.clippy(postgres)))?;
-    steps.step("docs", |_| command::run(&mut others.docs(postgres)))?;
+    steps.step("clippy", |_| command::run(&mut Half::Others.clippy(postgres)))?;
     steps.step("tests, compiled", |_| command::run(cargo().args(["test", "--no-run"]).args(TESTED)))?;
     steps.step("programs, compiled", |_| command::run(cargo().args(["build", "--bins"]).args(TESTED)))
 }
 
-/// Half of the workspace.
+/// The extension's lints and documents, and its trees.
+fn extension(postgres: &Postgres) -> Result<PathBuf> {
+    command::run(&mut Half::Extension.clippy(postgres))?;
+    command::run(&mut Half::Extension.docs(postgres))?;
+    Tree::build_all(postgres, Profile::from_env())
+}
+
+/// Half of the workspace. Each is linted as it is documented and compiled: with the same features, and the same profile, so that nothing
+/// is compiled twice.
 #[derive(Clone, Copy)]
 enum Half {
     Extension,
@@ -103,7 +108,7 @@ impl Half {
             Half::Extension => {
                 let feature = postgres.feature();
                 command.args(["--package", "cache-sync-pg", "--no-default-features", "--features", &feature]);
-                command.envs(build_command_env(postgres));
+                command.args(["--profile", Profile::from_env().name()]).envs(build_command_env(postgres));
             }
             Half::Others => {
                 command.args(TESTED);
