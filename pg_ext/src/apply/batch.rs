@@ -11,7 +11,8 @@ use crate::call::answer;
 use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
 use crate::pg::failure::Failure;
-use crate::pg::{patience, sqlstate, value};
+use crate::pg::patience::{self, Short};
+use crate::pg::{sqlstate, value};
 use crate::ring::hlc;
 use crate::server::epoch;
 use cache_sync_core::key::{HashKey, KeyHasher, KeyPart};
@@ -187,11 +188,12 @@ impl Batch {
     fn in_order(&self, target: &Target, parts: &[Part], hlc: i64) -> Result<Result<Answers, Refusal>, Failure> {
         for start in 0..=STARTS_OVER_MAX {
             let strict = start < STARTS_OVER_MAX;
-            let insert_wait = if strict { patience::short() } else { None };
+            let insert_wait = if strict { Short::of_settings() } else { None };
             let locking = Locking { first: start > 0 || parts.len() > 1, strict, insert_wait };
-            let mut is_deferred = false;
+            let (mut is_deferred, mut has_waited) = (false, true);
             let applied = attempt_unless(self.blame, insert_wait.map(|_| patience::LOCK_NOT_AVAILABLE), || {
                 let answers = rounds::run(target, parts, hlc, locking)?;
+                has_waited = false;
                 if answers.is_some() {
                     is_deferred = true;
                     make_constraints_immediate();
@@ -199,6 +201,7 @@ impl Batch {
                 Ok(answers)
             })?;
             match applied {
+                Ok(None) if has_waited => patience::make_way(start),
                 Ok(None) => {}
                 Ok(Some(answers)) => return Ok(Ok(answers)),
                 Err(refusal) => return Ok(Err(Refusal { is_deferred, ..refusal })),

@@ -3,7 +3,7 @@
 use super::part::{Part, keys_of};
 use super::shape::{Lazy, Target};
 use crate::pg::failure::Failure;
-use crate::pg::patience::wait_at_most;
+use crate::pg::patience::{Short, wait_at_most};
 use cache_sync_core::number::Version;
 use cache_sync_core::outcome::{Record, Verdict};
 use cache_sync_core::patch::PatchKind;
@@ -26,8 +26,8 @@ pub(super) struct Locking {
     /// Give up rather than lock a row out of this order, because it came while we were at it: whoever locks in order might
     /// wait for us while we wait for him.
     pub(super) strict: bool,
-    /// How many milliseconds an insert waits for whoever has its key. Nothing can be locked that is not there, so he may wait for us.
-    pub(super) insert_wait: Option<i32>,
+    /// How long an insert waits for whoever has its key. Nothing can be locked that is not there, so he may wait for us.
+    pub(super) insert_wait: Option<Short>,
 }
 
 /// Applies the parts; `None` when it gave up.

@@ -9,6 +9,7 @@ use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
 use crate::call::rows::{Rows, bigint};
 use crate::pg::failure::Failure;
+use crate::pg::patience::sleep;
 use crate::pg::standby;
 use crate::ring::{self, Entry, READ_MAX, Read, hlc};
 use crate::server::epoch;
@@ -90,13 +91,7 @@ unsafe fn wait(interval: Option<pg_sys::Datum>) -> Result<Duration, Failure> {
 /// Waits until the next look, or until something interrupts.
 fn pause(until: Instant) {
     let time = until.saturating_duration_since(Instant::now()).min(LOOK_EVERY);
-    // SAFETY: the latch is this process' own; a backend may handle interrupts wherever it holds no lock.
-    unsafe {
-        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
-        pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, time.as_millis().max(1) as i64, waiting::for_changes());
-        pg_sys::ResetLatch(pg_sys::MyLatch);
-    }
-    pgrx::check_for_interrupts!();
+    sleep(time, waiting::for_changes());
 }
 
 /// What `changes()` answers.
