@@ -1,7 +1,8 @@
 //! The figures to hold, each measured against what it is compared with, in one run with alternating sides.
 //!
 //! ```text
-//! memory     hits, buffered writes        loads    misses        flush    batches against a plain upsert
+//! hit        reads of what is held        hit_rate how many reads hit        trace    which keys are read
+//! memory     buffered writes              loads    misses        flush    batches against a plain upsert
 //! merge      every rule against a plain upsert                   batches  the two sides of both
 //! poison     batches with patches that Postgres refuses          snapshot   loads and batches while a snapshot is held
 //! ddl        DDL of what is not attached, and attaching
@@ -19,6 +20,8 @@ mod bulk;
 mod cpu;
 mod ddl;
 mod flush;
+mod hit;
+mod hit_rate;
 mod idle;
 mod latency;
 mod listeners;
@@ -30,6 +33,7 @@ mod poison;
 mod report;
 mod side;
 mod snapshot;
+mod trace;
 mod turns;
 mod writers;
 
@@ -42,18 +46,18 @@ use std::process::ExitCode;
 
 const USAGE: &str =
     "usage: cargo xtask bench [NAME ...] [--rounds N] [--seconds N] [--full] [--listeners N,...] [--json FILE]
-  NAME: memory loads flush merge poison snapshot ddl writers latency bulk, or feed for the last three (default: all)
+  NAME: hit memory loads flush merge poison snapshot ddl writers latency bulk, or feed for the last three (default: all)
   --full: writers also with 1 and 8 of them
   --listeners: writers only with so many listeners, of 0,1,32,128";
 
-const ALL: [&str; 10] =
-    ["memory", "loads", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency", "bulk"];
+const ALL: [&str; 11] =
+    ["hit", "memory", "loads", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency", "bulk"];
 /// What the feed costs and how soon it tells.
 const FEED: [&str; 3] = ["writers", "latency", "bulk"];
 const LINE: CommandLine<'_> = CommandLine {
     valued: &["--rounds", "--seconds", "--listeners", "--json"],
     alone: &[
-        "memory", "loads", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency", "bulk", "feed",
+        "hit", "memory", "loads", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency", "bulk", "feed",
         "--full",
     ],
     usage: USAGE,
@@ -123,6 +127,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         cluster.psql(&database, "CREATE EXTENSION cache_sync")?;
         let rounds = arguments.rounds;
         match name {
+            "hit" => runtime.block_on(hit::run(&cluster.dsn(&database), rounds, &mut report))?,
             "memory" => runtime.block_on(memory::run(&cluster.dsn(&database), rounds, &mut report))?,
             "loads" => runtime.block_on(loads::run(&cluster.dsn(&database), rounds, &mut report))?,
             "flush" => runtime.block_on(flush::run(&cluster.dsn(&database), rounds, &mut report))?,

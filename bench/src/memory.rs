@@ -1,4 +1,4 @@
-//! Hits and buffered writes, against moka alone with the same entries.
+//! Buffered writes, against moka alone with the same entries.
 
 use crate::measure::{Rounds, nanos_per_operation};
 use crate::report::{Figure, Report, Target};
@@ -36,46 +36,12 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
     for (key, profile) in keys.iter().zip(cache.get_many(&keys).await?) {
         raw.insert(*key, profile.ok_or("a row that was just inserted is missing")?);
     }
-    hits(&cache, &raw, rounds, report).await?;
     writes(&cache, &raw, rounds, report).await?;
     client.close(Duration::from_secs(60)).await?;
     Ok(())
 }
 
 type Raw = moka::sync::Cache<i64, Arc<Profile>>;
-
-async fn hits(cache: &Cache<i64, Profile>, raw: &Raw, rounds: Rounds, report: &mut Report) -> Result<()> {
-    const STEP: usize = 1000;
-    let before = cache.status();
-    let (mut our_keys, mut their_keys) = (Dice::new(1), Dice::new(1));
-    let sides = rounds
-        .alternate(
-            async || {
-                Ok(nanos_per_operation(rounds.time(), || {
-                    for _ in 0..STEP {
-                        let key = our_keys.below(ENTRIES as u64) as i64;
-                        std::hint::black_box(cache.get(&key).now_or_never());
-                    }
-                    STEP
-                }))
-            },
-            async || {
-                Ok(nanos_per_operation(rounds.time(), || {
-                    for _ in 0..STEP {
-                        let key = their_keys.below(ENTRIES as u64) as i64;
-                        std::hint::black_box(raw.get(&key));
-                    }
-                    STEP
-                }))
-            },
-        )
-        .await?;
-    if cache.status().load_statements != before.load_statements {
-        return Err("a read that should have hit was loaded".into());
-    }
-    report.rounds(Figure::new("memory", "hit / moka get, 100k entries", "ns", Target::AtMost(1.15)), &sides);
-    Ok(())
-}
 
 /// What has been accepted is flushed while the writes go on, as in an application.
 async fn writes(cache: &Cache<i64, Profile>, raw: &Raw, rounds: Rounds, report: &mut Report) -> Result<()> {

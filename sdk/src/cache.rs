@@ -16,6 +16,7 @@ use crate::codec::key_check::contradiction;
 use crate::codec::layout::Role;
 use crate::codec::schema::Schema;
 use crate::codec::value::{CacheValue, Row};
+use crate::entries::Entry;
 use crate::error::{Error, ErrorKind};
 use crate::patch::Patch;
 use crate::read::{Read, Reads};
@@ -66,10 +67,28 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// [`Error::is_unavailable`] when it must be loaded and Postgres cannot be reached.
     pub async fn get(&self, key: &K) -> Result<Option<Arc<V>>, Error> {
         let hash = self.hash(key);
-        match self.reads.hit(key, hash) {
-            Some(entry) => Ok(entry.value),
+        match self.reads.hit(key, hash, |entry| entry.value.clone()) {
+            Some(value) => Ok(value),
             None => self.reads.load(key, hash).await.map(|read| read.value),
         }
+    }
+
+    /// Shows the row to `look`, or `None` if there is no such row, without sharing it: readers of one row on many threads do not meet
+    /// at its reference count. What is replaced in the cache meanwhile keeps its memory until `look` has returned, so it should
+    /// be quick.
+    ///
+    /// # Errors
+    /// As [`Cache::get`].
+    pub async fn with<R>(&self, key: &K, look: impl FnOnce(Option<&V>) -> R) -> Result<R, Error> {
+        let hash = self.hash(key);
+        let mut look = Some(look);
+        // A hit or a load: only one of them looks.
+        let mut show = |value: &Option<Arc<V>>| look.take().map(|look| look(value.as_deref()));
+        if let Some(Some(seen)) = self.reads.hit(key, hash, |entry| show(&entry.value)) {
+            return Ok(seen);
+        }
+        let read = self.reads.load(key, hash).await?;
+        Ok(show(&read.value).expect("what did not hit has not looked"))
     }
 
     /// As [`Cache::get`], and says whether the value could be confirmed.
@@ -78,21 +97,20 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// As [`Cache::get`].
     pub async fn read(&self, key: &K) -> Result<Read<V>, Error> {
         let hash = self.hash(key);
-        match self.reads.hit(key, hash) {
-            Some(entry) => Ok(Read::confirmed(entry.value, entry.version)),
+        match self.reads.hit(key, hash, Entry::answer) {
+            Some(answer) => Ok(answer.into()),
             None => self.reads.load(key, hash).await,
         }
     }
 
     /// The row if memory holds it; never loads. The outer `None`: it is not held, or may not be served.
     pub fn cached(&self, key: &K) -> Option<Option<Arc<V>>> {
-        self.reads.hit(key, self.hash(key)).map(|entry| entry.value)
+        self.reads.hit(key, self.hash(key), |entry| entry.value.clone())
     }
 
     /// As [`Cache::cached`], with what is known about the value.
     pub fn held(&self, key: &K) -> Option<Read<V>> {
-        let entry = self.reads.hit(key, self.hash(key))?;
-        Some(Read::confirmed(entry.value, entry.version))
+        self.reads.hit(key, self.hash(key), Entry::answer).map(Read::from)
     }
 
     /// The rows in the order of the keys. What is not held is loaded in batches.
@@ -100,7 +118,20 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// # Errors
     /// As [`Cache::get`], for the first key that fails.
     pub async fn get_many(&self, keys: &[K]) -> Result<Vec<Option<Arc<V>>>, Error> {
-        join_all(keys.iter().map(|key| self.get(key))).await.into_iter().collect()
+        let mut values = Vec::with_capacity(keys.len());
+        let mut missing = Vec::new();
+        for (at, key) in keys.iter().enumerate() {
+            let hash = self.hash(key);
+            values.push(self.reads.hit(key, hash, |entry| entry.value.clone()).unwrap_or_else(|| {
+                missing.push((at, self.reads.load(key, hash)));
+                None
+            }));
+        }
+        let (places, loads): (Vec<usize>, Vec<_>) = missing.into_iter().unzip();
+        for (at, read) in places.into_iter().zip(join_all(loads).await) {
+            values[at] = read?.value;
+        }
+        Ok(values)
     }
 
     #[inline]

@@ -45,6 +45,12 @@ impl Common {
         self.clock.now()
     }
 
+    /// A moment that is not before now, and mostly soon after it.
+    #[inline]
+    pub(crate) fn latest(&self) -> Moment {
+        self.clock.latest()
+    }
+
     /// Whether the feed is heard: what is held may be served without asking.
     pub(crate) fn is_live(&self) -> bool {
         self.freshness.is_live(self.now())

@@ -5,7 +5,8 @@
 //! any one of them.
 //!
 //! ```text
-//! memory      moka, and what lies in it             slot      a key for which something is under way
+//! memory      the map of what is held, and moka     slot      a key for which something is under way
+//! entry       what lies in it                       hits      counted, and told to moka
 //! shards      all slots, spread over locks          place     one key under its lock
 //! generation  when everything held was doubted      session   the numbers of batches
 //! load        what loads do to it                   outcome   what outcomes do to it
@@ -13,7 +14,9 @@
 //! ```
 
 mod change;
+mod entry;
 mod generation;
+mod hits;
 mod load;
 mod memory;
 mod outcome;
@@ -22,9 +25,9 @@ mod session;
 mod shards;
 mod slot;
 
-pub(crate) use memory::{Entry, Lifetime};
+pub(crate) use entry::{Answer, Entry, Lifetime};
 pub(crate) use outcome::Outcomes;
-pub(crate) use slot::{Answer, Loaded, Pending, Slot};
+pub(crate) use slot::{Loaded, Pending, Slot};
 
 use crate::codec::key::Key;
 use crate::codec::schema::Schema;
@@ -85,10 +88,41 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         Lifetime { until: end(good_for).min(end(self.time_to_live)), row_expires: good_for.is_some() }
     }
 
-    /// What memory holds for the key, whether it may be served or not.
+    /// A read: shows what memory holds for the key, if it may be served. That is asked after it was found, so whatever makes it
+    /// doubtful meanwhile is seen, or came after it.
     #[inline]
-    pub(crate) fn in_memory(&self, key: &K, hash: KeyHash) -> Option<Entry<K, V>> {
-        self.memory.get(hash, key)
+    pub(crate) fn read<R>(&self, key: &K, hash: KeyHash, look: impl FnOnce(&Entry<K, V>) -> R) -> Option<R> {
+        self.memory.read(hash, key, |entry| {
+            let is_good = |now| self.is_current(entry, now) && self.common.freshness.is_live(now);
+            // What is good a moment later is good now. Only what is close to its end needs the exact time.
+            (is_good(self.common.latest()) || is_good(self.common.now())).then(|| look(entry))
+        })
+    }
+
+    /// Shows what memory holds for the key, whether it may be served or not, to somebody who does not count as a reader.
+    pub(crate) fn peek<R>(&self, key: &K, hash: KeyHash, look: impl FnOnce(&Entry<K, V>) -> R) -> Option<R> {
+        self.memory.peek(hash, |entry| (entry.key() == key).then(|| look(entry))).flatten()
+    }
+
+    /// A read was answered by the key's slot.
+    pub(crate) fn count_hit(&self) {
+        self.memory.count_hit();
+    }
+
+    /// A read has to load the key.
+    pub(crate) fn count_miss(&self, hash: KeyHash) {
+        self.counters.misses.add(1);
+        self.memory.missed(hash);
+    }
+
+    /// A write of the key was accepted.
+    pub(crate) fn count_write(&self, hash: KeyHash) {
+        self.counters.writes.add(1);
+        self.memory.written(hash);
+    }
+
+    pub(crate) fn hits(&self) -> u64 {
+        self.memory.hits()
     }
 
     /// Whether an entry has not been doubted since it was confirmed, nor expired.
@@ -106,8 +140,13 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     pub(crate) fn all(&self) -> Vec<(K, Option<Arc<V>>)> {
         let now = self.common.now();
         let live = self.common.freshness.is_live(now);
-        let usable = self.memory.entries().into_iter().filter(|entry| live && self.is_current(entry, now));
-        usable.map(|entry| (entry.key().clone(), entry.value)).collect()
+        let mut usable = Vec::new();
+        self.memory.each(|entry| {
+            if live && self.is_current(entry, now) {
+                usable.push((entry.key().clone(), entry.value.clone()));
+            }
+        });
+        usable
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -165,3 +204,6 @@ impl<V: CacheValue> Preview<V> for Schema {
         earlier.coalesce(later, |field| self.rule(field))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,7 @@ impl<K: Key, V: CacheValue> CacheTable for Writes<K, V> {
         CacheStatus {
             table: self.entries.schema.display_name(),
             entries: self.entries.len(),
-            hits: counters.hits.sum(),
+            hits: self.entries.hits(),
             misses: counters.misses.get(),
             stale_served: counters.stale_served.get(),
             load_statements: counters.load_statements.get(),

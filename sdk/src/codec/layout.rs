@@ -254,7 +254,7 @@ pub(crate) mod tests {
         Layout { columns: columns.collect() }
     }
 
-    fn table() -> TableMeta {
+    pub(crate) fn table() -> TableMeta {
         let described = r#"{"table_id": 1, "schema": "public", "name": "users", "versioned": true,
             "hash_key": "000102030405060708090a0b0c0d0eff", "epoch": 9007199254740991, "preloaded": true,
             "key": [{"name": "id", "type": 20, "type_name": "pg_catalog.int8", "kind": "int"}],

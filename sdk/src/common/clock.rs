@@ -39,6 +39,11 @@ impl Clock {
         self.time.now()
     }
 
+    #[inline]
+    pub(crate) fn latest(&self) -> Moment {
+        self.time.latest()
+    }
+
     /// Takes what the clock of the server's host showed in the answer to a question that was asked at `asked`.
     pub(crate) fn compare(&self, asked: Moment, server: HostTime) {
         let now = self.now();

@@ -23,11 +23,12 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
                 }
             }
             None => {
-                let Some(entry) = self.memory.of_hash(change.key) else { return };
-                let is_known = change.version != Version::NONE
-                    && (entry.version == change.version
-                        || (change.kind == ChangeKind::Versioned && entry.version > change.version));
-                if !is_known {
+                let is_old = self.memory.peek(change.key, |entry| {
+                    change.version == Version::NONE
+                        || (entry.version != change.version
+                            && (change.kind != ChangeKind::Versioned || entry.version < change.version))
+                });
+                if is_old == Some(true) {
                     self.memory.drop_entry(change.key);
                 }
             }

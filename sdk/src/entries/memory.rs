@@ -1,123 +1,24 @@
-//! What a cache holds: moka stores and evicts; whether an entry may be served is decided by whoever asks.
+//! What a cache holds: reads find it in a map by hash, and moka decides what stays.
+//!
+//! Both are told of each entry by whoever holds its shard's lock. Who stores puts it into the map, then tells moka: as soon as moka
+//! knows it, moka may evict it, on another thread, and takes it out of the map then. Who drops takes it out of the map, then tells
+//! moka, so that no read waits for moka. So whatever lies in the map is known to moka, or is about to be. A value that takes the place of
+//! another that weighs about as much leaves moka out: it is the same stay.
 
-use crate::codec::key::{self, Key};
-use crate::codec::value::{Row, Value};
+use super::entry::{Confirmed, Entry, Stay, Tenure, size};
+use super::hits::Hits;
+use crate::codec::key::Key;
+use crate::codec::value::Value;
 use crate::common::capacity::Capacity;
-use crate::common::time::Moment;
 use cache_sync_core::number::{KeyHash, Version};
+use papaya::{Compute, Guard, Operation};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// A row, or its known absence, in memory. It lies in moka's own entry, so that a hit touches no memory beyond what
-/// moka touches and the value.
-#[derive(Debug)]
-pub(crate) struct Entry<K, V> {
-    key: HeldKey<K>,
-    pub(crate) value: Option<Arc<V>>,
-    /// The version of the row that the value is based on.
-    pub(crate) version: Version,
-    /// The generation in which it was confirmed.
-    pub(crate) generation: u64,
-    /// Its lifetime, taken apart so that nothing lies between what is short.
-    until: Moment,
-    row_expires: bool,
-    /// How many bytes the row has.
-    bytes: u32,
-}
-
-/// Until when an entry is good: its row expires then, or the cache's time to live is over, whichever comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lifetime {
-    pub(crate) until: Moment,
-    /// The row itself expires some time.
-    pub(crate) row_expires: bool,
-}
-
-impl Lifetime {
-    pub(crate) const ENDLESS: Lifetime = Lifetime { until: Moment::NEVER, row_expires: false };
-
-    #[inline]
-    pub(crate) fn is_over(self, now: Moment) -> bool {
-        self.until <= now
-    }
-}
-
-impl<K: Clone, V> Entry<K, V> {
-    pub(crate) fn new(key: &K, value: Value<V>, version: Version, generation: u64, lifetime: Lifetime) -> Entry<K, V> {
-        let Lifetime { until, row_expires } = lifetime;
-        let (value, bytes) = value.map_or((None, 0), |row| (Some(row.value), row.bytes));
-        Entry { key: HeldKey::new(key), value, version, generation, until, row_expires, bytes }
-    }
-
-    /// What it says of the row.
-    pub(crate) fn row(&self) -> Value<V> {
-        let bytes = self.bytes;
-        self.value.clone().map(|value| Row { value, bytes })
-    }
-
-    #[inline]
-    pub(crate) fn lifetime(&self) -> Lifetime {
-        Lifetime { until: self.until, row_expires: self.row_expires }
-    }
-
-    pub(crate) fn key(&self) -> &K {
-        self.key.get()
-    }
-}
-
-impl<K: Clone, V> Clone for Entry<K, V> {
-    #[inline]
-    fn clone(&self) -> Entry<K, V> {
-        let Entry { key, value, version, generation, until, row_expires, bytes } = self;
-        Entry {
-            key: key.clone(),
-            value: value.clone(),
-            version: *version,
-            generation: *generation,
-            until: *until,
-            row_expires: *row_expires,
-            bytes: *bytes,
-        }
-    }
-}
-
-impl<K: Key, V> Entry<K, V> {
-    /// About how many bytes of memory it takes: with what moka needs for it, but without what a type needs beyond what is written
-    /// of it.
-    fn size(&self) -> u64 {
-        const OF_MOKA: usize = 256;
-        let fixed = OF_MOKA + size_of::<Entry<K, V>>() + if self.value.is_some() { size_of::<V>() } else { 0 };
-        (fixed + key::size(self.key())) as u64 + u64::from(self.bytes)
-    }
-}
-
-/// A key that is cloned with every look-up: what has memory of its own is shared, so that a hit allocates nothing.
-#[derive(Clone, Debug)]
-enum HeldKey<K> {
-    Inline(K),
-    Shared(Arc<K>),
-}
-
-impl<K: Clone> HeldKey<K> {
-    fn new(key: &K) -> HeldKey<K> {
-        match std::mem::needs_drop::<K>() {
-            true => HeldKey::Shared(Arc::new(key.clone())),
-            false => HeldKey::Inline(key.clone()),
-        }
-    }
-
-    #[inline]
-    fn get(&self) -> &K {
-        match self {
-            HeldKey::Inline(key) => key,
-            HeldKey::Shared(key) => key,
-        }
-    }
-}
-
 /// The keys are hashes with a secret already: hashing them again would only cost time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct AlreadyHashed(u64);
 
 impl Hasher for AlreadyHashed {
@@ -136,67 +37,155 @@ impl Hasher for AlreadyHashed {
     }
 }
 
+type Hashing = BuildHasherDefault<AlreadyHashed>;
+
+/// By hash, which is all that a change names: of two keys with one hash, the later one takes the place of the other.
+type Held<K, V> = papaya::HashMap<KeyHash, Entry<K, V>, Hashing>;
+
 /// What lives longer need not be looked for.
 const RECLAIM_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// By hash, which is all that a change names: of two keys with one hash, the later one takes the place of the other.
-pub(crate) struct Memory<K, V>(moka::sync::Cache<KeyHash, Entry<K, V>, BuildHasherDefault<AlreadyHashed>>);
+/// What moka knows of a stay.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    tenure: Tenure,
+    weight: u32,
+}
+
+pub(super) struct Memory<K, V> {
+    held: Arc<Held<K, V>>,
+    /// The same hashes, without their values.
+    policy: moka::sync::Cache<KeyHash, Known, Hashing>,
+    capacity: Capacity,
+    /// How many stays there were; each has the next number.
+    tenures: AtomicU32,
+    /// moka ends a stay by its age, so each value begins one of its own.
+    ends_by_age: bool,
+    /// moka hears of nothing then.
+    holds_nothing: bool,
+    hits: Hits,
+}
 
 impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
-    pub(crate) fn new(capacity: Capacity, time_to_live: Option<Duration>) -> Memory<K, V> {
-        let builder = moka::sync::Cache::builder().max_capacity(capacity.weight_max());
-        let builder = builder.weigher(move |_, entry: &Entry<K, V>| capacity.weight(entry.size()));
+    pub(super) fn new(capacity: Capacity, time_to_live: Option<Duration>) -> Memory<K, V> {
+        let held: Arc<Held<K, V>> = Arc::default();
+        let evicts_from = held.clone();
+        let evict = move |hash: Arc<KeyHash>, known: Known, _cause| {
+            let guard = evicts_from.guard();
+            // What came for the same hash since is another stay.
+            let _ = evicts_from.remove_if(&*hash, |_, entry| entry.stay.tenure == known.tenure, &guard);
+        };
+        let builder = moka::sync::Cache::builder().max_capacity(capacity.weight_max()).eviction_listener(evict);
+        let builder = builder.weigher(|_, known: &Known| known.weight);
         let builder = match time_to_live {
             // Only to have its memory back; moka refuses a thousand years.
             Some(time) => builder.time_to_live(time.min(RECLAIM_MAX)),
             None => builder,
         };
-        Memory(builder.build_with_hasher(BuildHasherDefault::default()))
+        Memory {
+            held,
+            policy: builder.build_with_hasher(Hashing::default()),
+            capacity,
+            tenures: AtomicU32::new(0),
+            ends_by_age: time_to_live.is_some(),
+            holds_nothing: capacity.weight_max() == 0,
+            hits: Hits::default(),
+        }
     }
 
+    /// A read: shows the key's entry. If `look` brings something it was a hit, which is counted, and told to moka now and then. What
+    /// `look` sees is not freed meanwhile, nor is whatever others let go.
     #[inline]
-    pub(crate) fn get(&self, hash: KeyHash, key: &K) -> Option<Entry<K, V>> {
-        self.of_hash(hash).filter(|entry| entry.key() == key)
+    pub(super) fn read<R>(&self, hash: KeyHash, key: &K, look: impl FnOnce(&Entry<K, V>) -> Option<R>) -> Option<R> {
+        let guard = self.held.guard();
+        let entry = self.held.get(&hash, &guard).filter(|entry| entry.key() == key)?;
+        let found = look(entry)?;
+        let is_told = self.hits.count(guard.thread_id()) | entry.stay.has_begun();
+        drop(guard);
+        if is_told {
+            self.tell(hash);
+        }
+        Some(found)
     }
 
-    /// The entry that a change of this hash means.
-    #[inline]
-    pub(crate) fn of_hash(&self, hash: KeyHash) -> Option<Entry<K, V>> {
-        self.0.get(&hash)
+    /// Shows the entry that a change of this hash means, which is no read.
+    pub(super) fn peek<R>(&self, hash: KeyHash, look: impl FnOnce(&Entry<K, V>) -> R) -> Option<R> {
+        let guard = self.held.guard();
+        self.held.get(&hash, &guard).map(look)
     }
 
-    pub(crate) fn hold(&self, hash: KeyHash, entry: Entry<K, V>) {
-        self.0.insert(hash, entry);
+    /// A hit that was answered otherwise.
+    pub(super) fn count_hit(&self) {
+        self.hits.count(self.held.guard().thread_id());
     }
 
-    pub(crate) fn drop_entry(&self, hash: KeyHash) {
-        self.0.invalidate(&hash);
+    pub(super) fn hits(&self) -> u64 {
+        self.hits.sum()
     }
 
-    pub(crate) fn entries(&self) -> Vec<Entry<K, V>> {
-        self.0.iter().map(|(_, entry)| entry).collect()
+    /// A key is asked for that is not held, or may not be served.
+    pub(super) fn missed(&self, hash: KeyHash) {
+        self.hits.missed(self.held.guard().thread_id());
+        self.tell(hash);
     }
 
-    pub(crate) fn len(&self) -> u64 {
-        self.0.run_pending_tasks();
-        self.0.entry_count()
+    /// A key is written, which counts as a read.
+    pub(super) fn written(&self, hash: KeyHash) {
+        let (is_held, thread) = {
+            let guard = self.held.guard();
+            (self.held.contains_key(&hash, &guard), guard.thread_id())
+        };
+        if !is_held || self.hits.is_told(thread) {
+            self.tell(hash);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell(&self, hash: KeyHash) {
+        let _ = self.policy.get(&hash);
+    }
+
+    /// The key's shard is locked.
+    pub(super) fn hold(&self, hash: KeyHash, key: &K, value: &Value<V>, version: Version, confirmed: Confirmed) {
+        if self.holds_nothing {
+            return;
+        }
+        let weight = self.capacity.weight(size(key, value));
+        let entry = |stay| Entry::new(key, value.clone(), version, confirmed, stay);
+        let guard = self.held.guard();
+        let replace = |before: Option<(&KeyHash, &Entry<K, V>)>| match before {
+            Some((_, before)) if before.stay.can_bear(weight) => Operation::Insert(entry(before.stay.goes_on())),
+            _ => Operation::Abort(()),
+        };
+        // Who evicts the stay meanwhile either comes first, or takes the new value too.
+        if !self.ends_by_age && matches!(self.held.compute(hash, replace, &guard), Compute::Updated { .. }) {
+            return;
+        }
+        let tenure = Tenure(self.tenures.fetch_add(1, Ordering::Relaxed));
+        self.held.insert(hash, entry(Stay::new(tenure, weight)), &guard);
+        drop(guard);
+        self.policy.insert(hash, Known { tenure, weight });
+    }
+
+    /// The key's shard is locked.
+    pub(super) fn drop_entry(&self, hash: KeyHash) {
+        if self.held.remove(&hash, &self.held.guard()).is_some() {
+            self.policy.invalidate(&hash);
+        }
+    }
+
+    /// Shows everything that is held.
+    pub(super) fn each(&self, mut look: impl FnMut(&Entry<K, V>)) {
+        let guard = self.held.guard();
+        self.held.iter(&guard).for_each(|(_, entry)| look(entry));
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.policy.run_pending_tasks();
+        self.policy.entry_count()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_of_one_hash_are_not_taken_for_each_other() {
-        let memory = Memory::new(Capacity::new(10, 1 << 20), None);
-        let hash = KeyHash(7);
-        for key in ["a".to_owned(), "b".to_owned()] {
-            memory.hold(hash, Entry::new(&key, Some(Row::new(key.clone(), 1)), Version(1), 1, Lifetime::ENDLESS));
-            assert_eq!(memory.get(hash, &key).and_then(|entry| entry.value).as_deref(), Some(&key));
-        }
-        assert!(memory.get(hash, &"a".to_owned()).is_none());
-        memory.drop_entry(hash);
-        assert!(memory.of_hash(hash).is_none());
-    }
-}
+mod tests;

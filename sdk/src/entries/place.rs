@@ -1,7 +1,7 @@
 //! A key's place under the lock of its shard, for one step of that key.
 
 use super::Entries;
-use super::memory::Entry;
+use super::entry::Confirmed;
 use super::shards::Shard;
 use super::slot::{Base, Slot};
 use crate::codec::key::Key;
@@ -35,7 +35,15 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
     /// The slot; a new one over what memory holds, if there is none.
     pub(crate) fn slot_or_new(&mut self, key: &K) -> &mut Slot<K, V> {
         let (entries, hash) = (self.entries, self.hash);
-        self.shard.entry(hash).or_insert_with(|| slot_over(entries, entries.memory.get(hash, key), key))
+        self.shard.entry(hash).or_insert_with(|| {
+            let base = entries.peek(key, hash, |entry| Base::Known {
+                lifetime: entry.lifetime(),
+                value: entry.row(),
+                version: entry.version,
+                generation: entry.generation,
+            });
+            Slot::new(key.clone(), base.unwrap_or(Base::Unknown), entries.generation())
+        })
     }
 
     /// Lets memory hold what the slot shows.
@@ -45,8 +53,8 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
         let (entries, generation) = (self.entries, self.entries.generation());
         match slot.entry(generation, now) {
             Some((answer, lifetime)) => {
-                let entry = Entry::new(&slot.key, answer.value, answer.version, generation, lifetime);
-                entries.memory.hold(self.hash, entry);
+                let confirmed = Confirmed { generation, lifetime };
+                entries.memory.hold(self.hash, &slot.key, &answer.value, answer.version, confirmed);
             }
             None => match slot.unheard() {
                 // It may still be served to who takes what is stale.
@@ -68,17 +76,4 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
             }
         }
     }
-}
-
-fn slot_over<K: Key, V: CacheValue>(entries: &Entries<K, V>, held: Option<Entry<K, V>>, key: &K) -> Slot<K, V> {
-    let base = match held {
-        Some(entry) => Base::Known {
-            lifetime: entry.lifetime(),
-            value: entry.row(),
-            version: entry.version,
-            generation: entry.generation,
-        },
-        None => Base::Unknown,
-    };
-    Slot::new(key.clone(), base, entries.generation())
 }

@@ -16,12 +16,12 @@ mod load;
 mod pending;
 mod write;
 
-pub(crate) use base::{Answer, Base, Preview};
+pub(crate) use base::{Base, Preview};
 pub(crate) use load::Loaded;
 pub(crate) use pending::Pending;
 
+use super::entry::{Answer, Lifetime};
 use super::generation::is_unheard;
-use super::memory::Lifetime;
 use crate::codec::value::Value;
 use crate::common::time::Moment;
 use cache_sync_core::number::Version;

@@ -1,4 +1,4 @@
-//! The hit path: no lock, no allocation, no statement.
+//! The hit path: no lock, no allocation, no statement, and nothing that is written by more than one thread.
 
 use super::Reads;
 use crate::codec::key::Key;
@@ -7,15 +7,9 @@ use crate::entries::Entry;
 use cache_sync_core::number::KeyHash;
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
-    /// What memory holds for the key and may be served.
+    /// Shows what memory holds for the key, if it may be served.
     #[inline]
-    pub(crate) fn hit(&self, key: &K, hash: KeyHash) -> Option<Entry<K, V>> {
-        let entries = &*self.entries;
-        let entry = entries.in_memory(key, hash)?;
-        let now = entries.common.now();
-        (entries.is_current(&entry, now) && entries.common.freshness.is_live(now)).then(|| {
-            entries.counters.hits.add_one(hash.0);
-            entry
-        })
+    pub(crate) fn hit<R>(&self, key: &K, hash: KeyHash, look: impl FnOnce(&Entry<K, V>) -> R) -> Option<R> {
+        self.entries.read(key, hash, look)
     }
 }

@@ -8,6 +8,7 @@ use crate::entries::Answer;
 use crate::error::Error;
 use cache_sync_core::number::{KeyHash, Version};
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -35,38 +36,45 @@ impl<K: Key, V: CacheValue> Drop for Waiting<'_, K, V> {
 }
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
-    /// What a read that did not hit is answered: shown by the slot, loaded, or stale if the caller allows it.
-    pub(crate) async fn load(&self, key: &K, hash: KeyHash) -> Result<Read<V>, Error> {
-        let breaker = &self.store.breaker;
-        // Whoever looks whether Postgres is back does not wait for that, either.
-        let stale = match self.stale_service.is_some() && breaker.is_away() {
-            true => self.stale(key, hash),
-            false => None,
-        };
-        if stale.is_some() && !breaker.may_look() {
-            self.entries.check_usable()?;
-            return stale.ok_or_else(Error::closed);
-        }
-        let (number, receiver) = match self.look_up(key, hash)? {
-            Found::Here(answer) => return Ok(answer.into()),
-            Found::Loading(number, receiver) => (number, receiver),
-            Found::Collision => return self.load_past_cache(key).await,
-        };
-        if let Some(stale) = stale {
-            return Ok(stale);
-        }
-        let waiting = Waiting { reads: self, hash, number };
-        let answer = self.patiently(receiver, key, hash).await;
-        if answer.is_ok() {
-            std::mem::forget(waiting);
-        }
-        match answer {
-            Err(stale) => Ok(stale),
-            Ok(Ok(Ok(answer))) => Ok(answer.into()),
-            Ok(Ok(Err(error))) if error.is_unavailable() => self.stale(key, hash).ok_or(error),
-            Ok(Ok(Err(error))) => Err(error),
-            Ok(Err(_)) => Err(Error::closed()),
-        }
+    /// What a read that did not hit is answered: shown by the slot, loaded, or stale if the caller allows it. In memory of its own, so
+    /// that the future of a read that hits is small.
+    pub(crate) fn load<'a>(
+        &'a self,
+        key: &'a K,
+        hash: KeyHash,
+    ) -> Pin<Box<impl Future<Output = Result<Read<V>, Error>> + 'a>> {
+        Box::pin(async move {
+            let breaker = &self.store.breaker;
+            // Whoever looks whether Postgres is back does not wait for that, either.
+            let stale = match self.stale_service.is_some() && breaker.is_away() {
+                true => self.stale(key, hash),
+                false => None,
+            };
+            if stale.is_some() && !breaker.may_look() {
+                self.entries.check_usable()?;
+                return stale.ok_or_else(Error::closed);
+            }
+            let (number, receiver) = match self.look_up(key, hash)? {
+                Found::Here(answer) => return Ok(answer.into()),
+                Found::Loading(number, receiver) => (number, receiver),
+                Found::Collision => return self.load_past_cache(key).await,
+            };
+            if let Some(stale) = stale {
+                return Ok(stale);
+            }
+            let waiting = Waiting { reads: self, hash, number };
+            let answer = self.patiently(receiver, key, hash).await;
+            if answer.is_ok() {
+                std::mem::forget(waiting);
+            }
+            match answer {
+                Err(stale) => Ok(stale),
+                Ok(Ok(Ok(answer))) => Ok(answer.into()),
+                Ok(Ok(Err(error))) if error.is_unavailable() => self.stale(key, hash).ok_or(error),
+                Ok(Ok(Err(error))) => Err(error),
+                Ok(Err(_)) => Err(Error::closed()),
+            }
+        })
     }
 
     /// Waits for a load, but no longer than for what can be served instead.
@@ -92,7 +100,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let freshness = &entries.common.freshness;
         let live = freshness.is_live(now);
         let hit = |answer| {
-            entries.counters.hits.add_one(hash.0);
+            entries.count_hit();
             Ok(Found::Here(answer))
         };
         let mut place = entries.place(hash);
@@ -104,15 +112,15 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                 Some(answer) => return hit(answer),
                 None => place.slot_or_new(key),
             },
-            None => match entries.in_memory(key, hash) {
+            None => match entries
+                .peek(key, hash, |entry| (live && entries.is_current(entry, now)).then(|| entry.answer()))
+            {
                 // It came between the look that failed and the lock.
-                Some(entry) if live && entries.is_current(&entry, now) => {
-                    return hit(Answer { value: entry.row(), version: entry.version });
-                }
+                Some(Some(answer)) => return hit(answer),
                 _ => place.slot_or_new(key),
             },
         };
-        entries.counters.misses.add(1);
+        entries.count_miss(hash);
         let (sender, receiver) = oneshot::channel();
         // What was read before may be older than the bound allows, and while no changes are heard, no fence is shut.
         let since = live.then(|| now.before(freshness.timeout()));
@@ -144,8 +152,10 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                 (value.map(|row| row.value), confirmed)
             }
             None => {
-                let entry = entries.in_memory(key, hash).filter(|entry| !entry.lifetime().is_over(now))?;
-                (entry.value, entry.generation)
+                let held = entries.peek(key, hash, |entry| {
+                    (!entry.lifetime().is_over(now)).then(|| (entry.value.clone(), entry.generation))
+                });
+                held.flatten()?
             }
         };
         drop(place);

@@ -65,7 +65,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
             self.hindrance.room(self.budget.take(reserved)).await??;
             let refused = match self.try_accept(key, hash, write, reserved) {
                 Ok(receipt) => {
-                    self.entries.counters.writes.add(1);
+                    self.entries.count_write(hash);
                     return self.durable(receipt).await.map(Some);
                 }
                 Err(refused) => refused,

@@ -1,24 +1,9 @@
-//! What is known of a row without the patches that are pending, and what a read is answered.
+//! What is known of a row without the patches that are pending.
 
 use crate::codec::value::Value;
-use crate::entries::memory::Lifetime;
+use crate::entries::entry::Lifetime;
 use cache_sync_core::number::Version;
 use cache_sync_core::patch::RowPatch;
-
-/// What a read is answered.
-#[derive(Debug)]
-pub(crate) struct Answer<V> {
-    /// What is shown.
-    pub(crate) value: Value<V>,
-    /// The version of the row that it is based on.
-    pub(crate) version: Version,
-}
-
-impl<V> Clone for Answer<V> {
-    fn clone(&self) -> Answer<V> {
-        Answer { value: self.value.clone(), version: self.version }
-    }
-}
 
 /// What a load or an outcome confirmed of the row, without the patches that are pending.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! One load of a key, and who waits for it.
 
-use super::base::Answer;
 use crate::common::time::Moment;
+use crate::entries::entry::Answer;
 use crate::error::Error;
 use cache_sync_core::number::{Sequence, Version};
 use smallvec::SmallVec;

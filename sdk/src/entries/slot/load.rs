@@ -1,13 +1,13 @@
 //! Loads: who joins which, and whether what one brings may be kept.
 
 use super::Slot;
-use super::base::{Answer, Base, Preview};
+use super::base::{Base, Preview};
 use super::flight::{Flight, LoadFence, Started, Waiter};
 use super::pending::apply_all;
 use crate::codec::value::Value;
 use crate::common::time::Moment;
+use crate::entries::entry::{Answer, Lifetime};
 use crate::entries::generation::unheard;
-use crate::entries::memory::Lifetime;
 use crate::error::Error;
 use cache_sync_core::number::{Sequence, Version};
 use smallvec::smallvec;

@@ -4,7 +4,7 @@ use super::Slot;
 use super::base::{Base, Preview};
 use super::pending::{Pending, UnderWay};
 use crate::codec::value::Value;
-use crate::entries::memory::Lifetime;
+use crate::entries::entry::Lifetime;
 use crate::receipt::Receipt;
 use cache_sync_core::number::{Sequence, Version};
 use cache_sync_core::outcome::{Record, Verdict};

@@ -1,0 +1,237 @@
+//! Reads of what is held, beside moka, other caches, and a map behind a lock, all with the same keys and values.
+//!
+//! Turns are short, and each round gives one to every side, in changing order.
+
+use crate::hit_rate;
+use crate::measure::{Rounds, Sides, nanos_per_operation};
+use crate::report::{Figure, Report, Target};
+use crate::trace::Zipf;
+use cache_sync::{Cache, Client, Key};
+use cache_sync_kit::{Dice, Result, connect};
+use futures_util::FutureExt;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::hint::black_box;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+const SIZES: [u64; 3] = [1_000, 100_000, 1_000_000];
+/// A side's turn.
+const TURN: Duration = Duration::from_millis(50);
+/// Reads of each key before it counts.
+const WARM_UP: usize = 4;
+/// Reads between two looks at the clock.
+const STEP: usize = 1000;
+/// Reads that are drawn beforehand, and read again and again.
+const DRAWN: usize = 1000 * STEP;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Profile {
+    name: String,
+    city: String,
+    score: i32,
+    active: bool,
+}
+
+pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
+    let largest = SIZES[SIZES.len() - 1];
+    let rows = format!("'name ' || i, 'city ' || i % 100, i % 1000, true FROM generate_series(0, {largest} - 1) i");
+    connect(dsn)
+        .await?
+        .batch_execute(&format!(
+            "CREATE TABLE numbered (id bigint PRIMARY KEY, name text, city text, score int, active bool);
+             CREATE TABLE named (id text PRIMARY KEY, name text, city text, score int, active bool);
+             SELECT cache_sync.attach('numbered'), cache_sync.attach('named');
+             INSERT INTO numbered SELECT i, {rows};
+             INSERT INTO named SELECT 'key number ' || i, {rows};
+             ANALYZE numbered, named"
+        ))
+        .await?;
+    for size in SIZES {
+        let keys: Vec<i64> = (0..size as i64).collect();
+        Field::open(dsn, "numbered", keys, "i64").await?.run(rounds, report).await?;
+        let keys: Vec<String> = (0..size).map(|number| format!("key number {number}")).collect();
+        Field::open(dsn, "named", keys, "String").await?.run(rounds, report).await?;
+    }
+    hit_rate::run(dsn, report).await
+}
+
+/// Which keys are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pattern {
+    Zipf,
+    Uniform,
+    OneHotKey,
+}
+
+impl Pattern {
+    fn name(self) -> &'static str {
+        match self {
+            Pattern::Zipf => "Zipf 0.99",
+            Pattern::Uniform => "uniform",
+            Pattern::OneHotKey => "one hot key",
+        }
+    }
+
+    fn draw<K: Clone>(self, keys: &[K]) -> Vec<K> {
+        let mut dice = Dice::new(1);
+        let size = keys.len() as u64;
+        let zipf = Zipf::new(size, 0.99);
+        let mut next = || match self {
+            // What is read most should not lie side by side.
+            Pattern::Zipf => zipf.draw(&mut dice) * 7919 % size,
+            Pattern::Uniform => dice.below(size),
+            Pattern::OneHotKey => size / 2,
+        };
+        (0..DRAWN).map(|_| keys[next() as usize].clone()).collect()
+    }
+}
+
+/// The same entries on every side.
+struct Field<K: Key + Hash + Eq> {
+    client: Client,
+    cache: Cache<K, Profile>,
+    keys: Vec<K>,
+    moka: moka::sync::Cache<K, Arc<Profile>>,
+    quick: quick_cache::sync::Cache<K, Arc<Profile>>,
+    foyer: foyer_memory::Cache<K, Arc<Profile>>,
+    map: RwLock<HashMap<K, Arc<Profile>>>,
+    kind: &'static str,
+}
+
+impl<K: Key + Hash + Eq> Field<K> {
+    async fn open(dsn: &str, table: &str, keys: Vec<K>, kind: &'static str) -> Result<Field<K>> {
+        let client = Client::connect(dsn).await?;
+        let room = 2 * keys.len();
+        let cache: Cache<K, Profile> = client.cache(table).max_capacity(room as u64).open().await?;
+        let field = Field {
+            client,
+            cache,
+            moka: moka::sync::Cache::new(room as u64),
+            quick: quick_cache::sync::Cache::new(room),
+            foyer: foyer_memory::CacheBuilder::new(room).build(),
+            map: RwLock::default(),
+            keys,
+            kind,
+        };
+        let mut map = HashMap::new();
+        for keys in field.keys.chunks(10_000) {
+            for (key, profile) in keys.iter().zip(field.cache.get_many(keys).await?) {
+                let profile = profile.ok_or("a row that was just inserted is missing")?;
+                field.moka.insert(key.clone(), profile.clone());
+                field.quick.insert(key.clone(), profile.clone());
+                field.foyer.insert(key.clone(), profile.clone());
+                map.insert(key.clone(), profile);
+            }
+        }
+        *field.map.write().map_err(|_| "a thread panicked")? = map;
+        Ok(field)
+    }
+
+    async fn run(self, rounds: Rounds, report: &mut Report) -> Result<()> {
+        // The first reads of an entry teach the caches something, and fill what they note reads in.
+        for _ in 0..WARM_UP {
+            for key in &self.keys {
+                black_box((self.cache.get(key).now_or_never(), self.moka.get(key), self.quick.get(key)));
+                black_box(self.foyer.get(key));
+            }
+        }
+        let loads = self.cache.status().load_statements;
+        for pattern in [Pattern::Zipf, Pattern::Uniform, Pattern::OneHotKey] {
+            let drawn = pattern.draw(&self.keys);
+            for threads in [1, 2] {
+                self.read(&drawn, pattern, threads, rounds, report);
+            }
+        }
+        self.many(rounds, report);
+        if self.cache.status().load_statements != loads {
+            return Err("a read that should have hit was loaded".into());
+        }
+        self.client.close(Duration::from_secs(10)).await?;
+        Ok(())
+    }
+
+    fn read(&self, drawn: &[K], pattern: Pattern, threads: usize, rounds: Rounds, report: &mut Report) {
+        let get = || turn(drawn, threads, |key| drop(black_box(self.cache.get(key).now_or_never())));
+        let with = || {
+            let score = |profile: Option<&Profile>| profile.map(|profile| profile.score);
+            turn(drawn, threads, |key| drop(black_box(self.cache.with(key, score).now_or_never())))
+        };
+        let moka = || turn(drawn, threads, |key| drop(black_box(self.moka.get(key))));
+        let quick = || turn(drawn, threads, |key| drop(black_box(self.quick.get(key))));
+        let foyer = || turn(drawn, threads, |key| drop(black_box(self.foyer.get(key))));
+        let map = || turn(drawn, threads, |key| drop(black_box(self.map.read().map(|map| map.get(key).cloned()))));
+        let sides: [&dyn Fn() -> f64; 6] = [&get, &with, &moka, &quick, &foyer, &map];
+        let nanos = take_turns(&sides, turns(rounds));
+        let is_spread = pattern != Pattern::OneHotKey;
+        let below = |most| if is_spread { Target::AtMost(most) } else { Target::None };
+        let row = |ours: &str, other: &str| {
+            let (size, kind, pattern) = (self.keys.len(), self.kind, pattern.name());
+            format!("{ours} / {other}, {kind}, {size}, {pattern}, {threads} thread(s)")
+        };
+        let mut add = |ours: usize, theirs: usize, row, target| {
+            report.rounds(Figure::new("hit", row, "ns", target), &compared(&nanos, ours, theirs));
+        };
+        add(0, 2, row("get", "moka"), below(0.35));
+        add(0, 3, row("get", "quick_cache"), below(1.7));
+        add(0, 4, row("get", "foyer"), Target::None);
+        add(0, 5, row("get", "HashMap under RwLock"), Target::None);
+        add(1, 2, row("with", "moka"), below(0.35));
+    }
+
+    /// Many keys in one call.
+    fn many(&self, rounds: Rounds, report: &mut Report) {
+        let drawn = Pattern::Uniform.draw(&self.keys);
+        let chunks: Vec<&[K]> = drawn.chunks(100).collect();
+        let many = || turn(&chunks, 1, |keys| drop(black_box(self.cache.get_many(keys).now_or_never()))) / 100.0;
+        let each = || turn(&drawn, 1, |key| drop(black_box(self.cache.get(key).now_or_never())));
+        let nanos = take_turns(&[&many, &each], turns(rounds));
+        let row = format!("get_many of 100 / get, {}, {}, uniform", self.kind, self.keys.len());
+        report.rounds(Figure::new("hit", row, "ns", Target::AtMost(1.1)), &compared(&nanos, 0, 1));
+    }
+}
+
+/// As many as a side takes in a tenth of the time.
+fn turns(rounds: Rounds) -> usize {
+    let seconds = rounds.seconds * rounds.count as f64 / 10.0;
+    ((seconds / TURN.as_secs_f64()) as usize).max(3)
+}
+
+/// What each side took, turn by turn.
+fn take_turns(sides: &[&dyn Fn() -> f64], turns: usize) -> Vec<Vec<f64>> {
+    let mut nanos = vec![Vec::new(); sides.len()];
+    for round in 0..turns {
+        for place in 0..sides.len() {
+            let side = (round + place) % sides.len();
+            nanos[side].push(sides[side]());
+        }
+    }
+    nanos
+}
+
+fn compared(nanos: &[Vec<f64>], ours: usize, theirs: usize) -> Sides {
+    let mut sides = Sides::default();
+    nanos[ours].iter().zip(&nanos[theirs]).for_each(|(ours, theirs)| sides.add(*ours, *theirs));
+    sides
+}
+
+/// One side's turn: the nanoseconds of its threads' time on a processor that a read takes.
+fn turn<K: Sync>(drawn: &[K], threads: usize, read: impl Fn(&K) + Sync) -> f64 {
+    let reads = |thread: usize| {
+        let mut steps = drawn.chunks(STEP).cycle().skip(thread * drawn.len() / STEP / threads);
+        nanos_per_operation(TURN, || {
+            let step = steps.next().unwrap_or_default();
+            step.iter().for_each(&read);
+            step.len()
+        })
+    };
+    if threads == 1 {
+        return reads(0);
+    }
+    let all = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || reads(thread))).collect();
+        running.into_iter().map(|thread| thread.join().unwrap_or(f64::NAN)).sum::<f64>()
+    });
+    all / threads as f64
+}

@@ -1,0 +1,160 @@
+//! A row, or its known absence, in memory, and what a read is answered.
+
+use crate::codec::caught::caught;
+use crate::codec::key::{self, Key};
+use crate::codec::value::{Row, Value};
+use crate::common::time::Moment;
+use cache_sync_core::number::Version;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// So many hits of a stay are told to moka whatever else: whether something is read again is what moka has to know most.
+const TOLD_FIRST: u8 = 3;
+
+/// A row, or its known absence, in memory. It lies in the map's own node, and in one piece: a hit costs as much as the cache
+/// lines that it touches.
+#[derive(Debug)]
+pub(crate) struct Entry<K, V> {
+    key: K,
+    pub(crate) value: Option<Arc<V>>,
+    /// The version of the row that the value is based on.
+    pub(crate) version: Version,
+    /// The generation in which it was confirmed.
+    pub(crate) generation: u64,
+    /// Those of its [`Lifetime`], apart because they take less room so.
+    until: Moment,
+    row_expires: bool,
+    /// How many bytes the row has.
+    bytes: u32,
+    pub(super) stay: Stay,
+}
+
+impl<K: Clone, V> Entry<K, V> {
+    pub(super) fn new(key: &K, value: Value<V>, version: Version, confirmed: Confirmed, stay: Stay) -> Entry<K, V> {
+        let Confirmed { generation, lifetime: Lifetime { until, row_expires } } = confirmed;
+        let (value, bytes) = value.map_or((None, 0), |row| (Some(row.value), row.bytes));
+        Entry { key: key.clone(), value, version, generation, until, row_expires, bytes, stay }
+    }
+}
+
+/// About how many bytes of memory an entry takes: with what moka and the map need for it, but without what a type needs beyond what is
+/// written of it.
+pub(super) fn size<K: Key, V>(key: &K, value: &Value<V>) -> u64 {
+    const OF_MOKA_AND_MAP: usize = 280;
+    let fixed = OF_MOKA_AND_MAP + size_of::<Entry<K, V>>() + if value.is_some() { size_of::<V>() } else { 0 };
+    (fixed + key::size(key)) as u64 + value.as_ref().map_or(0, |row| u64::from(row.bytes))
+}
+
+/// The number of a stay. Those that could be taken for each other are four billion stays apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tenure(pub(super) u32);
+
+/// One stay of a hash in memory, from when moka is told until moka or a change ends it. What moka evicts is a stay, so that it
+/// cannot take what came for the same hash afterwards.
+#[derive(Debug)]
+pub(super) struct Stay {
+    pub(super) tenure: Tenure,
+    /// What it weighs, as far as moka knows.
+    weight: u32,
+    /// How many of its hits moka was told because they were the first, up to [`TOLD_FIRST`].
+    told: AtomicU8,
+}
+
+impl Stay {
+    pub(super) fn new(tenure: Tenure, weight: u32) -> Stay {
+        Stay { tenure, weight, told: AtomicU8::new(0) }
+    }
+
+    /// Whether it can go on with a value of this weight: one that weighs more, or much less, has to be told.
+    pub(super) fn can_bear(&self, weight: u32) -> bool {
+        weight <= self.weight && self.weight - weight <= self.weight / 4
+    }
+
+    /// The same stay, with another value.
+    pub(super) fn goes_on(&self) -> Stay {
+        Stay { told: AtomicU8::new(self.told.load(Ordering::Relaxed)), ..*self }
+    }
+
+    /// Whether a hit now is one of the first. Of two at the same time one may not count.
+    #[inline]
+    pub(super) fn has_begun(&self) -> bool {
+        let told = self.told.load(Ordering::Relaxed);
+        let is_first = told < TOLD_FIRST;
+        if is_first {
+            self.told.store(told + 1, Ordering::Relaxed);
+        }
+        is_first
+    }
+}
+
+impl<K, V> Entry<K, V> {
+    pub(crate) fn key(&self) -> &K {
+        &self.key
+    }
+
+    #[inline]
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        Lifetime { until: self.until, row_expires: self.row_expires }
+    }
+
+    pub(crate) fn answer(&self) -> Answer<V> {
+        Answer { value: self.row(), version: self.version }
+    }
+
+    /// What it says of the row.
+    pub(crate) fn row(&self) -> Value<V> {
+        let bytes = self.bytes;
+        self.value.clone().map(|value| Row { value, bytes })
+    }
+}
+
+/// What a read is answered.
+#[derive(Debug)]
+pub(crate) struct Answer<V> {
+    /// What is shown.
+    pub(crate) value: Value<V>,
+    /// The version of the row that it is based on.
+    pub(crate) version: Version,
+}
+
+impl<V> Clone for Answer<V> {
+    fn clone(&self) -> Answer<V> {
+        Answer { value: self.value.clone(), version: self.version }
+    }
+}
+
+/// Whoever lets go of the last reference runs the type's own code: moka, to which a listener that panicked once never speaks again,
+/// or a reader of another key.
+impl<K, V> Drop for Entry<K, V> {
+    fn drop(&mut self) {
+        if let Some(value) = self.value.take()
+            && let Err(panic) = caught(|| drop(value))
+        {
+            tracing::error!(panic, "a value could not be dropped");
+        }
+    }
+}
+
+/// When an entry was confirmed, and until when it is good.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Confirmed {
+    pub(super) generation: u64,
+    pub(super) lifetime: Lifetime,
+}
+
+/// Until when an entry is good: its row expires then, or the cache's time to live is over, whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lifetime {
+    pub(crate) until: Moment,
+    /// The row itself expires some time.
+    pub(crate) row_expires: bool,
+}
+
+impl Lifetime {
+    pub(crate) const ENDLESS: Lifetime = Lifetime { until: Moment::NEVER, row_expires: false };
+
+    #[inline]
+    pub(crate) fn is_over(self, now: Moment) -> bool {
+        self.until <= now
+    }
+}

@@ -1,0 +1,88 @@
+//! The hits: counted, and told to moka as far as it has to know them.
+//!
+//! What moka does for a read costs several times a hit. While all that is asked for is held, the first hits of an entry and one of
+//! 64 are enough to know what is asked for most. While keys miss they are not: what moka decides then decides what misses
+//! next. So each miss has some more hits told. Where many miss, all are; where few do, a load costs more than these.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Threads with the same remainder share a stripe.
+const STRIPES: usize = 32;
+/// Of so many hits one is told, at hand of the upper bits of a number.
+const TOLD_SHIFT: u32 = u64::BITS - 6;
+/// So many hits are told after a miss.
+const TOLD_AFTER_MISS: u64 = 16;
+/// So many misses in a row have theirs told later.
+const MISSES_AHEAD_MAX: u64 = 1000;
+
+/// A cache line and its neighbour, which processors fetch with it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Stripe {
+    hits: AtomicU64,
+    /// Up to this hit all are told.
+    told_until: AtomicU64,
+}
+
+/// Striped by thread, so that those who read at the same time share nothing.
+#[derive(Debug, Default)]
+pub(super) struct Hits([Stripe; STRIPES]);
+
+impl Hits {
+    /// Counts a hit of the thread with this number. Returns whether moka has to hear of it.
+    #[inline]
+    pub(super) fn count(&self, thread: usize) -> bool {
+        let stripe = self.stripe(thread);
+        stripe.is_told(stripe.hits.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Whether moka would have to hear of a hit now.
+    pub(super) fn is_told(&self, thread: usize) -> bool {
+        let stripe = self.stripe(thread);
+        stripe.is_told(stripe.hits.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn missed(&self, thread: usize) {
+        let Stripe { hits, told_until } = self.stripe(thread);
+        let hits = hits.load(Ordering::Relaxed);
+        let until = told_until.load(Ordering::Relaxed).max(hits) + TOLD_AFTER_MISS;
+        // A miss that another thread forgets is one of many.
+        told_until.store(until.min(hits + MISSES_AHEAD_MAX * TOLD_AFTER_MISS), Ordering::Relaxed);
+    }
+
+    pub(super) fn sum(&self) -> u64 {
+        self.0.iter().map(|stripe| stripe.hits.load(Ordering::Relaxed)).sum()
+    }
+
+    #[inline]
+    fn stripe(&self, thread: usize) -> &Stripe {
+        &self.0[thread % STRIPES]
+    }
+}
+
+impl Stripe {
+    /// By the golden ratio, which falls in step with no pattern of reads.
+    #[inline]
+    fn is_told(&self, hit: u64) -> bool {
+        hit < self.told_until.load(Ordering::Relaxed) || hit.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> TOLD_SHIFT == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_hits_are_told_but_all_of_them_after_a_miss() {
+        let hits = Hits::default();
+        let told = |count: usize| (0..count).filter(|_| hits.count(5)).count();
+        assert!((90..110).contains(&told(6400)));
+        (0..10).for_each(|_| hits.missed(5));
+        let after = 10 * TOLD_AFTER_MISS as usize;
+        assert_eq!(told(after), after);
+        assert!(told(6400) < 110);
+        (0..10_000).for_each(|_| hits.missed(5));
+        assert!(told(100_000) < 20_000, "misses of long ago are forgotten");
+        assert_eq!(hits.sum(), 6400 + after as u64 + 6400 + 100_000);
+    }
+}

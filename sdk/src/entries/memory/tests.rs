@@ -1,0 +1,169 @@
+//! Map and moka, on their own: what one holds, the other knows.
+
+use super::*;
+use crate::codec::value::Row;
+use crate::common::lock::lock;
+use crate::entries::entry::Lifetime;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+mod hit_rate;
+
+const LOCKS: usize = 64;
+const CONFIRMED: Confirmed = Confirmed { generation: 1, lifetime: Lifetime::ENDLESS };
+
+impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
+    fn of(count: u64, time_to_live: Option<Duration>) -> Memory<K, V> {
+        Memory::new(Capacity::new(count, 1 << 30), time_to_live)
+    }
+
+    /// What lies in the map, and what moka knows.
+    fn both(&self) -> (BTreeSet<u64>, BTreeSet<u64>) {
+        let mut in_map = BTreeSet::new();
+        let guard = self.held.guard();
+        in_map.extend(self.held.iter(&guard).map(|(hash, _)| hash.0));
+        (in_map, self.policy.iter().map(|(hash, _)| hash.0).collect())
+    }
+
+    /// Everything that moka has put off.
+    fn settle(&self) {
+        self.policy.run_pending_tasks();
+    }
+}
+
+fn spread(number: u64) -> KeyHash {
+    KeyHash(number.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29))
+}
+
+#[test]
+fn keys_of_one_hash_are_not_taken_for_each_other() {
+    let memory = Memory::of(10, None);
+    let hash = KeyHash(7);
+    let read = |key: &str| memory.read(hash, &key.to_owned(), |entry: &Entry<String, String>| entry.value.clone());
+    for key in ["a", "b"] {
+        memory.hold(hash, &key.to_owned(), &Some(Row::new(key.to_owned(), 1)), Version(1), CONFIRMED);
+        assert_eq!(read(key).as_deref().map(String::as_str), Some(key));
+    }
+    assert!(read("a").is_none());
+    memory.drop_entry(hash);
+    assert!(memory.peek(hash, |_| ()).is_none());
+}
+
+#[test]
+fn a_cache_without_room_holds_nothing() {
+    let memory = Memory::of(0, None);
+    for number in 0..1000 {
+        memory.hold(spread(number), &(number as i64), &Some(Row::new(number, 1)), Version(1), CONFIRMED);
+    }
+    memory.settle();
+    assert_eq!((memory.both().0.len(), memory.len()), (0, 0));
+}
+
+/// Threads store, drop and read the keys of a cache with room for a tenth of them, so that moka evicts all the time.
+fn storm(memory: &Memory<i64, (u64, u64)>) {
+    const KEYS: u64 = 2000;
+    const STEPS: u64 = 20_000;
+    let locks: Vec<Mutex<u64>> = (0..LOCKS).map(|_| Mutex::default()).collect();
+    let is_over = AtomicBool::new(false);
+    let step = |number: u64, thread: u64| {
+        let key = spread(number * 8 + thread).0 % KEYS;
+        let (hash, mut turn) = (spread(key), lock(&locks[key as usize % LOCKS]));
+        let seen = || memory.peek(hash, |entry| entry.value.as_deref().copied()).flatten();
+        match number % 5 {
+            0 => {
+                memory.drop_entry(hash);
+                assert_eq!(seen(), None, "what was dropped is still there");
+            }
+            _ => {
+                *turn += 1;
+                // Some weigh more than moka was told of the one before.
+                let bytes = (*turn % 3) as usize * (10 << 20);
+                memory.hold(hash, &(key as i64), &Some(Row::new((key, *turn), bytes)), Version(1), CONFIRMED);
+                let seen = seen();
+                assert!(seen.is_none_or(|seen| seen == (key, *turn)), "{seen:?} instead of ({key}, {turn})");
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let reader = || {
+            for number in (0..).take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                let key = spread(number).0 % KEYS;
+                let read = memory.read(spread(key), &(key as i64), |entry| entry.value.clone());
+                assert!(read.is_none_or(|value| value.0 == key));
+            }
+        };
+        let readers = [scope.spawn(reader), scope.spawn(reader)];
+        let writers: Vec<_> =
+            (0..4).map(|thread| scope.spawn(move || (0..STEPS).for_each(|number| step(number, thread)))).collect();
+        let writers: Vec<_> = writers.into_iter().map(|writer| writer.join()).collect();
+        is_over.store(true, Ordering::Relaxed);
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        writers.into_iter().for_each(|writer| writer.unwrap());
+    });
+    memory.settle();
+    let (in_map, in_moka) = memory.both();
+    assert!(in_map == in_moka, "{} in the map, {} in moka", in_map.len(), in_moka.len());
+    assert!(!in_map.is_empty() && in_map.len() as u64 <= KEYS / 10, "{}", in_map.len());
+}
+
+#[test]
+fn after_a_storm_map_and_moka_hold_the_same() {
+    storm(&Memory::of(200, None));
+}
+
+/// Each value is a stay of its own then.
+#[test]
+fn after_a_storm_of_what_ages_map_and_moka_hold_the_same() {
+    storm(&Memory::of(200, Some(Duration::from_secs(3600))));
+}
+
+#[test]
+fn what_has_aged_gives_its_memory_back() {
+    let memory = Memory::of(1000, Some(Duration::from_millis(20)));
+    for number in 0..100 {
+        memory.hold(spread(number), &(number as i64), &Some(Row::new(number, 1)), Version(1), CONFIRMED);
+    }
+    for _ in 0..500 {
+        memory.settle();
+        if memory.both().0.is_empty() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{} entries are left", memory.both().0.len());
+}
+
+/// moka never speaks again to a listener that panicked, and whatever it evicted then would lie in the map for ever.
+#[test]
+fn a_value_that_panics_when_it_is_dropped_does_not_end_evictions() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }
+    }
+    let memory = Memory::of(10, None);
+    for number in 0..1000 {
+        memory.hold(spread(number), &(number as i64), &Some(Row::new(Panics, 1)), Version(1), CONFIRMED);
+    }
+    memory.settle();
+    let (in_map, in_moka) = memory.both();
+    assert_eq!((in_map.len(), in_moka.len()), (10, 10));
+    assert!(in_map == in_moka);
+}
+
+/// A change of a row is no sign that anybody wants it.
+#[test]
+fn only_reads_and_writes_count() {
+    let memory = Memory::of(10, None);
+    memory.hold(spread(1), &1i64, &Some(Row::new(1, 1)), Version(1), CONFIRMED);
+    for _ in 0..100 {
+        memory.peek(spread(1), |_| ());
+    }
+    assert_eq!(memory.hits(), 0);
+    assert!(memory.read(spread(1), &1, |_| None::<()>).is_none(), "what may not be served is no hit");
+    assert_eq!(memory.hits(), 0);
+    memory.read(spread(1), &1, |_| Some(()));
+    assert_eq!(memory.hits(), 1);
+}
