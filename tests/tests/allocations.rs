@@ -89,16 +89,15 @@ async fn a_hit_allocates_nothing() {
             assert!(cache.with(key, |account| account.is_some()).await.unwrap());
         }
     };
-    assert!(allocations() > 0, "nothing is counted");
-    // moka makes queues for reads on first use, and has put off to let go of what it made when the entries came.
-    let mut allocated = Vec::new();
-    while !allocated.ends_with(&[0, 0]) {
-        let (hits, before) = (cache.status().hits, allocations());
-        hit().await;
-        allocated.push(allocations() - before);
-        assert_eq!(cache.status().hits - hits, 3 * HITS as u64);
-        assert!(allocated.len() < 20, "hits go on allocating: {allocated:?}");
-    }
+    // moka makes queues for reads on first use.
+    hit().await;
+    let (hits, before) = (cache.status().hits, allocations());
+    hit().await;
+    let allocated = allocations() - before;
+    assert_eq!(cache.status().hits - hits, 3 * HITS as u64);
+    // Once in thousands of hits one does what moka has put off, which makes an entry in a list of what is to be freed.
+    assert!(allocated <= 3 * HITS as u64 / 1000, "{allocated} allocations");
+    assert!(before > 0, "nothing is counted");
     close(client).await;
 }
 
