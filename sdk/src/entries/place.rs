@@ -59,8 +59,8 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
             None => match slot.unheard() {
                 // It may still be served to who takes what is stale.
                 Some(Base::Known { value, version, generation, lifetime }) => {
-                    let entry = Entry::new(&slot.key, value.clone(), *version, *generation, *lifetime);
-                    entries.memory.hold(self.hash, entry);
+                    let confirmed = Confirmed { generation: *generation, lifetime: *lifetime };
+                    entries.memory.hold(self.hash, &slot.key, value, *version, confirmed);
                 }
                 _ => entries.memory.drop_entry(self.hash),
             },
