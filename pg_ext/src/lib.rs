@@ -13,6 +13,7 @@
 // floor 6: apply     patches into rows: batches, statements, refusals, versions
 // floor 6: commit    what a transaction changes, noted by triggers and told by its commit
 // floor 6: feed      what clients hear: the stream, and the tables that it tells of
+// floor 5: queries   what a statement reads
 // floor 5: server    which server this is, and which epoch
 // floor 4: rules     what merging makes of values: clocks, documents, lists
 // floor 4: tables    what is known of attached tables
@@ -25,6 +26,7 @@ mod call;
 mod commit;
 mod feed;
 mod pg;
+mod queries;
 mod ring;
 mod rules;
 mod server;

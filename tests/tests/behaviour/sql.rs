@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod by_psql_alone;
+mod dependencies;
 mod garbage;
 mod null_in_each_place;
 mod odd_input;
