@@ -126,7 +126,7 @@ impl<'d> Grammar<'d> {
 
     fn select(&mut self, outer: &InSight) -> String {
         let (from, columns) = self.from(outer);
-        let condition = if self.dice.once_in(5) { "true".into() } else { self.conditions(&columns, outer) };
+        let condition = if self.dice.once_in(3) { "true".into() } else { self.conditions(&columns, outer) };
         let (x, y) = (self.dice.one_of(&columns).clone(), self.dice.one_of(&columns).clone());
         let inside = [columns, outer.clone()].concat();
         match self.dice.below(14) {
@@ -221,7 +221,7 @@ impl<'d> Grammar<'d> {
     }
 
     fn conditions(&mut self, columns: &InSight, outer: &InSight) -> String {
-        let count = 1 + self.dice.below(3);
+        let count = 1 + self.dice.below(2);
         let all: Vec<_> = (0..count).map(|_| self.condition(columns, outer)).collect();
         all.join(" AND ")
     }
