@@ -46,9 +46,9 @@ const PARTS: [(&str, In); 25] = [
     ("maintenance.sql", In::All),
     ("checks.sql", In::All),
     ("views.sql", In::All),
-    ("queries.sql", In::All),
     ("from_0.1.0_rows.sql", In::UpgradeFrom("0.1.0")),
     ("ddl.sql", In::All),
+    ("queries.sql", In::All),
     ("rights.sql", In::All),
 ];
 

@@ -6,7 +6,7 @@ use crate::codec::row;
 use crate::config::StaleService;
 use crate::error::{Error, ErrorKind};
 use crate::pg::{NextExpiry, Selected};
-use crate::results::{CachedResult, Dependency, Loaded, Question, TagIs, TagValue};
+use crate::results::{CachedResult, Dependency, Loaded, Question, Rows, TagIs, TagValue};
 use serde::de::DeserializeOwned;
 use std::any::TypeId;
 use std::hash::Hash;
@@ -19,7 +19,7 @@ use tokio_postgres::types::ToSql;
 
 impl Client {
     /// A query whose result is cached until a row on which it depends changes: `T` is a struct whose members are columns of
-    /// the result. `sql` is one SELECT.
+    /// the result. `sql` is one SELECT. What it depends on is found out by the server; [`Query::explain`] shows it.
     ///
     /// ```no_run
     /// # #[derive(serde::Deserialize)] struct Post { id: i64, body: String }
@@ -27,7 +27,6 @@ impl Client {
     /// let newest = client
     ///     .query::<Post>("SELECT id, body FROM post WHERE author = $1 ORDER BY id DESC LIMIT 20")
     ///     .bind(7_i64)
-    ///     .depends_on("post", "author", 7_i64)
     ///     .fetch()
     ///     .await?;
     /// # Ok(())
@@ -40,8 +39,9 @@ impl Client {
 
 /// A query whose result is cached. Made with [`Client::query`](crate::Client::query).
 ///
-/// It may read any number of tables, but it is dropped from memory only by changes of those that it is said to depend on.
-/// It shows what is committed: writes of this client that Postgres does not have yet are not in it.
+/// The server says what it reads, also in views and policies: attached tables, and the rows of them that matter where a tag or the key
+/// is compared with a parameter or a constant. What nobody tells of (tables that are not attached, functions that may read the clock
+/// or a table) is an error. It shows what is committed: writes of this client that Postgres does not have yet are not in it.
 #[must_use]
 pub struct Query<T> {
     shared: Arc<Shared>,
@@ -59,10 +59,21 @@ pub struct QueryRead<T> {
     pub stale_for: Option<Duration>,
 }
 
+/// What a query reads, in words: see [`Query::explain`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueryReads {
+    /// The tables, each with the rows that matter, such as `public.post where author is $1`.
+    pub depends_on: Vec<String>,
+    /// What nobody would tell of, each with a hint. With any of it a query is refused, unless it is said to be complete.
+    pub refused: Vec<String>,
+}
+
 impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
     pub(crate) fn new(shared: Arc<Shared>, sql: &str) -> Query<T> {
         let rows = TypeId::of::<T>();
-        let question = Question { sql: sql.to_owned(), parameters: Vec::new(), depends_on: Vec::new(), rows };
+        let question =
+            Question { sql: sql.to_owned(), parameters: Vec::new(), depends_on: Vec::new(), is_complete: false, rows };
         Query { shared, question, rows: PhantomData }
     }
 
@@ -74,24 +85,42 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
     }
 
     /// The result is dropped when a row of the table changes that has this value in the column, or had it before. The column
-    /// must be one of the table's tags (`attach(..., tags => ...)`, `set_tags`).
+    /// must be one of the table's tags (`attach(..., tags => ...)`, `set_tags`). Who says this says it of all tables: the server
+    /// finds what is pinned by itself, but knows less of what a condition means.
     pub fn depends_on(mut self, table: &str, column: &str, value: impl Into<TagValue>) -> Query<T> {
         let tag = TagIs { name: column.to_owned(), value: value.into() };
-        self.question.depends_on.push(Dependency { table: table.to_owned(), tag: Some(tag) });
+        self.question.depends_on.push(Dependency { table: table.to_owned(), rows: Rows::Tag(tag) });
         self
     }
 
     /// The result is dropped when any row of the table changes.
     pub fn depends_on_table(mut self, table: &str) -> Query<T> {
-        self.question.depends_on.push(Dependency { table: table.to_owned(), tag: None });
+        self.question.depends_on.push(Dependency { table: table.to_owned(), rows: Rows::All });
         self
+    }
+
+    /// Takes what the query was said to depend on for all that there is, without asking the server: whatever else it reads may
+    /// change without the result being dropped.
+    pub fn assume_complete(mut self) -> Query<T> {
+        self.question.is_complete = true;
+        self
+    }
+
+    /// What the server says that the query reads. Nothing is run.
+    ///
+    /// # Errors
+    /// When there is something wrong with the query, or Postgres cannot be reached.
+    pub async fn explain(&self) -> Result<QueryReads, Error> {
+        self.shared.common.check_open()?;
+        let (depends_on, refused) = self.shared.results.explain(&self.question.sql).await?;
+        Ok(QueryReads { depends_on, refused })
     }
 
     /// The rows, from memory if they are held, else loaded; of several callers at a time one asks Postgres.
     ///
     /// # Errors
     /// [`Error::is_unavailable`] when they must be loaded and Postgres cannot be reached. Else the message says what is wrong
-    /// with the query, its types, or a tag; without anything that it depends on a query is refused.
+    /// with the query, its types, or a tag; or that it reads what it was not said to depend on, or what nobody tells of.
     pub async fn fetch(self) -> Result<Arc<Vec<T>>, Error> {
         self.read().await.map(|read| read.rows)
     }
@@ -102,8 +131,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
     /// As [`Query::fetch`].
     pub async fn read(self) -> Result<QueryRead<T>, Error> {
         let Query { shared, question, .. } = self;
-        if question.depends_on.is_empty() {
-            let message = "a query must be said to depend on something: depends_on, or depends_on_table";
+        if question.is_complete && question.depends_on.is_empty() {
+            let message =
+                "a query that is said to be complete must depend on something: depends_on, or depends_on_table";
             return Err(Error::new(ErrorKind::Config, message));
         }
         shared.common.check_open()?;

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! question  which result it is       bind  its parameters       tag  values of the columns that results depend on
-//! depends   counters that changes raise
+//! depends   counters that changes raise            reads  what the server says of a query
+//! watched   what a result depends on
 //! ```
 
 mod bind;
 mod depends;
 mod question;
+mod reads;
 mod tag;
+mod watched;
 
-pub(crate) use question::{Dependency, Question, TagIs};
+pub(crate) use question::{Dependency, Question, Rows, TagIs};
 pub use tag::TagValue;
 
 use crate::change::{Feed, Part};
@@ -25,6 +28,7 @@ use crate::error::{Error, Step};
 use crate::pg::{NextExpiry, Store, within};
 use cache_sync_core::number::Epoch;
 use depends::{Mark, Source};
+use reads::TableRead;
 use std::any::Any;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -32,6 +36,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+use watched::{Known, Watched};
+
+/// Of so many statements it is kept what they read.
+const STATEMENTS_MAX: u64 = 1000;
 
 const LOOKING_UP: Step = "looking up the tables of a query";
 
@@ -146,6 +154,8 @@ pub(crate) struct Results {
     held: moka::sync::Cache<Arc<Question>, CachedResult>,
     come_since_sweep: AtomicU64,
     left_by_sweep: AtomicU64,
+    /// What statements read.
+    statements: moka::sync::Cache<String, Arc<Known>>,
     flights: Mutex<HashMap<Arc<Question>, QueryFlight>>,
     /// What is loaded although nobody waits for it.
     going_on: Mutex<HashSet<Arc<Question>>>,
@@ -170,6 +180,7 @@ impl Results {
                 .build(),
             come_since_sweep: AtomicU64::new(0),
             left_by_sweep: AtomicU64::new(0),
+            statements: moka::sync::Cache::new(STATEMENTS_MAX),
             flights: Mutex::default(),
             going_on: Mutex::default(),
             names: Mutex::default(),
@@ -206,6 +217,15 @@ impl Results {
         (doubt <= self.stale_max).then_some((answer, doubt))
     }
 
+    /// What a statement reads and what of that cannot be told, for people.
+    ///
+    /// # Errors
+    /// When the statement is wrong, or Postgres does not answer.
+    pub(crate) async fn explain(&self, sql: &str) -> Result<(Vec<String>, Vec<String>), Error> {
+        let reads = &self.reads(sql).await?.reads;
+        Ok((reads.tables.iter().map(TableRead::describe).collect(), reads.refusals()))
+    }
+
     /// Loads, or waits for a load that began after everything that this caller may know of.
     pub(crate) async fn load<L>(
         &self,
@@ -221,11 +241,9 @@ impl Results {
             // The one before is waited for, but not for longer than what it brings may be old.
             let _turn = tokio::time::timeout(self.common.freshness.timeout(), flight.turn.lock()).await;
             let (at, mut marks, mut expiries) = (self.common.now(), Vec::new(), Vec::new());
-            for on in &question.depends_on {
-                let source = self.source(&on.table);
-                let (source, flushes) = within(LOOKING_UP, self.store.query_timeout, source).await?;
-                marks.push(source.look(flushes, on.tag.as_ref())?);
-                expiries.extend(source.next_expiry(on.tag.as_ref()));
+            for Watched { source, flushes, rows } in within(LOOKING_UP, self.store.query_timeout, self.watched(question)).await? {
+                marks.push(source.look(flushes, &rows)?);
+                expiries.extend(source.next_expiry(&rows));
             }
             // Whoever takes over from a caller that gave up goes by what was seen first, which is older.
             let began = flight.began.get_or_init(|| Began { at, marks: marks.into() });

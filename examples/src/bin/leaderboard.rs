@@ -14,7 +14,7 @@ struct Player {
 
 async fn leaders(client: &Client) -> Result<Arc<Vec<Player>>> {
     let query = client.query("SELECT name, points FROM contestant ORDER BY points DESC, name LIMIT 3");
-    Ok(query.depends_on_table("contestant").fetch().await?)
+    Ok(query.fetch().await?)
 }
 
 #[tokio::main]

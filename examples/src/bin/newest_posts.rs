@@ -14,14 +14,14 @@ struct Post {
 
 async fn newest(client: &Client, author: i32) -> Result<Arc<Vec<Post>>> {
     let query = client.query("SELECT id, body FROM post WHERE author = $1 ORDER BY id DESC LIMIT 20");
-    Ok(query.bind(author).depends_on("post", "author", author).fetch().await?)
+    Ok(query.bind(author).fetch().await?)
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let dsn = database_url()?;
     let sql = plain_sql(&dsn).await?;
-    // `author` is a tag: the feed tells which authors' posts have changed.
+    // `author` is a tag: the feed tells which authors' posts have changed, and the server sees that the query compares it.
     sql.batch_execute(
         "DROP TABLE IF EXISTS post;
          CREATE TABLE post (id bigint PRIMARY KEY, author int NOT NULL, body text NOT NULL);

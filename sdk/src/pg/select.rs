@@ -62,6 +62,13 @@ impl NextExpiry {
 }
 
 impl Store {
+    /// What the extension says that a query reads.
+    pub(crate) async fn dependencies(&self, sql: &str) -> Result<String, Error> {
+        let text = "SELECT cache_sync.dependencies($1)::pg_catalog.text";
+        let rows = self.query("asking what a query reads", text, &[&sql]).await?;
+        rows[0].try_get(0).map_err(|error| Error::query(STEP, error))
+    }
+
     /// Runs a query of the user's in one autocommitted statement. The epoch is that of the server that ran it: it is asked over
     /// the same connection, ahead of the query and without waiting for the answer. So is when rows expire that may matter.
     /// Each row is read as it comes.

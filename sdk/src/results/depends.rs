@@ -1,7 +1,7 @@
 //! What a result depends on: counters that changes raise. A result knows what they said before it was loaded, and may be
 //! served as long as they say the same; so a change during the load needs no case of its own.
 
-use super::question::TagIs;
+use super::question::{Rows, TagIs};
 use super::tag::TagValue;
 use crate::change::Subscriber;
 use crate::codec::layout::{TableMeta, quote};
@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-/// So many tags are looked after before those that no result depends on any more are let go.
+/// So many tags and keys are looked after before those that no result depends on any more are let go.
 const SWEEP_MIN: usize = 1024;
 
 /// A table on which results depend.
@@ -33,7 +33,7 @@ pub(crate) struct Source {
     retired: AtomicBool,
 }
 
-/// Counters of the tags on which results depend.
+/// Counters of the tags and keys on which results depend.
 #[derive(Default)]
 struct Tags {
     counters: HashMap<KeyHash, Weak<AtomicU64>>,
@@ -67,15 +67,25 @@ impl Source {
         *lock(&self.meta) = Arc::new(meta);
     }
 
-    /// What the whole table, or a tag, says now. `flushes` is what it said before the table was described last.
+    /// What those rows say now. `flushes` is what the table said before it was described last.
     ///
     /// # Errors
     /// When the table has no such tag, or it cannot hold the value.
-    pub(super) fn look(self: &Arc<Source>, flushes: u64, tag: Option<&TagIs>) -> Result<Mark, Error> {
-        let Some(TagIs { name, value }) = tag else {
-            let on = On::Table(self.changes.load(Ordering::Acquire));
-            return Ok(Mark { source: self.clone(), flushes, on });
+    pub(super) fn look(self: &Arc<Source>, flushes: u64, rows: &Rows) -> Result<Mark, Error> {
+        let hash = match rows {
+            Rows::All => {
+                let on = On::Table(self.changes.load(Ordering::Acquire));
+                return Ok(Mark { source: self.clone(), flushes, on });
+            }
+            Rows::Tag(tag) => self.hash_of_tag(tag)?,
+            Rows::Key(columns) => TagValue::hash_of_key(&lock(&self.meta).hash_key, columns),
         };
+        let counter = self.counter(hash);
+        let seen = counter.load(Ordering::Acquire);
+        Ok(Mark { source: self.clone(), flushes, on: On::Tag(counter, seen) })
+    }
+
+    fn hash_of_tag(&self, TagIs { name, value }: &TagIs) -> Result<KeyHash, Error> {
         let meta = lock(&self.meta).clone();
         let mismatch = |message: String| Error::new(ErrorKind::Mismatch, message);
         let place = meta.tags.iter().position(|tag| tag.name == *name).ok_or_else(|| {
@@ -89,24 +99,22 @@ impl Source {
         if !meta.tags[place].kind.as_ref().is_some_and(|kind| value.is_of(kind)) {
             return Err(mismatch(format!("the tag \"{name}\" of the table {} cannot hold {value:?}", meta.name)));
         }
-        let counter = self.counter(value.hash(&meta.hash_key, place));
-        let seen = counter.load(Ordering::Acquire);
-        Ok(Mark { source: self.clone(), flushes, on: On::Tag(counter, seen) })
+        Ok(value.hash(&meta.hash_key, place))
     }
 
-    /// How to ask when the next row expires of those that have this value in the tag, or of all.
-    pub(super) fn next_expiry(&self, tag: Option<&TagIs>) -> Option<NextExpiry> {
+    /// How to ask when the next of those rows expires.
+    pub(super) fn next_expiry(&self, rows: &Rows) -> Option<NextExpiry> {
         let meta = lock(&self.meta).clone();
-        match tag.filter(|tag| tag.value.is_parameter()) {
-            None => NextExpiry::new(&meta, None, None),
-            Some(TagIs { name, value: TagValue::Null }) => {
-                NextExpiry::new(&meta, Some(&format!("t.{} IS NULL", quote(name))), None)
-            }
-            // By the operator that an index of the column has, whatever its type.
-            Some(TagIs { name, value }) => {
-                NextExpiry::new(&meta, Some(&format!("t.{} = $1", quote(name))), Some(Box::new(value.clone())))
-            }
+        let (name, value) = match rows {
+            Rows::Tag(TagIs { name, value }) if value.is_parameter() => (name, value),
+            Rows::Key(columns) if columns.len() == 1 => (&meta.key.first()?.name, &columns[0]),
+            _ => return NextExpiry::new(&meta, None, None),
+        };
+        if *value == TagValue::Null {
+            return NextExpiry::new(&meta, Some(&format!("t.{} IS NULL", quote(name))), None);
         }
+        // By the operator that an index of the column has, whatever its type.
+        NextExpiry::new(&meta, Some(&format!("t.{} = $1", quote(name))), Some(Box::new(value.clone())))
     }
 
     fn counter(&self, hash: KeyHash) -> Arc<AtomicU64> {
@@ -153,14 +161,10 @@ impl Mark {
 impl Subscriber for Source {
     fn tell(&self, change: &Change) {
         self.changes.fetch_add(1, Ordering::AcqRel);
-        match change.kind {
-            ChangeKind::FlushTable => self.doubt_all(),
-            ChangeKind::Tag => {
-                if let Some(counter) = lock(&self.tags).counters.get(&change.key).and_then(Weak::upgrade) {
-                    counter.fetch_add(1, Ordering::AcqRel);
-                }
-            }
-            ChangeKind::Versioned | ChangeKind::Unversioned => {}
+        if change.kind == ChangeKind::FlushTable {
+            self.doubt_all();
+        } else if let Some(counter) = lock(&self.tags).counters.get(&change.key).and_then(Weak::upgrade) {
+            counter.fetch_add(1, Ordering::AcqRel);
         }
     }
 

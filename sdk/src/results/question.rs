@@ -10,12 +10,22 @@ use std::hash::{Hash, Hasher};
 pub(crate) struct Dependency {
     /// The table, as the caller calls it.
     pub(crate) table: String,
-    /// The rows of one tag's value; without it, the whole table.
-    pub(crate) tag: Option<TagIs>,
+    /// Which of its rows.
+    pub(crate) rows: Rows,
+}
+
+/// Which rows of a table matter to a result.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Rows {
+    All,
+    /// Those that have or had this value in a tag.
+    Tag(TagIs),
+    /// That with this key, by the columns of the primary key.
+    Key(Vec<TagValue>),
 }
 
 /// A tag, and the value that rows have or had in it.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TagIs {
     pub(crate) name: String,
     pub(crate) value: TagValue,
@@ -25,7 +35,10 @@ pub(crate) struct TagIs {
 pub(crate) struct Question {
     pub(crate) sql: String,
     pub(crate) parameters: Vec<Box<dyn Bound>>,
+    /// What the caller says; without it, what the server does.
     pub(crate) depends_on: Vec<Dependency>,
+    /// Whether the caller answers for it.
+    pub(crate) is_complete: bool,
     /// Of what type the rows are.
     pub(crate) rows: TypeId,
 }
@@ -44,7 +57,7 @@ impl PartialEq for Question {
     fn eq(&self, other: &Question) -> bool {
         self.rows == other.rows
             && self.sql == other.sql
-            && self.depends_on == other.depends_on
+            && (&self.depends_on, self.is_complete) == (&other.depends_on, other.is_complete)
             && self.parameters.len() == other.parameters.len()
             && self.parameters.iter().zip(&other.parameters).all(|(one, other)| one.is_same(&**other))
     }

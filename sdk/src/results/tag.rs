@@ -40,6 +40,13 @@ impl TagValue {
         hasher.finish()
     }
 
+    /// The hash that the feed tells of a key with these columns.
+    pub(super) fn hash_of_key(key: &HashKey, columns: &[TagValue]) -> KeyHash {
+        let mut hasher = KeyHasher::new(key);
+        columns.iter().for_each(|column| column.give(&mut hasher));
+        hasher.finish()
+    }
+
     /// Whether a column of this kind can hold the value: no other is ever told.
     pub(super) fn is_of(&self, kind: &TagKind) -> bool {
         let word = match (self, kind) {

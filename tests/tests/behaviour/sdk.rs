@@ -7,6 +7,7 @@ mod collisions;
 mod connections;
 mod counting;
 mod eviction;
+mod found;
 mod full_buffer;
 mod given_up;
 mod hits;

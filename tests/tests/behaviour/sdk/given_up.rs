@@ -16,7 +16,7 @@ struct Slept {
 /// A query that takes so many seconds.
 async fn sleep(client: Client, seconds: u32) -> Result<(), Error> {
     let sql = format!("SELECT pg_sleep({seconds})::text AS slept FROM (SELECT count(*) FROM account) a");
-    client.query::<Slept>(&sql).depends_on_table("account").fetch().await.map(drop)
+    client.query::<Slept>(&sql).depends_on_table("account").assume_complete().fetch().await.map(drop)
 }
 
 fn sleeping(db: &Database<'_>) -> String {

@@ -1,0 +1,100 @@
+//! What a result depends on: as the caller says, as the server finds it, or both compared.
+
+use super::Results;
+use super::depends::Source;
+use super::question::{Question, Rows};
+use super::reads::Reads;
+use crate::error::{Error, ErrorKind};
+use std::sync::Arc;
+
+/// So often the server is asked what a query reads, while its tables are being altered.
+const TRIES_MAX: u32 = 8;
+
+/// Rows on which a result depends.
+pub(super) struct Watched {
+    pub(super) source: Arc<Source>,
+    /// How often the table had changed as a whole when it was described last.
+    pub(super) flushes: u64,
+    pub(super) rows: Rows,
+}
+
+/// A table, and how often it had changed as a whole when it was described last.
+type Seen = (Arc<Source>, u64);
+
+/// What a statement reads, good until one of its tables changes as a whole.
+pub(super) struct Known {
+    pub(super) reads: Reads,
+    /// Of each table.
+    sources: Vec<Seen>,
+}
+
+impl Known {
+    fn is_current(&self) -> bool {
+        self.sources.iter().all(|(source, flushes)| source.flushes() == *flushes && !source.is_retired())
+    }
+
+    fn is_same(&self, other: &Known) -> bool {
+        let is_same = |(one, other): (&Seen, &Seen)| Arc::ptr_eq(&one.0, &other.0) && one.1 == other.1;
+        self.reads == other.reads && self.sources.iter().zip(&other.sources).all(is_same)
+    }
+}
+
+impl Results {
+    /// All that a question's result depends on.
+    ///
+    /// # Errors
+    /// When it reads what it is not said to depend on, or something of which nobody tells; when a table is not attached, or neither
+    /// the feed nor Postgres answers.
+    pub(super) async fn watched(&self, question: &Question) -> Result<Vec<Watched>, Error> {
+        let mut watched = Vec::new();
+        for on in &question.depends_on {
+            let (source, flushes) = self.source(&on.table).await?;
+            watched.push(Watched { source, flushes, rows: on.rows.clone() });
+        }
+        if question.is_complete {
+            return Ok(watched);
+        }
+        let known = self.reads(&question.sql).await?;
+        known.reads.check()?;
+        for (table, (source, flushes)) in known.reads.tables.iter().zip(&known.sources) {
+            if question.depends_on.is_empty() {
+                let watch = |rows| Watched { source: source.clone(), flushes: *flushes, rows };
+                watched.extend(table.rows(&question.parameters).into_iter().map(watch));
+            } else if !watched.iter().any(|named| named.source.id == table.table_id) {
+                let message = format!(
+                    "the query reads {}, and is not said to depend on it: name it, leave all names to the server, or assume_complete()",
+                    table.relation
+                );
+                return Err(Error::new(ErrorKind::Config, message));
+            }
+        }
+        Ok(watched)
+    }
+
+    /// What a statement reads: asked once, and again when one of its tables has changed as a whole, as it does with whatever changes
+    /// what its name, its views or its policies mean.
+    ///
+    /// # Errors
+    /// When the statement is wrong, or Postgres does not answer.
+    pub(super) async fn reads(&self, sql: &str) -> Result<Arc<Known>, Error> {
+        if let Some(known) = self.statements.get(sql).filter(|known| known.is_current()) {
+            return Ok(known);
+        }
+        let mut last: Option<Arc<Known>> = None;
+        for _ in 0..TRIES_MAX {
+            let reads = Reads::parse(&self.store.dependencies(sql).await?)?;
+            let mut sources = Vec::new();
+            for table in &reads.tables {
+                sources.push(self.source(&table.relation).await?);
+            }
+            let known = Arc::new(Known { reads, sources });
+            // What changed before a table was subscribed to is not told: it counts only once nothing changes around it.
+            if last.as_ref().is_some_and(|last| last.is_same(&known)) {
+                self.statements.insert(sql.to_owned(), known.clone());
+                return Ok(known);
+            }
+            last = Some(known);
+        }
+        Err(Error::new(ErrorKind::Unavailable, "the tables that the query reads change as a whole all the time"))
+    }
+}
