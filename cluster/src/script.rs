@@ -23,7 +23,7 @@ enum In {
 }
 
 /// The parts in their order: functions in SQL come after those that they call. DDL is listened to when all else is there.
-const PARTS: [(&str, In); 25] = [
+const PARTS: [(&str, In); 26] = [
     ("install.sql", In::Install),
     ("tables.sql", In::Install),
     ("from_0.1.0.sql", In::UpgradeFrom("0.1.0")),

@@ -3,21 +3,21 @@
 //! ```text
 //! question  which result it is       bind  its parameters       tag  values of the columns that results depend on
 //! depends   counters that changes raise            reads  what the server says of a query
-//! watched   what a result depends on
+//! sources   tables that results depend on          statements  what they depend on
 //! ```
 
 mod bind;
 mod depends;
 mod question;
 mod reads;
+mod sources;
+mod statements;
 mod tag;
-mod watched;
 
 pub(crate) use question::{Dependency, Question, Rows, TagIs};
 pub use tag::TagValue;
 
-use crate::change::{Feed, Part};
-use crate::codec::layout::TableMeta;
+use crate::change::Feed;
 use crate::common::Common;
 use crate::common::capacity::Capacity;
 use crate::common::counters::Counter;
@@ -27,8 +27,9 @@ use crate::config::ClientConfig;
 use crate::error::{Error, Step};
 use crate::pg::{NextExpiry, Store, within};
 use cache_sync_core::number::Epoch;
-use depends::{Mark, Source};
-use reads::TableRead;
+use depends::Mark;
+use sources::Sources;
+use statements::{Statements, Watched};
 use std::any::Any;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -36,10 +37,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
-use watched::{Known, Watched};
-
-/// Of so many statements it is kept what they read.
-const STATEMENTS_MAX: u64 = 1000;
 
 const LOOKING_UP: Step = "looking up the tables of a query";
 
@@ -134,19 +131,9 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// What a caller's name for a table means.
-#[derive(Clone)]
-struct Named {
-    source: Arc<Source>,
-    /// How often the table had changed as a whole when the name was looked up and the table described.
-    described: Option<u64>,
-}
-
 /// The results of a client.
 pub(crate) struct Results {
     common: Arc<Common>,
-    store: Arc<Store>,
-    feed: Arc<Feed>,
     /// For how long results may be served while Postgres cannot be asked.
     stale_max: Duration,
     pub(crate) hits: Counter,
@@ -154,14 +141,11 @@ pub(crate) struct Results {
     held: moka::sync::Cache<Arc<Question>, CachedResult>,
     come_since_sweep: AtomicU64,
     left_by_sweep: AtomicU64,
-    /// What statements read.
-    statements: moka::sync::Cache<String, Arc<Known>>,
+    statements: Statements,
+    store: Arc<Store>,
     flights: Mutex<HashMap<Arc<Question>, QueryFlight>>,
     /// What is loaded although nobody waits for it.
     going_on: Mutex<HashSet<Arc<Question>>>,
-    names: Mutex<HashMap<String, Named>>,
-    /// Tables are described by one caller at a time, for all.
-    describing: AsyncMutex<()>,
 }
 
 impl Results {
@@ -169,8 +153,6 @@ impl Results {
         let capacity = Capacity::new(config.query_results_max, config.query_results_bytes_max);
         Results {
             common,
-            store,
-            feed,
             stale_max: config.stale_while_unavailable,
             hits: Counter::default(),
             loads: Counter::default(),
@@ -180,11 +162,10 @@ impl Results {
                 .build(),
             come_since_sweep: AtomicU64::new(0),
             left_by_sweep: AtomicU64::new(0),
-            statements: moka::sync::Cache::new(STATEMENTS_MAX),
+            statements: Statements::new(store.clone(), Sources::new(store.clone(), feed)),
+            store,
             flights: Mutex::default(),
             going_on: Mutex::default(),
-            names: Mutex::default(),
-            describing: AsyncMutex::default(),
         }
     }
 
@@ -222,8 +203,7 @@ impl Results {
     /// # Errors
     /// When the statement is wrong, or Postgres does not answer.
     pub(crate) async fn explain(&self, sql: &str) -> Result<(Vec<String>, Vec<String>), Error> {
-        let reads = &self.reads(sql).await?.reads;
-        Ok((reads.tables.iter().map(TableRead::describe).collect(), reads.refusals()))
+        self.statements.explain(sql).await
     }
 
     /// Loads, or waits for a load that began after everything that this caller may know of.
@@ -241,7 +221,8 @@ impl Results {
             // The one before is waited for, but not for longer than what it brings may be old.
             let _turn = tokio::time::timeout(self.common.freshness.timeout(), flight.turn.lock()).await;
             let (at, mut marks, mut expiries) = (self.common.now(), Vec::new(), Vec::new());
-            for Watched { source, flushes, rows } in within(LOOKING_UP, self.store.query_timeout, self.watched(question)).await? {
+            let watched = within(LOOKING_UP, self.store.query_timeout, self.statements.watched(question)).await?;
+            for Watched { source, flushes, rows } in watched {
                 marks.push(source.look(flushes, &rows)?);
                 expiries.extend(source.next_expiry(&rows));
             }
@@ -303,54 +284,5 @@ impl Results {
             }
             Entry::Vacant(vacant) => vacant.insert(QueryFlight::new(Arc::default())).clone(),
         }
-    }
-
-    /// The table of this name, subscribed to and described, and how often it had changed as a whole before that: another
-    /// table may have taken its name, or other tags their places.
-    ///
-    /// # Errors
-    /// When it is not attached, or the feed does not answer.
-    async fn source(&self, name: &str) -> Result<(Arc<Source>, u64), Error> {
-        loop {
-            let named = lock(&self.names).get(name).filter(|named| !named.source.is_retired()).cloned();
-            if let Some(Named { source, described: Some(described) }) = &named
-                && *described == source.flushes()
-            {
-                return Ok((source.clone(), *described));
-            }
-            let _one = self.describing.lock().await;
-            // Somebody may have done it meanwhile.
-            let known = lock(&self.names).get(name).filter(|named| !named.source.is_retired()).cloned();
-            let is_other =
-                |now: &Named, then: &Named| now.described != then.described || !Arc::ptr_eq(&now.source, &then.source);
-            if known.as_ref().is_some_and(|known| named.as_ref().is_none_or(|named| is_other(known, named))) {
-                continue;
-            }
-            if let Some(registration) = known.as_ref().and_then(|known| known.source.registration.get()) {
-                self.feed.subscribed(*registration, &self.store).await?;
-            }
-            let before = known.as_ref().map(|known| known.source.flushes());
-            let meta = self.store.describe(name).await?;
-            let named = match known {
-                Some(Named { source, .. }) if source.id == meta.table_id => {
-                    source.describe_as(meta);
-                    Named { source, described: before }
-                }
-                // What it looks like is asked again once it is subscribed to: what changed before is not told.
-                _ => Named { source: self.subscribed(meta), described: None },
-            };
-            lock(&self.names).insert(name.to_owned(), named);
-        }
-    }
-
-    /// The table, which may be known by another name.
-    fn subscribed(&self, meta: TableMeta) -> Arc<Source> {
-        let is_it = |source: &&Arc<Source>| source.id == meta.table_id && !source.is_retired();
-        if let Some(source) = lock(&self.names).values().map(|named| &named.source).find(is_it) {
-            return source.clone();
-        }
-        let source = Arc::new(Source::new(meta));
-        source.registration.get_or_init(|| self.feed.register(source.id, Part::Queries, source.clone()));
-        source
     }
 }

@@ -1,14 +1,17 @@
 //! What a result depends on: as the caller says, as the server finds it, or both compared.
 
-use super::Results;
 use super::depends::Source;
 use super::question::{Question, Rows};
-use super::reads::Reads;
+use super::reads::{Reads, TableRead};
+use super::sources::Sources;
 use crate::error::{Error, ErrorKind};
+use crate::pg::Store;
 use std::sync::Arc;
 
 /// So often the server is asked what a query reads, while its tables are being altered.
 const TRIES_MAX: u32 = 8;
+/// Of so many statements it is kept what they read.
+const STATEMENTS_MAX: u64 = 1000;
 
 /// Rows on which a result depends.
 pub(super) struct Watched {
@@ -22,8 +25,8 @@ pub(super) struct Watched {
 type Seen = (Arc<Source>, u64);
 
 /// What a statement reads, good until one of its tables changes as a whole.
-pub(super) struct Known {
-    pub(super) reads: Reads,
+struct Known {
+    reads: Reads,
     /// Of each table.
     sources: Vec<Seen>,
 }
@@ -39,7 +42,24 @@ impl Known {
     }
 }
 
-impl Results {
+/// What statements read.
+pub(super) struct Statements {
+    store: Arc<Store>,
+    sources: Sources,
+    known: moka::sync::Cache<String, Arc<Known>>,
+}
+
+impl Statements {
+    pub(super) fn new(store: Arc<Store>, sources: Sources) -> Statements {
+        Statements { store, sources, known: moka::sync::Cache::new(STATEMENTS_MAX) }
+    }
+
+    /// As [`Results::explain`](super::Results::explain).
+    pub(super) async fn explain(&self, sql: &str) -> Result<(Vec<String>, Vec<String>), Error> {
+        let reads = &self.reads(sql).await?.reads;
+        Ok((reads.tables.iter().map(TableRead::describe).collect(), reads.refusals()))
+    }
+
     /// All that a question's result depends on.
     ///
     /// # Errors
@@ -48,7 +68,7 @@ impl Results {
     pub(super) async fn watched(&self, question: &Question) -> Result<Vec<Watched>, Error> {
         let mut watched = Vec::new();
         for on in &question.depends_on {
-            let (source, flushes) = self.source(&on.table).await?;
+            let (source, flushes) = self.sources.of(&on.table).await?;
             watched.push(Watched { source, flushes, rows: on.rows.clone() });
         }
         if question.is_complete {
@@ -76,8 +96,8 @@ impl Results {
     ///
     /// # Errors
     /// When the statement is wrong, or Postgres does not answer.
-    pub(super) async fn reads(&self, sql: &str) -> Result<Arc<Known>, Error> {
-        if let Some(known) = self.statements.get(sql).filter(|known| known.is_current()) {
+    async fn reads(&self, sql: &str) -> Result<Arc<Known>, Error> {
+        if let Some(known) = self.known.get(sql).filter(|known| known.is_current()) {
             return Ok(known);
         }
         let mut last: Option<Arc<Known>> = None;
@@ -85,12 +105,12 @@ impl Results {
             let reads = Reads::parse(&self.store.dependencies(sql).await?)?;
             let mut sources = Vec::new();
             for table in &reads.tables {
-                sources.push(self.source(&table.relation).await?);
+                sources.push(self.sources.of(&table.relation).await?);
             }
             let known = Arc::new(Known { reads, sources });
             // What changed before a table was subscribed to is not told: it counts only once nothing changes around it.
             if last.as_ref().is_some_and(|last| last.is_same(&known)) {
-                self.statements.insert(sql.to_owned(), known.clone());
+                self.known.insert(sql.to_owned(), known.clone());
                 return Ok(known);
             }
             last = Some(known);
