@@ -25,6 +25,7 @@ const USERS: &[&str] = &[
     "compare(bigint,bytea,bigint,smallint)",
     "compare_and_set(regclass,jsonb,bigint)",
     "delete(regclass,jsonb)",
+    "dependencies(text,regtype[])",
     "describe(regclass)",
     "differs(anyelement,anyelement)",
     "discard_dead_letter(bigint)",
@@ -185,6 +186,8 @@ const NOBODYS: &[&str] = &[
     "note_alter()",
     "note_altering(oid,boolean)",
     "note_altered_table(integer,boolean)",
+    "note_views()",
+    "read_by_views()",
 ];
 
 /// What those without a role may execute, since a column's default runs as whoever inserts; without the schema they cannot name it.
