@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
 const TABLES: [&str; 3] = ["t1", "t2", "t3"];
-/// Three values and a null: most conditions are true of some rows.
-const VALUES: u64 = 3;
+/// Two values and a null: most conditions are true of some rows.
+const VALUES: u64 = 2;
 
 /// What changes is noted in a setting: a table would only grow.
 const SETUP: &str = "
@@ -183,7 +183,7 @@ async fn no_result_differs_without_a_dependency_that_says_so() {
     assert_eq!(all.cases, 20_000);
     // The dice reach all that there is, some results differ, and others are known not to.
     assert!(statement::KINDS.iter().all(|kind| met.get(kind).is_some_and(|times| *times > 50)), "{met:?}");
-    assert!(all.differ > 1000 && all.cases - all.told > 5000, "{all:?}");
+    assert!(all.differ > 800 && all.cases - all.told > 5000, "{all:?}");
 }
 
 #[tokio::test]

@@ -64,9 +64,23 @@ impl<'d> Grammar<'d> {
             0 => self.with_one("with"),
             1 => self.with_one("with twice"),
             2 => self.recursive(),
+            3 => return self.competing(),
             _ => return self.query(&Vec::new()),
         };
         format!("{with} {}", self.query(&Vec::new()))
+    }
+
+    /// Rows that do not matter by themselves, but keep others out.
+    fn competing(&mut self) -> String {
+        let (table, x, y) = (self.table(), *self.dice.one_of(&["a", "b"]), *self.dice.one_of(&["a", "b", "c", "id"]));
+        let (kind, rows) = match self.dice.below(3) {
+            0 => ("limit", format!("SELECT {x}, {y} FROM {table} ORDER BY {y}, {x} LIMIT 2")),
+            1 => ("distinct on", format!("SELECT DISTINCT ON ({y}) {x}, {y} FROM {table} ORDER BY {y}, id")),
+            _ => ("window", format!("SELECT {x}, (count(*) OVER (PARTITION BY {y}))::int FROM {table}")),
+        };
+        self.meet(kind);
+        let condition = self.conditions(&vec!["s.x".into()], &Vec::new());
+        format!("SELECT s.x, s.y FROM ({rows}) s (x, y) WHERE {condition}")
     }
 
     fn meet(&mut self, kind: &'static str) {
@@ -116,9 +130,10 @@ impl<'d> Grammar<'d> {
             self.meet(kind);
             query = format!("{query} {word} {}", self.select(outer));
         }
-        if self.dice.once_in(10) {
+        if self.dice.once_in(5) {
             self.meet("limit");
-            query = format!("{query} ORDER BY 1, 2 LIMIT {}", 1 + self.dice.below(3));
+            let order = self.dice.one_of(&["1, 2", "1 DESC, 2", "2, 1", "2 DESC, 1"]);
+            query = format!("{query} ORDER BY {order} LIMIT {}", 1 + self.dice.below(3));
         }
         self.depth -= 1;
         query
@@ -208,7 +223,7 @@ impl<'d> Grammar<'d> {
                 self.meet("view");
                 (format!("{} {name}", self.dice.one_of(&["v1", "v2", "v3"])), two)
             }
-            1 | 2 if self.depth < DEPTH_MAX => {
+            1..4 if self.depth < DEPTH_MAX => {
                 self.meet("subquery");
                 let query = self.query(&Vec::new());
                 (format!("({query}) {name} (x, y)"), two)
