@@ -19,6 +19,7 @@ pub(super) const KINDS: &[&str] = &[
     "right join",
     "full join",
     "lateral",
+    "anti join",
     "subquery",
     "view",
     "with",
@@ -73,9 +74,15 @@ impl<'d> Grammar<'d> {
     /// Rows that do not matter by themselves, but keep others out.
     fn competing(&mut self) -> String {
         let (table, x, y) = (self.table(), *self.dice.one_of(&["a", "b"]), *self.dice.one_of(&["a", "b", "c", "id"]));
-        let (kind, rows) = match self.dice.below(3) {
+        let (kind, rows) = match self.dice.below(4) {
             0 => ("limit", format!("SELECT {x}, {y} FROM {table} ORDER BY {y}, {x} LIMIT 2")),
             1 => ("distinct on", format!("SELECT DISTINCT ON ({y}) {x}, {y} FROM {table} ORDER BY {y}, id")),
+            2 => {
+                self.meet("anti join");
+                let other = self.table();
+                let join = format!("{other} l LEFT JOIN {table} r ON r.{y} = l.{y}");
+                return format!("SELECT l.a AS x, l.c AS y FROM {join} WHERE r.{x} IS NULL");
+            }
             _ => ("window", format!("SELECT {x}, (count(*) OVER (PARTITION BY {y}))::int FROM {table}")),
         };
         self.meet(kind);
