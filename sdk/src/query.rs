@@ -40,7 +40,8 @@ impl Client {
 /// A query whose result is cached. Made with [`Client::query`](crate::Client::query).
 ///
 /// The server says what it reads, also in views and policies: attached tables, and the rows of them that matter where a tag or the key
-/// is compared with a parameter or a constant. What nobody tells of (tables that are not attached, functions that may read the clock
+/// is compared with a parameter or a constant (a parameter of another type than integers, texts, bytes, uuids, `bool`, or lists of them
+/// counts as any value). What nobody tells of (tables that are not attached, functions that may read the clock
 /// or a table) is an error. It shows what is committed: writes of this client that Postgres does not have yet are not in it.
 #[must_use]
 pub struct Query<T> {

@@ -22,7 +22,7 @@ async fn said(client: &tokio_postgres::Client, sql: &str) -> String {
     let answer = client.query_one("SELECT cache_sync.dependencies($1)::text", &[&sql]).await;
     let answer: String = match answer {
         Ok(row) => row.get(0),
-        Err(error) => return format!("{}", error.as_db_error().expect("an error of the server").code().code()),
+        Err(error) => return error.as_db_error().expect("an error of the server").code().code().to_owned(),
     };
     told(&serde_json::from_str(&answer).expect("JSON"))
 }

@@ -119,7 +119,7 @@ impl<'d> Grammar<'d> {
     }
 
     fn table(&mut self) -> &'static str {
-        *self.dice.one_of(&super::TABLES)
+        self.dice.one_of::<&str>(&super::TABLES)
     }
 
     /// A query that may use the columns of those around it.
