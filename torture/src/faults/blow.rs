@@ -117,7 +117,13 @@ impl Blow {
             }
             Kind::Uneven => {
                 weather.is_uneven.store(true, Ordering::Release);
-                late(Purpose::Loads, self.between(300, 1500));
+                if self.is_hard {
+                    // While others are answered at once, readers come to a load that is as old as what it brings.
+                    late(Purpose::Feed, self.over_bound_ms());
+                    late(Purpose::Loads, self.over_bound_ms());
+                } else {
+                    late(Purpose::Loads, self.between(300, 1500));
+                }
             }
             Kind::LateOutcomes => {
                 late(Purpose::Flusher, self.between(3400, 4800));
@@ -189,6 +195,10 @@ impl fmt::Display for Blow {
             let direction = if *is_up { "up" } else { "down" };
             match kind {
                 Kind::Trickle => write!(f, ", {direction}, strength {strength}")?,
+                Kind::Uneven => {
+                    let how = if *is_hard { "over the bound, the feed too" } else { "a little" };
+                    write!(f, ", {how}, strength {strength}")?;
+                }
                 Kind::BlackHole => write!(f, ", {direction}, {}", if *is_hard { "cut" } else { "delivered" })?,
                 Kind::Late => {
                     let (of, how) =

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) enum Kind {
     /// All that the server says comes late, over all connections or the feed's alone.
     Late,
-    /// Loads are late, each connection by its own share.
+    /// Loads are late, each connection by its own share: a little, or longer than what is read may be old while the feed is late, too.
     Uneven,
     /// The feed is a little late, and outcomes are very late.
     LateOutcomes,
