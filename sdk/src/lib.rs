@@ -112,7 +112,7 @@ pub use common::trouble::Trouble;
 pub use config::{Credentials, Durability, WhenFull};
 pub use error::Error;
 pub use patch::Patch;
-pub use query::{Query, QueryRead, QueryReads};
+pub use query::{Float, Parameters, PreparedQuery, Query, QueryRead, QueryReads};
 pub use read::Read;
 pub use receipt::{Operation, Outcome, Receipt, Unwritten, Written};
 pub use results::TagValue;

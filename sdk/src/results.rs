@@ -4,18 +4,26 @@
 //! question  which result it is       bind  its parameters       tag  values of the columns that results depend on
 //! depends   counters that changes raise            reads  what the server says of a query
 //! sources   tables that results depend on          statements  what they depend on
+//! terms     what callers take          held  what was loaded          refresh  what is loaded again before anybody asks
 //! ```
 
 mod bind;
 mod depends;
+mod held;
 mod question;
 mod reads;
+mod refresh;
 mod sources;
 mod statements;
 mod tag;
+mod terms;
 
-pub(crate) use question::{Dependency, Question, Rows, TagIs};
+pub(crate) use bind::Bound;
+pub(crate) use held::CachedResult;
+pub(crate) use question::{Ask, Asked, Dependency, Question, Rows, Statement, TagIs};
+pub(crate) use refresh::{LOOK, Refreshing, Reload};
 pub use tag::TagValue;
+pub(crate) use terms::Terms;
 
 use crate::change::Feed;
 use crate::common::Common;
@@ -39,33 +47,6 @@ use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 const LOOKING_UP: Step = "looking up the tables of a query";
-
-/// A result with what it depends on.
-#[derive(Clone)]
-pub(crate) struct CachedResult {
-    /// A `Vec` of the rows' type.
-    pub(crate) rows: Arc<dyn Any + Send + Sync>,
-    /// About how many bytes of memory it takes.
-    bytes: usize,
-    marks: Arc<[Mark]>,
-    /// Whether it came from the server whose changes are heard, while they were heard.
-    trusted: bool,
-    /// Everything that was committed before is in it.
-    as_of: Moment,
-    /// When the first row expires that may matter to it.
-    until: Moment,
-}
-
-impl CachedResult {
-    fn is_current(&self, now: Moment) -> bool {
-        self.trusted && self.was_current(now)
-    }
-
-    /// Whether nothing is known that has changed it.
-    fn was_current(&self, now: Moment) -> bool {
-        now < self.until && self.marks.iter().all(Mark::is_current)
-    }
-}
 
 /// What a query brought.
 pub(crate) struct Loaded {
@@ -103,10 +84,11 @@ impl QueryFlight {
     }
 
     /// Whether it brings what is true from now on. One that has begun does if that was at `since` or later and nothing changed; not
-    /// while no changes are heard.
-    fn may_be_joined(&self, since: Option<Moment>) -> bool {
+    /// while no changes are heard. What began at `refreshed` or later does, whatever changed.
+    fn may_be_joined(&self, since: Option<Moment>, refreshed: Moment) -> bool {
         self.began.get().is_none_or(|began| {
-            since.is_some_and(|since| began.at >= since) && began.marks.iter().all(Mark::is_current)
+            since.is_some_and(|since| began.at >= since)
+                && (began.at > refreshed || began.marks.iter().all(Mark::is_current))
         })
     }
 }
@@ -146,6 +128,7 @@ pub(crate) struct Results {
     flights: Mutex<HashMap<Arc<Question>, QueryFlight>>,
     /// What is loaded although nobody waits for it.
     going_on: Mutex<HashSet<Arc<Question>>>,
+    pub(crate) refreshing: Refreshing,
 }
 
 impl Results {
@@ -166,6 +149,7 @@ impl Results {
             store,
             flights: Mutex::default(),
             going_on: Mutex::default(),
+            refreshing: Refreshing::default(),
         }
     }
 
@@ -180,18 +164,26 @@ impl Results {
         self.held.entry_count()
     }
 
-    /// What is held and may be served.
-    pub(crate) fn hit(&self, question: &Question) -> Option<CachedResult> {
+    /// What is held and may be served, and how old it is if it has changed since.
+    pub(crate) fn hit(&self, question: &dyn Ask, terms: Terms) -> Option<(CachedResult, Option<Duration>)> {
         let answer = self.held.get(question)?;
         let now = self.common.now();
-        (self.common.freshness.is_live(now) && answer.is_current(now)).then(|| {
-            self.hits.add(1);
-            answer
-        })
+        let is_current = answer.suits(terms, now).filter(|_| self.common.freshness.is_live(now))?;
+        self.hits.add(1);
+        if terms.refresh_on_change && !answer.is_read.load(Ordering::Relaxed) {
+            answer.is_read.store(true, Ordering::Relaxed);
+        }
+        let age = (!is_current).then(|| answer.age(now));
+        Some((answer, age))
+    }
+
+    /// How old it is.
+    pub(crate) fn age(&self, answer: &CachedResult) -> Duration {
+        answer.age(self.common.now())
     }
 
     /// What is held and was good when Postgres was heard last, if the caller allows it and that is not too long ago.
-    pub(crate) fn stale(&self, question: &Question) -> Option<(CachedResult, Duration)> {
+    pub(crate) fn stale(&self, question: &dyn Ask) -> Option<(CachedResult, Duration)> {
         let now = self.common.now();
         let answer = self.held.get(question).filter(|answer| answer.was_current(now))?;
         let doubt = if answer.trusted { self.common.freshness.doubt(now) } else { now.since(answer.as_of) };
@@ -210,12 +202,13 @@ impl Results {
     pub(crate) async fn load<L>(
         &self,
         question: &Arc<Question>,
+        terms: Terms,
         load: impl FnOnce(Vec<NextExpiry>) -> L,
     ) -> Result<CachedResult, Error>
     where
         L: Future<Output = Result<Loaded, Error>>,
     {
-        let waiting = Waiting { results: self, question: question.clone(), flight: self.flight(question) };
+        let waiting = Waiting { results: self, question: question.clone(), flight: self.flight(question, terms) };
         let flight = &waiting.flight;
         let answer = flight.answer.get_or_init(async || {
             // The one before is waited for, but not for longer than what it brings may be old.
@@ -239,7 +232,17 @@ impl Results {
             let trusted = live && is_same;
             let until = good_for.map_or(Moment::NEVER, |good_for| asked + good_for);
             let (bytes, marks) = (bytes + question.size(), began.marks.clone());
-            let answer = CachedResult { rows, bytes, marks, trusted, as_of: asked, until };
+            let refreshed_from = asked + terms.min_refresh;
+            let answer = CachedResult {
+                rows,
+                bytes,
+                marks,
+                trusted,
+                as_of: asked,
+                until,
+                refreshed_from,
+                is_read: Arc::default(),
+            };
             self.keep(question, &answer);
             Ok(answer)
         });
@@ -251,7 +254,8 @@ impl Results {
         let held = self.held.get(question);
         // What cannot be kept in step takes the place of what was held before, which must not follow it once changes are heard again
         // that are still behind it.
-        let replaces = answer.is_current(self.common.now()) || (!answer.trusted && held.is_some());
+        let is_worth_it = answer.trusted && answer.is_worth_keeping(self.common.now());
+        let replaces = is_worth_it || (!answer.trusted && held.is_some());
         if replaces && held.is_none_or(|held| held.as_of <= answer.as_of) {
             self.held.insert(question.clone(), answer.clone());
             self.sweep();
@@ -266,17 +270,18 @@ impl Results {
         }
         self.come_since_sweep.store(0, Ordering::Relaxed);
         let now = self.common.now();
-        for (question, _) in self.held.iter().filter(|(_, answer)| !answer.was_current(now)) {
+        for (question, _) in self.held.iter().filter(|(_, answer)| !answer.is_worth_keeping(now)) {
             self.held.invalidate(&*question);
         }
         self.left_by_sweep.store(self.count().max(SWEEP_MIN), Ordering::Relaxed);
     }
 
-    fn flight(&self, question: &Arc<Question>) -> QueryFlight {
-        let now = self.common.now();
-        let (live, oldest) = (self.common.freshness.is_live(now), now.before(self.common.freshness.timeout()));
+    fn flight(&self, question: &Arc<Question>, terms: Terms) -> QueryFlight {
+        let (now, timeout) = (self.common.now(), self.common.freshness.timeout());
+        let oldest = now.before(terms.max_age.map_or(timeout, |max| max.min(timeout)));
+        let (since, refreshed) = (self.common.freshness.is_live(now).then_some(oldest), now.before(terms.min_refresh));
         match lock(&self.flights).entry(question.clone()) {
-            Entry::Occupied(flight) if flight.get().may_be_joined(live.then_some(oldest)) => flight.get().clone(),
+            Entry::Occupied(flight) if flight.get().may_be_joined(since, refreshed) => flight.get().clone(),
             Entry::Occupied(mut flight) => {
                 let next = QueryFlight::new(flight.get().turn.clone());
                 flight.insert(next);

@@ -101,6 +101,27 @@ async fn a_hit_allocates_nothing() {
     close(client).await;
 }
 
+/// What a question is made of is only borrowed.
+#[tokio::test]
+async fn a_hit_of_a_prepared_query_allocates_nothing() {
+    let _one = ONE.lock().await;
+    let (_db, client, _cache) = node_with(10).await;
+    let prepared = client.prepare_query::<i64>("SELECT count(*) FROM account WHERE id = $1 OR name = $2");
+    let hit = async || {
+        for key in (1..=10_i64).cycle().take(HITS) {
+            assert_eq!(*prepared.fetch((key, "nobody")).await.unwrap(), [1]);
+        }
+    };
+    hit().await;
+    let (hits, before) = (client.status().query_hits, allocations());
+    hit().await;
+    let allocated = allocations() - before;
+    assert_eq!(client.status().query_hits - hits, HITS as u64);
+    // Once in 128 looks into moka it collects what is to be freed.
+    assert!(allocated <= HITS as u64 / 100, "{allocated} allocations");
+    close(client).await;
+}
+
 /// A future is moved as a whole before it is asked, and what a load needs is a lot.
 #[tokio::test]
 async fn the_future_of_a_read_is_small() {

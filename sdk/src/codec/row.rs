@@ -4,24 +4,25 @@
 //! cell      one value of whatever type, and what serde gets of it for what it asks
 //! binary    Postgres' binary form -> cell
 //! number    exact decimals
+//! members   a row's values by name, in their order, or the only one
 //! error     which column, its type, and what was wanted
 //! ```
 
 mod binary;
 mod cell;
 mod error;
+mod members;
 mod number;
 
 pub(crate) use cell::Cell;
 pub(crate) use error::DecodeError;
+pub(crate) use members::Members;
 pub(crate) use number::is_json_number;
 
 use crate::codec::caught::caught;
-use crate::codec::layout::{Column, Layout};
+use crate::codec::layout::Layout;
 use postgres_types::{FromSql, Type};
-use serde::de::value::BorrowedStrDeserializer;
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
-use serde::forward_to_deserialize_any;
+use serde::de::DeserializeOwned;
 use std::error::Error;
 use tokio_postgres::Row;
 
@@ -62,72 +63,6 @@ impl<'a> FromSql<'a> for Raw<'a> {
 
     fn accepts(_: &Type) -> bool {
         true
-    }
-}
-
-/// Members by name, each read when its turn comes.
-pub(crate) struct Members<'de, I, R> {
-    rest: I,
-    current: Option<(&'de Column, R)>,
-}
-
-impl<'de, I, R> Members<'de, I, R>
-where
-    I: Iterator<Item = (&'de Column, R)>,
-    R: FnOnce() -> Result<Cell<'de>, DecodeError>,
-{
-    pub(crate) fn new(members: I) -> Members<'de, I, R> {
-        Members { rest: members, current: None }
-    }
-}
-
-impl<'de, I, R> Deserializer<'de> for Members<'de, I, R>
-where
-    I: Iterator<Item = (&'de Column, R)>,
-    R: FnOnce() -> Result<Cell<'de>, DecodeError>,
-{
-    type Error = DecodeError;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        visitor.visit_map(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        visitor.visit_some(self)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-impl<'de, I, R> MapAccess<'de> for Members<'de, I, R>
-where
-    I: Iterator<Item = (&'de Column, R)>,
-    R: FnOnce() -> Result<Cell<'de>, DecodeError>,
-{
-    type Error = DecodeError;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, DecodeError> {
-        self.current = self.rest.next();
-        let Some((column, _)) = &self.current else { return Ok(None) };
-        seed.deserialize(BorrowedStrDeserializer::new(&column.name)).map(Some)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DecodeError> {
-        let Some((column, read)) = self.current.take() else {
-            return Err(DecodeError::new("a value was asked for before its name"));
-        };
-        read().and_then(|cell| seed.deserialize(cell)).map_err(|error| error.at(&column.name, &column.ty))
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.rest.size_hint().0)
     }
 }
 

@@ -3,10 +3,12 @@
 use super::bind::Bound;
 use super::tag::TagValue;
 use std::any::TypeId;
+use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 /// What a result depends on.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Dependency {
     /// The table, as the caller calls it.
     pub(crate) table: String,
@@ -31,10 +33,10 @@ pub(crate) struct TagIs {
     pub(crate) value: TagValue,
 }
 
-/// Which result it is.
-pub(crate) struct Question {
+/// A question without its parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Statement {
     pub(crate) sql: String,
-    pub(crate) parameters: Vec<Box<dyn Bound>>,
     /// What the caller says; without it, what the server does.
     pub(crate) depends_on: Vec<Dependency>,
     /// Whether the caller answers for it.
@@ -43,23 +45,95 @@ pub(crate) struct Question {
     pub(crate) rows: TypeId,
 }
 
+/// Which result it is.
+pub(crate) struct Question {
+    pub(crate) statement: Arc<Statement>,
+    pub(crate) parameters: Vec<Box<dyn Bound>>,
+}
+
 impl Question {
     /// About how many bytes of memory it takes, with what is needed to hold its result. Parameters are taken to be short.
     pub(super) fn size(&self) -> usize {
         const HELD: usize = 512;
         const PARAMETER: usize = 64;
-        let tags: usize = self.depends_on.iter().map(|on| on.table.len() + 2 * PARAMETER).sum();
-        HELD + self.sql.len() + PARAMETER * self.parameters.len() + tags
+        let Statement { sql, depends_on, .. } = &*self.statement;
+        let tags: usize = depends_on.iter().map(|on| on.table.len() + 2 * PARAMETER).sum();
+        HELD + sql.len() + PARAMETER * self.parameters.len() + tags
+    }
+}
+
+/// Whatever says which result it is. Questions are found by those that only borrow what they are made of.
+pub(crate) trait Ask {
+    fn statement(&self) -> &Statement;
+    /// `None` past the last one.
+    fn parameter(&self, place: usize) -> Option<&dyn Bound>;
+}
+
+impl Ask for Question {
+    fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    fn parameter(&self, place: usize) -> Option<&dyn Bound> {
+        self.parameters.get(place).map(|parameter| &**parameter)
+    }
+}
+
+/// A question that is only asked, not kept.
+pub(crate) struct Asked<'a> {
+    pub(crate) statement: &'a Statement,
+    pub(crate) parameters: &'a [&'a dyn Bound],
+}
+
+impl Ask for Asked<'_> {
+    fn statement(&self) -> &Statement {
+        self.statement
+    }
+
+    fn parameter(&self, place: usize) -> Option<&dyn Bound> {
+        self.parameters.get(place).copied()
+    }
+}
+
+impl<'a> Borrow<dyn Ask + 'a> for Arc<Question> {
+    fn borrow(&self) -> &(dyn Ask + 'a) {
+        &**self
+    }
+}
+
+fn parameters<'a>(ask: &'a (dyn Ask + '_)) -> impl Iterator<Item = &'a dyn Bound> {
+    (0..).map_while(|place| ask.parameter(place))
+}
+
+fn is_same(one: &dyn Ask, other: &dyn Ask) -> bool {
+    let is_same = |one: &dyn Bound, other: &dyn Bound| one.is_same(other);
+    one.statement() == other.statement()
+        && parameters(one).count() == parameters(other).count()
+        && parameters(one).zip(parameters(other)).all(|(one, other)| is_same(one, other))
+}
+
+fn hash<H: Hasher>(ask: &dyn Ask, state: &mut H) {
+    ask.statement().hash(state);
+    parameters(ask).for_each(|parameter| parameter.hash_to(state));
+}
+
+impl PartialEq for dyn Ask + '_ {
+    fn eq(&self, other: &(dyn Ask + '_)) -> bool {
+        is_same(self, other)
+    }
+}
+
+impl Eq for dyn Ask + '_ {}
+
+impl Hash for dyn Ask + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash(self, state);
     }
 }
 
 impl PartialEq for Question {
     fn eq(&self, other: &Question) -> bool {
-        self.rows == other.rows
-            && self.sql == other.sql
-            && (&self.depends_on, self.is_complete) == (&other.depends_on, other.is_complete)
-            && self.parameters.len() == other.parameters.len()
-            && self.parameters.iter().zip(&other.parameters).all(|(one, other)| one.is_same(&**other))
+        is_same(self, other)
     }
 }
 
@@ -67,8 +141,6 @@ impl Eq for Question {}
 
 impl Hash for Question {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.sql.hash(state);
-        self.parameters.iter().for_each(|parameter| parameter.hash_to(state));
-        self.depends_on.hash(state);
+        hash(self, state);
     }
 }

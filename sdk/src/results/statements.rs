@@ -67,17 +67,17 @@ impl Statements {
     /// the feed nor Postgres answers.
     pub(super) async fn watched(&self, question: &Question) -> Result<Vec<Watched>, Error> {
         let mut watched = Vec::new();
-        for on in &question.depends_on {
+        for on in &question.statement.depends_on {
             let (source, flushes) = self.sources.of(&on.table).await?;
             watched.push(Watched { source, flushes, rows: on.rows.clone() });
         }
-        if question.is_complete {
+        if question.statement.is_complete {
             return Ok(watched);
         }
-        let known = self.reads(&question.sql).await?;
+        let known = self.reads(&question.statement.sql).await?;
         known.reads.check()?;
         for (table, (source, flushes)) in known.reads.tables.iter().zip(&known.sources) {
-            if question.depends_on.is_empty() {
+            if question.statement.depends_on.is_empty() {
                 let watch = |rows| Watched { source: source.clone(), flushes: *flushes, rows };
                 watched.extend(table.rows(&question.parameters).into_iter().map(watch));
             } else if !watched.iter().any(|named| named.source.id == table.table_id) {

@@ -19,6 +19,8 @@ mod operations;
 mod passwords;
 mod queries;
 mod query_ends;
+mod query_terms;
+mod query_values;
 mod reads;
 mod renamed_columns;
 mod skipped;

@@ -51,6 +51,7 @@ async fn who_may_not_write_gets_no_lock_of_writers() {
         .batch_execute(&format!("BEGIN; SELECT cache_sync.apply('t', '{session}', 1, 1, '[]', '{{}}')"))
         .await
         .unwrap();
-    let held = "SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass AND mode = 'RowExclusiveLock'";
+    let held = "SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass AND mode = 'RowExclusiveLock'
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     assert_eq!(db.psql(held), "0");
 }

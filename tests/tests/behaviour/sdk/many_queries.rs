@@ -12,7 +12,7 @@ struct Counted {
 }
 
 async fn one(client: &Client, sql: &str) -> i64 {
-    client.query::<Counted>(sql).depends_on_table("account").fetch().await.unwrap()[0].n
+    client.query::<Counted>(sql).depends_on_table("account").assume_complete().fetch().await.unwrap()[0].n
 }
 
 #[tokio::test]

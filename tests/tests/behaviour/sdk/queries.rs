@@ -121,7 +121,8 @@ impl<'d> Gate<'d> {
     }
 
     async fn is_reached(&self) {
-        let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+                       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
         wait_until(SOON, "the query has begun", async || self.db.psql(waiting) == "1").await;
     }
 

@@ -139,6 +139,10 @@ const POOLS: &[(&str, &[&str])] = &[
     ("xid", &["NULL", "'0'", "'3'", "'4294967295'"]),
     ("regproc", &["NULL", "0", "'cache_sync.note_change'", "'cache_sync.set_version'", "'pg_catalog.now'"]),
     ("oid[]", &["NULL", "'{}'::oid[]", "'{0,1259,NULL}'::oid[]", "ARRAY['t'::regclass::oid, 23]"]),
+    (
+        "regtype[]",
+        &["NULL", "'{}'::regtype[]", "'{int,NULL}'::regtype[]", "'{{text},{int}}'::regtype[]", "ARRAY[0]::regtype[]"],
+    ),
     ("cache_sync.attached", &["NULL", "(SELECT a FROM cache_sync.attached a WHERE tbl = 't'::regclass)"]),
     ("pg_attribute", &["NULL", "(SELECT a FROM pg_attribute a WHERE attrelid = 't'::regclass AND attnum = 1)"]),
 ];

@@ -1,0 +1,56 @@
+//! A result that was loaded, and to whom it is good enough.
+
+use super::depends::Mark;
+use super::terms::Terms;
+use crate::common::time::Moment;
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// A result with what it depends on.
+#[derive(Clone)]
+pub(crate) struct CachedResult {
+    /// A `Vec` of the rows' type.
+    pub(crate) rows: Arc<dyn Any + Send + Sync>,
+    /// About how many bytes of memory it takes.
+    pub(super) bytes: usize,
+    pub(super) marks: Arc<[Mark]>,
+    /// Whether it came from the server whose changes are heard, while they were heard.
+    pub(super) trusted: bool,
+    /// Everything that was committed before is in it.
+    pub(super) as_of: Moment,
+    /// When the first row expires that may matter to it.
+    pub(super) until: Moment,
+    /// Until then it is worth something to whoever takes what has changed since.
+    pub(super) refreshed_from: Moment,
+    /// Whether anybody has read it; kept of those that are loaded again before anybody asks.
+    pub(super) is_read: Arc<AtomicBool>,
+}
+
+impl CachedResult {
+    /// How old it is.
+    pub(crate) fn age(&self, now: Moment) -> Duration {
+        now.since(self.as_of)
+    }
+
+    /// Whether it may be served while changes are heard, and whether as what is current.
+    pub(super) fn suits(&self, terms: Terms, now: Moment) -> Option<bool> {
+        let age = self.age(now);
+        if !self.trusted || now >= self.until || terms.max_age.is_some_and(|max| age > max) {
+            return None;
+        }
+        let is_current = self.was_current(now);
+        (is_current || age < terms.min_refresh).then_some(is_current)
+    }
+
+    /// Whether it is good for anybody yet.
+    pub(super) fn is_worth_keeping(&self, now: Moment) -> bool {
+        self.was_current(now) || (now < self.refreshed_from && now < self.until)
+    }
+
+    /// Whether nothing is known that has changed it.
+    pub(super) fn was_current(&self, now: Moment) -> bool {
+        now < self.until && self.marks.iter().all(Mark::is_current)
+    }
+}
