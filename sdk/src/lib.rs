@@ -41,6 +41,9 @@
 //! let outcome = receipt.written().await?;
 //! println!("{:?} at version {}", outcome.verdict, outcome.version);
 //!
+//! // Results are held until a row changes that could change them: the server knows what a query reads.
+//! let best = client.query::<(String, i32)>("SELECT name, best FROM player ORDER BY best DESC LIMIT 10").fetch().await?;
+//!
 //! // Everything committed before this call, by whomever, has been seen after it.
 //! client.catch_up().await?;
 //! let unwritten = client.close(Duration::from_secs(5)).await?;
