@@ -37,7 +37,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
 
     /// Until when a change that was told at `now` may be held back as the possible echo of a batch under way. It may have been
     /// committed at any time since everything before was known to be told, so what it replaced is old by then already.
-    fn hold_until(&self, now: Moment) -> Moment {
+    pub(super) fn hold_until(&self, now: Moment) -> Moment {
         let freshness = &self.common.freshness;
         (now + HOLD_MAX).min(freshness.in_step_at() + freshness.timeout())
     }

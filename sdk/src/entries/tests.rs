@@ -50,6 +50,18 @@ fn nothing_is_a_hit_that_may_not_be_served() {
     assert_eq!(entries.hits(), 3);
 }
 
+/// A change that is held back may have been committed just after the last one that was told.
+#[test]
+fn a_change_is_held_back_for_what_is_left_of_the_bound() {
+    let entries = entries();
+    entries.hear();
+    let heard = entries.common.freshness.in_step_at();
+    let left = Duration::from_millis(10);
+    for (now, until) in [(heard, heard + Duration::from_millis(250)), (heard + (TIMEOUT - left), heard + TIMEOUT)] {
+        assert_eq!(entries.hold_until(now), until);
+    }
+}
+
 /// Its boot clock goes on, and nothing else does.
 #[cfg(feature = "test-faults")]
 #[test]
