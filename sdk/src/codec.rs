@@ -7,16 +7,20 @@
 //! row        a row's binary values -> a Rust type               fields     a Rust value <-> the fields of a patch
 //! value      what can be cached                                 text       dates, times, bytes, JSON strings as texts
 //! fit        can the members hold what their columns hold?          caught     panics of the types' own code
+//! type_name  names of Rust types, for people
+//! interval   lengths of time as members
 //! ```
 //! Nothing here waits, or knows of a connection.
 
 pub(crate) mod caught;
 pub(crate) mod fields;
 pub(crate) mod fit;
+pub mod interval;
 pub(crate) mod key;
 pub(crate) mod key_check;
 pub(crate) mod layout;
 pub(crate) mod row;
 pub(crate) mod schema;
 pub(crate) mod text;
+pub(crate) mod type_name;
 pub(crate) mod value;

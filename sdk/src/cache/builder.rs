@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::read::{Loader, Reads};
 use crate::receipt::Hindrance;
 use crate::write::{Flusher, Limits, Writes};
+use std::any::TypeId;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,14 +87,18 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
 
     /// Opens the cache: checks that table and types fit, and subscribes to the table's changes.
     ///
+    /// A table may be opened several times with other types each, for callers that want other columns of it. Those are caches of their
+    /// own, as if in other processes: what is written through one shows in the others once it is in Postgres and the feed has told
+    /// of it, for which [`Client::flush`] and then [`Client::catch_up`] wait.
+    ///
     /// # Errors
-    /// When the table is not attached, `K` or `V` does not fit it, the client has a cache of it already, or the feed does
-    /// not answer ([`Error::is_unavailable`]).
+    /// When the table is not attached, `K` or `V` does not fit it (the message names the member, both types, and what mends it), the
+    /// client has a cache of it with the same types already, or the feed does not answer ([`Error::is_unavailable`]).
     pub async fn open(self) -> Result<Cache<K, V>, Error> {
         let CacheBuilder { shared, name, config, .. } = self;
         shared.common.check_open()?;
         let schema = schema_of::<K, V>(&shared, &name, &config).await?;
-        let id = schema.table_id();
+        let (id, types) = (schema.table_id(), TypeId::of::<(K, V)>());
         let entries = Arc::new(Entries::new(schema, &config, shared.common.clone()));
         let limits = Limits { durability: config.durability, batch_entries_max: shared.config.batch_entries_max };
         let write_timeout = config.write_timeout.or(shared.config.write_timeout);
@@ -106,19 +111,19 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         let reads = Arc::new(Reads::new(entries.clone(), shared.store.clone(), shared.config.stale_service()));
         let writes = Arc::new(Writes::new(entries.clone(), shared.budget.clone(), hindrance, limits));
         let table: Arc<dyn CacheTable> = writes.clone();
-        shared.add_table(id, table.clone()).await?;
+        shared.add_table((id, types), table.clone()).await?;
         let opening = Opening { shared: &shared, table: &table };
         let handle = {
             let (shared, reads, writes, entries) = (shared.clone(), reads.clone(), writes.clone(), entries.clone());
             Handle(Some(Box::new(move || {
                 // First, so that whoever opens the table next registers after that.
-                shared.feed.unregister(id, Part::Rows, &*entries);
+                shared.feed.unregister(id, Part::Rows(types), &*entries);
                 reads.leave();
                 writes.leave();
             })))
         };
         let cache = Cache { shared: shared.clone(), reads, writes, handle: Arc::new(handle) };
-        let registration = shared.feed.register(id, Part::Rows, entries);
+        let registration = shared.feed.register(id, Part::Rows(types), entries);
         shared.feed.subscribed(registration, &shared.store).await?;
         start_tasks(&cache, table.clone());
         std::mem::forget(opening);
@@ -130,16 +135,16 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
 async fn schema_of<K: Key, V: CacheValue>(shared: &Shared, name: &str, config: &CacheConfig) -> Result<Schema, Error> {
     let meta = shared.store.describe(name).await?;
     let misfit = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Mismatch, error.to_string());
-    key::check::<K>(&meta.key).map_err(|error| misfit(&error))?;
+    let of_table = |error: &dyn std::fmt::Display| {
+        misfit(&format_args!("the type does not fit the table {}.{}: {error}", meta.schema, meta.name))
+    };
+    key::check::<K>(&meta.key).map_err(|error| of_table(&error))?;
     let declared: Option<Vec<Vec<&str>>> =
         config.members.as_ref().map(|members| members.iter().map(|member| vec![member.as_str()]).collect());
     let members = declared.or_else(|| members_of::<V>());
     let mut layout = Layout::new(members.as_deref(), &meta).map_err(|error| misfit(&error))?;
     shared.store.resolve(&meta, &mut layout).await?;
-    fit::check::<V>(&layout).map_err(|error| {
-        let message = format!("the type does not fit the table {}.{}: {error}", meta.schema, meta.name);
-        Error::new(ErrorKind::Mismatch, message)
-    })?;
+    fit::check::<V>(&layout).map_err(|error| of_table(&error))?;
     Ok(Schema::new(meta, layout))
 }
 

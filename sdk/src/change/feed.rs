@@ -56,8 +56,11 @@ pub(crate) struct Progress {
     pub(crate) registration: u64,
 }
 
+/// Those of one table: few.
+type Subscribers = Vec<(Part, Arc<dyn Subscriber>)>;
+
 pub(crate) struct Feed {
-    subscribers: Mutex<HashMap<(TableId, Part), Arc<dyn Subscriber>>>,
+    subscribers: Mutex<HashMap<TableId, Subscribers>>,
     registration: AtomicU64,
     resubscribe: Notify,
     progress: watch::Sender<Progress>,
@@ -100,7 +103,12 @@ impl Feed {
 
     /// Subscribes a table; its memory may be filled once [`Feed::served`] has come back for the number returned.
     pub(crate) fn register(&self, table: TableId, part: Part, subscriber: Arc<dyn Subscriber>) -> u64 {
-        lock(&self.subscribers).insert((table, part), subscriber);
+        {
+            let mut subscribers = lock(&self.subscribers);
+            let of_table = subscribers.entry(table).or_default();
+            of_table.retain(|(of, _)| *of != part);
+            of_table.push((part, subscriber));
+        }
         let registration = self.registration.fetch_add(1, Ordering::AcqRel) + 1;
         self.resubscribe.notify_one();
         registration
@@ -108,10 +116,15 @@ impl Feed {
 
     /// Takes a subscriber back, unless another one has taken its place.
     pub(crate) fn unregister(&self, table: TableId, part: Part, subscriber: &dyn Subscriber) {
-        let mut subscribers = lock(&self.subscribers);
-        if subscribers.get(&(table, part)).is_some_and(|known| std::ptr::addr_eq(Arc::as_ptr(known), subscriber)) {
-            subscribers.remove(&(table, part));
-        }
+        self.keep(|of, other| of != (table, part) || !std::ptr::addr_eq(Arc::as_ptr(other), subscriber));
+    }
+
+    /// Lets go of all other subscribers.
+    fn keep(&self, is_kept: impl Fn((TableId, Part), &Arc<dyn Subscriber>) -> bool) {
+        lock(&self.subscribers).retain(|table, of_table| {
+            of_table.retain(|(part, subscriber)| is_kept((*table, *part), subscriber));
+            !of_table.is_empty()
+        });
     }
 
     /// Whether nobody wants to hear anything, so that the feed does not even connect.
@@ -253,9 +266,8 @@ impl Feed {
 
     /// The tables that somebody wants to hear of, by number.
     fn tables(&self) -> Vec<i32> {
-        let mut tables: Vec<i32> = lock(&self.subscribers).keys().map(|(table, _)| table.0).collect();
+        let mut tables: Vec<i32> = lock(&self.subscribers).keys().map(|table| table.0).collect();
         tables.sort_unstable();
-        tables.dedup();
         tables
     }
 
@@ -273,12 +285,12 @@ impl Feed {
 
     /// Lets everybody see what has been told so far.
     pub(crate) fn end_holds(&self) {
-        lock(&self.subscribers).values().for_each(|subscriber| subscriber.end_holds());
+        lock(&self.subscribers).values().flatten().for_each(|(_, subscriber)| subscriber.end_holds());
     }
 
     fn doubt_everything(&self) {
         self.gaps.fetch_add(1, Ordering::Relaxed);
-        lock(&self.subscribers).values().for_each(|subscriber| subscriber.doubt_all());
+        lock(&self.subscribers).values().flatten().for_each(|(_, subscriber)| subscriber.doubt_all());
     }
 
     /// Whether a test has made the feed deaf.
@@ -296,10 +308,8 @@ impl Feed {
         self.doubtful.note(changes);
         let subscribers = lock(&self.subscribers);
         for change in changes {
-            for part in [Part::Rows, Part::Queries] {
-                if let Some(subscriber) = subscribers.get(&(change.table, part)) {
-                    subscriber.tell(change);
-                }
+            for (_, subscriber) in subscribers.get(&change.table).into_iter().flatten() {
+                subscriber.tell(change);
             }
         }
     }

@@ -14,8 +14,12 @@ use crate::results::Results;
 use crate::status::CacheStatus;
 use crate::write::Budget;
 use cache_sync_core::number::TableId;
+use std::any::TypeId;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
+
+/// A table, and what the cache has it as: a client has one cache of each, however many handles that has.
+pub(crate) type CacheId = (TableId, TypeId);
 
 /// What all handles of a client and of its caches share.
 pub(crate) struct Shared {
@@ -31,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) batch_connection: Arc<BatchConnection>,
     pub(crate) supervisor: Supervisor,
     /// Those that have retired too: what they have not written may still be.
-    pub(super) tables: Mutex<Vec<(TableId, Arc<dyn CacheTable>)>>,
+    pub(super) tables: Mutex<Vec<(CacheId, Arc<dyn CacheTable>)>>,
     /// A table was taken off that list.
     table_left: Notify,
     /// What Postgres may not have, once the client has been closed. One closes it at a time.
@@ -68,11 +72,11 @@ impl Shared {
         shared
     }
 
-    /// Takes a table in. One whose handles are all gone is waited for: what was written to it comes first.
+    /// Takes a table in. One whose handles are all gone is waited for, whatever its types: what was written to it comes first.
     ///
     /// # Errors
-    /// When the client has a cache of it, or its last writes take too long.
-    pub(crate) async fn add_table(&self, id: TableId, table: Arc<dyn CacheTable>) -> Result<(), Error> {
+    /// When the client has a cache of it with these types, or its last writes take too long.
+    pub(crate) async fn add_table(&self, id: CacheId, table: Arc<dyn CacheTable>) -> Result<(), Error> {
         within("waiting for the last writes to the table", self.config.query_timeout, async {
             loop {
                 let left = self.table_left.notified();
@@ -80,16 +84,19 @@ impl Shared {
                 left.as_mut().enable();
                 let is_open = {
                     let mut tables = lock(&self.tables);
-                    match tables.iter().find(|(of, table)| *of == id && !table.is_retired()) {
-                        Some((_, open)) => !open.is_left(),
-                        None => {
-                            tables.push((id, table));
-                            return Ok(());
-                        }
+                    let mut of_table = tables.iter().filter(|((of, _), table)| *of == id.0 && !table.is_retired());
+                    if of_table.clone().any(|(of, table)| *of == id && !table.is_left()) {
+                        true
+                    } else if of_table.all(|(_, table)| !table.is_left()) {
+                        tables.push((id, table));
+                        return Ok(());
+                    } else {
+                        false
                     }
                 };
                 if is_open {
-                    let message = "this client has a cache of that table already; clone its handle";
+                    let message =
+                        "this client has a cache of that table already, with the same types; clone its handle";
                     return Err(Error::new(ErrorKind::Config, message));
                 }
                 left.await;
@@ -106,11 +113,15 @@ impl Shared {
     /// What the caches are doing. One that has retired is passed over when another one has taken its place.
     pub(super) fn cache_statuses(&self) -> Vec<CacheStatus> {
         let tables = lock(&self.tables);
-        let statuses: Vec<_> = tables.iter().map(|(_, table)| (table.is_retired(), table.status())).collect();
-        let is_followed =
-            |place: usize, of: &CacheStatus| statuses[place + 1..].iter().any(|(_, it)| it.table == of.table);
-        let listed = statuses.iter().enumerate().filter(|(place, (retired, it))| !retired || !is_followed(*place, it));
-        listed.map(|(_, (_, status))| status.clone()).collect()
+        let statuses: Vec<_> = tables.iter().map(|(id, table)| (*id, table.is_retired(), table.status())).collect();
+        let is_followed = |place: usize, (_, types): CacheId, of: &CacheStatus| {
+            statuses[place + 1..].iter().any(|((_, others), _, it)| *others == types && it.table == of.table)
+        };
+        let is_listed =
+            |place: usize, id: CacheId, retired: bool, it: &CacheStatus| !retired || !is_followed(place, id, it);
+        let listed =
+            statuses.iter().enumerate().filter(|(place, (id, retired, it))| is_listed(*place, *id, *retired, it));
+        listed.map(|(_, (_, _, status))| status.clone()).collect()
     }
 }
 

@@ -1,137 +1,126 @@
 //! Whether a type's members can hold what their columns hold at all.
+//!
+//! ```text
+//! sample   values that a column may hold      advice   what would hold them, for people
+//! any_text what a member is shown to see whether it takes every text
+//! ```
+
+mod advice;
+mod any_text;
+mod sample;
 
 use super::caught::caught;
 use super::fields;
-use super::layout::{Column, Layout, TypeKind};
+use super::layout::{Column, Layout, TypeKind, members_of};
 use super::row::{DecodeError, Members};
+use super::type_name;
+use any_text::AnyText;
+use postgres_types::{Kind, Type};
+use sample::Samples;
 use serde::de::DeserializeOwned;
 
-/// Shows the type one value of each column; a member that takes none of this type is a mistake, and so is what it would write. What a
-/// member thinks of the value itself says nothing.
+/// A member that cannot hold what is in its column.
+#[derive(Debug, thiserror::Error)]
+#[error("the member \"{name}\"{member} cannot hold the column \"{name}\" ({ty}): {why}; {advice}")]
+pub(crate) struct Misfit {
+    name: String,
+    /// Its type in Rust.
+    member: String,
+    /// The column's type.
+    ty: String,
+    why: String,
+    advice: String,
+}
+
+/// Shows the type some values of each column; a member that takes none of this type is a mistake, and so is what it would write. What a
+/// member thinks of a value itself says nothing, unless the values are as values of that type are.
 ///
 /// # Errors
-/// [`DecodeError`] that names the column, for the first member that does not fit.
-pub(crate) fn check<V: DeserializeOwned>(layout: &Layout) -> Result<(), DecodeError> {
+/// [`Misfit`] for the first member that does not fit.
+pub(crate) fn check<V: DeserializeOwned>(layout: &Layout) -> Result<(), Misfit> {
+    // A map of texts means all columns, whatever they are.
+    let tells_members = members_of::<V>().is_some();
     for column in &layout.columns {
-        let Some(sample) = sample(column) else { continue };
-        let member = std::iter::once((column, move || fields::cell(&column.ty, sample)));
-        match caught(|| V::deserialize(Members::new(member))) {
-            Ok(Err(error)) if error.is_of_type() => return Err(error),
-            Ok(_) | Err(_) => {}
+        let mut refused = refused::<V>(column);
+        if refused.is_none() && tells_members && is_no_text(&column.ty) && takes_any_text::<V>(column) {
+            refused = shown::<V, _>(column, || Ok(AnyText { is_refused: true }));
+        }
+        if let Some(error) = refused {
+            return Err(Misfit::new(column, &error));
         }
     }
     Ok(())
 }
 
-/// The JSON text of some value that the column can hold; `None` for documents, which hold anything.
-fn sample(column: &Column) -> Option<&'static str> {
-    Some(match TypeKind::of(&column.ty) {
-        TypeKind::Bool => "false",
-        kind if kind.is_number() => "0",
-        TypeKind::Json | TypeKind::Jsonb | TypeKind::Composite(_) => return None,
-        TypeKind::Array(_) => "[]",
-        TypeKind::Uuid => "\"00000000-0000-0000-0000-000000000000\"",
-        TypeKind::Date => "\"2000-01-01\"",
-        TypeKind::Timestamp => "\"2000-01-01T00:00:00\"",
-        TypeKind::Timestamptz => "\"2000-01-01T00:00:00Z\"",
-        TypeKind::Time => "\"00:00:00\"",
-        TypeKind::Bytes => "\"\\\\x\"",
-        _ => "\"\"",
-    })
+impl Misfit {
+    fn new(column: &Column, error: &DecodeError) -> Misfit {
+        let member = error.member().map(type_name::short).unwrap_or_default();
+        let is_wrapped = member.contains("__DeserializeWith");
+        Misfit {
+            name: column.name.clone(),
+            ty: sql_name(&column.ty),
+            why: error.message().to_owned(),
+            advice: advice::advice(&member, &column.ty),
+            member: if member.is_empty() || is_wrapped { member_with(is_wrapped) } else { format!(" ({member})") },
+        }
+    }
+}
+
+fn member_with(is_wrapped: bool) -> String {
+    if is_wrapped { " (with its `#[serde(with)]`)".to_owned() } else { String::new() }
+}
+
+fn sql_name(ty: &Type) -> String {
+    match ty.kind() {
+        Kind::Array(element) => format!("{}[]", sql_name(element)),
+        _ => ty.name().to_owned(),
+    }
+}
+
+/// Why the member takes none of the values that its column may hold; `None` if it takes one, or what it says is of no weight.
+fn refused<V: DeserializeOwned>(column: &Column) -> Option<DecodeError> {
+    let samples = Samples::of(&column.ty);
+    let mut refused = None;
+    for sample in &samples.texts {
+        let error = shown::<V, _>(column, || fields::cell(&column.ty, sample))?;
+        if !samples.are_typical && !error.is_of_type() {
+            return None;
+        }
+        refused.get_or_insert(error);
+    }
+    refused
+}
+
+/// What the column's member says to a value; `None` if it takes it, or panics.
+fn shown<'a, V, D>(column: &'a Column, value: impl FnOnce() -> Result<D, DecodeError>) -> Option<DecodeError>
+where
+    V: DeserializeOwned,
+    D: serde::Deserializer<'a, Error = DecodeError>,
+{
+    let deserialized = caught(|| V::deserialize(Members::new(std::iter::once((column, value)))).map(drop));
+    // One without a member is of the others, which are not there.
+    deserialized.ok()?.err().filter(|error| error.member().is_some())
+}
+
+/// Whether the column's texts are numbers, for which there are types that hold nothing else. There is none for exact decimals.
+fn is_no_text(ty: &Type) -> bool {
+    let kind = TypeKind::of(ty);
+    kind.is_number() && !matches!(kind, TypeKind::Numeric)
+}
+
+/// Whether the column's member would also hold, and so write, what is no number.
+fn takes_any_text<V: DeserializeOwned>(column: &Column) -> bool {
+    type Read = fn() -> Result<AnyText, DecodeError>;
+    let is_taken = std::cell::Cell::new(false);
+    let member = std::iter::once((column, (|| Ok(AnyText { is_refused: false })) as Read));
+    // Whoever asks for the next member has taken this one.
+    let member = member.chain(std::iter::from_fn(|| {
+        is_taken.set(true);
+        None
+    }));
+    let deserialized = caught(|| V::deserialize(Members::new(member)).map(drop));
+    deserialized.is_ok() && is_taken.get()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codec::layout::tests::layout;
-    use cache_sync_core::rule::Rule;
-    use postgres_types::Type;
-    use serde::Deserialize;
-    use std::collections::HashMap;
-    use std::net::IpAddr;
-
-    #[derive(Deserialize)]
-    #[expect(dead_code, reason = "only whether it fits is of interest")]
-    struct Of<T> {
-        id: i64,
-        x: T,
-    }
-
-    /// A text that says no to what is empty.
-    #[derive(Deserialize)]
-    #[serde(try_from = "String")]
-    struct Name;
-
-    impl TryFrom<String> for Name {
-        type Error = &'static str;
-
-        fn try_from(name: String) -> Result<Name, &'static str> {
-            if name.is_empty() { Err("a name is not empty") } else { Ok(Name) }
-        }
-    }
-
-    /// One that panics instead.
-    #[derive(Deserialize)]
-    #[serde(from = "String")]
-    struct Strict;
-
-    impl From<String> for Strict {
-        fn from(name: String) -> Strict {
-            assert!(!name.is_empty(), "a name is not empty");
-            Strict
-        }
-    }
-
-    #[derive(Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Mood {
-        Happy,
-    }
-
-    fn fits<T: DeserializeOwned>(ty: Type) -> Result<(), String> {
-        let columns = [("id", Type::INT8, Rule::Lww), ("x", ty, Rule::Lww)];
-        check::<Of<T>>(&layout(&columns)).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn what_can_hold_some_value_of_the_column_fits() {
-        for fit in [
-            fits::<i32>(Type::INT8),
-            fits::<Option<i64>>(Type::INT8),
-            fits::<f64>(Type::NUMERIC),
-            fits::<String>(Type::NUMERIC),
-            fits::<String>(Type::TEXT),
-            fits::<String>(Type::TIMESTAMPTZ),
-            fits::<Name>(Type::TEXT),
-            fits::<Strict>(Type::TEXT),
-            fits::<Mood>(Type::TEXT),
-            fits::<IpAddr>(Type::INET),
-            fits::<uuid::Uuid>(Type::UUID),
-            fits::<Vec<u8>>(Type::BYTEA),
-            fits::<Vec<String>>(Type::TEXT_ARRAY),
-            fits::<serde_json::Value>(Type::INTERVAL),
-            fits::<HashMap<String, i64>>(Type::JSONB),
-            fits::<i64>(Type::JSONB),
-        ] {
-            assert_eq!(fit, Ok(()));
-        }
-        check::<HashMap<String, serde_json::Value>>(&layout(&[("id", Type::INT8, Rule::Lww)])).unwrap();
-    }
-
-    #[test]
-    fn what_can_hold_none_does_not() {
-        for (misfit, ty) in [
-            (fits::<i32>(Type::TEXT), "text"),
-            (fits::<i64>(Type::TIMESTAMPTZ), "timestamptz"),
-            (fits::<Option<i64>>(Type::UUID), "uuid"),
-            (fits::<bool>(Type::INT4), "int4"),
-            (fits::<i64>(Type::BOOL), "bool"),
-            (fits::<Vec<i64>>(Type::INT8), "int8"),
-            (fits::<String>(Type::TEXT_ARRAY), "_text"),
-            (fits::<HashMap<String, i64>>(Type::TEXT), "text"),
-        ] {
-            let message = misfit.unwrap_err();
-            assert!(message.starts_with(&format!("column \"x\" ({ty}): invalid type: ")), "{message}");
-        }
-    }
-}
+mod tests;

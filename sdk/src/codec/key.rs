@@ -6,6 +6,7 @@ mod column;
 pub(crate) use array::{KeyArray, arrays};
 pub(crate) use column::{KeyColumn, KeyMismatch, check, fits, write_members};
 
+use super::type_name;
 pub use cache_sync_core::key::KeyPart;
 use cache_sync_core::key::{HashKey, KeyHasher};
 use cache_sync_core::number::KeyHash;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 /// primary key's order. A type of your own passes on what it wraps:
 ///
 /// ```
-/// use cache_sync::{Key, KeyVisitor};
+/// use cache_sync::{Key, KeyColumnType, KeyVisitor};
 ///
 /// #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 /// struct UserId(i64);
@@ -30,6 +31,10 @@ use std::sync::Arc;
 ///     fn parts<V: KeyVisitor>(&self, visitor: &mut V) {
 ///         self.0.parts(visitor);
 ///     }
+///
+///     fn column_types() -> Vec<KeyColumnType> {
+///         i64::column_types()
+///     }
 /// }
 /// ```
 /// Two keys that are equal must have the same parts, and two that are not must not.
@@ -39,6 +44,26 @@ pub trait Key: Clone + Eq + Hash + Debug + Send + Sync + 'static {
 
     /// Shows the visitor the key's columns, in the order of the primary key.
     fn parts<V: KeyVisitor>(&self, visitor: &mut V);
+
+    /// What each column holds, for [`open`](crate::CacheBuilder::open) to compare with the table. Empty (the default): it does not say, and
+    /// a key that does not go with its table is an error of each call.
+    fn column_types() -> Vec<KeyColumnType> {
+        Vec::new()
+    }
+}
+
+/// What a column of a key type holds.
+#[derive(Clone, Debug)]
+pub struct KeyColumnType {
+    rust: String,
+    sample: KeyPart<'static>,
+}
+
+impl KeyColumnType {
+    /// A column that is a `T`, which shows such parts as this one: which value it has says nothing.
+    pub fn new<T: ?Sized>(sample: KeyPart<'static>) -> KeyColumnType {
+        KeyColumnType { rust: type_name::of::<T>(), sample }
+    }
 }
 
 /// Takes the columns of a key, one after the other.
@@ -84,7 +109,7 @@ pub(crate) fn size<K: Key>(key: &K) -> usize {
 }
 
 macro_rules! one_column {
-    ($($key:ty: |$value:ident| $part:expr;)*) => {$(
+    ($($key:ty: |$value:ident| $part:expr, as $sample:expr;)*) => {$(
         impl Key for $key {
             const COLUMNS: usize = 1;
 
@@ -93,26 +118,34 @@ macro_rules! one_column {
                 let $value = self;
                 visitor.part($part);
             }
+
+            fn column_types() -> Vec<KeyColumnType> {
+                vec![KeyColumnType::new::<$key>($sample)]
+            }
         }
     )*};
 }
 
+const INT: KeyPart<'static> = KeyPart::Int(0);
+const TEXT: KeyPart<'static> = KeyPart::Text("");
+const BYTES: KeyPart<'static> = KeyPart::Bytes(&[]);
+
 one_column! {
-    i8: |int| KeyPart::Int(i64::from(*int));
-    i16: |int| KeyPart::Int(i64::from(*int));
-    i32: |int| KeyPart::Int(i64::from(*int));
-    i64: |int| KeyPart::Int(*int);
-    u8: |int| KeyPart::Int(i64::from(*int));
-    u16: |int| KeyPart::Int(i64::from(*int));
-    u32: |int| KeyPart::Int(i64::from(*int));
-    bool: |bool| KeyPart::Bool(*bool);
-    String: |text| KeyPart::Text(text);
-    Box<str>: |text| KeyPart::Text(text);
-    Arc<str>: |text| KeyPart::Text(text);
-    Vec<u8>: |bytes| KeyPart::Bytes(bytes);
-    Box<[u8]>: |bytes| KeyPart::Bytes(bytes);
-    Arc<[u8]>: |bytes| KeyPart::Bytes(bytes);
-    uuid::Uuid: |uuid| KeyPart::Uuid(*uuid.as_bytes());
+    i8: |int| KeyPart::Int(i64::from(*int)), as INT;
+    i16: |int| KeyPart::Int(i64::from(*int)), as INT;
+    i32: |int| KeyPart::Int(i64::from(*int)), as INT;
+    i64: |int| KeyPart::Int(*int), as INT;
+    u8: |int| KeyPart::Int(i64::from(*int)), as INT;
+    u16: |int| KeyPart::Int(i64::from(*int)), as INT;
+    u32: |int| KeyPart::Int(i64::from(*int)), as INT;
+    bool: |bool| KeyPart::Bool(*bool), as KeyPart::Bool(false);
+    String: |text| KeyPart::Text(text), as TEXT;
+    Box<str>: |text| KeyPart::Text(text), as TEXT;
+    Arc<str>: |text| KeyPart::Text(text), as TEXT;
+    Vec<u8>: |bytes| KeyPart::Bytes(bytes), as BYTES;
+    Box<[u8]>: |bytes| KeyPart::Bytes(bytes), as BYTES;
+    Arc<[u8]>: |bytes| KeyPart::Bytes(bytes), as BYTES;
+    uuid::Uuid: |uuid| KeyPart::Uuid(*uuid.as_bytes()), as KeyPart::Uuid([0; 16]);
 }
 
 macro_rules! tuple {
@@ -123,6 +156,15 @@ macro_rules! tuple {
             #[inline]
             fn parts<V: KeyVisitor>(&self, visitor: &mut V) {
                 $(self.$place.parts(visitor);)*
+            }
+
+            fn column_types() -> Vec<KeyColumnType> {
+                let parts = [$(($key::COLUMNS, $key::column_types())),*];
+                // One that does not say leaves nobody knowing whose column is whose.
+                if parts.iter().any(|(columns, types)| types.len() != *columns) {
+                    return Vec::new();
+                }
+                parts.into_iter().flat_map(|(_, types)| types).collect()
             }
         }
     };

@@ -59,7 +59,8 @@ pub(crate) fn timetz(micros: i64, seconds_west: i32) -> String {
     out
 }
 
-/// An `interval` as `intervalstyle = iso_8601` writes it.
+/// An `interval` as `intervalstyle = iso_8601` writes it; but one that is negative in all its parts has one sign ahead, which is how others
+/// read it, and Postgres does not: see [`signed_parts`].
 pub(crate) fn interval(months: i32, days: i32, micros: i64) -> String {
     match (months, days, micros) {
         (0, 0, 0) => return "PT0S".to_owned(),
@@ -67,16 +68,19 @@ pub(crate) fn interval(months: i32, days: i32, micros: i64) -> String {
         (i32::MIN, i32::MIN, i64::MIN) => return "-infinity".to_owned(),
         _ => {}
     }
-    let mut out = String::from("P");
+    let is_negative = months <= 0 && days <= 0 && micros <= 0 && micros > i64::MIN;
+    let sign = if is_negative { -1 } else { 1 };
+    let (months, days, micros) = (sign * i64::from(months), sign * i64::from(days), sign * micros);
+    let mut out = String::from(if is_negative { "-P" } else { "P" });
     let mut part = |value: i64, unit: char| {
         if value != 0 {
             push_integer(&mut out, value);
             out.push(unit);
         }
     };
-    part(i64::from(months / 12), 'Y');
-    part(i64::from(months % 12), 'M');
-    part(i64::from(days), 'D');
+    part(months / 12, 'Y');
+    part(months % 12, 'M');
+    part(days, 'D');
     if micros != 0 {
         out.push('T');
         let mut part = |value: i64, unit: char| {
@@ -98,6 +102,24 @@ pub(crate) fn interval(months: i32, days: i32, micros: i64) -> String {
         }
     }
     out
+}
+
+/// An ISO 8601 interval with one sign ahead as one with a sign for each part; `None` when it has none ahead.
+pub(crate) fn signed_parts(interval: &str) -> Option<String> {
+    let parts = interval.strip_prefix("-P")?;
+    let mut out = String::from("P");
+    let mut is_within = false;
+    for it in parts.chars() {
+        let is_number = it.is_ascii_digit() || matches!(it, '.' | '-');
+        match it {
+            '-' => {}
+            _ if is_number && !is_within => out.extend(['-', it]),
+            _ => out.push(it),
+        }
+        // A sign of its own is turned around.
+        is_within = is_number;
+    }
+    Some(out)
 }
 
 /// A `bytea` in the form `\x0102`.
@@ -253,7 +275,12 @@ mod tests {
         assert_eq!(interval(0, 0, 0), "PT0S");
         assert_eq!(interval(14, 3, 14_706_789_000), "P1Y2M3DT4H5M6.789S");
         assert_eq!(interval(-14, 3, -14_706_000_000), "P-1Y-2M3DT-4H-5M-6S");
-        assert_eq!(interval(0, 0, -500_000), "PT-0.5S");
+        assert_eq!(interval(0, 0, -500_000), "-PT0.5S");
+        assert_eq!(interval(-14, 0, -1), "-P1Y2MT0.000001S");
+        assert_eq!(interval(0, i32::MIN, 0), "-P2147483648D");
+        assert_eq!(interval(0, 0, i64::MIN), "PT-2562047788H-54.775808S");
+        assert_eq!(signed_parts("-P1Y2MT0.5S").as_deref(), Some("P-1Y-2MT-0.5S"));
+        assert_eq!(signed_parts("P-1D"), None);
         assert_eq!(interval(1, 0, 0), "P1M");
     }
 

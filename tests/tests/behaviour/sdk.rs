@@ -24,5 +24,6 @@ mod query_values;
 mod reads;
 mod renamed_columns;
 mod skipped;
+mod value_types;
 mod values;
 mod writes;

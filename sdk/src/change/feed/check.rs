@@ -39,16 +39,17 @@ impl Feed {
     }
 
     async fn check_some(&self, store: &Store, which: impl Fn(TableId) -> bool) -> Result<(), Error> {
-        let subscribers: Vec<_> =
-            lock(&self.subscribers).iter().map(|(of, subscriber)| (*of, subscriber.clone())).collect();
+        let subscribers: Vec<_> = lock(&self.subscribers)
+            .iter()
+            .filter(|(table, _)| which(**table))
+            .flat_map(|(table, of_table)| of_table.iter().map(|(part, of)| ((*table, *part), of.clone())))
+            .collect();
         let mut failed = None;
-        for ((table, part), subscriber) in subscribers.into_iter().filter(|((table, _), _)| which(*table)) {
+        for (of, subscriber) in subscribers {
             match subscriber.check_again(store).await {
                 Ok(true) => {}
                 // Unless the table was opened again meanwhile.
-                Ok(false) => {
-                    lock(&self.subscribers).retain(|of, other| *of != (table, part) || !Arc::ptr_eq(other, &subscriber))
-                }
+                Ok(false) => self.keep(|other, known| other != of || !Arc::ptr_eq(known, &subscriber)),
                 // It says nothing of the others.
                 Err(error) => failed = Some(error),
             }

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::pg::Store;
 use cache_sync_core::wire::Change;
 use futures_util::future::BoxFuture;
+use std::any::TypeId;
 
 /// Who is told of changes.
 pub(crate) trait Subscriber: Send + Sync {
@@ -20,8 +21,8 @@ pub(crate) trait Subscriber: Send + Sync {
 /// What of a table a subscriber is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Part {
-    /// A cache of its rows.
-    Rows,
+    /// A cache of its rows, of this type.
+    Rows(TypeId),
     /// The queries that depend on it.
     Queries,
 }

@@ -38,6 +38,7 @@ impl Form {
             }
             TypeKind::Bytes => own_or(text, byte_list(text).map(|bytes| json_string(&text::hex(&bytes)))),
             TypeKind::Uuid => own_or(text, byte_list(text).and_then(uuid_string)),
+            TypeKind::Interval if self.recordset => own_or(text, signed_interval(text)),
             TypeKind::Array(element) if text.starts_with('[') => own_or(text, self.array(element, text)),
             TypeKind::Composite(fields) => own_or(text, self.composite(fields, text)),
             _ => Cow::Borrowed(text),
@@ -52,6 +53,7 @@ impl Form {
         }
         let as_is = match kind {
             TypeKind::Bytes | TypeKind::Uuid | TypeKind::Composite(_) => false,
+            TypeKind::Interval => !(self.recordset && text.contains("\"-P")),
             kind if kind.is_integer() => !text.contains(['"', '.', 'e', 'E']),
             kind => !kind.is_number() || !text.contains('"'),
         };
@@ -121,6 +123,12 @@ impl Form {
 fn unquoted_number(text: &str) -> Option<&str> {
     let content = text.strip_prefix('"')?.strip_suffix('"')?;
     is_json_number(content).then_some(content)
+}
+
+/// An interval with one sign ahead in the form that Postgres reads.
+fn signed_interval(text: &str) -> Option<String> {
+    let interval = text.strip_prefix('"')?.strip_suffix('"')?;
+    text::signed_parts(interval).map(|parts| json_string(&parts))
 }
 
 fn byte_list(text: &str) -> Option<Vec<u8>> {
@@ -216,6 +224,17 @@ mod tests {
         assert_eq!(canonical(&pair(), r#"{"b":null,"n":"2"}"#), r#"{"n":2,"b":null}"#);
         assert_eq!(canonical(&array_of(pair()), r#"[["1",[7]],null]"#), r#"[{"n":1,"b":"\\x07"},null]"#);
         assert_eq!(canonical(&array_of(pair()), r#"[[{"n":"1"}]]"#), r#"[[{"n":1}]]"#);
+    }
+
+    #[test]
+    fn intervals_have_the_signs_that_postgres_reads() {
+        for (ty, given, form) in [
+            (&Type::INTERVAL, r#""-P1DT1H""#, r#""P-1DT-1H""#),
+            (&Type::INTERVAL, r#""P1D""#, r#""P1D""#),
+            (&Type::INTERVAL_ARRAY, r#"["-P1D",null,["P1D"]]"#, r#"["P-1D",null,["P1D"]]"#),
+        ] {
+            assert_eq!((canonical(ty, given), for_recordset(ty, given)), (given.into(), form.into()));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Many keys as parameters for `unnest($1::T[], $2::U[])`: one array per column.
 
-use super::column::each;
-use super::{Key, KeyColumn, KeyMismatch, KeyPart, check};
+use super::column::{check_count, each};
+use super::{Key, KeyColumn, KeyMismatch, KeyPart};
 use bytes::{BufMut, BytesMut};
 use postgres_types::{IsNull, Kind, ToSql, Type, to_sql_checked};
 use std::error::Error;
@@ -19,7 +19,7 @@ pub(crate) struct KeyArray {
 /// # Errors
 /// [`KeyMismatch`] when a key does not go with the columns or cannot exist in them: ask [`super::fits`] first.
 pub(crate) fn arrays<K: Key>(keys: &[K], columns: &[KeyColumn]) -> Result<Vec<KeyArray>, KeyMismatch> {
-    check::<K>(columns)?;
+    check_count::<K>(columns)?;
     let empty = KeyArray { count: 0, elements: BytesMut::with_capacity(12 * keys.len()) };
     let mut arrays = vec![empty; columns.len()];
     let mut failed = None;

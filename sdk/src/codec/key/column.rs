@@ -1,6 +1,6 @@
 //! The columns of a table's primary key, and how a key is told to them.
 
-use super::{Key, KeyPart, KeyVisitor};
+use super::{Key, KeyColumnType, KeyPart, KeyVisitor};
 use crate::codec::text;
 use serde::Deserialize;
 use std::fmt;
@@ -27,6 +27,24 @@ pub(crate) enum KeyKind {
     Date,
     /// timestamp, timestamptz
     Timestamp,
+}
+
+impl KeyKind {
+    /// The Rust types that go with it.
+    fn holders(self) -> &'static str {
+        match self {
+            KeyKind::Int => "an `i64` or another integer",
+            KeyKind::Text => "a `String`",
+            KeyKind::Enum => "a `String` with the label",
+            KeyKind::Bytes => "a `Vec<u8>`",
+            KeyKind::Uuid => "a `uuid::Uuid`",
+            KeyKind::Bool => "a `bool`",
+            KeyKind::Date => "a date of chrono, time or jiff, by the feature of that name",
+            KeyKind::Timestamp => {
+                "a `chrono::DateTime<Utc>`, `time::OffsetDateTime` or `jiff::Timestamp`, by the feature of that name"
+            }
+        }
+    }
 }
 
 /// One column of a table's primary key.
@@ -64,6 +82,18 @@ pub(crate) enum KeyMismatch {
         /// What the key type gives.
         given: &'static str,
     },
+    /// A type whose values are of another kind than the column's.
+    #[error("the key's column \"{column}\" ({sql_type}) cannot be a {rust}: make it {holders}")]
+    Type {
+        /// The column.
+        column: String,
+        /// Its type.
+        sql_type: String,
+        /// What the key type has for it.
+        rust: String,
+        /// The types that go with it.
+        holders: &'static str,
+    },
     /// A value that no row can have.
     #[error("the key's column \"{column}\" cannot hold the given value: its type is {sql_type}")]
     Range {
@@ -78,8 +108,22 @@ pub(crate) enum KeyMismatch {
 ///
 /// # Errors
 /// [`KeyMismatch::Columns`] when they have not.
-pub(crate) fn check<K: Key>(columns: &[KeyColumn]) -> Result<(), KeyMismatch> {
+pub(crate) fn check_count<K: Key>(columns: &[KeyColumn]) -> Result<(), KeyMismatch> {
     same_count(K::COLUMNS, columns)
+}
+
+/// Whether keys of this type go with the table's, as far as the type tells.
+///
+/// # Errors
+/// [`KeyMismatch::Columns`] when they have another number of columns, [`KeyMismatch::Type`] when one of them holds something else.
+pub(crate) fn check<K: Key>(columns: &[KeyColumn]) -> Result<(), KeyMismatch> {
+    check_count::<K>(columns)?;
+    for (column, KeyColumnType { rust, sample }) in columns.iter().zip(K::column_types()) {
+        if let Err(KeyMismatch::Kind { column: name, sql_type, .. }) = column.holds(sample) {
+            return Err(KeyMismatch::Type { column: name, sql_type, rust, holders: column.kind.holders() });
+        }
+    }
+    Ok(())
 }
 
 /// Whether a row can have this key: an integer must fit its column's width, and no text holds U+0000.

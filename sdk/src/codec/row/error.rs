@@ -12,18 +12,35 @@ pub(crate) struct DecodeError(Box<Inner>);
 struct Inner {
     column: Option<(String, String)>,
     message: String,
+    /// The type in Rust of the member.
+    member: Option<&'static str>,
     /// No value of the column's type would have fitted.
     of_type: bool,
 }
 
 impl DecodeError {
     pub(crate) fn new(message: impl fmt::Display) -> DecodeError {
-        DecodeError(Box::new(Inner { column: None, message: message.to_string(), of_type: false }))
+        DecodeError(Box::new(Inner { column: None, member: None, message: message.to_string(), of_type: false }))
     }
 
     /// Whether it is the type that does not fit, rather than the value.
     pub(crate) fn is_of_type(&self) -> bool {
         self.0.of_type
+    }
+
+    /// What is wrong, without where.
+    pub(crate) fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The type of the member that was to hold it, with its path; none where it is no member's fault.
+    pub(crate) fn member(&self) -> Option<&'static str> {
+        self.0.member
+    }
+
+    pub(crate) fn of_member(mut self, rust: &'static str) -> DecodeError {
+        self.0.member = Some(rust);
+        self
     }
 
     /// The innermost column stays: it is the one at fault.

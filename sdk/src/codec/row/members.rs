@@ -1,10 +1,11 @@
 //! A row's values: by name for a struct, in their order for a tuple, or the only one.
 
-use super::{Cell, DecodeError};
+use super::DecodeError;
 use crate::codec::layout::Column;
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
+use std::any::type_name;
 
 /// Members by name, each read when its turn comes.
 pub(crate) struct Members<'de, I, R> {
@@ -12,17 +13,18 @@ pub(crate) struct Members<'de, I, R> {
     current: Option<(&'de Column, R)>,
 }
 
-impl<'de, I, R> Members<'de, I, R>
+impl<'de, I, R, D> Members<'de, I, R>
 where
     I: Iterator<Item = (&'de Column, R)>,
-    R: FnOnce() -> Result<Cell<'de>, DecodeError>,
+    R: FnOnce() -> Result<D, DecodeError>,
+    D: Deserializer<'de, Error = DecodeError>,
 {
     pub(crate) fn new(members: I) -> Members<'de, I, R> {
         Members { rest: members, current: None }
     }
 
     /// What a row of one column holds.
-    fn only<T>(mut self, take: impl FnOnce(Cell<'de>) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+    fn only<T>(mut self, take: impl FnOnce(D) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
         let (Some((column, read)), None) = (self.rest.next(), self.rest.next()) else {
             return Err(DecodeError::new("a type that is one value reads rows of one column; a tuple reads several"));
         };
@@ -34,15 +36,16 @@ where
 macro_rules! values {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-            self.only(|cell| cell.$method(visitor))
+            self.only(|value| value.$method(visitor))
         }
     )*};
 }
 
-impl<'de, I, R> Deserializer<'de> for Members<'de, I, R>
+impl<'de, I, R, D> Deserializer<'de> for Members<'de, I, R>
 where
     I: Iterator<Item = (&'de Column, R)>,
-    R: FnOnce() -> Result<Cell<'de>, DecodeError>,
+    R: FnOnce() -> Result<D, DecodeError>,
+    D: Deserializer<'de, Error = DecodeError>,
 {
     type Error = DecodeError;
 
@@ -55,15 +58,11 @@ where
     }
 
     /// A row is always there; the only value of one may be null.
-    fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeError> {
-        if self.rest.size_hint().1 == Some(1) {
-            let Some((column, read)) = self.rest.next() else { return visitor.visit_none() };
-            return match read()? {
-                Cell::Null => visitor.visit_none(),
-                cell => visitor.visit_some(Members::new(std::iter::once((column, move || Ok(cell))))),
-            };
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.rest.size_hint().1 {
+            Some(1) => self.only(|value| value.deserialize_option(visitor)),
+            _ => visitor.visit_some(self),
         }
-        visitor.visit_some(self)
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, values: usize, visitor: V) -> Result<V::Value, DecodeError> {
@@ -90,7 +89,7 @@ where
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.only(|cell| cell.deserialize_enum(name, variants, visitor))
+        self.only(|value| value.deserialize_enum(name, variants, visitor))
     }
 
     values! {
@@ -102,10 +101,11 @@ where
     forward_to_deserialize_any! { unit unit_struct map struct identifier ignored_any }
 }
 
-impl<'de, I, R> MapAccess<'de> for Members<'de, I, R>
+impl<'de, I, R, D> MapAccess<'de> for Members<'de, I, R>
 where
     I: Iterator<Item = (&'de Column, R)>,
-    R: FnOnce() -> Result<Cell<'de>, DecodeError>,
+    R: FnOnce() -> Result<D, DecodeError>,
+    D: Deserializer<'de, Error = DecodeError>,
 {
     type Error = DecodeError;
 
@@ -119,7 +119,8 @@ where
         let Some((column, read)) = self.current.take() else {
             return Err(DecodeError::new("a value was asked for before its name"));
         };
-        read().and_then(|cell| seed.deserialize(cell)).map_err(|error| error.at(&column.name, &column.ty))
+        let of_member = |error: DecodeError| error.at(&column.name, &column.ty).of_member(type_name::<S::Value>());
+        read().and_then(|value| seed.deserialize(value)).map_err(of_member)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -127,16 +128,17 @@ where
     }
 }
 
-impl<'de, I, R> SeqAccess<'de> for Members<'de, I, R>
+impl<'de, I, R, D> SeqAccess<'de> for Members<'de, I, R>
 where
     I: Iterator<Item = (&'de Column, R)>,
-    R: FnOnce() -> Result<Cell<'de>, DecodeError>,
+    R: FnOnce() -> Result<D, DecodeError>,
+    D: Deserializer<'de, Error = DecodeError>,
 {
     type Error = DecodeError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, DecodeError> {
         let Some((column, read)) = self.rest.next() else { return Ok(None) };
-        let element = read().and_then(|cell| seed.deserialize(cell));
+        let element = read().and_then(|value| seed.deserialize(value));
         element.map(Some).map_err(|error| error.at(&column.name, &column.ty))
     }
 }

@@ -20,7 +20,7 @@ async fn a_cache_that_nobody_has_goes_once_its_writes_are_written() {
     let client = open(Client::builder(&db.dsn()).flush_interval(Duration::from_secs(3600))).await;
     let cache = accounts(&client).await;
     let row = Arc::downgrade(&cache.get(&1).await.unwrap().unwrap());
-    let refused = client.cache::<i64, Named>("account").open().await.map(drop).unwrap_err();
+    let refused = client.cache::<i64, Account>("account").open().await.map(drop).unwrap_err();
     assert!(refused.to_string().contains("has a cache of that table already"), "{refused}");
     let console = db.connect().await;
     console.batch_execute("BEGIN; SELECT FROM account WHERE id = 1 FOR UPDATE").await.unwrap();

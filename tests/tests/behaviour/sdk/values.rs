@@ -1,11 +1,14 @@
 //! Every type of column is read exactly and written back as it was.
 
-use cache_sync::{Cache, Client};
+use cache_sync::{Cache, Client, Key};
 use cache_sync_tests::Database;
 use cache_sync_tests::rows::{client, close};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Mood {
@@ -161,26 +164,118 @@ async fn of_types_that_no_member_can_hold_are_refused_when_the_cache_is_opened()
         client.cache::<i32, Of<T>>(table).open().await.err().map(|error| error.to_string())
     }
     let db = Database::with_extension();
-    for (table, ty) in [("t", "text"), ("b", "bigint"), ("z", "timestamptz"), ("j", "jsonb")] {
+    for (table, ty) in [("t", "text"), ("b", "bigint"), ("z", "timestamptz"), ("j", "jsonb"), ("i", "interval")] {
         db.psql(&format!("CREATE TABLE {table} (id int PRIMARY KEY, x {ty}); SELECT cache_sync.attach('{table}')"));
     }
     let client = client(&db).await;
     for (error, said) in [
-        (error::<i32>(&client, "t").await, "the table public.t: column \"x\" (text): invalid type"),
-        (error::<Vec<u8>>(&client, "b").await, "the table public.b: column \"x\" (int8): invalid type"),
-        (error::<i64>(&client, "z").await, "the table public.z: column \"x\" (timestamptz): invalid type"),
+        (
+            error::<i32>(&client, "t").await,
+            "public.t: the member \"x\" (i32) cannot hold the column \"x\" (text): invalid",
+        ),
+        (error::<Vec<u8>>(&client, "b").await, "the member \"x\" (Vec<u8>) cannot hold the column \"x\" (int8)"),
+        (error::<String>(&client, "b").await, "(String) cannot hold the column \"x\" (int8): it takes texts"),
+        (error::<i64>(&client, "z").await, "the member \"x\" (i64) cannot hold the column \"x\" (timestamptz)"),
+        (error::<time::OffsetDateTime>(&client, "z").await, "give it `#[serde(with = \"time::serde::rfc3339\")]`"),
+        (error::<Duration>(&client, "i").await, "give it `#[serde(with = \"cache_sync::interval\")]`"),
     ] {
         let error = error.expect(said);
-        assert!(error.contains(said), "{error}");
+        assert!(error.contains("does not fit the table public.") && error.contains(said), "{error}");
     }
     for none in [
         error::<String>(&client, "t").await,
         error::<i32>(&client, "b").await,
         error::<Option<String>>(&client, "z").await,
+        error::<jiff::Span>(&client, "i").await,
         error::<i32>(&client, "j").await,
     ] {
         assert_eq!(none, None);
     }
+    close(client).await;
+}
+
+/// A key of another type finds nothing, ever.
+#[tokio::test]
+async fn so_are_keys_that_no_row_can_have() {
+    async fn error<K: Key>(client: &Client, table: &str) -> Option<String> {
+        let opened = client.cache::<K, BTreeMap<String, Value>>(table).columns(["v"]).open().await;
+        opened.err().map(|error| error.to_string())
+    }
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE n (id bigint PRIMARY KEY, v int); SELECT cache_sync.attach('n');
+         CREATE TABLE t (id text PRIMARY KEY, v int); SELECT cache_sync.attach('t');
+         CREATE TABLE two (a int, b uuid, v int, PRIMARY KEY (a, b)); SELECT cache_sync.attach('two')",
+    );
+    let client = client(&db).await;
+    for (error, said) in [
+        (error::<String>(&client, "n").await, "public.n: the key's column \"id\" (pg_catalog.int8) cannot be a String"),
+        (error::<i32>(&client, "t").await, "column \"id\" (pg_catalog.text) cannot be a i32: make it a `String`"),
+        (error::<(i64, String)>(&client, "two").await, "column \"b\" (pg_catalog.uuid) cannot be a String"),
+        (error::<i64>(&client, "two").await, "the key type has 1 columns"),
+    ] {
+        let error = error.expect(said);
+        assert!(error.contains(said), "{error}");
+    }
+    for none in [
+        error::<i16>(&client, "n").await,
+        error::<Box<str>>(&client, "t").await,
+        error::<(i8, Uuid)>(&client, "two").await,
+    ] {
+        assert_eq!(none, None);
+    }
+    close(client).await;
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Lengths {
+    #[serde(with = "cache_sync::interval")]
+    plain: Duration,
+    #[serde(with = "cache_sync::interval")]
+    absent: Option<Duration>,
+    #[serde(with = "cache_sync::interval")]
+    signed: jiff::SignedDuration,
+    span: Option<jiff::Span>,
+    text: String,
+}
+
+/// Lengths of time are intervals, a day is 24 hours, and a month is no length of time.
+#[tokio::test]
+async fn lengths_of_time_are_intervals() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE length (id int PRIMARY KEY, plain interval, absent interval, signed interval, span interval, text interval);
+         INSERT INTO length VALUES (1, '1 day 1.5 s', NULL, '-1 h', '1 mon -2 days', '1 year'), (2, '1 mon', NULL, '0', NULL, '0'),
+                                   (3, '-1 s', NULL, '0', NULL, '0');
+         SELECT cache_sync.attach('length')",
+    );
+    let client = client(&db).await;
+    let cache: Cache<i32, Lengths> = client.cache("length").open().await.unwrap();
+    for (id, said) in [(1, "span"), (2, "months and years have no length"), (3, "is not negative")] {
+        let error = cache.get(&id).await.unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(cause.contains(said), "{error}: {cause}");
+    }
+    db.psql("UPDATE length SET span = '1 mon 2 days 03:00' WHERE id = 1");
+    client.catch_up().await.unwrap();
+    let one = Lengths {
+        plain: Duration::from_millis(86_401_500),
+        absent: None,
+        signed: jiff::SignedDuration::from_hours(-1),
+        span: Some("P1M2DT3H".parse().unwrap()),
+        text: "P1Y".to_owned(),
+    };
+    let read = cache.get(&1).await.unwrap().unwrap();
+    assert_eq!(format!("{read:?}"), format!("{one:?}"));
+    let written = Lengths { absent: Some(Duration::from_nanos(1_500)), span: Some("-P1DT1H".parse().unwrap()), ..one };
+    assert!(cache.put(4, written.clone()).await.unwrap().written().await.unwrap().is_written());
+    assert_eq!(
+        db.psql("SELECT plain, absent, signed, span, text FROM length WHERE id = 4"),
+        "24:00:01.5|00:00:00.000002|-01:00:00|-1 days -01:00:00|1 year"
+    );
+    cache.invalidate(&4);
+    let again = cache.get(&4).await.unwrap().unwrap();
+    assert_eq!(format!("{:?}", again.span), format!("{:?}", written.span));
     close(client).await;
 }
 
