@@ -69,6 +69,8 @@ pub enum KeyPart<'a> {
     Date(i32),
     /// timestamp, timestamptz: microseconds since 2000-01-01
     Timestamp(i64),
+    /// A number that no row has: an integer beyond int8, or the nanoseconds of a time between two microseconds
+    Outside(i128),
 }
 
 /// Hashes a key, or the value of a tag, part by part.
@@ -103,6 +105,7 @@ impl KeyHasher {
             KeyPart::Bool(bool) => self.fixed(5, &[u8::from(bool)]),
             KeyPart::Date(days) => self.fixed(6, &days.to_be_bytes()),
             KeyPart::Timestamp(micros) => self.fixed(7, &micros.to_be_bytes()),
+            KeyPart::Outside(number) => self.fixed(10, &number.to_be_bytes()),
         }
     }
 

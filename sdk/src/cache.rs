@@ -11,7 +11,7 @@ pub use builder::CacheBuilder;
 
 use crate::client::{CacheTable, Shared};
 use crate::codec::fields;
-use crate::codec::key::Key;
+use crate::codec::key::{Key, LookUp};
 use crate::codec::key_check::contradiction;
 use crate::codec::layout::Role;
 use crate::codec::schema::Schema;
@@ -65,11 +65,14 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     ///
     /// # Errors
     /// [`Error::is_unavailable`] when it must be loaded and Postgres cannot be reached.
-    pub async fn get(&self, key: &K) -> Result<Option<Arc<V>>, Error> {
+    pub async fn get<Q: ?Sized + Sync>(&self, key: &Q) -> Result<Option<Arc<V>>, Error>
+    where
+        K: LookUp<Q>,
+    {
         let hash = self.hash(key);
         match self.reads.hit(key, hash, |entry| entry.value.clone()) {
             Some(value) => Ok(value),
-            None => self.reads.load(key, hash).await.map(|read| read.value),
+            None => self.reads.load(&K::key(key), hash).await.map(|read| read.value),
         }
     }
 
@@ -79,7 +82,10 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     ///
     /// # Errors
     /// As [`Cache::get`].
-    pub async fn with<R>(&self, key: &K, look: impl FnOnce(Option<&V>) -> R) -> Result<R, Error> {
+    pub async fn with<Q: ?Sized + Sync, R>(&self, key: &Q, look: impl FnOnce(Option<&V>) -> R) -> Result<R, Error>
+    where
+        K: LookUp<Q>,
+    {
         let hash = self.hash(key);
         let mut look = Some(look);
         // A hit or a load: only one of them looks.
@@ -87,7 +93,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         if let Some(Some(seen)) = self.reads.hit(key, hash, |entry| show(&entry.value)) {
             return Ok(seen);
         }
-        let read = self.reads.load(key, hash).await?;
+        let read = self.reads.load(&K::key(key), hash).await?;
         Ok(show(&read.value).expect("what did not hit has not looked"))
     }
 
@@ -95,21 +101,30 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     ///
     /// # Errors
     /// As [`Cache::get`].
-    pub async fn read(&self, key: &K) -> Result<Read<V>, Error> {
+    pub async fn read<Q: ?Sized + Sync>(&self, key: &Q) -> Result<Read<V>, Error>
+    where
+        K: LookUp<Q>,
+    {
         let hash = self.hash(key);
         match self.reads.hit(key, hash, Entry::answer) {
             Some(answer) => Ok(answer.into()),
-            None => self.reads.load(key, hash).await,
+            None => self.reads.load(&K::key(key), hash).await,
         }
     }
 
     /// The row if memory holds it; never loads. The outer `None`: it is not held, or may not be served.
-    pub fn cached(&self, key: &K) -> Option<Option<Arc<V>>> {
+    pub fn cached<Q: ?Sized>(&self, key: &Q) -> Option<Option<Arc<V>>>
+    where
+        K: LookUp<Q>,
+    {
         self.reads.hit(key, self.hash(key), |entry| entry.value.clone())
     }
 
     /// As [`Cache::cached`], with what is known about the value.
-    pub fn held(&self, key: &K) -> Option<Read<V>> {
+    pub fn held<Q: ?Sized>(&self, key: &Q) -> Option<Read<V>>
+    where
+        K: LookUp<Q>,
+    {
         self.reads.hit(key, self.hash(key), Entry::answer).map(Read::from)
     }
 
@@ -140,8 +155,11 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     }
 
     #[inline]
-    fn hash(&self, key: &K) -> KeyHash {
-        self.schema().hash(key)
+    fn hash<Q: ?Sized>(&self, key: &Q) -> KeyHash
+    where
+        K: LookUp<Q>,
+    {
+        self.schema().hash::<K, Q>(key)
     }
 
     /// Writes the whole value: creates the row, or sets the members of `V` in it, leaving columns that `V` does not know
@@ -169,8 +187,9 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// # Errors
     /// [`Error::is_missing`] when there is no such row; [`Error::is_rule_violation`] when the change cannot be expressed by
     /// a field's rule, or touches the key; [`Error::is_unavailable`] when the row must be loaded and cannot be. Else as [`Cache::put`].
-    pub async fn update(&self, key: &K, change: impl Fn(&mut V)) -> Result<Receipt, Error>
+    pub async fn update<Q: ?Sized + Sync>(&self, key: &Q, change: impl Fn(&mut V)) -> Result<Receipt, Error>
     where
+        K: LookUp<Q>,
         V: Clone,
     {
         loop {
@@ -192,7 +211,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
                 value: Some(Row::new(after, written.text_len())),
                 expected: Some(before),
             };
-            if let Some(receipt) = self.writes.accept(key, write).await? {
+            if let Some(receipt) = self.writes.accept(&K::key(key), write).await? {
                 return Ok(receipt);
             }
         }
@@ -207,23 +226,32 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     ///
     /// # Errors
     /// [`Error::is_rule_violation`] when an operation does not suit its field's rule. Else as [`Cache::put`].
-    pub async fn patch(&self, key: &K, patch: Patch<'_>) -> Result<Receipt, Error> {
+    pub async fn patch<Q: ?Sized + Sync>(&self, key: &Q, patch: Patch<'_>) -> Result<Receipt, Error>
+    where
+        K: LookUp<Q>,
+    {
         let fields = patch.into_fields(&self.schema().layout)?;
         let write = Write { kind: WriteKind::Edit, fields, value: None, expected: None };
-        self.writes.accept(key, write).await?.ok_or_else(Error::closed)
+        self.writes.accept(&K::key(key), write).await?.ok_or_else(Error::closed)
     }
 
     /// Deletes the row.
     ///
     /// # Errors
     /// As [`Cache::put`].
-    pub async fn delete(&self, key: &K) -> Result<Receipt, Error> {
+    pub async fn delete<Q: ?Sized + Sync>(&self, key: &Q) -> Result<Receipt, Error>
+    where
+        K: LookUp<Q>,
+    {
         let write = Write { kind: WriteKind::Delete, fields: Fields::new(), value: None, expected: None };
-        self.writes.accept(key, write).await?.ok_or_else(Error::closed)
+        self.writes.accept(&K::key(key), write).await?.ok_or_else(Error::closed)
     }
 
     /// Drops the entry from memory; the row is not touched, and the next read loads it.
-    pub fn invalidate(&self, key: &K) {
+    pub fn invalidate<Q: ?Sized>(&self, key: &Q)
+    where
+        K: LookUp<Q>,
+    {
         self.reads.invalidate(self.hash(key));
     }
 

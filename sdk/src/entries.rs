@@ -29,7 +29,7 @@ pub(crate) use entry::{Answer, Entry, Lifetime};
 pub(crate) use outcome::Outcomes;
 pub(crate) use slot::{Loaded, Pending, Slot};
 
-use crate::codec::key::Key;
+use crate::codec::key::{Key, LookUp};
 use crate::codec::schema::Schema;
 use crate::codec::value::{CacheValue, Value};
 use crate::common::Common;
@@ -91,8 +91,11 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     /// A read: shows what memory holds for the key, if it may be served. That is asked after it was found, so whatever makes it
     /// doubtful meanwhile is seen, or came after it.
     #[inline]
-    pub(crate) fn read<R>(&self, key: &K, hash: KeyHash, look: impl FnOnce(&Entry<K, V>) -> R) -> Option<R> {
-        self.memory.read(hash, key, |entry| {
+    pub(crate) fn read<Q: ?Sized, R>(&self, by: &Q, hash: KeyHash, look: impl FnOnce(&Entry<K, V>) -> R) -> Option<R>
+    where
+        K: LookUp<Q>,
+    {
+        self.memory.read(hash, by, |entry| {
             let is_good = |now| self.is_current(entry, now) && self.common.freshness.is_live(now);
             // What is good a moment later is good now. Only what is close to its end needs the exact time.
             (is_good(self.common.latest()) || is_good(self.common.now())).then(|| look(entry))

@@ -63,6 +63,15 @@
 //! | Postgres was restarted | are loaded anew, once each, on demand | the batch under way is sent again, and applied once |
 //! | the buffer is full | go on | wait, or fail ([`ClientBuilder::when_full`]) |
 //! | this process crashes | | what was buffered is lost, unless awaited |
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `derive` (default) | `#[derive(Key)]` |
+//! | `chrono`, `jiff`, `time` | dates and times of these crates as keys, and their lengths of time in [`interval`] columns |
+//!
+//! As members, dates and times need no more than the features `serde` of these crates.
 #![forbid(unsafe_code)]
 
 #[cfg(doctest)]
@@ -108,9 +117,11 @@ mod write;
 pub use cache::{Cache, CacheBuilder};
 pub use cache_sync_core::number::Version;
 pub use cache_sync_core::outcome::Verdict;
+#[cfg(feature = "derive")]
+pub use cache_sync_derive::Key;
 pub use client::{Client, ClientBuilder};
 pub use codec::interval;
-pub use codec::key::{Key, KeyColumnType, KeyPart, KeyVisitor};
+pub use codec::key::{Key, KeyColumnType, KeyPart, KeyVisitor, LookUp};
 pub use codec::value::CacheValue;
 pub use common::trouble::Trouble;
 pub use config::{Credentials, Durability, WhenFull};

@@ -2,6 +2,7 @@
 
 use crate::codec::key::{Key, KeyPart, KeyVisitor};
 use crate::codec::layout::{Layout, Role};
+use crate::codec::text;
 use cache_sync_core::fields::Fields;
 
 /// The name of a member that stands for a part of the key but says something else.
@@ -33,7 +34,10 @@ impl KeyVisitor for KeyCheck<'_> {
             KeyPart::Uuid(uuid) => {
                 serde_json::from_str::<uuid::Uuid>(member).is_ok_and(|member| *member.as_bytes() == uuid)
             }
-            KeyPart::Bytes(_) | KeyPart::Date(_) | KeyPart::Timestamp(_) => true,
+            KeyPart::Bytes(bytes) => {
+                serde_json::from_str::<String>(member).is_ok_and(|member| member == text::hex(bytes))
+            }
+            KeyPart::Date(_) | KeyPart::Timestamp(_) | KeyPart::Outside(_) => true,
         };
         if !same {
             self.contradiction = Some(&self.layout.columns[index].name);

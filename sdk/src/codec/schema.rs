@@ -1,7 +1,7 @@
 //! What is known of a cache's table from when it was opened on.
 
 use super::fields;
-use super::key::{self, Key};
+use super::key::{self, LookUp};
 use super::layout::{Layout, Role, TableMeta, quote};
 use super::value::{CacheValue, Row, Value};
 use crate::error::{Error, ErrorKind};
@@ -34,8 +34,8 @@ impl Schema {
     }
 
     #[inline]
-    pub(crate) fn hash<K: Key>(&self, key: &K) -> KeyHash {
-        key::key_hash(&self.meta.hash_key, key)
+    pub(crate) fn hash<K: LookUp<Q>, Q: ?Sized>(&self, by: &Q) -> KeyHash {
+        key::key_hash::<K, Q>(&self.meta.hash_key, by)
     }
 
     pub(crate) fn table_id(&self) -> TableId {

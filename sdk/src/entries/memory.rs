@@ -7,7 +7,7 @@
 
 use super::entry::{Confirmed, Entry, Stay, Tenure, size};
 use super::hits::Hits;
-use crate::codec::key::Key;
+use crate::codec::key::{Key, LookUp};
 use crate::codec::value::Value;
 use crate::common::capacity::Capacity;
 use cache_sync_core::number::{KeyHash, Version};
@@ -96,9 +96,17 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
     /// A read: shows the key's entry. If `look` brings something it was a hit, which is counted, and told to moka now and then. What
     /// `look` sees is not freed meanwhile, nor is whatever others let go.
     #[inline]
-    pub(super) fn read<R>(&self, hash: KeyHash, key: &K, look: impl FnOnce(&Entry<K, V>) -> Option<R>) -> Option<R> {
+    pub(super) fn read<Q: ?Sized, R>(
+        &self,
+        hash: KeyHash,
+        by: &Q,
+        look: impl FnOnce(&Entry<K, V>) -> Option<R>,
+    ) -> Option<R>
+    where
+        K: LookUp<Q>,
+    {
         let guard = self.held.guard();
-        let entry = self.held.get(&hash, &guard).filter(|entry| entry.key() == key)?;
+        let entry = self.held.get(&hash, &guard).filter(|entry| entry.key().is(by))?;
         let found = look(entry)?;
         let is_told = self.hits.count(guard.thread_id()) | entry.stay.has_begun();
         drop(guard);

@@ -1,7 +1,7 @@
 //! The hit path: no lock, no allocation, no statement, and nothing that is written by more than one thread.
 
 use super::Reads;
-use crate::codec::key::Key;
+use crate::codec::key::{Key, LookUp};
 use crate::codec::value::CacheValue;
 use crate::entries::Entry;
 use cache_sync_core::number::KeyHash;
@@ -9,7 +9,10 @@ use cache_sync_core::number::KeyHash;
 impl<K: Key, V: CacheValue> Reads<K, V> {
     /// Shows what memory holds for the key, if it may be served.
     #[inline]
-    pub(crate) fn hit<R>(&self, key: &K, hash: KeyHash, look: impl FnOnce(&Entry<K, V>) -> R) -> Option<R> {
-        self.entries.read(key, hash, look)
+    pub(crate) fn hit<Q: ?Sized, R>(&self, by: &Q, hash: KeyHash, look: impl FnOnce(&Entry<K, V>) -> R) -> Option<R>
+    where
+        K: LookUp<Q>,
+    {
+        self.entries.read(by, hash, look)
     }
 }

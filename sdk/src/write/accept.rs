@@ -54,7 +54,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
     pub(crate) async fn accept(&self, key: &K, mut write: Write<V>) -> Result<Option<Receipt>, Error> {
         const COLLISION_PAUSE: Duration = Duration::from_millis(1);
         let schema = &self.entries.schema;
-        let hash = schema.hash(key);
+        let hash = schema.hash::<K, K>(key);
         self.entries.check_usable()?;
         if !key::fits(key, &schema.meta.key).map_err(|error| Error::new(ErrorKind::Mismatch, error.to_string()))? {
             return Err(Error::new(ErrorKind::RuleViolation, "the key is out of the range of its column"));

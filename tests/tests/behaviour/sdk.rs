@@ -12,6 +12,7 @@ mod full_buffer;
 mod given_up;
 mod hits;
 mod isolation;
+mod key_types;
 mod last_handle;
 mod many_queries;
 mod opening;

@@ -50,6 +50,8 @@ impl KeyArray {
             KeyPart::Bool(bool) => self.element(&[u8::from(bool)]),
             KeyPart::Date(days) => self.element(&days.to_be_bytes()),
             KeyPart::Timestamp(micros) => self.element(&micros.to_be_bytes()),
+            // No column holds it.
+            KeyPart::Outside(_) => {}
         }
         Ok(())
     }

@@ -156,6 +156,7 @@ pub(crate) fn write_members<K: Key>(key: &K, columns: &[KeyColumn], out: &mut St
             KeyPart::Uuid(uuid) => text::push_json_string(out, &uuid::Uuid::from_bytes(uuid).to_string()),
             KeyPart::Bool(bool) => out.push_str(if bool { "true" } else { "false" }),
             KeyPart::Date(days) => text::push_json_string(out, &text::date(days)),
+            KeyPart::Outside(number) => out.push_str(&number.to_string()),
             // A timestamp without time zone ignores the zone.
             KeyPart::Timestamp(micros) => text::push_json_string(out, &text::timestamptz(micros)),
         }
@@ -212,6 +213,7 @@ impl KeyColumn {
             (KeyPart::Timestamp(micros), KeyKind::Timestamp) => {
                 matches!(micros, i64::MIN | i64::MAX) || TIMESTAMPS.contains(&micros)
             }
+            (KeyPart::Outside(_), KeyKind::Int | KeyKind::Timestamp) => false,
             (part, _) => {
                 let (column, sql_type) = (self.name.clone(), self.sql_type.clone());
                 return Err(KeyMismatch::Kind { column, sql_type, given: name_of(part) });
@@ -285,6 +287,7 @@ fn name_of(part: KeyPart<'_>) -> &'static str {
         KeyPart::Bool(_) => "a bool",
         KeyPart::Date(_) => "a date",
         KeyPart::Timestamp(_) => "a timestamp",
+        KeyPart::Outside(_) => "a number that no column holds",
     }
 }
 

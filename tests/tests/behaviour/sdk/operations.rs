@@ -189,9 +189,9 @@ async fn members_of_documents_are_fields() {
     );
     let new = Post { key: "new".into(), title: "New".into(), likes: 1, tags: vec!["t".into()], draft: Some(true) };
     let _ = in_a.put("new".into(), new.clone()).await.unwrap();
-    assert_eq!(in_a.get(&"new".into()).await.unwrap().as_deref(), Some(&new));
+    assert_eq!(in_a.get("new").await.unwrap().as_deref(), Some(&new));
     a.flush().await.unwrap();
-    assert_eq!(in_b.get(&"new".into()).await.unwrap().as_deref(), Some(&new));
+    assert_eq!(in_b.get("new").await.unwrap().as_deref(), Some(&new));
 
     let old = "old".to_owned();
     both_change(&old, &in_a, &in_b).await;
@@ -209,7 +209,7 @@ async fn members_of_documents_are_fields() {
         tags: vec!["b".into(), "a".into()],
         draft: Some(false),
     };
-    assert_eq!(*in_a.get(&"old".into()).await.unwrap().unwrap(), expected);
+    assert_eq!(*in_a.get("old").await.unwrap().unwrap(), expected);
     // A put leaves counters and sets alone, removes what its type leaves out, and does not know the rest.
     let _ = in_a
         .put("old".into(), Post { likes: 0, tags: vec![], draft: None, title: "Put".into(), ..expected })
@@ -261,15 +261,15 @@ async fn an_expired_row_is_not_there() {
     let _ = sessions.put("s".into(), Session { key: "s".into(), user: "ann".into() }).await.unwrap();
     client.flush().await.unwrap();
     assert_eq!(db.psql("SELECT expires_at > now() + '59 min' FROM sessions"), "t");
-    assert!(sessions.get(&"s".into()).await.unwrap().is_some());
+    assert!(sessions.get("s").await.unwrap().is_some());
     // It is held in memory when its time comes, and nobody says so.
     db.psql("UPDATE sessions SET expires_at = clock_timestamp() + '3 s'");
     client.catch_up().await.unwrap();
-    assert!(sessions.get(&"s".into()).await.unwrap().is_some());
+    assert!(sessions.get("s").await.unwrap().is_some());
     let loads = || client.status().caches[0].load_statements;
     let before = loads();
     cache_sync_tests::wait_until(cache_sync_tests::SOON, "the session has expired", async || {
-        sessions.get(&"s".into()).await.unwrap().is_none()
+        sessions.get("s").await.unwrap().is_none()
     })
     .await;
     // Its time counts from when the load was sent, so it comes here a moment earlier than there; then it is asked again.
@@ -279,5 +279,5 @@ async fn an_expired_row_is_not_there() {
     let _ = sessions.put("s".into(), Session { key: "s".into(), user: "bob".into() }).await.unwrap();
     client.flush().await.unwrap();
     assert_eq!(db.psql("SELECT value, expires_at > now() FROM sessions"), r#"{"user": "bob"}|t"#);
-    assert_eq!(sessions.get(&"s".into()).await.unwrap().unwrap().user, "bob");
+    assert_eq!(sessions.get("s").await.unwrap().unwrap().user, "bob");
 }
