@@ -71,7 +71,7 @@
 //! | `derive` (default) | `#[derive(Key)]` |
 //! | `chrono`, `jiff`, `time` | dates and times of these crates as keys, and their lengths of time in [`interval`] columns |
 //!
-//! As members, dates and times need no more than the features `serde` of these crates.
+//! Which types members may be of is in docs/types.md; for dates and times the features `serde` of these crates are enough.
 #![forbid(unsafe_code)]
 
 #[cfg(doctest)]

@@ -25,6 +25,7 @@ mod query_values;
 mod reads;
 mod renamed_columns;
 mod skipped;
+mod types;
 mod value_types;
 mod values;
 mod writes;
