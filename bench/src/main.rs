@@ -11,6 +11,7 @@
 //! listeners  clients that listen                                 latency  commit seen by another process
 //! bulk       a million rows                                      idle     a trigger that does nothing
 //! measure    alternating rounds                                  report   the table, the JSON
+//! packed     documents packed, against jsonb
 //! cpu        what a server took of the processors
 //! ```
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ mod loads;
 mod measure;
 mod memory;
 mod merge;
+mod packed;
 mod poison;
 mod report;
 mod side;
@@ -46,19 +48,19 @@ use std::process::ExitCode;
 
 const USAGE: &str =
     "usage: cargo xtask bench [NAME ...] [--rounds N] [--seconds N] [--full] [--listeners N,...] [--json FILE]
-  NAME: hit memory loads flush merge poison snapshot ddl writers latency bulk, or feed for the last three (default: all)
+  NAME: hit memory loads packed flush merge poison snapshot ddl writers latency bulk, or feed for the last three (default: all)
   --full: writers also with 1 and 8 of them
   --listeners: writers only with so many listeners, of 0,1,32,128";
 
-const ALL: [&str; 11] =
-    ["hit", "memory", "loads", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency", "bulk"];
+const ALL: [&str; 12] =
+    ["hit", "memory", "loads", "packed", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency", "bulk"];
 /// What the feed costs and how soon it tells.
 const FEED: [&str; 3] = ["writers", "latency", "bulk"];
 const LINE: CommandLine<'_> = CommandLine {
     valued: &["--rounds", "--seconds", "--listeners", "--json"],
     alone: &[
-        "hit", "memory", "loads", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency", "bulk", "feed",
-        "--full",
+        "hit", "memory", "loads", "packed", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency",
+        "bulk", "feed", "--full",
     ],
     usage: USAGE,
 };
@@ -130,6 +132,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             "hit" => runtime.block_on(hit::run(&cluster.dsn(&database), rounds, &mut report))?,
             "memory" => runtime.block_on(memory::run(&cluster.dsn(&database), rounds, &mut report))?,
             "loads" => runtime.block_on(loads::run(&cluster.dsn(&database), rounds, &mut report))?,
+            "packed" => runtime.block_on(packed::run(&cluster.dsn(&database), rounds, &mut report))?,
             "flush" => runtime.block_on(flush::run(&cluster.dsn(&database), rounds, &mut report))?,
             "merge" => runtime.block_on(merge::run(&cluster.dsn(&database), rounds, &mut report))?,
             "poison" => runtime.block_on(poison::run(&cluster.dsn(&database), rounds, &mut report))?,

@@ -8,7 +8,7 @@
 //! value      what can be cached                                 text       dates, times, bytes, JSON strings as texts
 //! fit        can the members hold what their columns hold?          caught     panics of the types' own code
 //! type_name  names of Rust types, for people
-//! interval   lengths of time as members
+//! interval   lengths of time as members                   packed     documents as bytes
 //! ```
 //! Nothing here waits, or knows of a connection.
 
@@ -19,6 +19,8 @@ pub mod interval;
 pub(crate) mod key;
 pub(crate) mod key_check;
 pub(crate) mod layout;
+#[cfg(feature = "packed")]
+pub(crate) mod packed;
 pub(crate) mod row;
 pub(crate) mod schema;
 pub(crate) mod text;

@@ -70,6 +70,7 @@
 //! | --- | --- |
 //! | `derive` (default) | `#[derive(Key)]` |
 //! | `chrono`, `jiff`, `time` | dates and times of these crates as keys, and their lengths of time in [`interval`] columns |
+//! | `packed` | `Packed`, members as MessagePack and zstd |
 //!
 //! Which types members may be of is in docs/types.md; for dates and times the features `serde` of these crates are enough.
 #![forbid(unsafe_code)]
@@ -122,6 +123,8 @@ pub use cache_sync_derive::Key;
 pub use client::{Client, ClientBuilder};
 pub use codec::interval;
 pub use codec::key::{Key, KeyColumnType, KeyPart, KeyVisitor, LookUp};
+#[cfg(feature = "packed")]
+pub use codec::packed::Packed;
 pub use codec::value::CacheValue;
 pub use common::trouble::Trouble;
 pub use config::{Credentials, Durability, WhenFull};

@@ -74,6 +74,12 @@ pub(crate) fn to_field<T: Serialize + ?Sized>(column: &Column, value: &T) -> Res
     write_field(column, value, &mut buffer).map(Cow::into_owned).map_err(|error| error.at(&column.name))
 }
 
+/// The value as it is, but an error where it is nested so deeply that it would overflow the stack.
+#[cfg(feature = "packed")]
+pub(crate) fn of_bounded_depth<T: Serialize + ?Sized>(value: &T) -> impl Serialize {
+    member::of_bounded_depth(value)
+}
+
 fn write_field<'a, T: Serialize + ?Sized>(
     column: &Column,
     value: &T,

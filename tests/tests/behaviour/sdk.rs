@@ -17,6 +17,7 @@ mod last_handle;
 mod many_queries;
 mod opening;
 mod operations;
+mod packed;
 mod passwords;
 mod queries;
 mod query_ends;

@@ -25,14 +25,32 @@ pub(super) fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, ty: &Type, value: 
         _ => ty,
     };
     let document = matches!(TypeKind::of(ty), TypeKind::Json | TypeKind::Jsonb);
-    serde_json::to_writer(out, &Guarded { value, guard: Guard { calls: 0, document } }).map_err(EncodeError::new)
+    let form = if document { Form::Document } else { Form::Column };
+    serde_json::to_writer(out, &Guarded { value, guard: Guard { calls: 0, form } }).map_err(EncodeError::new)
+}
+
+/// The value as it is, but an error where it is nested so deeply that it would overflow the stack.
+#[cfg(feature = "packed")]
+pub(super) fn of_bounded_depth<T: Serialize + ?Sized>(value: &T) -> impl Serialize {
+    Guarded { value, guard: Guard { calls: 0, form: Form::AsItIs } }
 }
 
 #[derive(Clone, Copy)]
 struct Guard {
     calls: u16,
-    /// Whether the value is part of a JSON document, where nobody reads `"NaN"` as a number.
-    document: bool,
+    form: Form,
+}
+
+/// What becomes of that for which JSON has no word.
+#[derive(Clone, Copy)]
+enum Form {
+    /// It becomes a string that Postgres reads.
+    Column,
+    /// It is an error: in a document nobody reads `"NaN"` as a number.
+    Document,
+    /// It needs no word: this is not JSON.
+    #[cfg(feature = "packed")]
+    AsItIs,
 }
 
 struct Guarded<'a, T: ?Sized> {
@@ -108,26 +126,23 @@ impl<S: Serializer> Serializer for Through<S> {
     }
 
     fn serialize_f32(self, value: f32) -> Result<S::Ok, S::Error> {
-        match not_finite(f64::from(value)) {
+        match self.guard.form.word(f64::from(value))? {
             None => self.inner.serialize_f32(value),
-            Some(word) if !self.guard.document => self.inner.serialize_str(word),
-            Some(word) => Err(no_number(word)),
+            Some(word) => self.inner.serialize_str(word),
         }
     }
 
     fn serialize_f64(self, value: f64) -> Result<S::Ok, S::Error> {
-        match not_finite(value) {
+        match self.guard.form.word(value)? {
             None => self.inner.serialize_f64(value),
-            Some(word) if !self.guard.document => self.inner.serialize_str(word),
-            Some(word) => Err(no_number(word)),
+            Some(word) => self.inner.serialize_str(word),
         }
     }
 
     fn serialize_bytes(self, bytes: &[u8]) -> Result<S::Ok, S::Error> {
-        if self.guard.document {
-            self.inner.serialize_bytes(bytes)
-        } else {
-            self.inner.serialize_str(&text::hex(bytes))
+        match self.guard.form {
+            Form::Column => self.inner.serialize_str(&text::hex(bytes)),
+            _ => self.inner.serialize_bytes(bytes),
         }
     }
 
@@ -201,15 +216,20 @@ parts! {
     SerializeMap { serialize_key(); serialize_value(); }
 }
 
-fn not_finite(value: f64) -> Option<&'static str> {
-    match value {
-        value if value.is_nan() => Some("NaN"),
-        f64::INFINITY => Some("Infinity"),
-        f64::NEG_INFINITY => Some("-Infinity"),
-        _ => None,
+impl Form {
+    /// What is written instead of the number, if it is not finite.
+    fn word<E: serde::ser::Error>(self, value: f64) -> Result<Option<&'static str>, E> {
+        let word = match value {
+            value if value.is_nan() => "NaN",
+            f64::INFINITY => "Infinity",
+            f64::NEG_INFINITY => "-Infinity",
+            _ => return Ok(None),
+        };
+        match self {
+            Form::Column => Ok(Some(word)),
+            Form::Document => Err(E::custom(format_args!("a JSON document cannot hold {word}"))),
+            #[cfg(feature = "packed")]
+            Form::AsItIs => Ok(None),
+        }
     }
-}
-
-fn no_number<E: serde::ser::Error>(word: &str) -> E {
-    E::custom(format_args!("a JSON document cannot hold {word}"))
 }

@@ -87,6 +87,7 @@ pairs! {
     k2: String, "an enum", "very-good".into(), "'very-good'";
     l1: Vec<u8>, "bytea", vec![0, 255], "'\\x00ff'";
     l2: [u8; 2], "bytea", [1, 254], "'\\x01fe'";
+    l3: cache_sync::Packed<Vec<u16>>, "bytea", cache_sync::Packed(vec![1, 2]), "'\\x10920102'";
     m1: uuid::Uuid, "uuid", uuid::Uuid::max(), "'ffffffff-ffff-ffff-ffff-ffffffffffff'";
     m2: String, "uuid", uuid::Uuid::nil().to_string(), "'00000000-0000-0000-0000-000000000000'";
     n1: chrono::NaiveDate, "date", parsed("2024-02-29"), "'2024-02-29'";
