@@ -51,6 +51,8 @@ BEGIN
                     'name', a.attname, 'column', quote_ident(a.attname), 'type', a.atttypid::bigint,
                     'type_name', cache_sync_internal.type_name(a.atttypid), 'kind', cache_sync_internal.key_kind(a.atttypid),
                     'declared', cache_sync_internal.declared(a),
+                    'modifier', CASE WHEN cache_sync_internal.base_type(a.atttypid) = a.atttypid THEN a.atttypmod
+                                     ELSE (SELECT d.typtypmod FROM pg_type d WHERE d.oid = a.atttypid) END,
                     'order', CASE WHEN a.attcollation <> 0 THEN ' COLLATE pg_catalog."C"' ELSE '' END) ORDER BY k.ord)
                 FROM cache_sync_internal.key_columns(att.tbl) k
                 JOIN pg_attribute a ON a.attrelid = att.tbl AND a.attnum = k.attnum),

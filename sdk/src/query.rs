@@ -121,7 +121,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
 
     /// A result is loaded at most so often: as long as it is not older it is taken although rows have changed, and says so
     /// ([`QueryRead::stale_for`]). For results whose rows change all the time, such as leaderboards. Default: nothing, so that every change
-    /// counts at once. Rows that have expired are not shown longer.
+    /// counts at once. Rows that have expired are not shown longer,
+    /// nor is what was loaded before a gap in the feed, or before its tables were altered.
     pub fn min_refresh(mut self, interval: Duration) -> Query<T> {
         self.terms.min_refresh = interval;
         self

@@ -88,7 +88,8 @@ impl QueryFlight {
     fn may_be_joined(&self, since: Option<Moment>, refreshed: Moment) -> bool {
         self.began.get().is_none_or(|began| {
             since.is_some_and(|since| began.at >= since)
-                && (began.at > refreshed || began.marks.iter().all(Mark::is_current))
+                && (began.marks.iter().all(Mark::is_current)
+                    || (began.at > refreshed && began.marks.iter().all(Mark::is_of_same_table)))
         })
     }
 }
@@ -182,10 +183,17 @@ impl Results {
         answer.age(self.common.now())
     }
 
-    /// What is held and was good when Postgres was heard last, if the caller allows it and that is not too long ago.
-    pub(crate) fn stale(&self, question: &dyn Ask) -> Option<(CachedResult, Duration)> {
+    /// How old what a load brought is, if it has changed since and the caller takes that.
+    pub(crate) fn outdated_for(&self, answer: &CachedResult, terms: Terms) -> Option<Duration> {
         let now = self.common.now();
-        let answer = self.held.get(question).filter(|answer| answer.was_current(now))?;
+        (!terms.min_refresh.is_zero() && !answer.was_current(now)).then(|| answer.age(now))
+    }
+
+    /// What is held and was good when Postgres was heard last, if the caller allows it and that is not too long ago.
+    pub(crate) fn stale(&self, question: &dyn Ask, terms: Terms) -> Option<(CachedResult, Duration)> {
+        let now = self.common.now();
+        let is_young = |answer: &CachedResult| terms.max_age.is_none_or(|max| answer.age(now) <= max);
+        let answer = self.held.get(question).filter(|answer| answer.was_current(now) && is_young(answer))?;
         let doubt = if answer.trusted { self.common.freshness.doubt(now) } else { now.since(answer.as_of) };
         (doubt <= self.stale_max).then_some((answer, doubt))
     }
@@ -233,16 +241,8 @@ impl Results {
             let until = good_for.map_or(Moment::NEVER, |good_for| asked + good_for);
             let (bytes, marks) = (bytes + question.size(), began.marks.clone());
             let refreshed_from = asked + terms.min_refresh;
-            let answer = CachedResult {
-                rows,
-                bytes,
-                marks,
-                trusted,
-                as_of: asked,
-                until,
-                refreshed_from,
-                is_read: Arc::default(),
-            };
+            let is_read = self.held.get(question).map_or_else(Arc::default, |held| held.is_read);
+            let answer = CachedResult { rows, bytes, marks, trusted, as_of: asked, until, refreshed_from, is_read };
             self.keep(question, &answer);
             Ok(answer)
         });
@@ -256,9 +256,13 @@ impl Results {
         // that are still behind it.
         let is_worth_it = answer.trusted && answer.is_worth_keeping(self.common.now());
         let replaces = is_worth_it || (!answer.trusted && held.is_some());
-        if replaces && held.is_none_or(|held| held.as_of <= answer.as_of) {
+        let is_newer = held.as_ref().is_none_or(|held| held.as_of <= answer.as_of);
+        if replaces && is_newer {
             self.held.insert(question.clone(), answer.clone());
             self.sweep();
+        } else if held.is_some() && is_newer {
+            // Somebody is shown what is not worth keeping. What is older must not follow it, whatever others take.
+            self.held.invalidate(question);
         }
     }
 

@@ -29,17 +29,14 @@ impl Short {
 
 /// Whether anybody waits until this transaction, or the part of it that is under way, ends.
 fn is_waited_for() -> bool {
-    let mut children: *mut pg_sys::TransactionId = std::ptr::null_mut();
-    // SAFETY: a list of the backend's own of which so many are set, read before anything changes it; and it knows the parents of what it has
-    // begun itself.
+    // SAFETY: a backend knows the parents of what it has begun itself. Their locks are held until they end; whoever waited for a part that has
+    // ended well waits for the whole by now.
     unsafe {
-        let count = pg_sys::xactGetCommittedChildren(&mut children);
-        let ended = (0..count as usize).map(|at| *children.add(at));
         let under_way = pg_sys::GetCurrentTransactionIdIfAny();
         let parents = std::iter::successors(Some(under_way).filter(is_some), |xid| {
             Some(pg_sys::SubTransGetParent(*xid)).filter(is_some)
         });
-        ended.chain(parents).chain(Some(pg_sys::GetTopTransactionIdIfAny()).filter(is_some)).any(|xid| has_waiters(xid))
+        parents.chain(Some(pg_sys::GetTopTransactionIdIfAny()).filter(is_some)).any(|xid| has_waiters(xid))
     }
 }
 

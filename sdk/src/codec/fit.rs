@@ -11,7 +11,7 @@ mod sample;
 
 use super::caught::caught;
 use super::fields;
-use super::layout::{Column, Layout, TypeKind, members_of};
+use super::layout::{Column, Layout, Role, TypeKind, members_of};
 use super::row::{DecodeError, Members};
 use super::type_name;
 use any_text::AnyText;
@@ -42,8 +42,9 @@ pub(crate) fn check<V: DeserializeOwned>(layout: &Layout) -> Result<(), Misfit> 
     let tells_members = members_of::<V>().is_some();
     for column in &layout.columns {
         let mut refused = refused::<V>(column);
-        if refused.is_none() && tells_members && is_no_text(&column.ty) && takes_any_text::<V>(column) {
-            refused = shown::<V, _>(column, || Ok(AnyText { is_refused: true }));
+        let is_written = matches!(column.role, Role::Field { .. });
+        if refused.is_none() && is_written && tells_members && is_no_text(&column.ty) && takes_any_text::<V>(column) {
+            refused = shown::<V, _>(column, || Ok(AnyText { is_refused: true })).filter(is_of_text);
         }
         if let Some(error) = refused {
             return Err(Misfit::new(column, &error));
@@ -83,12 +84,19 @@ fn refused<V: DeserializeOwned>(column: &Column) -> Option<DecodeError> {
     let mut refused = None;
     for sample in &samples.texts {
         let error = shown::<V, _>(column, || fields::cell(&column.ty, sample))?;
-        if !samples.are_typical && !error.is_of_type() {
+        let is_final = error.is_of_type() || (samples.are_typical && says_what_it_reads(&error, &column.ty));
+        if !is_final {
             return None;
         }
         refused.get_or_insert(error);
     }
     refused
+}
+
+/// Whether a member that takes none of the typical values takes none at all: types of one's own may have reasons of their own.
+fn says_what_it_reads(error: &DecodeError, ty: &Type) -> bool {
+    let member = error.member().map(type_name::short).unwrap_or_default();
+    matches!(sample::base(ty).kind(), Kind::Enum(_)) || advice::is_known(&member)
 }
 
 /// What the column's member says to a value; `None` if it takes it, or panics.
@@ -100,6 +108,11 @@ where
     let deserialized = caught(|| V::deserialize(Members::new(std::iter::once((column, value)))).map(drop));
     // One without a member is of the others, which are not there.
     deserialized.ok()?.err().filter(|error| error.member().is_some())
+}
+
+/// Whether the member is a text, and no type that reads one.
+fn is_of_text(error: &DecodeError) -> bool {
+    error.member().map(type_name::short).is_some_and(|member| advice::is_text(&member))
 }
 
 /// Whether the column's texts are numbers, for which there are types that hold nothing else. There is none for exact decimals.

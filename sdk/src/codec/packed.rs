@@ -1,7 +1,7 @@
 //! Documents as bytes: MessagePack, compressed where that makes them smaller.
 
-use super::fields;
-use serde::de::{DeserializeOwned, IgnoredAny, Visitor};
+use super::{fields, text};
+use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Unexpected, Visitor};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -83,7 +83,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Packed<T> {
 
 struct Unpacking<T>(PhantomData<fn() -> T>);
 
-impl<T: DeserializeOwned> Visitor<'_> for Unpacking<T> {
+impl<'de, T: DeserializeOwned> Visitor<'de> for Unpacking<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,6 +92,21 @@ impl<T: DeserializeOwned> Visitor<'_> for Unpacking<T> {
 
     fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<T, E> {
         unpack(bytes).map_err(E::custom)
+    }
+
+    /// The form of bytes among members that are flattened.
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        let bytes = text::unhex(text).ok_or_else(|| E::invalid_type(Unexpected::Str(text), &self))?;
+        self.visit_bytes(&bytes)
+    }
+
+    /// The form of bytes in a JSON document.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<T, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = list.next_element()? {
+            bytes.push(byte);
+        }
+        self.visit_bytes(&bytes)
     }
 }
 
@@ -110,13 +125,17 @@ enum PackError {
     Version(u8),
     #[error("the packed value cannot be decompressed: {0}")]
     Decompress(std::io::Error),
+    #[error("these bytes are no packed value: something follows it")]
+    Longer,
     #[error("the packed value does not fit: {0}")]
     Decode(#[from] rmp_serde::decode::Error),
 }
 
 fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, PackError> {
     let mut plain = vec![PLAIN];
-    rmp_serde::encode::write_named(&mut plain, &fields::of_bounded_depth(value))?;
+    // As people read it: what serde reads by way of its own buffers, as tagged enums and flattened members, is taken for that.
+    let mut serializer = rmp_serde::Serializer::new(&mut plain).with_struct_map().with_human_readable();
+    fields::of_bounded_depth(value).serialize(&mut serializer)?;
     let unpacked = &plain[1..];
     if unpacked.len() > Packed::BYTES_MAX {
         return Err(PackError::TooLarge);
@@ -142,11 +161,13 @@ fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, PackError> {
     }
 }
 
-fn decoded<T: DeserializeOwned>(unpacked: &[u8]) -> Result<T, PackError> {
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(unpacked);
+fn decoded<T: DeserializeOwned>(mut unpacked: &[u8]) -> Result<T, PackError> {
+    let mut deserializer = rmp_serde::Deserializer::new(&mut unpacked).with_human_readable();
     // The last one that it counts is one too many.
     deserializer.set_max_depth(DEPTH_MAX + 1);
-    Ok(T::deserialize(&mut deserializer)?)
+    let value = T::deserialize(&mut deserializer)?;
+    // What comes after it belongs to nobody.
+    if unpacked.is_empty() { Ok(value) } else { Err(PackError::Longer) }
 }
 
 /// Memory grows with what has come, whatever the frame says it will be.
@@ -238,6 +259,36 @@ mod tests {
         for depth in [DEPTH_MAX + 1, 400, 600] {
             assert!(pack(&nested(depth)).is_err(), "{depth}");
         }
+    }
+
+    /// serde reads what has a tag by way of buffers of its own, which take addresses for texts.
+    #[test]
+    fn what_is_tagged_is_read_again() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind")]
+        enum Event {
+            Login { from: std::net::IpAddr, id: uuid::Uuid },
+        }
+        let event = Event::Login { from: [10, 0, 0, 1].into(), id: uuid::Uuid::max() };
+        assert_eq!(unpack::<Event>(&pack(&event).unwrap()).unwrap(), event);
+    }
+
+    #[test]
+    fn it_may_lie_in_a_document_or_be_flattened() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Level {
+            tiles: Packed<Vec<u16>>,
+        }
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Outer {
+            #[serde(flatten)]
+            level: Level,
+        }
+        let level = Level { tiles: Packed(vec![1, 2, 3]) };
+        assert_eq!(serde_json::from_value::<Level>(serde_json::to_value(&level).unwrap()).unwrap(), level);
+        let text = serde_json::json!({"tiles": text::hex(&pack(&level.tiles.0).unwrap())});
+        assert_eq!(serde_json::from_value::<Outer>(text).unwrap(), Outer { level });
+        assert!(serde_json::from_value::<Level>(serde_json::json!({"tiles": "no bytes"})).is_err());
     }
 
     #[test]

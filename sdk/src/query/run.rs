@@ -69,7 +69,7 @@ pub(super) async fn miss<T: DeserializeOwned + Send + Sync + 'static>(
     terms: Terms,
 ) -> Result<QueryRead<T>, Error> {
     let stale = || {
-        let (answer, doubt) = shared.results.stale(&*question)?;
+        let (answer, doubt) = shared.results.stale(&*question, terms)?;
         Some(read(&shared, answer, Some(doubt)))
     };
     let (breaker, asked) = (&shared.store.breaker, Instant::now());
@@ -106,7 +106,10 @@ pub(super) async fn miss<T: DeserializeOwned + Send + Sync + 'static>(
         }
     };
     match answer {
-        Ok(answer) => read(&shared, answer, None),
+        Ok(answer) => {
+            let outdated_for = shared.results.outdated_for(&answer, terms);
+            read(&shared, answer, outdated_for)
+        }
         Err(error) if error.is_unavailable() => stale().ok_or(error)?,
         Err(error) => Err(error),
     }
@@ -153,6 +156,21 @@ async fn load<T: DeserializeOwned + Send + Sync + 'static>(
     Ok(answer)
 }
 
+/// A load that nobody asked for. If it comes to nothing, the next reader loads.
+struct Reloading {
+    shared: Arc<Shared>,
+    question: Arc<Question>,
+    is_done: bool,
+}
+
+impl Drop for Reloading {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.shared.results.refreshing.not_refreshed(&self.question);
+        }
+    }
+}
+
 /// The result is to be loaded again once it has changed.
 fn look_after<T: DeserializeOwned + Send + Sync + 'static>(
     shared: &Arc<Shared>,
@@ -165,10 +183,10 @@ fn look_after<T: DeserializeOwned + Send + Sync + 'static>(
     let reload: Reload = Arc::new(move || {
         let (client, question) = (client.clone(), asked.clone());
         Box::pin(async move {
-            let Some(shared) = client.upgrade() else { return };
-            if load::<T>(shared.clone(), question.clone(), terms, false).await.is_err() {
-                shared.results.refreshing.not_refreshed(&question);
-            }
+            let Some(shared) = client.upgrade().filter(|shared| shared.common.check_open().is_ok()) else { return };
+            // Also if a type's own code panics.
+            let mut reloading = Reloading { shared: shared.clone(), question: question.clone(), is_done: false };
+            reloading.is_done = load::<T>(shared, question, terms, false).await.is_ok();
         })
     });
     if shared.results.refreshing.refreshed(question, answer, by_reader, reload) {

@@ -149,12 +149,16 @@ enum On {
 impl Mark {
     /// Whether it still says the same.
     pub(super) fn is_current(&self) -> bool {
-        let flushes = self.source.flushes.load(Ordering::Acquire);
         let is_unchanged = match &self.on {
             On::Table(seen) => self.source.changes.load(Ordering::Acquire) == *seen,
             On::Tag(counter, seen) => counter.load(Ordering::Acquire) == *seen,
         };
-        is_unchanged && flushes == self.flushes && !self.source.is_retired()
+        is_unchanged && self.is_of_same_table()
+    }
+
+    /// Whether nothing but rows has changed: no gap, no other server, no other table of the name, no other rights.
+    pub(super) fn is_of_same_table(&self) -> bool {
+        self.source.flushes.load(Ordering::Acquire) == self.flushes && !self.source.is_retired()
     }
 }
 

@@ -41,12 +41,16 @@ impl CachedResult {
             return None;
         }
         let is_current = self.was_current(now);
-        (is_current || age < terms.min_refresh).then_some(is_current)
+        (is_current || (age < terms.min_refresh && self.is_of_same_tables())).then_some(is_current)
     }
 
     /// Whether it is good for anybody yet.
     pub(super) fn is_worth_keeping(&self, now: Moment) -> bool {
-        self.was_current(now) || (now < self.refreshed_from && now < self.until)
+        self.was_current(now) || (now < self.refreshed_from && now < self.until && self.is_of_same_tables())
+    }
+
+    fn is_of_same_tables(&self) -> bool {
+        self.marks.iter().all(Mark::is_of_same_table)
     }
 
     /// Whether nothing is known that has changed it.

@@ -59,10 +59,14 @@ impl Refreshing {
         by_reader: bool,
         reload: Reload,
     ) -> bool {
-        answer.is_read.fetch_or(by_reader, Ordering::Relaxed);
+        answer.is_read.store(by_reader, Ordering::Relaxed);
         let CachedResult { marks, until, refreshed_from, is_read, .. } = answer.clone();
         let refreshed = Refreshed { marks, until, refreshed_from, is_read, reload, is_under_way: false };
         let mut list = lock(&self.0);
+        if list.refreshed.len() >= REFRESHED_MAX {
+            // What nobody has read since it was loaded makes room; all others have to be read again to stay.
+            list.refreshed.retain(|_, one| one.is_under_way || one.is_read.swap(false, Ordering::Relaxed));
+        }
         if list.refreshed.len() < REFRESHED_MAX || list.refreshed.contains_key(question) {
             list.refreshed.insert(question.clone(), refreshed);
         }

@@ -44,6 +44,37 @@ pub(super) fn advice(member: &str, ty: &Type) -> String {
     }
 }
 
+/// Types of which it is known that they read all values of a column, or none.
+pub(super) fn is_known(member: &str) -> bool {
+    const KNOWN: [&str; 18] = [
+        "OffsetDateTime",
+        "PrimitiveDateTime",
+        "PlainDateTime",
+        "UtcDateTime",
+        "Date",
+        "Time",
+        "NaiveDate",
+        "NaiveDateTime",
+        "NaiveTime",
+        "Timestamp",
+        "Zoned",
+        "Span",
+        "Duration",
+        "TimeDelta",
+        "SignedDuration",
+        "SystemTime",
+        "Uuid",
+        "IpAddr",
+    ];
+    let bare = bare(member);
+    KNOWN.contains(&bare) || bare.starts_with("DateTime<") || member.contains("__DeserializeWith")
+}
+
+/// Whether a member holds whatever text.
+pub(super) fn is_text(member: &str) -> bool {
+    matches!(bare(member), "String" | "str" | "Cow<str>")
+}
+
 /// The types that usually hold a column's values.
 fn holders(ty: &Type) -> String {
     let holders = match TypeKind::of(ty) {

@@ -168,3 +168,37 @@ impl TryFrom<String> for InText {
         text.parse::<i64>().map(|_| InText)
     }
 }
+
+/// A version that is none of the samples', as all rows may have.
+#[derive(Deserialize)]
+#[serde(try_from = "uuid::Uuid")]
+struct Ordered;
+
+impl TryFrom<uuid::Uuid> for Ordered {
+    type Error = &'static str;
+
+    fn try_from(id: uuid::Uuid) -> Result<Ordered, &'static str> {
+        if id.get_version_num() == 7 { Ok(Ordered) } else { Err("only version 7 is ordered by time") }
+    }
+}
+
+#[test]
+fn a_type_of_ones_own_may_be_choosy() {
+    assert_eq!(fits::<Ordered>(Type::UUID), Ok(()));
+    assert_eq!(fits::<Option<Ordered>>(Type::UUID), Ok(()));
+    assert!(fits::<i64>(Type::UUID).is_err());
+}
+
+/// What is only read is not written as what is no number.
+#[test]
+fn the_text_of_a_key_is_a_text() {
+    #[derive(Deserialize)]
+    #[expect(dead_code, reason = "only whether it fits is of interest")]
+    struct Keyed {
+        id: String,
+        x: i64,
+    }
+    let columns = [("id", Type::INT8, Rule::Lww), ("x", Type::INT8, Rule::Lww)];
+    check::<Keyed>(&layout(&columns)).unwrap();
+    assert!(fits::<String>(Type::INT8).is_err());
+}

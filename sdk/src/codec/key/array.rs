@@ -92,7 +92,7 @@ mod tests {
     use postgres_types::FromSql;
 
     fn column(name: &str, kind: KeyKind, ty: &Type) -> KeyColumn {
-        KeyColumn { name: name.into(), sql_type: format!("pg_catalog.{ty}"), kind, type_oid: ty.oid() }
+        KeyColumn { name: name.into(), sql_type: format!("pg_catalog.{ty}"), kind, type_oid: ty.oid(), modifier: -1 }
     }
 
     fn read<'a, T: FromSql<'a>>(array: &KeyArray, ty: &Type, out: &'a mut BytesMut) -> Vec<T> {
@@ -120,6 +120,22 @@ mod tests {
     fn no_keys_are_an_empty_array() {
         let arrays = arrays::<bool>(&[], &[column("a", KeyKind::Bool, &Type::BOOL)]).unwrap();
         assert!(read::<bool>(&arrays[0], &Type::BOOL_ARRAY, &mut BytesMut::new()).is_empty());
+    }
+
+    /// Postgres would make another key of it, under which nobody hears of it.
+    #[test]
+    fn what_a_precision_or_a_length_changes_is_no_rows() {
+        let column = |kind, ty: &Type, modifier| KeyColumn { modifier, ..column("k", kind, ty) };
+        let micros = |modifier, micros| {
+            column(KeyKind::Timestamp, &Type::TIMESTAMPTZ, modifier).holds(KeyPart::Timestamp(micros)).unwrap()
+        };
+        assert_eq!([-1, 6, 3, 0].map(|precision| micros(precision, 1_500_000)), [true, true, true, false]);
+        assert_eq!([-1, 6, 3, 0].map(|precision| micros(precision, -1)), [true, true, false, false]);
+        assert_eq!([i64::MAX, i64::MIN, 2_000_000].map(|time| micros(0, time)), [true; 3]);
+        let text = |modifier, text| column(KeyKind::Text, &Type::VARCHAR, modifier).holds(KeyPart::Text(text)).unwrap();
+        // What is too long otherwise is an error of Postgres' own.
+        assert_eq!(["ab", "ab ", "äb  ", "abc", "a"].map(|key| text(6, key)), [true, false, false, true, true]);
+        assert!(text(-1, "ab  "));
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(crate) struct KeyColumn {
     pub(crate) kind: KeyKind,
     /// Its type's oid.
     pub(crate) type_oid: u32,
+    /// What its type was declared with, as Postgres keeps it: the precision of a time, four more than the length of a text; -1 if nothing.
+    pub(crate) modifier: i32,
 }
 
 /// A key that does not go with its table.
@@ -195,6 +197,20 @@ impl KeyColumn {
         }
     }
 
+    /// Whether Postgres would make it another time: that of another row.
+    fn is_rounded(&self, micros: i64) -> bool {
+        const DIGITS: u32 = 6;
+        let precision = u32::try_from(self.modifier).unwrap_or(DIGITS).min(DIGITS);
+        micros % 10_i64.pow(DIGITS - precision) != 0
+    }
+
+    /// Whether Postgres would make it another text: what is too long is an error, but for spaces at the end.
+    fn is_cut_short(&self, text: &str) -> bool {
+        let length = usize::try_from(self.modifier - 4).unwrap_or(usize::MAX);
+        let mut rest = text.chars().skip(length).peekable();
+        self.kind == KeyKind::Text && rest.peek().is_some() && rest.all(|excess| excess == ' ')
+    }
+
     /// The range of what is not one of the two infinities follows Postgres' `IS_VALID_DATE` and `IS_VALID_TIMESTAMP`.
     pub(super) fn holds(&self, part: KeyPart<'_>) -> Result<bool, KeyMismatch> {
         const DATES: RangeInclusive<i32> = -2_451_545..=2_145_031_948;
@@ -205,13 +221,13 @@ impl KeyColumn {
                 4 => i32::try_from(int).is_ok(),
                 _ => true,
             },
-            (KeyPart::Text(text), KeyKind::Text | KeyKind::Enum) => !text.contains('\0'),
+            (KeyPart::Text(text), KeyKind::Text | KeyKind::Enum) => !text.contains('\0') && !self.is_cut_short(text),
             (KeyPart::Bytes(_), KeyKind::Bytes)
             | (KeyPart::Uuid(_), KeyKind::Uuid)
             | (KeyPart::Bool(_), KeyKind::Bool) => true,
             (KeyPart::Date(days), KeyKind::Date) => matches!(days, i32::MIN | i32::MAX) || DATES.contains(&days),
             (KeyPart::Timestamp(micros), KeyKind::Timestamp) => {
-                matches!(micros, i64::MIN | i64::MAX) || TIMESTAMPS.contains(&micros)
+                matches!(micros, i64::MIN | i64::MAX) || (TIMESTAMPS.contains(&micros) && !self.is_rounded(micros))
             }
             (KeyPart::Outside(_), KeyKind::Int | KeyKind::Timestamp) => false,
             (part, _) => {
@@ -229,6 +245,12 @@ struct Described {
     r#type: u32,
     type_name: String,
     kind: KeyKind,
+    #[serde(default = "no_modifier")]
+    modifier: i32,
+}
+
+fn no_modifier() -> i32 {
+    -1
 }
 
 impl From<Described> for KeyColumn {
@@ -246,7 +268,13 @@ impl From<Described> for KeyColumn {
             KeyKind::Date => "pg_catalog.date".to_owned(),
             KeyKind::Enum | KeyKind::Timestamp => own,
         };
-        KeyColumn { name: described.name, sql_type, kind: described.kind, type_oid: described.r#type }
+        KeyColumn {
+            name: described.name,
+            sql_type,
+            kind: described.kind,
+            type_oid: described.r#type,
+            modifier: described.modifier,
+        }
     }
 }
 

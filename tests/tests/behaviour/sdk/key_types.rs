@@ -191,3 +191,31 @@ async fn by_what_they_borrow_as() {
     assert_eq!(bytes.get(&[1u8][..]).await.unwrap().unwrap().v, 1);
     close(client).await;
 }
+
+/// Postgres would round the time, or leave the spaces out, and write another row.
+#[tokio::test]
+async fn what_postgres_would_make_another_key_of_is_no_row() {
+    let db = Database::with_extension();
+    let client = client(&db).await;
+    db.psql(
+        "CREATE DOMAIN tenths AS timestamptz(1);
+         CREATE TABLE whole (id timestamptz(0) PRIMARY KEY, v int NOT NULL); SELECT cache_sync.attach('whole', true);
+         CREATE TABLE tenth (id tenths PRIMARY KEY, v int NOT NULL); SELECT cache_sync.attach('tenth', true);
+         CREATE TABLE short (id varchar(2) PRIMARY KEY, v int NOT NULL); SELECT cache_sync.attach('short', true);
+         INSERT INTO whole VALUES ('2024-02-29 12:00:00Z', 1); INSERT INTO tenth VALUES ('2024-02-29 12:00:00.4Z', 1);
+         INSERT INTO short VALUES ('ab', 1)",
+    );
+    async fn check<K: Key>(client: &Client, table: &str, row: K, none: K) {
+        let cache: Cache<K, Row> = client.cache(table).open().await.unwrap();
+        assert_eq!(cache.get(&row).await.unwrap().map(|row| row.v), Some(1), "{table}");
+        assert_eq!(cache.get(&none).await.unwrap(), None, "{table}");
+        assert!(cache.put(none.clone(), Row { v: 2 }).await.is_err(), "{table}");
+        assert!(cache.delete(&none).await.is_err(), "{table}");
+    }
+    let time = |time: &str| time.parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    check(&client, "whole", time("2024-02-29T12:00:00Z"), time("2024-02-29T12:00:00.4Z")).await;
+    check(&client, "tenth", time("2024-02-29T12:00:00.4Z"), time("2024-02-29T12:00:00.44Z")).await;
+    check(&client, "short", "ab".to_owned(), "ab ".to_owned()).await;
+    assert_eq!(db.psql("SELECT (SELECT v FROM whole), (SELECT v FROM tenth), (SELECT v FROM short)"), "1|1|1");
+    close(client).await;
+}

@@ -88,6 +88,32 @@ async fn do_not_wait_with_an_insert_for_who_waits_for_them() {
     assert_eq!(db.psql(&deadlocks), "0");
 }
 
+/// Each row leaves a part of the transaction that has ended. Whether anybody waits for such a one is nothing to ask the server: it warned of
+/// each that nobody holds its lock.
+#[tokio::test]
+async fn only_what_is_under_way_is_asked_for_who_waits() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE noted (id int); CREATE TABLE t (id int PRIMARY KEY, v text, w text);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             BEGIN INSERT INTO noted VALUES (NEW.id); EXCEPTION WHEN unique_violation THEN NULL; END;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER note BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION note();
+         SELECT cache_sync.attach('t')",
+    );
+    let mut batches = Batches::open(&db, "t").await;
+    let shapes = json!([{"op": "put", "fields": ["v"]}, {"op": "put", "fields": ["w"]}]);
+    let rows = [
+        json!([{"#": 0, "id": 1, "v": "a"}, {"#": 1, "id": 3, "v": "a"}]),
+        json!([{"#": 2, "id": 2, "w": "a"}, {"#": 3, "id": 4, "w": "a"}]),
+    ];
+    assert_eq!(batches.verdicts(shapes, &rows).await, ["applied"; 4]);
+    assert_eq!(db.psql("SELECT count(*) FROM noted"), "4");
+    let log = std::fs::read_to_string(db.cluster().log_file()).unwrap();
+    assert!(!log.contains("own a lock"), "the server has warned");
+}
+
 /// Every client adds 4^i once with its i-th batch; a digit of the sum to the base 4 tells of a lost or doubled one.
 #[tokio::test(flavor = "multi_thread")]
 async fn add_up_exactly() {
