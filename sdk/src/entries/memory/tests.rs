@@ -32,8 +32,14 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
     }
 }
 
+/// A hash that looks like a random one: splitmix64.
 fn spread(number: u64) -> KeyHash {
-    KeyHash(number.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29))
+    let mixed = [0xBF58_476D_1CE4_E5B9, 0x94D0_49BB_1331_11EB];
+    let number = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    KeyHash(mixed.into_iter().fold(number ^ (number >> 30), |number, factor: u64| {
+        let number = number.wrapping_mul(factor);
+        number ^ (number >> 28)
+    }))
 }
 
 #[test]
