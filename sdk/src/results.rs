@@ -32,20 +32,24 @@ use crate::common::counters::Counter;
 use crate::common::lock::lock;
 use crate::common::time::Moment;
 use crate::config::ClientConfig;
-use crate::error::{Error, Step};
+use crate::error::{Error, ErrorKind, Step};
 use crate::pg::{NextExpiry, Store, within};
 use cache_sync_core::number::Epoch;
 use depends::Mark;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use sources::Sources;
 use statements::{Statements, Watched};
 use std::any::Any;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
-use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+use tokio::sync::Mutex as AsyncMutex;
 
+const PANICKED: &str = "the code of a parameter's type panicked";
 const LOOKING_UP: Step = "looking up the tables of a query";
 
 /// What a query brought.
@@ -68,10 +72,11 @@ struct Began {
     marks: Arc<[Mark]>,
 }
 
-/// A load that several may wait for.
+/// A load that several may wait for. Each of them drives it, so that one who does not look after his call any more holds up nobody; it ends
+/// with the last one.
 #[derive(Clone)]
 struct QueryFlight {
-    answer: Arc<OnceCell<Result<CachedResult, Error>>>,
+    answer: Shared<BoxFuture<'static, Result<CachedResult, Error>>>,
     /// Once it has begun.
     began: Arc<OnceLock<Began>>,
     /// One load of a question at a time, unless it is slow: while one runs, all who come after a change wait for the next one.
@@ -79,10 +84,6 @@ struct QueryFlight {
 }
 
 impl QueryFlight {
-    fn new(turn: Arc<AsyncMutex<()>>) -> QueryFlight {
-        QueryFlight { answer: Arc::default(), began: Arc::default(), turn }
-    }
-
     /// Whether it brings what is true from now on. One that has begun does if that was at `since` or later and nothing changed; not
     /// while no changes are heard. What began at `refreshed` or later does, whatever changed.
     fn may_be_joined(&self, since: Option<Moment>, refreshed: Moment) -> bool {
@@ -94,6 +95,19 @@ impl QueryFlight {
     }
 }
 
+/// What a flight does.
+struct Flying {
+    question: Arc<Question>,
+    began: Arc<OnceLock<Began>>,
+    turn: Arc<AsyncMutex<()>>,
+}
+
+/// A flight, and how many wait for it.
+struct Listed {
+    flight: QueryFlight,
+    waiting: usize,
+}
+
 /// Takes a flight off the list when it has arrived, or nobody waits for it any more.
 struct Waiting<'a> {
     results: &'a Results,
@@ -103,13 +117,17 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        /// The list's, and that of whoever waits last.
-        const HELD_BY_LAST: usize = 2;
         let mut flights = lock(&self.results.flights);
-        let is_ours = |flight: &QueryFlight| Arc::ptr_eq(&flight.answer, &self.flight.answer);
-        let is_over = self.flight.answer.initialized() || Arc::strong_count(&self.flight.answer) <= HELD_BY_LAST;
-        if is_over && flights.get(&self.question).is_some_and(is_ours) {
-            flights.remove(&self.question);
+        let Some(listed) = flights.get_mut(&self.question) else { return };
+        if !listed.flight.answer.ptr_eq(&self.flight.answer) {
+            return;
+        }
+        listed.waiting -= 1;
+        if listed.waiting == 0 || self.flight.answer.peek().is_some() {
+            // What it holds is let go without the lock.
+            let over = flights.remove(&self.question);
+            drop(flights);
+            drop(over);
         }
     }
 }
@@ -126,10 +144,12 @@ pub(crate) struct Results {
     left_by_sweep: AtomicU64,
     statements: Statements,
     store: Arc<Store>,
-    flights: Mutex<HashMap<Arc<Question>, QueryFlight>>,
+    flights: Mutex<HashMap<Arc<Question>, Listed>>,
     /// What is loaded although nobody waits for it.
     going_on: Mutex<HashSet<Arc<Question>>>,
     pub(crate) refreshing: Refreshing,
+    /// One result is kept at a time: what is held is looked at first.
+    keeping: Mutex<()>,
 }
 
 impl Results {
@@ -151,6 +171,7 @@ impl Results {
             flights: Mutex::default(),
             going_on: Mutex::default(),
             refreshing: Refreshing::default(),
+            keeping: Mutex::default(),
         }
     }
 
@@ -167,13 +188,19 @@ impl Results {
 
     /// What is held and may be served, and how old it is if it has changed since.
     pub(crate) fn hit(&self, question: &dyn Ask, terms: Terms) -> Option<(CachedResult, Option<Duration>)> {
-        let answer = self.held.get(question)?;
-        let now = self.common.now();
-        let is_current = answer.suits(terms, now).filter(|_| self.common.freshness.is_live(now))?;
+        let (answer, age) = self.peek(question, terms)?;
         self.hits.add(1);
         if terms.refresh_on_change && !answer.is_read.load(Ordering::Relaxed) {
             answer.is_read.store(true, Ordering::Relaxed);
         }
+        Some((answer, age))
+    }
+
+    /// The same for whoever does not count as a reader.
+    pub(crate) fn peek(&self, question: &dyn Ask, terms: Terms) -> Option<(CachedResult, Option<Duration>)> {
+        let answer = self.held.get(question)?;
+        let now = self.common.now();
+        let is_current = answer.suits(terms, now).filter(|_| self.common.freshness.is_live(now))?;
         let age = (!is_current).then(|| answer.age(now));
         Some((answer, age))
     }
@@ -208,49 +235,60 @@ impl Results {
 
     /// Loads, or waits for a load that began after everything that this caller may know of.
     pub(crate) async fn load<L>(
-        &self,
+        self: &Arc<Results>,
         question: &Arc<Question>,
+        terms: Terms,
+        load: impl FnOnce(Vec<NextExpiry>) -> L + Send + 'static,
+    ) -> Result<CachedResult, Error>
+    where
+        L: Future<Output = Result<Loaded, Error>> + Send + 'static,
+    {
+        let flight = self.flight(question, terms, load);
+        let waiting = Waiting { results: self, question: question.clone(), flight };
+        waiting.flight.answer.clone().await
+    }
+
+    /// One load, from the wait for the one before to what is held then.
+    async fn run<L>(
+        &self,
+        flying: Flying,
         terms: Terms,
         load: impl FnOnce(Vec<NextExpiry>) -> L,
     ) -> Result<CachedResult, Error>
     where
         L: Future<Output = Result<Loaded, Error>>,
     {
-        let waiting = Waiting { results: self, question: question.clone(), flight: self.flight(question, terms) };
-        let flight = &waiting.flight;
-        let answer = flight.answer.get_or_init(async || {
-            // The one before is waited for, but not for longer than what it brings may be old.
-            let _turn = tokio::time::timeout(self.common.freshness.timeout(), flight.turn.lock()).await;
-            let (at, mut marks, mut expiries) = (self.common.now(), Vec::new(), Vec::new());
-            let watched = within(LOOKING_UP, self.store.query_timeout, self.statements.watched(question)).await?;
-            for Watched { source, flushes, rows } in watched {
-                marks.push(source.look(flushes, &rows)?);
-                expiries.extend(source.next_expiry(&rows));
-            }
-            // Whoever takes over from a caller that gave up goes by what was seen first, which is older.
-            let began = flight.began.get_or_init(|| Began { at, marks: marks.into() });
-            let asked = self.common.now();
-            let live = self.common.freshness.is_live(asked);
-            self.loads.add(1);
-            let Loaded { epoch, rows, bytes, good_for } = load(expiries).await?;
-            let is_same = epoch.0 == self.common.freshness.epoch();
-            if live && !is_same {
-                self.store.doubt_server();
-            }
-            let trusted = live && is_same;
-            let until = good_for.map_or(Moment::NEVER, |good_for| asked + good_for);
-            let (bytes, marks) = (bytes + question.size(), began.marks.clone());
-            let refreshed_from = asked + terms.min_refresh;
-            let is_read = self.held.get(question).map_or_else(Arc::default, |held| held.is_read);
-            let answer = CachedResult { rows, bytes, marks, trusted, as_of: asked, until, refreshed_from, is_read };
-            self.keep(question, &answer);
-            Ok(answer)
-        });
-        answer.await.clone()
+        let Flying { question, began, turn } = flying;
+        // The one before is waited for, but not for longer than what it brings may be old.
+        let _turn = tokio::time::timeout(self.common.freshness.timeout(), turn.lock()).await;
+        let (at, mut marks, mut expiries) = (self.common.now(), Vec::new(), Vec::new());
+        let watched = within(LOOKING_UP, self.store.query_timeout, self.statements.watched(&question)).await?;
+        for Watched { source, flushes, rows } in watched {
+            marks.push(source.look(flushes, &rows)?);
+            expiries.extend(source.next_expiry(&rows));
+        }
+        let began = began.get_or_init(|| Began { at, marks: marks.into() });
+        let asked = self.common.now();
+        let live = self.common.freshness.is_live(asked);
+        self.loads.add(1);
+        let Loaded { epoch, rows, bytes, good_for } = load(expiries).await?;
+        let is_same = epoch.0 == self.common.freshness.epoch();
+        if live && !is_same {
+            self.store.doubt_server();
+        }
+        let trusted = live && is_same;
+        let until = good_for.map_or(Moment::NEVER, |good_for| asked + good_for);
+        let (bytes, marks) = (bytes + question.size(), began.marks.clone());
+        let refreshed_from = asked + terms.min_refresh;
+        let is_read = self.held.get(&*question).map_or_else(Arc::default, |held| held.is_read);
+        let answer = CachedResult { rows, bytes, marks, trusted, as_of: asked, until, refreshed_from, is_read };
+        self.keep(&question, &answer);
+        Ok(answer)
     }
 
     /// Holds what a load brought, unless what is held was asked for later.
     fn keep(&self, question: &Arc<Question>, answer: &CachedResult) {
+        let _one = lock(&self.keeping);
         let held = self.held.get(question);
         // What cannot be kept in step takes the place of what was held before, which must not follow it once changes are heard again
         // that are still behind it.
@@ -280,18 +318,37 @@ impl Results {
         self.left_by_sweep.store(self.count().max(SWEEP_MIN), Ordering::Relaxed);
     }
 
-    fn flight(&self, question: &Arc<Question>, terms: Terms) -> QueryFlight {
+    /// The load that this caller waits for from now on.
+    fn flight<L>(
+        self: &Arc<Results>,
+        question: &Arc<Question>,
+        terms: Terms,
+        load: impl FnOnce(Vec<NextExpiry>) -> L + Send + 'static,
+    ) -> QueryFlight
+    where
+        L: Future<Output = Result<Loaded, Error>> + Send + 'static,
+    {
         let (now, timeout) = (self.common.now(), self.common.freshness.timeout());
         let oldest = now.before(terms.max_age.map_or(timeout, |max| max.min(timeout)));
         let (since, refreshed) = (self.common.freshness.is_live(now).then_some(oldest), now.before(terms.min_refresh));
-        match lock(&self.flights).entry(question.clone()) {
-            Entry::Occupied(flight) if flight.get().may_be_joined(since, refreshed) => flight.get().clone(),
-            Entry::Occupied(mut flight) => {
-                let next = QueryFlight::new(flight.get().turn.clone());
-                flight.insert(next);
-                flight.get().clone()
+        let new = |turn: Arc<AsyncMutex<()>>| {
+            let flying = Flying { question: question.clone(), began: Arc::default(), turn: turn.clone() };
+            let (results, began) = (self.clone(), flying.began.clone());
+            let run = AssertUnwindSafe(async move { results.run(flying, terms, load).await }).catch_unwind();
+            let answer = run.map(|ended| ended.unwrap_or_else(|_| Err(Error::new(ErrorKind::Value, PANICKED))));
+            Listed { flight: QueryFlight { answer: answer.boxed().shared(), began, turn }, waiting: 0 }
+        };
+        let mut flights = lock(&self.flights);
+        let listed = match flights.entry(question.clone()) {
+            Entry::Occupied(listed) if listed.get().flight.may_be_joined(since, refreshed) => listed.into_mut(),
+            Entry::Occupied(listed) => {
+                let listed = listed.into_mut();
+                *listed = new(listed.flight.turn.clone());
+                listed
             }
-            Entry::Vacant(vacant) => vacant.insert(QueryFlight::new(Arc::default())).clone(),
-        }
+            Entry::Vacant(vacant) => vacant.insert(new(Arc::default())),
+        };
+        listed.waiting += 1;
+        listed.flight.clone()
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) standby: Option<Arc<Standby>>,
     pub(crate) feed: Arc<Feed>,
-    pub(crate) results: Results,
+    pub(crate) results: Arc<Results>,
     pub(crate) batch_connection: Arc<BatchConnection>,
     pub(crate) supervisor: Supervisor,
     /// Those that have retired too: what they have not written may still be.
@@ -54,7 +54,7 @@ impl Shared {
         let (common, budget) = (Arc::new(common), Arc::new(budget));
         let (store, feed) = (Arc::new(store), Arc::new(Feed::new()));
         let shared = Arc::new(Shared {
-            results: Results::new(&config, common.clone(), store.clone(), feed.clone()),
+            results: Arc::new(Results::new(&config, common.clone(), store.clone(), feed.clone())),
             batch_connection: Arc::new(BatchConnection::new(store.clone())),
             supervisor: Supervisor::new(common.clone(), budget.clone()),
             tables: Mutex::default(),

@@ -8,8 +8,9 @@ use crate::error::{Error, ErrorKind};
 use crate::pg::{NextExpiry, Selected};
 use crate::results::{Ask, CachedResult, LOOK, Loaded, Question, Reload, Statement, Terms};
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
@@ -140,12 +141,13 @@ async fn load<T: DeserializeOwned + Send + Sync + 'static>(
     terms: Terms,
     by_reader: bool,
 ) -> Result<CachedResult, Error> {
-    let select = async |expiries: Vec<NextExpiry>| {
-        let parameters: Vec<_> = question.parameters.iter().map(|parameter| parameter.as_sql()).collect();
+    let (store, asked) = (shared.store.clone(), question.clone());
+    let select = move |expiries: Vec<NextExpiry>| async move {
+        let parameters: Vec<_> = asked.parameters.iter().map(|parameter| parameter.as_sql()).collect();
         let misfit = |error| Error::caused(ErrorKind::Value, "a row of a query does not fit its type", error);
         let read = |layout: &Layout, row: &Row| row::decode::<T>(layout, row, 0).map_err(misfit);
         let Selected { epoch, rows, bytes, good_for } =
-            shared.store.select(&question.statement.sql, &parameters, &expiries, read).await?;
+            store.select(&asked.statement.sql, &parameters, &expiries, read).await?;
         let bytes = bytes + rows.len() * size_of::<T>();
         Ok(Loaded { epoch, rows: Arc::new(rows), bytes, good_for })
     };
@@ -183,22 +185,30 @@ fn look_after<T: DeserializeOwned + Send + Sync + 'static>(
     let reload: Reload = Arc::new(move || {
         let (client, question) = (client.clone(), asked.clone());
         Box::pin(async move {
-            let Some(shared) = client.upgrade().filter(|shared| shared.common.check_open().is_ok()) else { return };
+            let Some(shared) = client.upgrade() else { return };
+            if let Some((answer, None)) = shared.results.peek(&*question, terms) {
+                // Somebody was quicker.
+                return look_after::<T>(&shared, &question, terms, &answer, true);
+            }
             // Also if a type's own code panics.
             let mut reloading = Reloading { shared: shared.clone(), question: question.clone(), is_done: false };
             reloading.is_done = load::<T>(shared, question, terms, false).await.is_ok();
         })
     });
     if shared.results.refreshing.refreshed(question, answer, by_reader, reload) {
-        let client = Arc::downgrade(shared);
-        shared.supervisor.spawn(None, async move {
-            loop {
-                tokio::time::sleep(LOOK).await;
-                let Some(shared) = client.upgrade() else { return };
-                let Some(due) = shared.results.refreshing.due(shared.common.now()) else { return };
-                due.into_iter().for_each(|reload| drop(shared.supervisor.runtime().spawn(reload())));
-            }
-        });
+        shared.supervisor.spawn(None, refresh(Arc::downgrade(shared)));
+    }
+}
+
+/// Loads what is due, until nothing is looked after any more. What it has begun ends with it.
+async fn refresh(client: Weak<Shared>) {
+    let mut reloads = JoinSet::new();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        while reloads.try_join_next().is_some() {}
+        let Some(shared) = client.upgrade().filter(|shared| shared.common.check_open().is_ok()) else { return };
+        let Some(due) = shared.results.refreshing.due(shared.common.now()) else { return };
+        due.into_iter().for_each(|reload| drop(reloads.spawn(reload())));
     }
 }
 

@@ -69,7 +69,8 @@ async fn a_message_that_was_long_under_way_says_nothing_of_now() {
         cache.cached(&1).is_some()
     };
     // The link is slow, but what it tells is within the bound. What is heard then has been late, and more of it is under way.
-    tokio::time::sleep(LATE + LATE / 4).await;
+    db.psql("UPDATE account SET note = 'on its way'");
+    wait_until(SOON, "what is late is heard", async || cache.status().changes > 0).await;
     wait_until(SOON, "it is served from memory", is_held).await;
     let as_of = Instant::now();
     proxy.faults.set(|faults| &faults.silent_feed, true);

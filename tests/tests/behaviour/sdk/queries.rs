@@ -343,3 +343,18 @@ async fn mistakes_are_told() {
     client.close(SOON).await.unwrap();
     assert!(client.query::<Post>("SELECT 1").depends_on_table("post").fetch().await.unwrap_err().is_closed());
 }
+
+/// A future that is neither polled nor dropped, as beside a `select!` that goes round.
+#[tokio::test]
+async fn who_does_not_go_on_keeps_nobody_waiting() {
+    let db = Database::with_extension();
+    posts(&db);
+    let client = client(&db).await;
+    let count = || client.query::<i64>("SELECT count(*) FROM post").fetch();
+    let mut stuck = std::pin::pin!(count());
+    assert!(tokio::time::timeout(Duration::ZERO, &mut stuck).await.is_err(), "it has begun, and no more");
+    let other = tokio::time::timeout(SOON, count()).await.expect("who began keeps others waiting");
+    assert_eq!(*other.unwrap(), [30]);
+    assert_eq!(*stuck.await.unwrap(), [30]);
+    assert_eq!(client.status().query_loads, 1);
+}
