@@ -4,12 +4,12 @@
 
 use crate::hit_rate;
 use crate::measure::{Rounds, Sides, nanos_per_operation};
+use crate::memory::Profile;
 use crate::report::{Figure, Report, Target};
 use crate::trace::Zipf;
 use cache_sync::{Cache, Client, Key};
 use cache_sync_kit::{Dice, Result, connect};
 use futures_util::FutureExt;
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::hint::black_box;
@@ -25,14 +25,6 @@ const WARM_UP: usize = 4;
 const STEP: usize = 1000;
 /// Reads that are drawn beforehand, and read again and again.
 const DRAWN: usize = 1000 * STEP;
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Profile {
-    name: String,
-    city: String,
-    score: i32,
-    active: bool,
-}
 
 pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
     let largest = SIZES[SIZES.len() - 1];

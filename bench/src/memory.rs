@@ -11,12 +11,13 @@ use std::time::Duration;
 
 const ENTRIES: i64 = 100_000;
 
+/// A row of the usual size.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Profile {
-    name: String,
-    city: String,
-    score: i32,
-    active: bool,
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    pub(crate) city: String,
+    pub(crate) score: i32,
+    pub(crate) active: bool,
 }
 
 pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Result<()> {

@@ -22,7 +22,7 @@ pub(crate) use diff::diff;
 pub(crate) use error::{EncodeError, RuleViolation};
 
 use crate::codec::caught::caught;
-use crate::codec::layout::{Column, Layout, Role};
+use crate::codec::layout::{Column, Layout, Role, TypeKind};
 use crate::codec::row::{Cell, DecodeError, Members};
 use cache_sync_core::fields::{FieldIndex, Fields};
 use postgres_types::Type;
@@ -89,7 +89,11 @@ fn write_field<'a, T: Serialize + ?Sized>(
     member::write(buffer, &column.ty, value)?;
     let text = std::str::from_utf8(buffer).map_err(EncodeError::new)?;
     check::check(text)?;
-    Ok(canonical::canonical(&column.ty, text))
+    let text = canonical::canonical(&column.ty, text);
+    if matches!(TypeKind::of(&column.ty), TypeKind::Bytes) {
+        check::check_bytes(&text)?;
+    }
+    Ok(text)
 }
 
 /// The JSON text for this column of `json_to_recordset`.

@@ -12,7 +12,7 @@ mod sample;
 use super::caught::caught;
 use super::fields;
 use super::layout::{Column, Layout, Role, TypeKind, members_of};
-use super::row::{DecodeError, Members};
+use super::row::{Cells, DecodeError, Members};
 use super::type_name;
 use any_text::AnyText;
 use postgres_types::{Kind, Type};
@@ -103,7 +103,7 @@ fn says_what_it_reads(error: &DecodeError, ty: &Type) -> bool {
 fn shown<'a, V, D>(column: &'a Column, value: impl FnOnce() -> Result<D, DecodeError>) -> Option<DecodeError>
 where
     V: DeserializeOwned,
-    D: serde::Deserializer<'a, Error = DecodeError>,
+    D: Cells<'a>,
 {
     let deserialized = caught(|| V::deserialize(Members::new(std::iter::once((column, value)))).map(drop));
     // One without a member is of the others, which are not there.

@@ -111,7 +111,8 @@ pub(crate) fn size<K: Key>(key: &K) -> usize {
 }
 
 macro_rules! one_column {
-    ($($key:ty: |$value:ident| $part:expr, as $sample:expr;)*) => {$(
+    ($($(#[$condition:meta])? $key:ty: |$value:ident| $part:expr, as $sample:expr;)*) => {$(
+        $(#[$condition])?
         impl Key for $key {
             const COLUMNS: usize = 1;
 
@@ -127,6 +128,9 @@ macro_rules! one_column {
         }
     )*};
 }
+
+#[cfg(any(feature = "chrono", feature = "jiff", feature = "time"))]
+use one_column;
 
 const INT: KeyPart<'static> = KeyPart::Int(0);
 const TEXT: KeyPart<'static> = KeyPart::Text("");

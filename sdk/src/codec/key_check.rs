@@ -12,6 +12,23 @@ pub(crate) fn contradiction<'a, K: Key>(key: &K, layout: &'a Layout, fields: &'a
     check.contradiction
 }
 
+/// Whether the member may be the time of this text, which is one of UTC. Only the usual form can be told: four digits of the year, and of UTC.
+fn may_be_same_time(member: &str, text: &str) -> bool {
+    fn usual(text: &str) -> Option<&str> {
+        let text = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00")).unwrap_or(text);
+        let has_offset = text.get(10..).is_some_and(|time| time.contains(['+', '-', ' ']));
+        let is_usual = text.as_bytes().get(..4).is_some_and(|year| year.iter().all(u8::is_ascii_digit)) && !has_offset;
+        let fraction =
+            |text: &'_ str| text.contains('.').then(|| text.trim_end_matches('0').trim_end_matches('.').len());
+        is_usual.then(|| &text[..fraction(text).unwrap_or(text.len())])
+    }
+    let Ok(member) = serde_json::from_str::<String>(member) else { return true };
+    match (usual(&member), usual(text)) {
+        (Some(member), Some(text)) => member == text,
+        _ => true,
+    }
+}
+
 /// Compares the key's parts with the members of the value that stand for them.
 struct KeyCheck<'a> {
     layout: &'a Layout,
@@ -34,13 +51,39 @@ impl KeyVisitor for KeyCheck<'_> {
             KeyPart::Uuid(uuid) => {
                 serde_json::from_str::<uuid::Uuid>(member).is_ok_and(|member| *member.as_bytes() == uuid)
             }
-            KeyPart::Bytes(bytes) => {
-                serde_json::from_str::<String>(member).is_ok_and(|member| member == text::hex(bytes))
-            }
-            KeyPart::Date(_) | KeyPart::Timestamp(_) | KeyPart::Outside(_) => true,
+            KeyPart::Bytes(bytes) => serde_json::from_str::<String>(member)
+                .is_ok_and(|member| text::unhex(&member).as_deref() == Some(bytes)),
+            KeyPart::Date(days) => may_be_same_time(member, &text::date(days)),
+            KeyPart::Timestamp(micros) => may_be_same_time(member, &text::timestamp(micros)),
+            KeyPart::Outside(_) => true,
         };
         if !same {
             self.contradiction = Some(&self.layout.columns[index].name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_compared_where_their_form_is_the_usual_one() {
+        let time = text::timestamp(762_523_200_500_000);
+        for (member, may_be) in [
+            ("\"2024-02-29T12:00:00.5Z\"", true),
+            ("\"2024-02-29T12:00:00.500000+00:00\"", true),
+            ("\"2024-02-29T12:00:00.5\"", true),
+            ("\"2024-02-29T12:00:01Z\"", false),
+            ("\"2024-03-29T12:00:00.5Z\"", false),
+            ("\"2024-02-29T13:00:00.5+01:00\"", true),
+            ("762523200", true),
+            ("\"infinity\"", true),
+        ] {
+            assert_eq!(may_be_same_time(member, &time), may_be, "{member} and {time}");
+        }
+        assert!(may_be_same_time("\"2000-01-10\"", &text::date(9)));
+        assert!(!may_be_same_time("\"2000-01-01\"", &text::date(9)));
+        assert!(may_be_same_time("\"1999-12-31\"", &text::date(i32::MAX)));
     }
 }

@@ -40,6 +40,8 @@ const WINDOW_LOG_MAX: u32 = 26;
 /// Its bytes are a version, `0x10`, and MessagePack, or `0x11` and a zstd frame of MessagePack. Other first bytes, and what takes more
 /// than [`Packed::BYTES_MAX`] when it is unpacked or is nested more than 127 deep, are errors of the row; a value that would be is one of its writer.
 ///
+/// Against the bytes that a cache may take (`max_bytes`) it counts as it is stored: what it unpacks to is bounded by [`Packed::BYTES_MAX`] alone.
+///
 /// Values that are equal should be written alike, else an `update` that leaves them as they are is a change: prefer `BTreeMap` to `HashMap`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Packed<T>(pub T);

@@ -16,7 +16,7 @@ mod number;
 
 pub(crate) use cell::Cell;
 pub(crate) use error::DecodeError;
-pub(crate) use members::Members;
+pub(crate) use members::{Cells, Members};
 pub(crate) use number::is_json_number;
 
 use crate::codec::caught::caught;

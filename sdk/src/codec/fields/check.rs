@@ -42,6 +42,16 @@ pub(super) fn check(text: &str) -> Result<(), EncodeError> {
     Ok(())
 }
 
+/// Whether a text for a `bytea` is what will be read of it again: of any other, Postgres takes the characters for bytes.
+pub(super) fn check_bytes(text: &str) -> Result<(), EncodeError> {
+    let Some(text) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else { return Ok(()) };
+    let digits = text.strip_prefix(r"\\x").map(str::as_bytes);
+    if digits.is_some_and(|digits| digits.len() % 2 == 0 && digits.iter().all(u8::is_ascii_hexdigit)) {
+        return Ok(());
+    }
+    Err(EncodeError::new(r"bytes are written as bytes, or as `\x` and two hexadecimal digits for each"))
+}
+
 /// Where the string that begins at `at` has ended.
 fn skip_string(bytes: &[u8], mut at: usize) -> Result<usize, EncodeError> {
     while let Some(byte) = bytes.get(at) {
@@ -70,6 +80,21 @@ fn unicode_escape(bytes: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_hexadecimal() {
+        for (text, is_read) in [
+            ("null", true),
+            (r#""\\x""#, true),
+            (r#""\\x00fF""#, true),
+            (r#""\\x0""#, false),
+            (r#""\\x0g""#, false),
+            (r#""hello""#, false),
+            (r#""""#, false),
+        ] {
+            assert_eq!(check_bytes(text).is_ok(), is_read, "{text}");
+        }
+    }
 
     #[test]
     fn what_postgres_reads_passes() {

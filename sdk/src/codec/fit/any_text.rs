@@ -1,6 +1,6 @@
 //! What a member is shown to see whether it takes every text.
 
-use crate::codec::row::DecodeError;
+use crate::codec::row::{Cells, DecodeError};
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
@@ -39,5 +39,11 @@ impl<'de> Deserializer<'de> for AnyText {
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple tuple_struct map
         struct enum identifier ignored_any
+    }
+}
+
+impl Cells<'_> for AnyText {
+    fn is_null(&self) -> bool {
+        false
     }
 }

@@ -29,11 +29,13 @@ impl Samples {
         let some = |text: &str| Samples { texts: vec![text.to_owned()], are_typical: false };
         match TypeKind::of(ty) {
             TypeKind::Bool => some("false"),
-            kind if kind.is_number() => some("0"),
+            kind if kind.is_number() => {
+                Samples { texts: ["0", "1", "100"].map(str::to_owned).to_vec(), are_typical: true }
+            }
             TypeKind::Json | TypeKind::Jsonb | TypeKind::Composite(_) | TypeKind::Array(_) => {
                 Samples { texts: Vec::new(), are_typical: false }
             }
-            TypeKind::Bytes => some("\"\\\\x\""),
+            TypeKind::Bytes => typical(&["\\x", "\\x00", "\\x67e5504410b1426f9247bb680e5fe0c8"]),
             TypeKind::Uuid => {
                 typical(&["00000000-0000-0000-0000-000000000000", "67e55044-10b1-426f-9247-bb680e5fe0c8"])
             }

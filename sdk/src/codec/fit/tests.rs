@@ -134,6 +134,9 @@ fn what_can_hold_none_does_not() {
         (fits::<chrono::NaiveDateTime>(Type::TIMESTAMPTZ), "make it `chrono::DateTime<Utc>`"),
         (fits::<chrono::DateTime<chrono::Utc>>(Type::TIMESTAMP), "make it `chrono::NaiveDateTime`"),
         (fits::<chrono::DateTime<chrono::Utc>>(Type::DATE), "make it `chrono::NaiveDate`"),
+        (fits::<chrono::DateTime<chrono::Utc>>(Type::INT8), "make it `i64`"),
+        (fits::<uuid::Uuid>(Type::INT8), "make it `i64`"),
+        (fits::<uuid::Uuid>(Type::BYTEA), "make it `Vec<u8>`"),
         (fits::<Duration>(Type::INTERVAL), "give it `#[serde(with = \"cache_sync::interval\")]`"),
         (fits::<SystemTime>(Type::TIMESTAMPTZ), "make it `chrono::DateTime<Utc>`"),
     ] {
@@ -201,4 +204,15 @@ fn the_text_of_a_key_is_a_text() {
     let columns = [("id", Type::INT8, Rule::Lww), ("x", Type::INT8, Rule::Lww)];
     check::<Keyed>(&layout(&columns)).unwrap();
     assert!(fits::<String>(Type::INT8).is_err());
+}
+
+/// Whoever has one column has it by its name.
+#[test]
+fn a_row_that_may_be_none_is_a_row() {
+    #[derive(Deserialize)]
+    #[expect(dead_code, reason = "only whether it fits is of interest")]
+    struct One {
+        id: i64,
+    }
+    check::<Option<One>>(&layout(&[("id", Type::INT8, Rule::Lww)])).unwrap();
 }

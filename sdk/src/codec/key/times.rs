@@ -1,6 +1,6 @@
 //! Dates and times as keys.
 
-use super::{Key, KeyColumnType, KeyPart, KeyVisitor};
+use super::{Key, KeyColumnType, KeyPart, KeyVisitor, one_column};
 
 const DATE: KeyPart<'static> = KeyPart::Date(0);
 const TIMESTAMP: KeyPart<'static> = KeyPart::Timestamp(0);
@@ -15,32 +15,19 @@ fn timestamp(nanos: i128) -> KeyPart<'static> {
     }
 }
 
-macro_rules! times {
-    ($($feature:literal $key:ty: |$value:ident| $part:expr, as $sample:expr;)*) => {$(
-        #[cfg(feature = $feature)]
-        impl Key for $key {
-            const COLUMNS: usize = 1;
-
-            #[inline]
-            fn parts<V: KeyVisitor>(&self, visitor: &mut V) {
-                let $value = self;
-                visitor.part($part);
-            }
-
-            fn column_types() -> Vec<KeyColumnType> {
-                vec![KeyColumnType::new::<$key>($sample)]
-            }
-        }
-    )*};
-}
-
-times! {
-    "chrono" chrono::NaiveDate: |date| KeyPart::Date(chrono::Datelike::num_days_from_ce(date) - 730_120), as DATE;
-    "chrono" chrono::DateTime<chrono::Utc>: |time| chrono_time(time), as TIMESTAMP;
-    "time" time::Date: |date| KeyPart::Date(date.to_julian_day() - 2_451_545), as DATE;
-    "time" time::OffsetDateTime: |time| timestamp(time.unix_timestamp_nanos()), as TIMESTAMP;
-    "jiff" jiff::civil::Date: |date| jiff_date(*date), as DATE;
-    "jiff" jiff::Timestamp: |time| timestamp(time.as_nanosecond()), as TIMESTAMP;
+one_column! {
+    #[cfg(feature = "chrono")]
+    chrono::NaiveDate: |date| KeyPart::Date(chrono::Datelike::num_days_from_ce(date) - 730_120), as DATE;
+    #[cfg(feature = "chrono")]
+    chrono::DateTime<chrono::Utc>: |time| chrono_time(time), as TIMESTAMP;
+    #[cfg(feature = "time")]
+    time::Date: |date| KeyPart::Date(date.to_julian_day() - 2_451_545), as DATE;
+    #[cfg(feature = "time")]
+    time::OffsetDateTime: |time| timestamp(time.unix_timestamp_nanos()), as TIMESTAMP;
+    #[cfg(feature = "jiff")]
+    jiff::civil::Date: |date| jiff_date(*date), as DATE;
+    #[cfg(feature = "jiff")]
+    jiff::Timestamp: |time| timestamp(time.as_nanosecond()), as TIMESTAMP;
 }
 
 #[cfg(feature = "chrono")]

@@ -4,7 +4,7 @@
 //! into a string, bytes go into a sequence or their hexadecimal text. Nobody asking (`serde_json::Value`), numerics
 //! and bytes are strings, so that they stay exact.
 
-use super::{DecodeError, number};
+use super::{Cells, DecodeError, number};
 use crate::codec::text;
 use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
 use serde::de::{Deserializer, IntoDeserializer, Visitor};
@@ -37,6 +37,12 @@ impl<'de> IntoDeserializer<'de, DecodeError> for Cell<'de> {
 
     fn into_deserializer(self) -> Cell<'de> {
         self
+    }
+}
+
+impl<'de> Cells<'de> for Cell<'de> {
+    fn is_null(&self) -> bool {
+        matches!(self, Cell::Null)
     }
 }
 

@@ -7,6 +7,11 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use std::any::type_name;
 
+/// What is read of a column.
+pub(crate) trait Cells<'de>: Deserializer<'de, Error = DecodeError> {
+    fn is_null(&self) -> bool;
+}
+
 /// Members by name, each read when its turn comes.
 pub(crate) struct Members<'de, I, R> {
     rest: I,
@@ -17,7 +22,7 @@ impl<'de, I, R, D> Members<'de, I, R>
 where
     I: Iterator<Item = (&'de Column, R)>,
     R: FnOnce() -> Result<D, DecodeError>,
-    D: Deserializer<'de, Error = DecodeError>,
+    D: Cells<'de>,
 {
     pub(crate) fn new(members: I) -> Members<'de, I, R> {
         Members { rest: members, current: None }
@@ -45,7 +50,7 @@ impl<'de, I, R, D> Deserializer<'de> for Members<'de, I, R>
 where
     I: Iterator<Item = (&'de Column, R)>,
     R: FnOnce() -> Result<D, DecodeError>,
-    D: Deserializer<'de, Error = DecodeError>,
+    D: Cells<'de>,
 {
     type Error = DecodeError;
 
@@ -58,10 +63,14 @@ where
     }
 
     /// A row is always there; the only value of one may be null.
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.rest.size_hint().1 {
-            Some(1) => self.only(|value| value.deserialize_option(visitor)),
-            _ => visitor.visit_some(self),
+    fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        if self.rest.size_hint().1 != Some(1) {
+            return visitor.visit_some(self);
+        }
+        let Some((column, read)) = self.rest.next() else { return visitor.visit_none() };
+        match read().map_err(|error| error.at(&column.name, &column.ty))? {
+            value if value.is_null() => visitor.visit_none(),
+            value => visitor.visit_some(Members::new(std::iter::once((column, move || Ok(value))))),
         }
     }
 
@@ -105,7 +114,7 @@ impl<'de, I, R, D> MapAccess<'de> for Members<'de, I, R>
 where
     I: Iterator<Item = (&'de Column, R)>,
     R: FnOnce() -> Result<D, DecodeError>,
-    D: Deserializer<'de, Error = DecodeError>,
+    D: Cells<'de>,
 {
     type Error = DecodeError;
 
@@ -132,7 +141,7 @@ impl<'de, I, R, D> SeqAccess<'de> for Members<'de, I, R>
 where
     I: Iterator<Item = (&'de Column, R)>,
     R: FnOnce() -> Result<D, DecodeError>,
-    D: Deserializer<'de, Error = DecodeError>,
+    D: Cells<'de>,
 {
     type Error = DecodeError;
 
