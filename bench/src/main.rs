@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! hit        reads of what is held        hit_rate how many reads hit        trace    which keys are read
-//! memory     buffered writes              loads    misses        flush    batches against a plain upsert
+//! memory     buffered writes              reads    misses        flush    batches against a plain upsert
 //! merge      every rule against a plain upsert                   batches  the two sides of both
 //! poison     batches with patches that Postgres refuses          snapshot   loads and batches while a snapshot is held
 //! ddl        DDL of what is not attached, and attaching
@@ -26,12 +26,12 @@ mod hit_rate;
 mod idle;
 mod latency;
 mod listeners;
-mod loads;
 mod measure;
 mod memory;
 mod merge;
 mod packed;
 mod poison;
+mod reads;
 mod report;
 mod side;
 mod snapshot;
@@ -48,18 +48,18 @@ use std::process::ExitCode;
 
 const USAGE: &str =
     "usage: cargo xtask bench [NAME ...] [--rounds N] [--seconds N] [--full] [--listeners N,...] [--json FILE]
-  NAME: hit memory loads packed flush merge poison snapshot ddl writers latency bulk, or feed for the last three (default: all)
+  NAME: hit memory reads packed flush merge poison snapshot ddl writers latency bulk, or feed for the last three (default: all)
   --full: writers also with 1 and 8 of them
   --listeners: writers only with so many listeners, of 0,1,32,128";
 
 const ALL: [&str; 12] =
-    ["hit", "memory", "loads", "packed", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency", "bulk"];
+    ["hit", "memory", "reads", "packed", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency", "bulk"];
 /// What the feed costs and how soon it tells.
 const FEED: [&str; 3] = ["writers", "latency", "bulk"];
 const LINE: CommandLine<'_> = CommandLine {
     valued: &["--rounds", "--seconds", "--listeners", "--json"],
     alone: &[
-        "hit", "memory", "loads", "packed", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency",
+        "hit", "memory", "reads", "packed", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency",
         "bulk", "feed", "--full",
     ],
     usage: USAGE,
@@ -131,7 +131,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         match name {
             "hit" => runtime.block_on(hit::run(&cluster.dsn(&database), rounds, &mut report))?,
             "memory" => runtime.block_on(memory::run(&cluster.dsn(&database), rounds, &mut report))?,
-            "loads" => runtime.block_on(loads::run(&cluster.dsn(&database), rounds, &mut report))?,
+            "reads" => runtime.block_on(reads::run(&cluster.dsn(&database), rounds, &mut report))?,
             "packed" => runtime.block_on(packed::run(&cluster.dsn(&database), rounds, &mut report))?,
             "flush" => runtime.block_on(flush::run(&cluster.dsn(&database), rounds, &mut report))?,
             "merge" => runtime.block_on(merge::run(&cluster.dsn(&database), rounds, &mut report))?,

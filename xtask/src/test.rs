@@ -15,6 +15,11 @@ use crate::steps::Steps;
 /// nothing is compiled twice with other features.
 const TESTED: [&str; 3] = ["--workspace", "--exclude", "cache-sync-pg"];
 
+/// What runs beside the tests.
+const PROGRAMS: [&str; 2] = [TORTURE, DEMO];
+const TORTURE: &str = "cache-sync-torture";
+const DEMO: &str = "cache-sync-demo";
+
 /// Runs every check.
 ///
 /// # Errors
@@ -51,12 +56,12 @@ fn all(steps: &mut Steps) -> Result<()> {
         steps.count_tests(cargo().args(["test", "--no-fail-fast"]).args(TESTED).env(TREES_VARIABLE, &trees))
     })?;
     steps.step("soak", |_| {
-        let mut soak = program::command("cache-sync-torture");
+        let mut soak = program::command(TORTURE);
         // The same faults each time: looking for others takes longer than this.
         command::run(soak.args(["--seconds", "22", "--seed", "11"]).env(TREES_VARIABLE, &trees))
     })?;
     steps.step("demo", |_| {
-        let mut demo = program::command("cache-sync-demo");
+        let mut demo = program::command(DEMO);
         command::run(demo.args(["--seconds", "5", "--scale", "1"]).env(TREES_VARIABLE, &trees))
     })
 }
@@ -66,7 +71,8 @@ fn checks(steps: &mut Steps, postgres: &Postgres) -> Result<()> {
     steps.step("format", |_| command::run(cargo().args(["fmt", "--all", "--check"])))?;
     steps.step("clippy", |_| command::run(&mut Half::Others.clippy(postgres)))?;
     steps.step("tests, compiled", |_| command::run(cargo().args(["test", "--no-run"]).args(TESTED)))?;
-    steps.step("programs, compiled", |_| command::run(cargo().args(["build", "--bins"]).args(TESTED)))
+    let programs = PROGRAMS.into_iter().flat_map(|program| ["--bin", program]);
+    steps.step("programs, compiled", |_| command::run(cargo().arg("build").args(programs).args(TESTED)))
 }
 
 /// The extension's lints and documents, and its trees.

@@ -122,13 +122,19 @@ fn a_long_path_counts_as_the_one_above() {
 
 #[test]
 fn deep_values_do_not_overflow_the_stack() {
-    let deep = r#"{"a":"#.repeat(50_000) + "1" + &"}".repeat(50_000);
-    let rule = rule(json!("json"));
-    let mut paths = Paths::all(Stamp(0));
-    let merged = merge(&rule, Some(&deep), &deep, Way::Edit, Stamp(1), &mut paths).unwrap();
-    assert_eq!(merged.text.unwrap().replace(' ', ""), deep);
-    let patch = difference(&rule, Some(&deep), &deep.replace('1', "2")).unwrap().unwrap();
-    assert_eq!(patch.replace(' ', "").len(), deep.len());
+    // 100 bytes for each level: less than a frame takes. Some levels are compared each in its own, but a fixed number of them.
+    const LEVELS: usize = 5000;
+    const STACK: usize = 100 * LEVELS;
+    let work = || {
+        let deep = r#"{"a":"#.repeat(LEVELS) + "1" + &"}".repeat(LEVELS);
+        let rule = rule(json!("json"));
+        let mut paths = Paths::all(Stamp(0));
+        let merged = merge(&rule, Some(&deep), &deep, Way::Edit, Stamp(1), &mut paths).unwrap();
+        assert_eq!(merged.text.unwrap().replace(' ', ""), deep);
+        let patch = difference(&rule, Some(&deep), &deep.replace('1', "2")).unwrap().unwrap();
+        assert_eq!(patch.replace(' ', "").len(), deep.len());
+    };
+    std::thread::Builder::new().stack_size(STACK).spawn(work).unwrap().join().unwrap();
 }
 
 fn leaf() -> impl Strategy<Value = Value> {

@@ -64,16 +64,15 @@ async fn no_result_is_older_than_it_may_be() {
     let (_db, client) = leaderboard().await;
     let loads = || client.status().query_loads;
     let read = || client.query::<i32>(SQL).max_age(MAX).read();
+    let begun = Instant::now();
     read().await.unwrap();
     let before = loads();
-    let begun = Instant::now();
-    while begun.elapsed() < 4 * MAX {
+    while loads() < before + 3 {
         let read = read().await.unwrap();
         assert!(read.age <= MAX && read.stale_for.is_none(), "{read:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let loaded = loads() - before;
-    assert!((3..=4).contains(&loaded), "{loaded} loads");
+    assert!(begun.elapsed() > 3 * MAX, "3 loads more in {:?}", begun.elapsed());
     // It is the same result, which others take for longer.
     let before = loads();
     wait_until(SOON, "it is older", async || client.query::<i32>(SQL).read().await.unwrap().age >= 2 * MAX).await;

@@ -192,9 +192,6 @@ async fn ten_thousand_random_batches_end_without_error_or_deadlock() {
             tokio::spawn(async move {
                 let (mut dice, mut sum) = (Dice::new(0x9E37_79B9_7F4A_7C15 + client), 0);
                 let mut batches = Batches::open_as(&dsn, "parent").await;
-                // Whoever waits for another one that waits for him is to find out soon, but not before an insert has had its time, however
-                // busy the machine is.
-                batches.client().batch_execute("SET deadlock_timeout = '200ms'").await.unwrap();
                 let stamp = batches.now().await;
                 for _ in 0..BATCHES {
                     let (shapes, rows) = random_batch(&mut dice, stamp);

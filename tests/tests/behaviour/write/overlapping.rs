@@ -47,8 +47,6 @@ async fn never_wait_for_each_other() {
             let dsn = db.dsn();
             tokio::spawn(async move {
                 let mut batches = Batches::open_as(&dsn, "t").await;
-                // Whoever waits for another one that waits for him is to find out soon, but not before an insert has had its time.
-                batches.client().batch_execute("SET deadlock_timeout = '200ms'").await.unwrap();
                 for round in 0..ROUNDS {
                     let (shapes, rows) = batch(client, round, batches.now().await);
                     let records = batches.send(shapes, &rows).await.unwrap();

@@ -1,50 +1,36 @@
-//! Misses of distinct keys, against one SELECT for each.
+//! Misses of distinct keys by many tasks, against one SELECT for each, and against a loop that asks for a thousand at a time.
 
+use super::{CONCURRENT, CONNECTIONS, HELD, Item, ROWS, SELECT};
 use crate::measure::Rounds;
 use crate::report::{Figure, Report, Target};
-use cache_sync::{Cache, Client};
+use cache_sync::Cache;
 use cache_sync_kit::{Result, connect};
 use deadpool_postgres::{Manager, Pool};
 use futures_util::future::try_join_all;
-use serde::{Deserialize, Serialize};
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 use tokio_postgres::NoTls;
 
-/// A multiple of the readers, so that each of them has keys of its own.
-const ROWS: i64 = 800 * CONCURRENT;
-const CONCURRENT: i64 = 256;
-const CONNECTIONS: usize = 4;
-/// So few entries are held that a key is gone when its turn comes again.
-const HELD: u64 = 1000;
+const BATCH: i64 = 1000;
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Item {
-    name: String,
-    price: i32,
-}
+pub(super) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
+    let (client, cache) = super::open(dsn, HELD).await?;
+    let ours = async || with_cache(&cache, rounds.time()).await;
+    let row = |theirs: &str| format!("misses, {CONCURRENT} at a time / {theirs}");
+    let figure = |theirs: &str, least| Figure::new("reads", row(theirs), "keys/s", Target::AtLeast(least));
 
-pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
-    connect(dsn)
-        .await?
-        .batch_execute(&format!(
-            "CREATE TABLE item (id bigint PRIMARY KEY, name text NOT NULL, price int NOT NULL);
-             SELECT cache_sync.attach('item');
-             INSERT INTO item SELECT i, 'item ' || i, i FROM generate_series(0, {ROWS} - 1) i; ANALYZE item"
-        ))
-        .await?;
-    let client = Client::builder(dsn).pool_size(CONNECTIONS).connect().await?;
-    let cache: Cache<i64, Item> = client.cache("item").max_capacity(HELD).open().await?;
+    let by_hand = connect(dsn).await?;
+    let sides = rounds.alternate(ours, async || with_batches(&by_hand, rounds.time()).await).await?;
+    report.rounds(figure("= ANY of 1,000, one after the other", 0.7), &sides);
+
     let pool = Pool::builder(Manager::new(dsn.parse()?, NoTls)).max_size(CONNECTIONS).build()?;
     // As many at a time over as many connections, which keeps both processors busy on both sides; and one at a time.
-    for (others, name) in [(CONCURRENT, "SELECTs at a time"), (1, "SELECT at a time")] {
-        let ours = async || with_cache(&cache, rounds.time()).await;
+    for (others, name) in [(CONCURRENT, "256 SELECTs at a time"), (1, "1 SELECT at a time")] {
         let theirs = async || with_selects(&pool, others, rounds.time()).await;
         let sides = rounds.alternate(ours, theirs).await?;
-        let row = format!("misses, {CONCURRENT} at a time / {others} {name}");
-        report.rounds(Figure::new("loads", row, "keys/s", Target::AtLeast(10.0)), &sides);
+        report.rounds(figure(name, 10.0), &sides);
     }
-    client.close(Duration::from_secs(10)).await?;
-    Ok(())
+    super::close(client).await
 }
 
 /// 256 readers, each of which misses again and again.
@@ -77,6 +63,22 @@ async fn with_cache(cache: &Cache<i64, Item>, time: Duration) -> Result<f64> {
     Ok(missed as f64 / elapsed)
 }
 
+/// One loop that asks for a thousand rows, and takes them into a map, as a loader by hand would.
+async fn with_batches(client: &tokio_postgres::Client, time: Duration) -> Result<f64> {
+    let statement = client.prepare("SELECT id, name, price FROM item WHERE id = ANY($1)").await?;
+    let start = Instant::now();
+    let (mut first, mut read) = (0, 0);
+    while start.elapsed() < time {
+        let keys: Vec<i64> = (first..first + BATCH).map(|key| key % ROWS).collect();
+        let rows = client.query(&statement, &[&keys]).await?;
+        let items = rows.iter().map(|row| Ok((row.try_get("id")?, Item::read(row)?)));
+        let items: std::collections::HashMap<i64, Item> = items.collect::<Result<_>>()?;
+        read += black_box(items).len();
+        first = (first + BATCH) % ROWS;
+    }
+    Ok(read as f64 / start.elapsed().as_secs_f64())
+}
+
 async fn with_selects(pool: &Pool, readers: i64, time: Duration) -> Result<f64> {
     let start = Instant::now();
     let readers = (0..readers).map(|reader| {
@@ -86,9 +88,9 @@ async fn with_selects(pool: &Pool, readers: i64, time: Duration) -> Result<f64> 
             let mut key = reader;
             while start.elapsed() < time {
                 let client = pool.get().await?;
-                let statement = client.prepare_cached("SELECT name, price FROM item WHERE id = $1").await?;
+                let statement = client.prepare_cached(SELECT).await?;
                 let row = client.query_one(&statement, &[&key]).await?;
-                std::hint::black_box(Item { name: row.try_get(0)?, price: row.try_get(1)? });
+                black_box(Item::read(&row)?);
                 key = (key + CONCURRENT) % ROWS;
                 read += 1;
             }
