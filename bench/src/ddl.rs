@@ -49,7 +49,9 @@ pub(crate) async fn run(cluster: &Cluster, database: &str, rounds: Rounds, repor
     cluster.createdb(&bare)?;
     let (ours, theirs) = (connect(&cluster.dsn(database)).await?, connect(&cluster.dsn(&bare)).await?);
     for (client, attach) in [(&ours, "PERFORM cache_sync.attach('attached_' || i);"), (&theirs, "")] {
-        client.batch_execute(&tables(attach)).await?;
+        for statement in tables(attach) {
+            client.batch_execute(&statement).await?;
+        }
     }
     for kind in &KINDS {
         let sides = rounds.alternate(async || side(&ours, kind).await, async || side(&theirs, kind).await).await?;
@@ -69,11 +71,10 @@ pub(crate) async fn run(cluster: &Cluster, database: &str, rounds: Rounds, repor
     Ok(())
 }
 
-/// A transaction for each table, or one would need too many locks.
-fn tables(attach: &str) -> String {
-    format!(
-        "SET synchronous_commit = off;
-         CREATE PROCEDURE tables() LANGUAGE plpgsql AS $$ BEGIN
+/// Statements that commit each table as it is made, or one transaction would need too many locks.
+fn tables(attach: &str) -> [String; 4] {
+    let procedure = format!(
+        "CREATE PROCEDURE tables() LANGUAGE plpgsql AS $$ BEGIN
              FOR i IN 1..{ATTACHED} LOOP
                  EXECUTE format('CREATE TABLE attached_%s (id int PRIMARY KEY, v int)', i);
                  {attach}
@@ -83,9 +84,9 @@ fn tables(attach: &str) -> String {
                  EXECUTE format('CREATE TABLE other_%s (id int PRIMARY KEY, v int)', i);
                  COMMIT;
              END LOOP;
-         END $$;
-         CALL tables(); ANALYZE"
-    )
+         END $$"
+    );
+    ["SET synchronous_commit = off".to_owned(), procedure, "CALL tables()".to_owned(), "ANALYZE".to_owned()]
 }
 
 fn partitions(round: usize) -> String {

@@ -65,6 +65,13 @@ BEGIN
     kin := ARRAY(SELECT k.relid FROM pg_inherits i, unnest(ARRAY[i.inhrelid, i.inhparent]) k (relid)
                  WHERE i.inhrelid = ANY (made || altered) AND cache_sync_internal.is_own(i.xmin)
                    AND NOT (SELECT c.relispartition FROM pg_class c WHERE c.oid = i.inhrelid));
+    -- Most commands end here.
+    IF kin = '{}' AND made_of IS NULL
+       AND NOT EXISTS (SELECT FROM cache_sync_internal.attached_of(made || altered))
+       AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = ANY (altered) AND c.relnamespace = 'cache_sync'::regnamespace)
+    THEN
+        RETURN NULL;
+    END IF;
     IF kin <> '{}' THEN
         concerns := jsonb_build_object('refused', (SELECT a.tbl::text FROM cache_sync.attached a WHERE a.tbl = ANY (kin) LIMIT 1));
     END IF;
@@ -248,7 +255,7 @@ $$;
 -- others, so it finishes quickly with what does not concern attached tables, and it must not fail, but for a lock on a table whose
 -- type is altered, and for what attach refuses, too.
 CREATE OR REPLACE FUNCTION cache_sync_internal.note_ddl() RETURNS event_trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     CASE tg_event
         WHEN 'sql_drop' THEN PERFORM cache_sync_internal.note_dropped();
