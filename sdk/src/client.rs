@@ -42,11 +42,9 @@ impl Client {
     pub async fn catch_up(&self) -> Result<(), Error> {
         let shared = &self.shared;
         shared.common.check_open()?;
-        if shared.feed.is_idle() {
-            return Ok(());
-        }
         within("catching up with the feed", shared.config.query_timeout, async {
-            while !shared.feed.probed().await {
+            // Where nothing is held any more there is nothing to wait for.
+            while !shared.feed.is_idle() && !shared.feed.probed().await {
                 match shared.store.feed_head().await {
                     Ok((epoch, position)) if shared.feed.reached(epoch, position).await => break,
                     // The server was restarted meanwhile.

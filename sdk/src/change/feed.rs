@@ -125,6 +125,11 @@ impl Feed {
             of_table.retain(|(part, subscriber)| is_kept((*table, *part), subscriber));
             !of_table.is_empty()
         });
+        if self.is_idle() {
+            // Whoever waits for the feed to come to some position looks again: there is nobody left who would have to hear of anything.
+            self.progress.send_modify(|_| ());
+            self.kind.send_modify(|_| ());
+        }
     }
 
     /// Whether nobody wants to hear anything, so that the feed does not even connect.
@@ -163,13 +168,13 @@ impl Feed {
     }
 
     /// Waits until everything up to this position has been processed. `false` when the feed has gone on to another epoch
-    /// meanwhile, in which that position means nothing.
+    /// meanwhile, in which that position means nothing, or nobody wants to hear anything any more.
     pub(crate) async fn reached(&self, epoch: Epoch, position: Position) -> bool {
         let mut progress = self.progress.subscribe();
         let before = progress.borrow_and_update().epoch;
         let is_over = |progress: &Progress| progress.epoch != epoch && progress.epoch != before;
         let is_there = |progress: &Progress| progress.epoch == epoch && progress.position >= position;
-        let ended = progress.wait_for(|progress| is_there(progress) || is_over(progress)).await;
+        let ended = progress.wait_for(|progress| is_there(progress) || is_over(progress) || self.is_idle()).await;
         ended.is_ok_and(|progress| is_there(&progress))
     }
 
@@ -182,9 +187,10 @@ impl Feed {
         *self.kind.borrow()
     }
 
-    /// Waits until the feed is heard by NOTIFY.
+    /// Waits until the feed is heard by NOTIFY, or nobody wants to hear anything any more.
     pub(crate) async fn is_heard_by_notify(&self) {
-        drop(self.kind.subscribe().wait_for(|kind| *kind == Some(FeedKind::Notify)).await);
+        let is_so = |kind: &Option<FeedKind>| *kind == Some(FeedKind::Notify) || self.is_idle();
+        drop(self.kind.subscribe().wait_for(is_so).await);
     }
 
     /// Notes how the feed is heard.

@@ -46,6 +46,30 @@ async fn resumes_where_it_can_and_doubts_everything_where_it_cannot() {
     close(client).await;
 }
 
+/// The only table is dropped while the feed is away, so it has nothing to come back for.
+#[tokio::test]
+async fn nobody_waits_for_a_feed_that_nobody_wants_to_hear() {
+    let db = Database::with_extension();
+    make_accounts(&db, 1);
+    let proxy = Proxy::start(db.cluster().port()).await;
+    let client = open(Client::builder(&proxy.dsn(&db)).feed_timeout(Duration::from_secs(600))).await;
+    let cache = accounts(&client).await;
+    cache.get(&1).await.unwrap();
+    proxy.cut_feed().await;
+    db.psql("DROP TABLE account");
+    let catching_up = async {
+        let come_back = async {
+            // It has asked how far the feed is to come.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            proxy.let_feed_through();
+        };
+        tokio::join!(client.catch_up(), come_back).0
+    };
+    tokio::time::timeout(SOON, catching_up).await.expect("it ends").unwrap();
+    assert!(cache.get(&1).await.is_err());
+    close(client).await;
+}
+
 /// A change between the load of the entry and the end of `open` of another cache on the same client.
 #[tokio::test]
 async fn a_second_cache_does_not_disturb_the_first() {
