@@ -131,7 +131,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         match name {
             "hit" => runtime.block_on(hit::run(&cluster.dsn(&database), rounds, &mut report))?,
             "memory" => runtime.block_on(memory::run(&cluster.dsn(&database), rounds, &mut report))?,
-            "reads" => runtime.block_on(reads::run(&cluster.dsn(&database), rounds, &mut report))?,
+            "reads" => runtime.block_on(reads::run(&cluster, &database, rounds, &mut report))?,
             "packed" => runtime.block_on(packed::run(&cluster.dsn(&database), rounds, &mut report))?,
             "flush" => runtime.block_on(flush::run(&cluster.dsn(&database), rounds, &mut report))?,
             "merge" => runtime.block_on(merge::run(&cluster.dsn(&database), rounds, &mut report))?,

@@ -13,6 +13,7 @@ mod single;
 use crate::measure::Rounds;
 use crate::report::Report;
 use cache_sync::{Cache, Client};
+use cache_sync_cluster::Cluster;
 use cache_sync_kit::{Result, connect};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -38,7 +39,8 @@ impl Item {
     }
 }
 
-pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(cluster: &Cluster, database: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
+    let dsn = &cluster.dsn(database);
     connect(dsn)
         .await?
         .batch_execute(&format!(
@@ -50,7 +52,7 @@ pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
     misses::run(dsn, rounds, report).await?;
     single::run(dsn, rounds, report).await?;
     absent::run(dsn, report).await?;
-    reconnect::run(dsn, report).await
+    reconnect::run(cluster, database, report).await
 }
 
 /// A cache of the items with room for so many.

@@ -3,6 +3,7 @@
 use super::{HELD, Item, ROWS, SELECT};
 use crate::measure::{Rounds, Sides};
 use crate::report::{Figure, Report, Target};
+use cache_sync::Cache;
 use cache_sync_kit::statistics::quantile;
 use cache_sync_kit::{Result, connect};
 use std::hint::black_box;
@@ -13,51 +14,41 @@ const TURN: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
     let (client, cache) = super::open(dsn, HELD).await?;
-    let by_hand = connect(dsn).await?;
-    let statement = by_hand.prepare(SELECT).await?;
-    let (mut our_keys, mut their_keys) = ((0..ROWS).cycle(), (0..ROWS).cycle());
-    let mut ours = async || {
-        let key = our_keys.next().unwrap_or_default();
-        black_box(cache.get(&key).await?.ok_or("a row is missing")?);
-        Ok(())
-    };
-    let mut theirs = async || {
-        let key = their_keys.next().unwrap_or_default();
-        black_box(Item::read(&by_hand.query_one(&statement, &[&key]).await?)?);
-        Ok(())
-    };
-    let (mut medians, mut slowest) = (Sides::default(), Sides::default());
-    for _ in 0..rounds.count {
-        let (mut our_micros, mut their_micros) = (Vec::new(), Vec::new());
-        let start = Instant::now();
-        while start.elapsed() < 2 * rounds.time() {
-            measure(&mut our_micros, &mut ours).await?;
-            measure(&mut their_micros, &mut theirs).await?;
-        }
-        for (sides, share) in [(&mut medians, 0.5), (&mut slowest, 0.99)] {
-            sides.add(quantile(&sorted(&our_micros), share), quantile(&sorted(&their_micros), share));
-        }
-    }
+    // As in an application, where it is tasks that read.
+    let (medians, slowest) = tokio::spawn(measure(cache, connect(dsn).await?, rounds)).await??;
     report.rounds(Figure::new("reads", "a miss / a prepared SELECT, p50", "us", Target::None), &medians);
     report.rounds(Figure::new("reads", "a miss / a prepared SELECT, p99", "us", Target::AtMost(1.3)), &slowest);
     super::close(client).await
 }
 
-/// Adds the microseconds of each call in a turn.
-async fn measure(micros: &mut Vec<f64>, call: &mut impl AsyncFnMut() -> Result<()>) -> Result<()> {
-    let end = Instant::now() + TURN;
-    let mut now = Instant::now();
-    while now < end {
-        call().await?;
-        let then = now;
-        now = Instant::now();
-        micros.push((now - then).as_secs_f64() * 1e6);
+/// Medians and slowest of both sides, in microseconds.
+async fn measure(cache: Cache<i64, Item>, by_hand: tokio_postgres::Client, rounds: Rounds) -> Result<(Sides, Sides)> {
+    let statement = by_hand.prepare(SELECT).await?;
+    let mut keys = (0..ROWS).cycle();
+    let (mut medians, mut slowest) = (Sides::default(), Sides::default());
+    for _ in 0..rounds.count {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let end = Instant::now() + 2 * rounds.time();
+        while Instant::now() < end {
+            let turn = Instant::now();
+            while turn.elapsed() < TURN {
+                let (key, start) = (keys.next().unwrap_or_default(), Instant::now());
+                black_box(cache.get(&key).await?.ok_or("a row is missing")?);
+                ours.push(start.elapsed().as_secs_f64() * 1e6);
+            }
+            let turn = Instant::now();
+            while turn.elapsed() < TURN {
+                let (key, start) = (keys.next().unwrap_or_default(), Instant::now());
+                black_box(Item::read(&by_hand.query_one(&statement, &[&key]).await?)?);
+                theirs.push(start.elapsed().as_secs_f64() * 1e6);
+            }
+        }
+        for micros in [&mut ours, &mut theirs] {
+            micros.sort_by(f64::total_cmp);
+        }
+        for (sides, share) in [(&mut medians, 0.5), (&mut slowest, 0.99)] {
+            sides.add(quantile(&ours, share), quantile(&theirs, share));
+        }
     }
-    Ok(())
-}
-
-fn sorted(micros: &[f64]) -> Vec<f64> {
-    let mut sorted = micros.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted
+    Ok((medians, slowest))
 }

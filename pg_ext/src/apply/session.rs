@@ -1,6 +1,6 @@
 //! Sessions: one client's numbered line of batches to one table.
 
-use super::shape::{Planning, Row, Sees, Statement, known};
+use super::shape::{Planning, Row, Statement, known};
 use crate::call::answer;
 use crate::call::argument::{self, argument};
 use crate::call::function::sql_functions;
@@ -10,6 +10,7 @@ use crate::pg::owner::as_owner;
 use crate::pg::rights::is_selectable;
 use crate::pg::{host_time, sqlstate, standby};
 use crate::server::epoch;
+use crate::tables::catalog::{AsOf, newest_stretch};
 use pgrx::{IntoDatum, Spi, pg_sys};
 use std::cell::OnceCell;
 
@@ -26,8 +27,6 @@ const TAKE: &str = "SELECT fence, last_seq, digest, outcomes, stretch FROM cache
     WHERE session OPERATOR(pg_catalog.=) $1 AND table_id OPERATOR(pg_catalog.=) $2 ORDER BY stretch DESC LIMIT 1 FOR NO KEY UPDATE";
 const KEEP: &str = "UPDATE cache_sync.session SET last_seq = $3, digest = $4, outcomes = $5, used_at = pg_catalog.now() \
     WHERE session OPERATOR(pg_catalog.=) $1 AND table_id OPERATOR(pg_catalog.=) $2 AND stretch OPERATOR(pg_catalog.=) $6";
-const LAST: &str = "SELECT last_seq, stretch FROM cache_sync.session \
-    WHERE session OPERATOR(pg_catalog.=) $1 AND table_id OPERATOR(pg_catalog.=) $2 ORDER BY stretch DESC LIMIT 1";
 const SESSION: &[pg_sys::Oid] = &[pg_sys::UUIDOID, pg_sys::INT4OID];
 const STRETCH: &[pg_sys::Oid] = &[pg_sys::UUIDOID, pg_sys::INT4OID, pg_sys::INT8OID];
 const BATCH: &[pg_sys::Oid] =
@@ -40,23 +39,16 @@ enum Step {
     OpenAgain,
     Take,
     Keep,
-    Last,
 }
 
-static STATEMENTS: OfBackend<[OnceCell<Statement>; 5]> = OfBackend::new([const { OnceCell::new() }; 5]);
+static STATEMENTS: OfBackend<[OnceCell<Statement>; 4]> = OfBackend::new([const { OnceCell::new() }; 4]);
 
 /// Runs one of the statements above as the extension's owner; SPI must be connected.
 ///
 /// # Safety
 /// The arguments must be of the statement's types.
-unsafe fn run(
-    step: Step,
-    sees: Sees,
-    arguments: &[Option<pg_sys::Datum>],
-    mut each: impl FnMut(&Row),
-) -> Result<(), Failure> {
-    let (text, types) =
-        [(OPEN, SESSION), (OPEN_AGAIN, STRETCH), (TAKE, SESSION), (KEEP, BATCH), (LAST, SESSION)][step as usize];
+unsafe fn run(step: Step, arguments: &[Option<pg_sys::Datum>], mut each: impl FnMut(&Row)) -> Result<(), Failure> {
+    let (text, types) = [(OPEN, SESSION), (OPEN_AGAIN, STRETCH), (TAKE, SESSION), (KEEP, BATCH)][step as usize];
     as_owner(|| {
         let statement = match STATEMENTS[step as usize].get() {
             Some(statement) => statement,
@@ -67,7 +59,7 @@ unsafe fn run(
             }
         };
         // SAFETY: the caller vouches for the arguments.
-        unsafe { statement.run_in(sees, arguments, &mut each) }
+        unsafe { statement.run(arguments, &mut each) }
     })?
 }
 
@@ -97,7 +89,7 @@ impl Session {
         let mut outcomes = None;
         // SAFETY: the arguments are a uuid and an integer, the columns those of `TAKE`.
         unsafe {
-            run(Step::Take, Sees::Now, &[Some(self.id), Some(self.table_id.into())], |row| {
+            run(Step::Take, &[Some(self.id), Some(self.table_id.into())], |row| {
                 state = Some((row.get::<i64>(0), row.get::<i64>(1), row.get::<i64>(2), row.get::<i64>(4)));
                 outcomes = row.get::<&[u8]>(3).map(<[u8]>::to_vec);
             })?;
@@ -137,7 +129,7 @@ impl Session {
             Some(stretch.into()),
         ];
         // SAFETY: the arguments are of `KEEP`'s types.
-        unsafe { run(Step::Keep, Sees::Now, &arguments, |_| ()) }
+        unsafe { run(Step::Keep, &arguments, |_| ()) }
     }
 
     /// Opens the session, and hands back its fence and last number.
@@ -146,18 +138,17 @@ impl Session {
         let (id, table_id) = (Some(self.id), Some(self.table_id.into()));
         // SAFETY: the arguments are of the statements' types, the columns those that they return; fence and number are passed by value.
         unsafe {
-            run(Step::Take, Sees::Now, &[id, table_id], |row| stretch = row.get::<i64>(4))?;
+            run(Step::Take, &[id, table_id], |row| stretch = row.get::<i64>(4))?;
             let (step, arguments) = match stretch {
                 Some(_) => (Step::OpenAgain, &[id, table_id, stretch.map(Into::into)][..]),
                 None => (Step::Open, &[id, table_id][..]),
             };
-            run(step, Sees::Now, arguments, |row| {
+            run(step, arguments, |row| {
                 opened = [row.datum(0), row.datum(1)];
                 stretch = row.get(2);
             })?;
             // Whoever opened it meanwhile for the first time, too, and has come to another stretch by now, met no conflict.
-            let mut newest = stretch;
-            run(Step::Last, Sees::Latest, &[id, table_id], |row| newest = row.get(1))?;
+            let newest = newest_stretch(self.id, self.table_id, AsOf::Now).map(|row| row.stretch);
             if newest != stretch {
                 return Err(Failure::new(b"40001", "the session was opened by somebody else at the same time"));
             }
@@ -193,13 +184,9 @@ sql_functions! {
         sqlstate::preserving(|| {
             // SAFETY: the install script declares these arguments and the result.
             unsafe {
-                let (id, table_id) = (argument::datum(fcinfo, 0), argument::datum(fcinfo, 1));
-                let mut last_seq = -1;
-                if id.is_some() && table_id.is_some() {
-                    Spi::connect(|_| {
-                        run(Step::Last, Sees::Caller, &[id, table_id], |row| last_seq = row.get(0).unwrap_or(-1))
-                    })?;
-                }
+                let session = argument::datum(fcinfo, 0).zip(argument::<i32>(fcinfo, 1));
+                let row = session.and_then(|(id, table_id)| newest_stretch(id, table_id, AsOf::Query));
+                let last_seq = row.map_or(-1, |row| row.last_seq);
                 let log_end = standby::log_end().0.cast_signed();
                 answer::value(vec![epoch::current(), last_seq, log_end, host_time::now().0].into_datum())
             }

@@ -24,5 +24,5 @@ mod writer;
 
 pub(super) use compiled::Compiled;
 pub(super) use operation::Shape;
-pub(super) use statement::{Lazy, Planning, Row, Sees, Statement};
+pub(super) use statement::{Lazy, Planning, Row, Statement};
 pub(super) use target::{Target, known, target};

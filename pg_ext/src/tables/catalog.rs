@@ -9,8 +9,10 @@ use std::ffi::{CStr, CString};
 
 /// The schema of the extension; its control file fixes it.
 const SCHEMA: &CStr = c"cache_sync";
-/// The operator `integer = integer`.
+/// The function of `integer = integer`.
 const INT4_EQ: pg_sys::Oid = pg_sys::Oid::from_u32(65);
+/// That of `uuid = uuid`.
+const UUID_EQ: pg_sys::Oid = pg_sys::Oid::from_u32(2956);
 
 /// What to do when somebody holds a lock that keeps readers out (DROP EXTENSION does).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -134,6 +136,56 @@ pub(crate) fn fields(id: TableId, locked: Locked) -> Option<Vec<FieldRow>> {
         }
     });
     Some(all)
+}
+
+/// A client's place in its line of batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionRow {
+    pub(crate) last_seq: i64,
+    pub(crate) stretch: i64,
+}
+
+/// As of when a row is read.
+#[derive(Clone, Copy)]
+pub(crate) enum AsOf {
+    /// What the query sees that called us.
+    Query,
+    /// What is committed by now.
+    Now,
+}
+
+/// The row of a session's newest stretch; `None` when there is no such session, or the extension is not there.
+///
+/// # Safety
+/// `session` must be a uuid.
+pub(crate) unsafe fn newest_stretch(session: pg_sys::Datum, table_id: i32, as_of: AsOf) -> Option<SessionRow> {
+    let table = OpenTable::open(c"session", Locked::Wait)?;
+    let mut keys = [pg_sys::ScanKeyData::default(), pg_sys::ScanKeyData::default()];
+    let mut newest = None;
+    // SAFETY: the relation is open and locked, and the snapshot registered while the scan uses it. The first columns of table and primary
+    // key are a uuid, for which the caller vouches, and an integer; the last one of the key is the stretch.
+    unsafe {
+        let equal = pg_sys::BTEqualStrategyNumber as u16;
+        pg_sys::ScanKeyInit(&mut keys[0], 1, equal, UUID_EQ, session);
+        pg_sys::ScanKeyInit(&mut keys[1], 2, equal, INT4_EQ, pg_sys::Datum::from(table_id));
+        let snapshot = pg_sys::RegisterSnapshot(match as_of {
+            AsOf::Query => pg_sys::GetActiveSnapshot(),
+            AsOf::Now => pg_sys::GetLatestSnapshot(),
+        });
+        pg_sys::list_free(pg_sys::RelationGetIndexList(table.relation));
+        let index = pg_sys::index_open((*table.relation).rd_pkindex, pg_sys::AccessShareLock as i32);
+        let scan = pg_sys::systable_beginscan_ordered(table.relation, index, snapshot, 2, keys.as_mut_ptr());
+        let tuple = pg_sys::systable_getnext_ordered(scan, pg_sys::ScanDirection::BackwardScanDirection);
+        if !tuple.is_null() {
+            let mut row = HeapRow::new((*table.relation).rd_att);
+            row.take(tuple);
+            newest = row.get(4).zip(row.get(8)).map(|(last_seq, stretch)| SessionRow { last_seq, stretch });
+        }
+        pg_sys::systable_endscan_ordered(scan);
+        pg_sys::index_close(index, pg_sys::AccessShareLock as i32);
+        pg_sys::UnregisterSnapshot(snapshot);
+    }
+    newest
 }
 
 /// The oid of one of the extension's tables.

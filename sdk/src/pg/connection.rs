@@ -5,7 +5,7 @@ use super::within::within;
 use crate::common::task::OwnedTask;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind, Step};
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, poll_fn};
 use std::sync::Arc;
@@ -181,6 +181,8 @@ impl Endpoint<'_> {
         });
         Pool::builder((connector.manager)(named(postgres, purpose), Arc::clone(login)))
             .max_size(size)
+            // The one that was used last: its server process has what it needs at hand.
+            .queue_mode(QueueMode::Lifo)
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .wait_timeout(Some(config.query_timeout))
             .create_timeout(Some(config.connect_timeout))

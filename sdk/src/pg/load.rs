@@ -2,7 +2,7 @@
 
 use super::failure::is_plan_outdated;
 use super::lease::{Connections, Lease};
-use crate::codec::key::{self, Key, KeyArray};
+use crate::codec::key::{self, Key, KeyArray, KeyColumn};
 use crate::codec::layout::{TableMeta, literal, quote};
 use crate::codec::row;
 use crate::codec::schema::Schema;
@@ -17,9 +17,11 @@ use uuid::Uuid;
 
 pub(super) const STEP: Step = "loading rows";
 
-/// The statement that loads rows of one table.
+/// The statements that load rows of one table.
 pub(crate) struct LoadStatement {
-    text: String,
+    /// One key, which most misses of an idle client are: it spares the server the table of the keys.
+    one: String,
+    many: String,
 }
 
 /// How many columns of a load's row stand ahead of those of the type.
@@ -31,12 +33,6 @@ impl LoadStatement {
     pub(crate) fn new(schema: &Schema) -> LoadStatement {
         let Schema { meta, layout, .. } = schema;
         let keys = || meta.key.iter().enumerate();
-        let arrays: Vec<_> =
-            keys().map(|(place, column)| format!("pg_catalog.unnest(${}::{}[])", place + 3, column.sql_type)).collect();
-        let names: Vec<_> = keys().map(|(place, _)| format!("k{place}")).collect();
-        let on: Vec<_> = keys()
-            .map(|(place, column)| format!("t.{} OPERATOR(pg_catalog.=) k.k{place}", quote(&column.name)))
-            .collect();
         let version = if meta.versioned { "coalesce(t.cs_version, 0)" } else { "0::pg_catalog.int8" };
         // A row that has expired is none; of the others the client hears for how many microseconds they are good.
         let (good_for, is_good) = match &meta.expires {
@@ -49,20 +45,37 @@ impl LoadStatement {
                 format!(" AND (t.{column} IS NULL OR t.{column} OPERATOR(pg_catalog.>) pg_catalog.now())"),
             ),
         };
+        let array = |place: usize, column: &KeyColumn| format!("${}::{}[]", place + 3, column.sql_type);
         let table = format!("{}.{}", quote(&meta.schema), quote(&meta.name));
-        let text = format!(
-            "SELECT (SELECT cache_sync.load_state($1, $2) OPERATOR(pg_catalog.||) {relation}), k.ord, t.{first} IS NOT NULL, {version}, {good_for}, {columns} \
-             FROM ROWS FROM ({arrays}) WITH ORDINALITY AS k({names}, ord) \
-             LEFT JOIN {table} AS t ON {on}{is_good}",
-            first = quote(&meta.key[0].name),
-            columns = layout.select_list("t"),
-            arrays = arrays.join(", "),
-            names = names.join(", "),
-            // Looked up with the name after FROM: the relation that the rows are of.
-            relation = format_args!("{}::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8", literal(&table)),
-            on = on.join(" AND "),
-        );
-        LoadStatement { text }
+        let text = |asked: &str, value: &dyn Fn(usize, &KeyColumn) -> String| {
+            let on = |(place, column): (usize, &KeyColumn)| {
+                format!("t.{} OPERATOR(pg_catalog.=) {}", quote(&column.name), value(place, column))
+            };
+            format!(
+                "SELECT (SELECT cache_sync.load_state($1, $2) OPERATOR(pg_catalog.||) {relation}), k.ord, t.{first} IS NOT NULL, {version}, {good_for}, {columns} \
+                 FROM {asked} LEFT JOIN {table} AS t ON {on}{is_good}",
+                first = quote(&meta.key[0].name),
+                columns = layout.select_list("t"),
+                // Looked up with the name after FROM: the relation that the rows are of.
+                relation = format_args!("{}::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8", literal(&table)),
+                on = keys().map(on).collect::<Vec<_>>().join(" AND "),
+            )
+        };
+        let one =
+            text("(SELECT 1::pg_catalog.int8 AS ord) AS k", &|place, column| format!("({})[1]", array(place, column)));
+        // As a subselect, so that the planner guesses the same of all arrays: for those that it knows it would make another plan each time.
+        let unnest =
+            |(place, column): (usize, &KeyColumn)| format!("pg_catalog.unnest((SELECT {}))", array(place, column));
+        let arrays: Vec<_> = keys().map(unnest).collect();
+        let names: Vec<_> = keys().map(|(place, _)| format!("k{place}")).collect();
+        let (arrays, names) = (arrays.join(", "), names.join(", "));
+        let asked = format!("ROWS FROM ({arrays}) WITH ORDINALITY AS k({names}, ord)");
+        let many = text(&asked, &|place, _| format!("k.k{place}"));
+        LoadStatement { one, many }
+    }
+
+    fn text(&self, keys: usize) -> &str {
+        if keys == 1 { &self.one } else { &self.many }
     }
 }
 
@@ -109,7 +122,8 @@ impl<K: Key> Loading<'_, K> {
         let mut params: Vec<&(dyn ToSql + Sync)> = vec![&self.session, &self.meta.table_id.0];
         params.extend(arrays.iter().map(|array| array as &(dyn ToSql + Sync)));
         let client = connections.get(STEP).await?;
-        let loaded = load(&client, self.meta, statement, &params, ahead, taking).await;
+        let text = statement.text(self.keys.len());
+        let loaded = load(&client, self.meta, text, &params, ahead, taking).await;
         client.idle();
         loaded
     }
@@ -118,14 +132,14 @@ impl<K: Key> Loading<'_, K> {
 async fn load<T>(
     client: &Lease<'_>,
     meta: &TableMeta,
-    statement: &LoadStatement,
+    text: &str,
     params: &[&(dyn ToSql + Sync)],
     ahead: Option<&str>,
     mut taking: Taking<impl FnMut(Option<Row>, LoadState) -> Option<T>, impl FnMut(&T, &Row)>,
 ) -> Result<Option<T>, Error> {
     let failed = |error| Error::query(STEP, error);
     for last_try in [false, true] {
-        let load = client.prepare(&statement.text).await.map_err(failed)?;
+        let load = client.prepare(text).await.map_err(failed)?;
         let begun = async {
             let mut rows = Box::pin(client.query_raw(&load, params.iter().copied()).await?);
             let first = rows.try_next().await?;
@@ -135,8 +149,8 @@ async fn load<T>(
         let (ahead, begun) = match ahead {
             None => (None, begun.await),
             Some(text) => {
-                let text = client.prepare(text).await.map_err(failed)?;
-                let (ahead, begun) = tokio::join!(client.query_one(&text, &[]), begun);
+                let ahead = client.prepare(text).await.map_err(failed)?;
+                let (ahead, begun) = tokio::join!(client.query_one(&ahead, &[]), begun);
                 (Some(ahead.map_err(failed)?), begun)
             }
         };

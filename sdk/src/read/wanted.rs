@@ -22,7 +22,8 @@ struct Wanted {
 impl WantedKeys {
     pub(super) fn push(&self, number: u64, key: KeyHash) {
         lock(&self.wanted).keys.insert(number, key);
-        self.arrived.notify_one();
+        // Of two loaders that rest the one that has just come to it, whose connection is the warm one.
+        self.arrived.notify_last();
     }
 
     /// Nobody waits for this load any more.

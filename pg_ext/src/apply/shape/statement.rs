@@ -22,17 +22,6 @@ pub(crate) enum Planning {
     ByIndex,
 }
 
-/// Which snapshot a statement sees.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Sees {
-    /// One of its own; in a transaction that has one for all of its statements, that.
-    Now,
-    /// That of the query that called the function.
-    Caller,
-    /// What is committed, whatever the transaction sees.
-    Latest,
-}
-
 /// A statement, parsed once and kept until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Statement {
@@ -74,23 +63,6 @@ impl Statement {
     pub(crate) unsafe fn run(
         &self,
         arguments: &[Option<pg_sys::Datum>],
-        each: impl FnMut(&Row),
-    ) -> Result<(), Failure> {
-        // SAFETY: as the caller says.
-        unsafe { self.run_in(Sees::Now, arguments, each) }
-    }
-
-    /// The same in a snapshot of one's choice; with any but [`Sees::Now`] it must be a SELECT.
-    ///
-    /// # Errors
-    /// As [`Statement::run`].
-    ///
-    /// # Safety
-    /// As [`Statement::run`].
-    pub(crate) unsafe fn run_in(
-        &self,
-        sees: Sees,
-        arguments: &[Option<pg_sys::Datum>],
         mut each: impl FnMut(&Row),
     ) -> Result<(), Failure> {
         let values: Vec<_> = arguments.iter().map(|argument| argument.unwrap_or(pg_sys::Datum::from(0))).collect();
@@ -103,15 +75,7 @@ impl Statement {
                 self.plan_nested();
             }
             let (plan, values, nulls) = (self.plan, values.as_ptr().cast_mut(), nulls.as_ptr());
-            let code = match sees {
-                Sees::Now | Sees::Caller => {
-                    pg_sys::SPI_execute_plan(plan, values, nulls, matches!(sees, Sees::Caller), 0)
-                }
-                Sees::Latest => {
-                    let (latest, none) = (pg_sys::GetLatestSnapshot(), std::ptr::null_mut());
-                    pg_sys::SPI_execute_snapshot(plan, values, nulls, latest, none, true, false, 0)
-                }
-            };
+            let code = pg_sys::SPI_execute_plan(plan, values, nulls, false, 0);
             if code < 0 {
                 return Err(Failure::new(b"XX000", format!("SPI answered {code} to a statement")));
             }
