@@ -18,6 +18,9 @@ const SCRIPT: &str = "\\set id random(1, 100000)\nUPDATE single SET n = n + 1 WH
 const WARM_UP: Duration = Duration::from_millis(500);
 /// How soon writers must have begun, or have ended a statement.
 const SOON: Duration = Duration::from_secs(30);
+/// Writers are still once nothing has been written between so many looks.
+const QUIET_LOOKS: usize = 3;
+const QUIET_PAUSE: Duration = Duration::from_millis(10);
 /// Longer than any run: the writers end when they are killed.
 const PGBENCH_SECONDS: &str = "86400";
 
@@ -143,11 +146,17 @@ impl Writers<'_> {
         kill_process(Pid::from_child(&self.pgbench), Signal::STOP)?;
         // On a busy machine the signal takes its time: as long as it is on its way, another statement may begin.
         self.wait_until("the writers stop", async |writers| writers.is_stopped()).await?;
-        self.wait_until(
-            "no writer's statement is under way",
-            async |writers| Ok(writers.sessions("active").await? == 0),
-        )
-        .await
+        // What pgbench had sent may still lie in a socket that its server process has not got round to, where nothing shows it.
+        let (mut looks, mut before) = (0, self.transactions().await?);
+        while looks < QUIET_LOOKS {
+            tokio::time::sleep(QUIET_PAUSE).await;
+            let is_over = async |writers: &Writers<'_>| Ok(writers.sessions("active").await? == 0);
+            self.wait_until("no writer's statement is under way", is_over).await?;
+            let now = self.transactions().await?;
+            looks = if now == before { looks + 1 } else { 0 };
+            before = now;
+        }
+        Ok(())
     }
 
     /// Whether the kernel has stopped pgbench.
