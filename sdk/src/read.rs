@@ -15,6 +15,7 @@ mod standby;
 mod wanted;
 
 pub(crate) use loader::Loader;
+pub(crate) use miss::Asked;
 pub(crate) use standby::Standby;
 
 use crate::codec::key::Key;
@@ -22,7 +23,7 @@ use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
 use crate::config::StaleService;
 use crate::entries::{Answer, Entries};
-use crate::pg::Store;
+use crate::pg::{LoadStatement, Store};
 use cache_sync_core::number::{KeyHash, Version};
 use seen::Seen;
 use std::sync::atomic::AtomicU64;
@@ -60,6 +61,8 @@ impl<V> From<Answer<V>> for Read<V> {
 pub(crate) struct Reads<K, V> {
     pub(crate) entries: Arc<Entries<K, V>>,
     store: Arc<Store>,
+    standby: Option<Arc<Standby>>,
+    statement: LoadStatement,
     wanted: WantedKeys,
     /// How many loads were asked for; each has the next number.
     flights: AtomicU64,
@@ -72,10 +75,19 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     pub(crate) fn new(
         entries: Arc<Entries<K, V>>,
         store: Arc<Store>,
+        standby: Option<Arc<Standby>>,
         stale_service: Option<StaleService>,
     ) -> Reads<K, V> {
-        let (wanted, flights) = (WantedKeys::default(), AtomicU64::new(0));
-        Reads { entries, store, wanted, flights, seen: Mutex::default(), stale_service }
+        Reads {
+            statement: LoadStatement::new(&entries.schema),
+            entries,
+            store,
+            standby,
+            wanted: WantedKeys::default(),
+            flights: AtomicU64::new(0),
+            seen: Mutex::default(),
+            stale_service,
+        }
     }
 
     /// Nobody reads any more: the loaders may end.

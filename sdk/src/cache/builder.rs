@@ -108,7 +108,8 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
             shared.supervisor.runtime(),
             shared.hindrances.clone(),
         );
-        let reads = Arc::new(Reads::new(entries.clone(), shared.store.clone(), shared.config.stale_service()));
+        let (store, standby) = (shared.store.clone(), shared.standby.clone());
+        let reads = Arc::new(Reads::new(entries.clone(), store, standby, shared.config.stale_service()));
         let writes = Arc::new(Writes::new(entries.clone(), shared.budget.clone(), hindrance, limits));
         let table: Arc<dyn CacheTable> = writes.clone();
         shared.add_table((id, types), table.clone()).await?;
@@ -163,8 +164,7 @@ impl Drop for Opening<'_> {
 fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>, table: Arc<dyn CacheTable>) {
     let Cache { shared, reads, writes, .. } = cache;
     for _ in 0..LOADERS {
-        let loader = Loader::new(reads.clone(), shared.standby.clone());
-        shared.supervisor.spawn(Some(table.clone()), loader.run());
+        shared.supervisor.spawn(Some(table.clone()), Loader(reads.clone()).run());
     }
     let flusher = Flusher {
         writes: writes.clone(),

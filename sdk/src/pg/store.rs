@@ -111,6 +111,11 @@ impl Store {
         loaded
     }
 
+    /// Whether the caller is polled where the client was made, so that what he awaits may wait for a time.
+    pub(crate) fn is_here(&self) -> bool {
+        tokio::runtime::Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id())
+    }
+
     /// Waits for the answer for so long; `None`: it has not come. Callers may be polled by anybody, but time passes where the client was
     /// made.
     pub(crate) async fn wait<T>(&self, answer: impl Future<Output = T>, time: Duration) -> Option<T> {

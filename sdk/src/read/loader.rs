@@ -1,8 +1,10 @@
 //! Misses become loads: at once while the loader is idle, gathered into one statement while one is under way.
 //!
-//! Loads run in tasks of the client, not in the reader that missed, so that a reader that gives up stops nobody.
+//! Loads run in tasks of the client, so that a reader that gives up stops nobody. Only where nothing else is being loaded the reader that
+//! missed leads the load of his key himself; a task takes it over when somebody else joins it, or he leaves.
 
-use super::standby::{Asked, Shown, Standby};
+use super::standby::{Asked, Shown};
+use super::wanted::Work;
 use super::{Read, Reads};
 use crate::codec::key::{self, Key};
 use crate::codec::value::CacheValue;
@@ -21,11 +23,7 @@ use uuid::Uuid;
 const LOAD_KEYS_MAX: usize = 1000;
 
 /// Loads rows of one table, in a task of its own.
-pub(crate) struct Loader<K, V> {
-    reads: Arc<Reads<K, V>>,
-    standby: Option<Arc<Standby>>,
-    statement: LoadStatement,
-}
+pub(crate) struct Loader<K, V>(pub(crate) Arc<Reads<K, V>>);
 
 /// A key whose load is about to be sent.
 struct Wanted<K> {
@@ -35,26 +33,34 @@ struct Wanted<K> {
 }
 
 impl<K: Key, V: CacheValue> Loader<K, V> {
-    pub(crate) fn new(reads: Arc<Reads<K, V>>, standby: Option<Arc<Standby>>) -> Loader<K, V> {
-        let statement = LoadStatement::new(&reads.entries.schema);
-        Loader { reads, standby, statement }
-    }
-
     /// Loads until nobody will want anything any more, or its task is ended.
     pub(crate) async fn run(self) {
-        let entries = &*self.reads.entries;
-        while let Some(hashes) = self.reads.wanted.take(LOAD_KEYS_MAX).await {
-            let wanted = hashes.into_iter().filter_map(|hash| {
-                let (flight, key) = entries.start_load(hash)?;
-                Some(Wanted { hash, key, flight })
-            });
-            let wanted = wanted.collect();
-            self.load(wanted).await;
+        let Loader(reads) = self;
+        while let Some(work) = reads.wanted.take(LOAD_KEYS_MAX).await {
+            match work {
+                Work::Load(hashes, _busy) => reads.load_hashes(hashes).await,
+                Work::Help(load) => {
+                    load.clone().await;
+                    reads.wanted.led_to_its_end(&load);
+                }
+            }
         }
     }
+}
 
-    async fn load(&self, wanted: Vec<Wanted<K>>) {
-        let entries = &*self.reads.entries;
+impl<K: Key, V: CacheValue> Reads<K, V> {
+    /// Loads the keys of these hashes that are still wanted.
+    pub(super) async fn load_hashes(&self, hashes: Vec<KeyHash>) {
+        let wanted = hashes.into_iter().filter_map(|hash| {
+            let (flight, key) = self.entries.start_load(hash)?;
+            Some(Wanted { hash, key, flight })
+        });
+        let wanted = wanted.collect();
+        self.load_wanted(wanted).await;
+    }
+
+    async fn load_wanted(&self, wanted: Vec<Wanted<K>>) {
+        let entries = &*self.entries;
         let sent = entries.common.now();
         let live = entries.common.freshness.is_live(sent);
         let wanted: Vec<_> = wanted.into_iter().filter(|wanted| self.may_exist(wanted, live)).map(Some).collect();
@@ -64,7 +70,7 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
         entries.counters.load_statements.add(1);
         entries.counters.loaded_keys.add(wanted.len() as u64);
         let session = entries.numbering.session().id;
-        let mut arriving = Arriving { reads: &*self.reads, session, sent, live, wanted };
+        let mut arriving = Arriving { reads: self, session, sent, live, wanted };
         let loaded = self.rows(&mut arriving).await;
         let left: Vec<_> = arriving.wanted.into_iter().flatten().collect();
         match loaded {
@@ -73,7 +79,7 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
                 Box::pin(self.by_halves(left)).await;
             }
             Err(error) => {
-                let error = self.reads.lasting(error).await;
+                let error = self.lasting(error).await;
                 left.iter().for_each(|wanted| entries.load_failed(wanted.hash, wanted.flight, &error));
             }
             Ok(()) => {
@@ -85,15 +91,15 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
 
     async fn by_halves(&self, mut wanted: Vec<Wanted<K>>) {
         let second = wanted.split_off(wanted.len() / 2);
-        self.load(wanted).await;
-        self.load(second).await;
+        self.load_wanted(wanted).await;
+        self.load_wanted(second).await;
     }
 
     /// Brings the rows, from the standby if it has all that must be in them, else from the primary.
     async fn rows(&self, arriving: &mut Arriving<'_, K, V>) -> Result<(), Error> {
-        let entries = &*self.reads.entries;
+        let entries = &*self.entries;
         let settled = entries.numbering.settled();
-        let seen = lock(&self.reads.seen).needed(arriving.hashes());
+        let seen = lock(&self.seen).needed(arriving.hashes());
         if let Some((standby, needed)) = self.standby.as_ref().filter(|_| arriving.live).zip(seen) {
             let (keys, session) = (arriving.keys(), arriving.session);
             let loading = Loading { session, meta: &entries.schema.meta, keys: &keys };
@@ -103,13 +109,13 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
                 settled == Sequence(0) || (state.last_seq.0 >= 0 && last().is_some_and(|last| last >= settled))
             };
             let each = |shown: &Shown, row: &Row| arriving.came(shown, row);
-            if standby.load(&self.reads.store, &entries.common, &asked, has_own_batches, each).await {
+            if standby.load(&self.store, &entries.common, &asked, has_own_batches, each).await {
                 return Ok(());
             }
             // It may have gone away in the middle.
             arriving.wanted.retain(Option::is_some);
         }
-        let (invalidations, live) = (lock(&self.reads.seen).invalidations(), arriving.live);
+        let (invalidations, live) = (lock(&self.seen).invalidations(), arriving.live);
         let (keys, hashes): (_, Vec<_>) = (arriving.keys(), arriving.hashes().collect());
         let loading = Loading { session: arriving.session, meta: &entries.schema.meta, keys: &keys };
         let asked = entries.common.now();
@@ -117,19 +123,19 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
             if state.epoch.0 == entries.common.freshness.epoch() {
                 entries.common.clock.compare(asked, state.host_time);
             } else if live {
-                self.reads.store.doubt_server();
+                self.store.doubt_server();
             }
             if self.standby.is_some() {
-                lock(&self.reads.seen).note(hashes.iter().copied(), state.lsn, invalidations);
+                lock(&self.seen).note(hashes.iter().copied(), state.lsn, invalidations);
             }
             Shown { epoch: state.epoch, last_seq: state.last_seq }
         };
-        self.reads.load_rows(&self.statement, &loading, begin, |shown, row| arriving.came(shown, row)).await
+        self.load_rows(&self.statement, &loading, begin, |shown, row| arriving.came(shown, row)).await
     }
 
     /// A key out of its column's range has no row; one of another type is a mistake. Neither is worth a statement.
     fn may_exist(&self, wanted: &Wanted<K>, live: bool) -> bool {
-        let entries = &*self.reads.entries;
+        let entries = &*self.entries;
         let last_seq = Sequence(i64::MAX);
         let lifetime = Lifetime::ENDLESS;
         let absent = Loaded { value: None, version: Version::NONE, lifetime, last_seq, trusted: live };
@@ -182,7 +188,7 @@ impl<K: Key, V: CacheValue> Arriving<'_, K, V> {
         let loaded = Loaded { value, version: row.version, lifetime, last_seq, trusted };
         // Nobody else asks for it: who joins meanwhile finds a load that was asked for.
         if entries.loaded(wanted.hash, wanted.flight, loaded) {
-            self.reads.wanted.push(wanted.flight, wanted.hash);
+            self.reads.wanted.push(wanted.flight, wanted.hash, || None);
         }
     }
 }
@@ -226,7 +232,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let loading = Loading { session, meta: &schema.meta, keys: std::slice::from_ref(key) };
         let mut loaded = None;
         let each = |(): &(), row: &Row| loaded = LoadedRow::of(row, schema);
-        match self.load_rows(&LoadStatement::new(schema), &loading, |_| (), each).await {
+        match self.load_rows(&self.statement, &loading, |_| (), each).await {
             Ok(()) => {}
             Err(error) => return Err(self.lasting(error).await),
         }

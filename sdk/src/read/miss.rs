@@ -1,5 +1,6 @@
 //! The way of a read that did not hit: what a slot shows, or the load that will bring it.
 
+use super::wanted::{Leader, Led};
 use super::{Read, Reads};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
@@ -7,8 +8,10 @@ use crate::config::StaleService;
 use crate::entries::Answer;
 use crate::error::Error;
 use cache_sync_core::number::{KeyHash, Version};
+use futures_util::FutureExt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -16,10 +19,17 @@ use tokio::time::Instant;
 /// What became of a look-up.
 enum Found<V> {
     Here(Answer<V>),
-    /// The load's number, and what will be heard of it.
-    Loading(u64, oneshot::Receiver<Result<Answer<V>, Error>>),
+    /// The load's number, what will be heard of it, and the load itself if it is to be driven here.
+    Loading(u64, oneshot::Receiver<Result<Answer<V>, Error>>, Option<Led>),
     /// Another key with the same hash is busy: this one goes past the cache.
     Collision,
+}
+
+/// Whether a key is asked for alone, or with others that one statement should load.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Alone,
+    WithOthers,
 }
 
 /// Somebody who waits for a load. Dropped before the answer has come, he has given up.
@@ -39,9 +49,10 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     /// What a read that did not hit is answered: shown by the slot, loaded, or stale if the caller allows it. In memory of its own, so
     /// that the future of a read that hits is small.
     pub(crate) fn load<'a>(
-        &'a self,
+        self: &'a Arc<Self>,
         key: &'a K,
         hash: KeyHash,
+        asked: Asked,
     ) -> Pin<Box<impl Future<Output = Result<Read<V>, Error>> + 'a>> {
         Box::pin(async move {
             let breaker = &self.store.breaker;
@@ -54,16 +65,17 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                 self.entries.check_usable()?;
                 return stale.ok_or_else(Error::closed);
             }
-            let (number, receiver) = match self.look_up(key, hash)? {
+            let (number, receiver, led) = match self.look_up(key, hash, asked)? {
                 Found::Here(answer) => return Ok(answer.into()),
-                Found::Loading(number, receiver) => (number, receiver),
+                Found::Loading(number, receiver, led) => (number, receiver, led),
                 Found::Collision => return self.load_past_cache(key).await,
             };
+            let leader = Leader::new(&self.wanted, led);
             if let Some(stale) = stale {
                 return Ok(stale);
             }
             let waiting = Waiting { reads: self, hash, number };
-            let answer = self.patiently(receiver, key, hash).await;
+            let answer = self.patiently(leader.drive(receiver), key, hash).await;
             if answer.is_ok() {
                 std::mem::forget(waiting);
             }
@@ -94,7 +106,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     }
 
     /// What the key's slot shows, or the load to wait for.
-    fn look_up(&self, key: &K, hash: KeyHash) -> Result<Found<V>, Error> {
+    fn look_up(self: &Arc<Self>, key: &K, hash: KeyHash, asked: Asked) -> Result<Found<V>, Error> {
         let entries = &*self.entries;
         let now = entries.common.now();
         let freshness = &entries.common.freshness;
@@ -126,10 +138,21 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let since = live.then(|| now.before(freshness.timeout()));
         let next = self.flights.fetch_add(1, Ordering::Relaxed);
         let number = slot.join(next, entries.generation(), since, sender);
-        if number == next {
-            self.wanted.push(number, hash);
-        }
-        Ok(Found::Loading(number, receiver))
+        // Under the lock, so that nobody joins a load in between that somebody else leads.
+        let led = if number == next {
+            let may_lead = || asked == Asked::Alone && self.store.is_here();
+            self.wanted.push(number, hash, || may_lead().then(|| self.led(hash)))
+        } else {
+            self.wanted.help();
+            None
+        };
+        Ok(Found::Loading(number, receiver, led))
+    }
+
+    /// A load of one key, for whoever drives it.
+    fn led(self: &Arc<Self>, hash: KeyHash) -> Led {
+        let reads = self.clone();
+        async move { reads.load_hashes(vec![hash]).await }.boxed().shared()
     }
 
     /// Somebody who waited for a load of the key has left: what nobody waits for is not loaded.

@@ -64,6 +64,44 @@ async fn slow_queries_do_not_keep_rows_waiting() {
     close(client).await;
 }
 
+/// Who misses while all is quiet drives the load himself. That he is not looked after any more, or leaves, is no concern of those who have
+/// joined him; and what he has begun is brought to its end, over a connection that is good for the next.
+#[tokio::test]
+async fn who_leads_a_load_may_stop_or_leave() {
+    let (db, client, cache) = node_with(1).await;
+    cache.get(&1).await.unwrap();
+    let connections = || {
+        db.psql(
+            "SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
+        )
+    };
+    let begin = async || {
+        cache.invalidate(&1);
+        let mut leader = Box::pin(cache.get(&1));
+        assert!(tokio::time::timeout(Duration::ZERO, &mut leader).await.is_err(), "it has begun, and no more");
+        leader
+    };
+    let (before, connected) = (cache.status().loaded_keys, connections());
+
+    let stopped = begin().await;
+    let joined = tokio::time::timeout(SOON, cache.get(&1)).await.expect("who began keeps others waiting");
+    assert!(joined.unwrap().is_some());
+    assert!(stopped.await.unwrap().is_some());
+
+    let leaves = begin().await;
+    let mut joined = Box::pin(cache.get(&1));
+    assert!(tokio::time::timeout(Duration::ZERO, &mut joined).await.is_err());
+    drop(leaves);
+    assert!(tokio::time::timeout(SOON, joined).await.expect("who leaves keeps others waiting").unwrap().is_some());
+
+    drop(begin().await);
+    wait_until(SOON, "what was begun has ended", async || cache.cached(&1).is_some()).await;
+    assert_eq!(cache.status().loaded_keys, before + 3);
+    assert_eq!(connections(), connected);
+    close(client).await;
+}
+
 /// A row of whose value its type thinks that it cannot be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Plain")]
