@@ -149,19 +149,14 @@ impl<'a> Leader<'a> {
         Leader { wanted, load }
     }
 
-    /// Goes on with it, and with `answer`, until that is there.
+    /// Brings it to its end, and then waits for `answer`: whoever looks for that earlier is woken by what he does himself.
     pub(super) async fn drive<T>(mut self, answer: impl Future<Output = T>) -> T {
-        tokio::pin!(answer);
-        std::future::poll_fn(|context| {
-            if let Some(load) = &mut self.load
-                && std::pin::Pin::new(&mut *load).poll(context).is_ready()
-            {
-                self.wanted.led_to_its_end(load);
-                self.load = None;
-            }
-            answer.as_mut().poll(context)
-        })
-        .await
+        if let Some(load) = &mut self.load {
+            (&mut *load).await;
+            self.wanted.led_to_its_end(load);
+            self.load = None;
+        }
+        answer.await
     }
 }
 
