@@ -60,11 +60,10 @@ impl WantedKeys {
     /// Asks for a load, which the caller is to drive if all is quiet: that spares the way over a loader's task.
     pub(super) fn push(&self, number: u64, key: KeyHash, lead: impl FnOnce() -> Option<Led>) -> Option<Led> {
         let mut wanted = lock(&self.wanted);
-        if wanted.keys.is_empty() && wanted.busy == 0 && wanted.led.is_none() && !wanted.is_closed {
-            if let Some(load) = lead() {
-                wanted.led = Some(Leading { load: load.clone(), help: Help::NotNeeded });
-                return Some(load);
-            }
+        let is_quiet = wanted.keys.is_empty() && wanted.busy == 0 && wanted.led.is_none() && !wanted.is_closed;
+        if is_quiet && let Some(load) = lead() {
+            wanted.led = Some(Leading { load: load.clone(), help: Help::NotNeeded });
+            return Some(load);
         }
         wanted.keys.insert(number, key);
         drop(wanted);
