@@ -21,6 +21,11 @@ impl Short {
         unsafe { (pg_sys::LockTimeout == 0).then(|| Short { millis: (pg_sys::DeadlockTimeout / 2).max(1) }) }
     }
 
+    /// A tenth of it, for a statement that may wait for one row after the other.
+    pub(crate) fn for_many(self) -> Short {
+        Short { millis: (self.millis / 10).max(1) }
+    }
+
     /// From now on: who begins to wait for us only now does so for longer than half of it; who waits already may look at any moment.
     fn millis(self) -> i32 {
         if is_waited_for() { 1 } else { self.millis }
