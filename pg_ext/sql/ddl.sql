@@ -55,6 +55,7 @@ DECLARE
     made_of oid[];
     retyped oid[];
     kin oid[];
+    is_ours boolean;
     concerns jsonb := '{}';
 BEGIN
     SELECT array_agg(d.objid) FILTER (WHERE d.command_tag LIKE 'CREATE %TABLE' AND d.classid = 'pg_class'::regclass),
@@ -65,11 +66,9 @@ BEGIN
     kin := ARRAY(SELECT k.relid FROM pg_inherits i, unnest(ARRAY[i.inhrelid, i.inhparent]) k (relid)
                  WHERE i.inhrelid = ANY (made || altered) AND cache_sync_internal.is_own(i.xmin)
                    AND NOT (SELECT c.relispartition FROM pg_class c WHERE c.oid = i.inhrelid));
+    is_ours := EXISTS (SELECT FROM pg_class c WHERE c.oid = ANY (altered) AND c.relnamespace = 'cache_sync'::regnamespace);
     -- Most commands end here.
-    IF kin = '{}' AND made_of IS NULL
-       AND NOT EXISTS (SELECT FROM cache_sync_internal.attached_of(made || altered))
-       AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = ANY (altered) AND c.relnamespace = 'cache_sync'::regnamespace)
-    THEN
+    IF kin = '{}' AND made_of IS NULL AND NOT is_ours AND NOT EXISTS (SELECT FROM cache_sync_internal.attached_of(made || altered)) THEN
         RETURN NULL;
     END IF;
     IF kin <> '{}' THEN
@@ -93,7 +92,7 @@ BEGIN
             'disabled', cache_sync_internal.disabled_triggers(
                 array_agg(DISTINCT o.relid::oid) FILTER (WHERE o.relid = ANY (altered))))
         FROM cache_sync_internal.attached_of(made || altered || made_of) o);
-    IF EXISTS (SELECT FROM pg_class c WHERE c.oid = ANY (altered) AND c.relnamespace = 'cache_sync'::regnamespace) THEN
+    IF is_ours THEN
         concerns := concerns || jsonb_build_object('disabled', cache_sync_internal.disabled_triggers(altered));
     END IF;
     RETURN nullif(jsonb_strip_nulls(concerns), '{}');
@@ -253,7 +252,7 @@ $$;
 
 -- Fields are matched with columns at once, so that nobody sees two renames at a time, be it in a dump. It fires with commands of
 -- others, so it finishes quickly with what does not concern attached tables, and it must not fail, but for a lock on a table whose
--- type is altered, and for what attach refuses, too.
+-- type is altered, and for what attach refuses, too. To plan its queries anew for each command would take longer than they do.
 CREATE OR REPLACE FUNCTION cache_sync_internal.note_ddl() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN

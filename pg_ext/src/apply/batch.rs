@@ -189,10 +189,7 @@ impl Batch {
         for start in 0..=STARTS_OVER_MAX {
             let strict = start < STARTS_OVER_MAX;
             let insert_wait = if strict { Short::of_settings() } else { None };
-            // A statement may wait for one row after the other, and who waits for the batch is looked for only before it.
-            let one_by_one = start > 0 && insert_wait.is_some();
-            let insert_wait = insert_wait.map(|wait| if one_by_one { wait } else { wait.for_many() });
-            let locking = Locking { first: start > 0 || parts.len() > 1, strict, insert_wait, one_by_one };
+            let locking = Locking { first: start > 0 || parts.len() > 1, strict, insert_wait };
             let (mut is_deferred, mut has_waited) = (false, true);
             let applied = attempt_unless(self.blame, insert_wait.map(|_| patience::LOCK_NOT_AVAILABLE), || {
                 let answers = rounds::run(target, parts, hlc, locking)?;

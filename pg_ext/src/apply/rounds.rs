@@ -28,8 +28,6 @@ pub(super) struct Locking {
     pub(super) strict: bool,
     /// How long an insert waits for whoever has its key. Nothing can be locked that is not there, so he may wait for us.
     pub(super) insert_wait: Option<Short>,
-    /// A statement for each row that is inserted.
-    pub(super) one_by_one: bool,
 }
 
 /// Applies the parts; `None` when it gave up.
@@ -39,7 +37,7 @@ pub(super) struct Locking {
 pub(super) fn run(target: &Target, parts: &[Part], hlc: i64, mut locking: Locking) -> Result<Option<Answers>, Failure> {
     let may_lock = target.may_lock();
     if !may_lock {
-        locking = Locking { first: false, strict: false, insert_wait: None, one_by_one: false };
+        locking = Locking { first: false, strict: false, insert_wait: None };
     }
     let places = parts.iter().flat_map(Part::numbers).map(|number| number as usize + 1).max().unwrap_or(0);
     let mut rounds = Rounds {
@@ -227,13 +225,9 @@ impl<'a> Rounds<'a> {
                 changes.push(part.subset(&applicable));
             }
         }
-        let mut inserts = self.in_order(inserts)?;
-        if locking.one_by_one {
-            let each = |part: &Part| part.numbers().map(|number| part.subset(&[number])).collect::<Vec<_>>();
-            inserts = inserts.iter().flat_map(each).collect();
-        }
-        for part in inserts {
-            let inserted = wait_at_most(locking.insert_wait, || self.apply(&part, &part.compiled.insert));
+        for part in self.in_order(inserts)? {
+            let inserted =
+                wait_at_most(locking.insert_wait, part.places.len(), || self.apply(&part, &part.compiled.insert));
             if inserted? {
                 self.stands_elsewhere(&part)?;
             }

@@ -110,8 +110,7 @@ unsafe fn single(
 /// # Errors
 /// When SPI refuses a statement; what statements run into is raised.
 pub(super) fn apply_alone(target: &Target, part: Part, hlc: i64) -> Result<Record, Failure> {
-    let locking = Locking { first: false, strict: false, insert_wait: None, one_by_one: false };
-    let answers = rounds::run(target, &[part], hlc, locking)?;
+    let answers = rounds::run(target, &[part], hlc, Locking { first: false, strict: false, insert_wait: None })?;
     let first = answers.as_deref().and_then(<[_]>::first);
     let record = first.map(|(_, record)| *record).ok_or_else(|| Failure::new(b"XX000", "a patch has no outcome"))?;
     applied::patch(Name::of(TableId(target.layout.table_id), known::incarnation()), &record);

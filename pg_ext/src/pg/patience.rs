@@ -21,14 +21,12 @@ impl Short {
         unsafe { (pg_sys::LockTimeout == 0).then(|| Short { millis: (pg_sys::DeadlockTimeout / 2).max(1) }) }
     }
 
-    /// A tenth of it, for a statement that may wait for one row after the other.
-    pub(crate) fn for_many(self) -> Short {
-        Short { millis: (self.millis / 10).max(1) }
-    }
-
-    /// From now on: who begins to wait for us only now does so for longer than half of it; who waits already may look at any moment.
-    fn millis(self) -> i32 {
-        if is_waited_for() { 1 } else { self.millis }
+    /// For each of so many rows of one statement, from now on: who begins to wait for us only now does so for longer than half of it; who waits
+    /// already may look at any moment.
+    fn millis(self, rows: usize) -> i32 {
+        /// Of more rows hardly all are waited for; and a table that grows is locked for some milliseconds.
+        const SHARES_MAX: usize = 50;
+        if is_waited_for() { 1 } else { (self.millis / rows.clamp(1, SHARES_MAX) as i32).max(1) }
     }
 }
 
@@ -83,14 +81,18 @@ pub(crate) fn sleep(time: Duration, event: u32) {
     pgrx::check_for_interrupts!();
 }
 
-/// Does work whose statements wait for no lock longer than that, in a subtransaction, which takes the setting along if it
-/// is undone.
+/// Does work on so many rows in one statement, which waits no longer than that for all of them, in a subtransaction, which takes the setting
+/// along if it is undone.
 ///
 /// # Errors
 /// Those of the work.
-pub(crate) fn wait_at_most<T>(wait: Option<Short>, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+pub(crate) fn wait_at_most<T>(
+    wait: Option<Short>,
+    rows: usize,
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let Some(wait) = wait else { return work() };
-    let value = format!("{}\0", wait.millis());
+    let value = format!("{}\0", wait.millis(rows));
     // SAFETY: the name and the value end with a zero byte; the setting is one that users may set.
     let level = unsafe {
         let level = pg_sys::NewGUCNestLevel();

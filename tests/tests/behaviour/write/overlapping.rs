@@ -86,6 +86,39 @@ async fn do_not_wait_with_an_insert_for_who_waits_for_them() {
     assert_eq!(db.psql(&deadlocks), "0");
 }
 
+/// An insert of several rows may wait for each of them. Whoever comes to wait for the batch during that waits for no longer than for one.
+#[tokio::test]
+async fn do_not_wait_for_one_row_after_the_other_while_somebody_waits_for_them() {
+    let db = Database::with_extension();
+    db.psql("CREATE TABLE t (id int PRIMARY KEY, v text); SELECT cache_sync.attach('t'); INSERT INTO t VALUES (0, 'before')");
+    let mut batches = Batches::open(&db, "t").await;
+    // Long enough for the other one to look for deadlocks while the last row is waited for, were that the time for each.
+    batches.client().batch_execute("SET deadlock_timeout = '10s'").await.unwrap();
+    let (first, second, other) = (db.connect().await, db.connect().await, db.connect().await);
+    for (client, id) in [(&first, 1), (&second, 2), (&other, 3)] {
+        let insert = format!("SET deadlock_timeout = '4s'; BEGIN; INSERT INTO t VALUES ({id}, 'theirs')");
+        client.batch_execute(&insert).await.unwrap();
+    }
+    let shapes = json!([{"op": "edit", "fields": ["v"]}, {"op": "put", "fields": ["v"]}]);
+    let puts: Value = (1..=3).map(|id| json!({"#": id, "id": id, "v": "ours"})).collect();
+    let rows = [json!([{"#": 0, "id": 0, "v": "ours"}]), puts];
+    let waiting = batches.verdicts(shapes, &rows);
+    let others = async {
+        until_waiting(&db, 1).await;
+        let update = other.batch_execute("UPDATE t SET v = 'theirs' WHERE id = 0; COMMIT");
+        let release = async {
+            until_waiting(&db, 2).await;
+            first.batch_execute("COMMIT").await.unwrap();
+            second.batch_execute("COMMIT").await.unwrap();
+        };
+        tokio::join!(update, release).0.unwrap();
+    };
+    let (verdicts, ()) = tokio::join!(waiting, others);
+    assert_eq!(verdicts, ["applied"; 4]);
+    let deadlocks = format!("SELECT deadlocks FROM pg_stat_database WHERE datname = '{}'", db.name());
+    assert_eq!(db.psql(&deadlocks), "0");
+}
+
 /// Each row leaves a part of the transaction that has ended. Whether anybody waits for such a one is nothing to ask the server: it warned of
 /// each that nobody holds its lock.
 #[tokio::test]
