@@ -63,32 +63,22 @@ async fn once(dsn: &str) -> Result<f64> {
 
 /// 256 readers, each of which misses again and again.
 async fn with_cache(cache: &Cache<i64, Item>, time: Duration) -> Result<f64> {
-    let start = Instant::now();
-    let before = cache.status();
-    let readers = (0..CONCURRENT).map(|reader| {
-        let cache = cache.clone();
-        tokio::spawn(async move {
-            let mut read = 0;
-            let mut key = reader;
-            while start.elapsed() < time {
-                cache.get(&key).await?.ok_or("a row is missing")?;
-                key = (key + CONCURRENT) % ROWS;
-                read += 1;
-            }
-            Result::Ok(read)
-        })
+    let before = cache.status().misses;
+    let reading = cache.clone();
+    let rate = with_readers(CONCURRENT, time, move |key| {
+        let cache = reading.clone();
+        async move {
+            black_box(cache.get(&key).await?.ok_or("a row is missing")?);
+            Ok(())
+        }
     });
-    let mut read = 0;
-    for reader in try_join_all(readers).await? {
-        read += reader?;
-    }
-    let elapsed = start.elapsed().as_secs_f64();
-    let missed = cache.status().misses - before.misses;
+    let (reads, rate) = rate.await?;
+    let missed = cache.status().misses - before;
     // Of 200,000 keys in turn a few are still among the thousand that are held.
-    if missed < read - read / 100 {
-        return Err(format!("{read} reads, but only {missed} misses").into());
+    if missed < reads - reads / 100 {
+        return Err(format!("{reads} reads, but only {missed} misses").into());
     }
-    Ok(missed as f64 / elapsed)
+    Ok(rate * missed as f64 / reads as f64)
 }
 
 /// One loop that asks for a thousand rows at a time, and keeps all in a map, as a loader by hand would.
@@ -106,26 +96,44 @@ async fn with_batches(client: Arc<tokio_postgres::Client>) -> Result<f64> {
 }
 
 async fn with_selects(pool: &Pool, readers: i64, time: Duration) -> Result<f64> {
+    let pool = pool.clone();
+    let rate = with_readers(readers, time, move |key| {
+        let pool = pool.clone();
+        async move {
+            let client = pool.get().await?;
+            let statement = client.prepare_cached(SELECT).await?;
+            black_box(Item::read(&client.query_one(&statement, &[&key]).await?)?);
+            Ok(())
+        }
+    });
+    Ok(rate.await?.1)
+}
+
+/// So many readers, each of which reads keys of its own for so long: how many they read, and how many in a second.
+async fn with_readers<F>(
+    readers: i64,
+    time: Duration,
+    read: impl Fn(i64) -> F + Clone + Send + 'static,
+) -> Result<(u64, f64)>
+where
+    F: Future<Output = Result<()>> + Send,
+{
     let start = Instant::now();
     let readers = (0..readers).map(|reader| {
-        let pool = pool.clone();
+        let read = read.clone();
         tokio::spawn(async move {
-            let mut read = 0;
-            let mut key = reader;
+            let (mut reads, mut key) = (0, reader);
             while start.elapsed() < time {
-                let client = pool.get().await?;
-                let statement = client.prepare_cached(SELECT).await?;
-                let row = client.query_one(&statement, &[&key]).await?;
-                black_box(Item::read(&row)?);
+                read(key).await?;
                 key = (key + CONCURRENT) % ROWS;
-                read += 1;
+                reads += 1;
             }
-            Result::Ok(read)
+            Result::Ok(reads)
         })
     });
-    let mut read = 0;
+    let mut reads = 0;
     for reader in try_join_all(readers).await? {
-        read += reader?;
+        reads += reader?;
     }
-    Ok(f64::from(read) / start.elapsed().as_secs_f64())
+    Ok((reads, reads as f64 / start.elapsed().as_secs_f64()))
 }
