@@ -19,7 +19,7 @@ use crate::codec::value::{CacheValue, Row};
 use crate::entries::Entry;
 use crate::error::{Error, ErrorKind};
 use crate::patch::Patch;
-use crate::read::{Asked, Read, Reads};
+use crate::read::{Read, Reads, Request};
 use crate::receipt::{Outcome, Receipt};
 use crate::status::CacheStatus;
 use crate::write::{Write, WriteKind, Writes};
@@ -72,7 +72,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         let hash = self.hash(key);
         match self.reads.hit(key, hash, |entry| entry.value.clone()) {
             Some(value) => Ok(value),
-            None => self.reads.load(&K::key(key), hash, Asked::Alone).await.map(|read| read.value),
+            None => self.reads.load(&K::key(key), hash, Request::Single).await.map(|read| read.value),
         }
     }
 
@@ -93,7 +93,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         if let Some(Some(seen)) = self.reads.hit(key, hash, |entry| show(&entry.value)) {
             return Ok(seen);
         }
-        let read = self.reads.load(&K::key(key), hash, Asked::Alone).await?;
+        let read = self.reads.load(&K::key(key), hash, Request::Single).await?;
         Ok(show(&read.value).expect("what did not hit has not looked"))
     }
 
@@ -108,7 +108,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         let hash = self.hash(key);
         match self.reads.hit(key, hash, Entry::answer) {
             Some(answer) => Ok(answer.into()),
-            None => self.reads.load(&K::key(key), hash, Asked::Alone).await,
+            None => self.reads.load(&K::key(key), hash, Request::Single).await,
         }
     }
 
@@ -138,7 +138,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         for (at, key) in keys.iter().enumerate() {
             let hash = self.hash(key);
             values.push(self.reads.hit(key, hash, |entry| entry.value.clone()).unwrap_or_else(|| {
-                missing.push((at, self.reads.load(key, hash, Asked::WithOthers)));
+                missing.push((at, self.reads.load(key, hash, Request::OneOfMany)));
                 None
             }));
         }

@@ -15,7 +15,7 @@ mod standby;
 mod wanted;
 
 pub(crate) use loader::Loader;
-pub(crate) use miss::Asked;
+pub(crate) use miss::Request;
 pub(crate) use standby::Standby;
 
 use crate::codec::key::Key;

@@ -334,7 +334,8 @@ impl Results {
         let new = |turn: Arc<AsyncMutex<()>>| {
             let flying = Flying { question: question.clone(), began: Arc::default(), turn: turn.clone() };
             let (results, began) = (self.clone(), flying.began.clone());
-            let run = AssertUnwindSafe(async move { results.run(flying, terms, load).await }).catch_unwind();
+            let run = self.store.here(async move { results.run(flying, terms, load).await });
+            let run = AssertUnwindSafe(run).catch_unwind();
             let answer = run.map(|ended| ended.unwrap_or_else(|_| Err(Error::new(ErrorKind::Value, PANICKED))));
             Listed { flight: QueryFlight { answer: answer.boxed().shared(), began, turn }, waiting: 0 }
         };

@@ -111,9 +111,18 @@ impl Store {
         loaded
     }
 
-    /// Whether the caller is polled where the client was made, so that what he awaits may wait for a time.
-    pub(crate) fn is_here(&self) -> bool {
-        tokio::runtime::Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id())
+    /// The work, as if it were polled where the client was made, whoever polls it: several may drive it in turn, and its time must go on
+    /// when the runtime of one of them has ended.
+    pub(crate) fn here<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        let runtime = self.runtime.clone();
+        async move {
+            let mut work = std::pin::pin!(work);
+            std::future::poll_fn(move |context| {
+                let _here = runtime.enter();
+                work.as_mut().poll(context)
+            })
+            .await
+        }
     }
 
     /// Waits for the answer for so long; `None`: it has not come. Callers may be polled by anybody, but time passes where the client was

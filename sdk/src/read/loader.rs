@@ -35,7 +35,7 @@ struct Wanted<K> {
 impl<K: Key, V: CacheValue> Loader<K, V> {
     /// Loads until nobody will want anything any more, or its task is ended.
     pub(crate) async fn run(self) {
-        let Loader(reads) = self;
+        let reads = &self.0;
         while let Some(work) = reads.wanted.take(LOAD_KEYS_MAX).await {
             match work {
                 Work::Load(hashes, _busy) => reads.load_hashes(hashes).await,
@@ -45,6 +45,13 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
                 }
             }
         }
+    }
+}
+
+/// Whatever ends a loader ends reading: what a reader led, and nobody goes on with any more, gives its connection up.
+impl<K, V> Drop for Loader<K, V> {
+    fn drop(&mut self) {
+        self.0.wanted.close();
     }
 }
 

@@ -25,11 +25,11 @@ enum Found<V> {
     Collision,
 }
 
-/// Whether a key is asked for alone, or with others that one statement should load.
+/// Whether a key is asked for by itself, or with others that one statement should load.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
-    Alone,
-    WithOthers,
+pub(crate) enum Request {
+    Single,
+    OneOfMany,
 }
 
 /// Somebody who waits for a load. Dropped before the answer has come, he has given up.
@@ -52,7 +52,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         self: &'a Arc<Self>,
         key: &'a K,
         hash: KeyHash,
-        asked: Asked,
+        request: Request,
     ) -> Pin<Box<impl Future<Output = Result<Read<V>, Error>> + 'a>> {
         Box::pin(async move {
             let breaker = &self.store.breaker;
@@ -65,7 +65,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                 self.entries.check_usable()?;
                 return stale.ok_or_else(Error::closed);
             }
-            let (number, receiver, led) = match self.look_up(key, hash, asked)? {
+            let (number, receiver, led) = match self.look_up(key, hash, request)? {
                 Found::Here(answer) => return Ok(answer.into()),
                 Found::Loading(number, receiver, led) => (number, receiver, led),
                 Found::Collision => return self.load_past_cache(key).await,
@@ -106,7 +106,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     }
 
     /// What the key's slot shows, or the load to wait for.
-    fn look_up(self: &Arc<Self>, key: &K, hash: KeyHash, asked: Asked) -> Result<Found<V>, Error> {
+    fn look_up(self: &Arc<Self>, key: &K, hash: KeyHash, request: Request) -> Result<Found<V>, Error> {
         let entries = &*self.entries;
         let now = entries.common.now();
         let freshness = &entries.common.freshness;
@@ -140,8 +140,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let number = slot.join(next, entries.generation(), since, sender);
         // Under the lock, so that nobody joins a load in between that somebody else leads.
         let led = if number == next {
-            let may_lead = || asked == Asked::Alone && self.store.is_here();
-            self.wanted.push(number, hash, || may_lead().then(|| self.led(hash)))
+            self.wanted.push(number, hash, || (request == Request::Single).then(|| self.led(hash)))
         } else {
             self.wanted.help();
             None
@@ -152,7 +151,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     /// A load of one key, for whoever drives it.
     fn led(self: &Arc<Self>, hash: KeyHash) -> Led {
         let reads = self.clone();
-        async move { reads.load_hashes(vec![hash]).await }.boxed().shared()
+        let load = async move { reads.load_hashes(vec![hash]).await };
+        self.store.here(load).boxed().shared()
     }
 
     /// Somebody who waited for a load of the key has left: what nobody waits for is not loaded.

@@ -59,8 +59,9 @@ async fn nobody_waits_for_a_feed_that_nobody_wants_to_hear() {
     db.psql("DROP TABLE account");
     let catching_up = async {
         let come_back = async {
-            // It has asked how far the feed is to come.
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            let asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%feed_head%' AND state = 'idle' AND pid <> pg_backend_pid()
+                AND datname = current_database()";
+            wait_until(SOON, "it has asked how far the feed is to come", async || db.psql(asked) == "1").await;
             proxy.let_feed_through();
         };
         tokio::join!(client.catch_up(), come_back).0

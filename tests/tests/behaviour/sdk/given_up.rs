@@ -103,6 +103,20 @@ async fn who_leads_a_load_may_stop_or_leave() {
     close(client).await;
 }
 
+/// Whoever leads a load and is not looked after keeps no connection when the client has closed.
+#[tokio::test]
+async fn a_load_that_nobody_goes_on_with_ends_with_its_client() {
+    let (db, client, cache) = node_with(1).await;
+    let mut leader = Box::pin(cache.get(&1));
+    assert!((&mut leader).now_or_never().is_none());
+    close(client).await;
+    drop(leader);
+    let connections = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    wait_until(SOON, "all connections have ended", async || db.psql(connections) == "0").await;
+    drop(cache);
+}
+
 /// A row of whose value its type thinks that it cannot be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Plain")]
