@@ -26,3 +26,5 @@ mod session;
 mod shape;
 mod single;
 mod version;
+
+pub(crate) use shape::install_hooks;

@@ -42,6 +42,7 @@ pgrx::pg_module_magic!(name, version);
 extern "C-unwind" fn _PG_init() {
     pg::settings::define();
     commit::pending::register_callback();
+    apply::install_hooks();
     // SAFETY: a plain read of a variable that Postgres sets before it loads libraries.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         ring::install_hooks();

@@ -6,7 +6,7 @@
 //! rule       what rules are in SQL                     source     the patches as a table of a statement
 //! writer     who writes, and what fields are           sql        words that all are made of
 //! layout     what the catalogs say of the table        operation  the shape itself
-//! statement  saved statements and their planning
+//! statement  saved statements                          planning   how the planner plans them
 //! ```
 //! `target` compiles on first use: `compiled` has a `writer` write the `text`, which takes its parts from `rule` and `source`.
 
@@ -14,6 +14,7 @@ mod by_key;
 mod compiled;
 mod layout;
 mod operation;
+mod planning;
 mod rule;
 mod source;
 mod sql;
@@ -24,5 +25,7 @@ mod writer;
 
 pub(super) use compiled::Compiled;
 pub(super) use operation::Shape;
-pub(super) use statement::{Lazy, Planning, Row, Statement};
+pub(super) use planning::Planning;
+pub(crate) use planning::install_hooks;
+pub(super) use statement::{Lazy, Row, Statement};
 pub(super) use target::{Target, known, target};

@@ -2,7 +2,8 @@
 
 use super::layout::Layout;
 use super::operation::Shape;
-use super::statement::{Lazy, Planning};
+use super::planning::Planning;
+use super::statement::Lazy;
 use super::writer::Writer;
 use crate::pg::failure::Failure;
 use cache_sync_core::patch::PatchKind;

@@ -1,26 +1,10 @@
-//! Saved statements, and how they are planned.
+//! Saved statements.
 
-use crate::pg::backend::OfBackend;
+use super::planning::{self, Planning};
 use crate::pg::failure::Failure;
 use pgrx::{FromDatum, pg_sys};
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::ffi::CString;
-
-/// How many rows a table has while a nested loop over it is planned. The plan is kept while the table grows, and with
-/// an estimate of one row the table might become the outer side, which loses the order of locks and, later, all speed.
-const PRETENDED_ROWS: f64 = 1e7;
-const PRETENDED_PAGES: pg_sys::BlockNumber = 100_000;
-
-/// How a statement is to be planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Planning {
-    /// As the planner likes.
-    Free,
-    /// By nested loop, with the patches as outer side, so that rows are locked in their order.
-    Nested,
-    /// By index, however small the table seems. That takes the same of the planner.
-    ByIndex,
-}
 
 /// A statement, parsed once and kept until it is dropped.
 #[derive(Debug)]
@@ -71,9 +55,7 @@ impl Statement {
         // SAFETY: the plan is kept until `self` is dropped; the caller vouches for the arguments. SPI_tuptable is that
         // of the statement just run, and lives until it is freed.
         unsafe {
-            if self.planning != Planning::Free {
-                self.plan_nested();
-            }
+            let _planned = (self.planning != Planning::Free).then(|| planning::nested(self.text()));
             let (plan, values, nulls) = (self.plan, values.as_ptr().cast_mut(), nulls.as_ptr());
             let code = pg_sys::SPI_execute_plan(plan, values, nulls, false, 0);
             if code < 0 {
@@ -92,23 +74,18 @@ impl Statement {
         }
         Ok(())
     }
-
-    /// Makes the plan, unless it is still good, while the planner is told what to do. It must not be told so while the
-    /// statement runs, because the user's triggers plan statements of their own then.
-    unsafe fn plan_nested(&self) {
-        let _switches = Switches::turn();
-        // SAFETY: the plan is kept and holds one statement; its cached plan is released at once, as the statement's
-        // source keeps it.
-        unsafe {
-            let plan = pg_sys::SPI_plan_get_cached_plan(self.plan);
-            if !plan.is_null() {
-                pg_sys::ReleaseCachedPlan(plan, pg_sys::CurrentResourceOwner);
-            }
-        }
-    }
 }
 
 impl Statement {
+    /// Its text, as the planner is given it.
+    fn text(&self) -> *const std::ffi::c_char {
+        // SAFETY: the plan is kept until `self` is dropped, and so is its only source.
+        unsafe {
+            let sources = pg_sys::SPI_plan_get_plan_sources(self.plan);
+            (*(*(*sources).elements).ptr_value.cast::<pg_sys::CachedPlanSource>()).query_string
+        }
+    }
+
     /// How many bytes it takes, with its plan if it has been planned.
     fn size(&self) -> usize {
         // SAFETY: the plan is kept until `self` is dropped, and so are its sources, each with a context of its own; a plan that a
@@ -199,77 +176,5 @@ impl Row {
     pub(crate) unsafe fn get<T: FromDatum>(&self, column: usize) -> Option<T> {
         // SAFETY: the caller vouches for the type.
         unsafe { T::from_datum(self.datum(column)?, false) }
-    }
-}
-
-/// The planner's switches as they were, turned back when dropped, also when an error passes through.
-struct Switches {
-    nested_loop: bool,
-    hash_join: bool,
-    merge_join: bool,
-    index_scan: bool,
-    memoize: bool,
-    just_in_time: bool,
-    hook: pg_sys::get_relation_info_hook_type,
-}
-
-impl Switches {
-    fn turn() -> Switches {
-        // SAFETY: these are plain variables of the backend, which has one thread.
-        unsafe {
-            let before = Switches {
-                nested_loop: pg_sys::enable_nestloop,
-                hash_join: pg_sys::enable_hashjoin,
-                merge_join: pg_sys::enable_mergejoin,
-                index_scan: pg_sys::enable_indexscan,
-                memoize: pg_sys::enable_memoize,
-                just_in_time: pg_sys::jit_enabled,
-                hook: pg_sys::get_relation_info_hook,
-            };
-            pg_sys::enable_nestloop = true;
-            pg_sys::enable_hashjoin = false;
-            pg_sys::enable_mergejoin = false;
-            pg_sys::enable_indexscan = true;
-            // A row that comes out of a memo has not passed its condition again.
-            pg_sys::enable_memoize = false;
-            pg_sys::jit_enabled = false;
-            PREVIOUS.set(before.hook);
-            pg_sys::get_relation_info_hook = Some(pretend);
-            before
-        }
-    }
-}
-
-impl Drop for Switches {
-    fn drop(&mut self) {
-        // SAFETY: as in `turn`.
-        unsafe {
-            pg_sys::enable_nestloop = self.nested_loop;
-            pg_sys::enable_hashjoin = self.hash_join;
-            pg_sys::enable_mergejoin = self.merge_join;
-            pg_sys::enable_indexscan = self.index_scan;
-            pg_sys::enable_memoize = self.memoize;
-            pg_sys::jit_enabled = self.just_in_time;
-            pg_sys::get_relation_info_hook = self.hook;
-        }
-    }
-}
-
-static PREVIOUS: OfBackend<Cell<pg_sys::get_relation_info_hook_type>> = OfBackend::new(Cell::new(None));
-
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn pretend(
-    root: *mut pg_sys::PlannerInfo,
-    relation: pg_sys::Oid,
-    is_parent: bool,
-    info: *mut pg_sys::RelOptInfo,
-) {
-    // SAFETY: the planner calls this with what it has just filled in; the hook before ours takes the same arguments.
-    unsafe {
-        if let Some(previous) = PREVIOUS.get() {
-            pg_sys::ffi::pg_guard_ffi_boundary(|| previous(root, relation, is_parent, info));
-        }
-        (*info).tuples = (*info).tuples.max(PRETENDED_ROWS);
-        (*info).pages = (*info).pages.max(PRETENDED_PAGES);
     }
 }

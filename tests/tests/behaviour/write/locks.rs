@@ -3,6 +3,7 @@
 use cache_sync_core::outcome::Verdict;
 use cache_sync_kit::Dice;
 use cache_sync_tests::batches::{Batches, sqlstate};
+use cache_sync_tests::locks::until_waiting;
 use cache_sync_tests::{Database, connect};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -92,6 +93,43 @@ async fn a_child_waits_for_a_deletion_and_for_a_patch_of_a_unique_field() {
         batches.open_again().await;
         child.execute(&insert, &[]).await.unwrap();
         db.psql("DELETE FROM child");
+    }
+}
+
+/// A plan is worthless as soon as something changes about its table, such as an estimate after VACUUM: also while it is being made, or
+/// before it is used. Here that happens each time, by a function that the planner calls since it is immutable.
+#[tokio::test]
+async fn the_order_outlives_a_plan_that_is_worthless_when_it_is_made() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE t (id int PRIMARY KEY, v int);
+         INSERT INTO t SELECT id, 0 FROM generate_series(5000, 1, -1) id; ANALYZE t;
+         SELECT cache_sync.attach('t');
+         CREATE FUNCTION change_something() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+            UPDATE pg_class SET reltuples = reltuples WHERE oid = 't'::regclass;
+            RETURN true; END $$;
+         CREATE FUNCTION yes() RETURNS bool IMMUTABLE SECURITY DEFINER LANGUAGE plpgsql AS $$ BEGIN
+            RETURN (SELECT change_something()); END $$;
+         CREATE ROLE keeper LOGIN IN ROLE cache_sync_user; GRANT SELECT, INSERT, UPDATE, DELETE ON t TO keeper;
+         ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY all_rows ON t USING (yes())",
+    );
+    let patches: Vec<_> = (1..=9).map(|id| json!({"#": id - 1, "id": id, "v": 1})).collect();
+    let [first, rest] = [&patches[..1], &patches[1..]].map(|part| json!(part));
+    let edit = json!({"op": "edit", "fields": ["v"]});
+    for (shapes, rows) in
+        [(json!([edit]), vec![json!(patches)]), (json!([edit, {"op": "put", "fields": ["v"]}]), vec![first, rest])]
+    {
+        let mut batches = Batches::open_as(&db.dsn_as("keeper"), "t").await;
+        batches.client().batch_execute("SET enable_nestloop = off").await.unwrap();
+        let holder = db.connect().await;
+        holder.batch_execute("BEGIN; SELECT FROM t WHERE id = 5 FOR UPDATE").await.unwrap();
+        let (records, ()) = tokio::join!(batches.send(shapes, &rows), async {
+            until_waiting(&db, 1).await;
+            let free = "SELECT string_agg(id::text, ',') FROM (SELECT id FROM t WHERE id < 10 ORDER BY id FOR UPDATE SKIP LOCKED) free";
+            assert_eq!(db.psql(free), "6,7,8,9");
+            holder.batch_execute("COMMIT").await.unwrap();
+        });
+        assert_eq!(records.unwrap().len(), 9);
     }
 }
 

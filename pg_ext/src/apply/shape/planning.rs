@@ -1,0 +1,146 @@
+//! How saved statements are planned. Whatever made the plan of a statement worthless, and whenever: also while it was being made, or between
+//! that and its use. Therefore the planner itself asks what it is to do, each time.
+
+use crate::pg::backend::OfBackend;
+use pgrx::pg_sys;
+use std::cell::Cell;
+use std::ffi::{c_char, c_int};
+
+/// How many rows a table has while a nested loop over it is planned. The plan is kept while the table grows, and with
+/// an estimate of one row the table might become the outer side, which loses the order of locks and, later, all speed.
+const PRETENDED_ROWS: f64 = 1e7;
+const PRETENDED_PAGES: pg_sys::BlockNumber = 100_000;
+
+/// How a statement is to be planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Planning {
+    /// As the planner likes.
+    Free,
+    /// By nested loop, with the patches as outer side, so that rows are locked in their order.
+    Nested,
+    /// By index, however small the table seems. That takes the same of the planner.
+    ByIndex,
+}
+
+/// The text, by its place in memory, of the statement that is planned as nested loop for now.
+static NESTED: OfBackend<Cell<*const c_char>> = OfBackend::new(Cell::new(std::ptr::null()));
+
+/// Until this is dropped, the statement of this text is planned as nested loop; no other one is, such as those of the user's triggers.
+pub(super) fn nested(text: *const c_char) -> Nested {
+    Nested { before: NESTED.replace(text) }
+}
+
+/// What [`nested`] has begun.
+pub(super) struct Nested {
+    before: *const c_char,
+}
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        NESTED.set(self.before);
+    }
+}
+
+static PREVIOUS_PLANNER: OfBackend<Cell<pg_sys::planner_hook_type>> = OfBackend::new(Cell::new(None));
+static PREVIOUS_INFO: OfBackend<Cell<pg_sys::get_relation_info_hook_type>> = OfBackend::new(Cell::new(None));
+
+/// Has the planner ask. Once, when the library is loaded.
+pub(crate) fn install_hooks() {
+    // SAFETY: plain variables of the backend, which has one thread.
+    unsafe {
+        PREVIOUS_PLANNER.set(pg_sys::planner_hook);
+        pg_sys::planner_hook = Some(plan);
+        PREVIOUS_INFO.set(pg_sys::get_relation_info_hook);
+        pg_sys::get_relation_info_hook = Some(pretend);
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn plan(
+    query: *mut pg_sys::Query,
+    text: *const c_char,
+    options: c_int,
+    parameters: pg_sys::ParamListInfo,
+) -> *mut pg_sys::PlannedStmt {
+    let _switches = (!text.is_null() && NESTED.get() == text).then(Switches::turn);
+    // SAFETY: these are the planner's own arguments; the hook before ours takes the same.
+    unsafe {
+        match PREVIOUS_PLANNER.get() {
+            Some(previous) => pg_sys::ffi::pg_guard_ffi_boundary(|| previous(query, text, options, parameters)),
+            None => pg_sys::standard_planner(query, text, options, parameters),
+        }
+    }
+}
+
+/// The planner's switches as they were, turned back when dropped, also when an error passes through.
+struct Switches {
+    nested_loop: bool,
+    hash_join: bool,
+    merge_join: bool,
+    index_scan: bool,
+    memoize: bool,
+    just_in_time: bool,
+    pretending: bool,
+}
+
+/// Whether tables are said to be large.
+static PRETENDING: OfBackend<Cell<bool>> = OfBackend::new(Cell::new(false));
+
+impl Switches {
+    fn turn() -> Switches {
+        // SAFETY: these are plain variables of the backend, which has one thread.
+        unsafe {
+            let before = Switches {
+                nested_loop: pg_sys::enable_nestloop,
+                hash_join: pg_sys::enable_hashjoin,
+                merge_join: pg_sys::enable_mergejoin,
+                index_scan: pg_sys::enable_indexscan,
+                memoize: pg_sys::enable_memoize,
+                just_in_time: pg_sys::jit_enabled,
+                pretending: PRETENDING.replace(true),
+            };
+            pg_sys::enable_nestloop = true;
+            pg_sys::enable_hashjoin = false;
+            pg_sys::enable_mergejoin = false;
+            pg_sys::enable_indexscan = true;
+            // A row that comes out of a memo has not passed its condition again.
+            pg_sys::enable_memoize = false;
+            pg_sys::jit_enabled = false;
+            before
+        }
+    }
+}
+
+impl Drop for Switches {
+    fn drop(&mut self) {
+        // SAFETY: as in `turn`.
+        unsafe {
+            pg_sys::enable_nestloop = self.nested_loop;
+            pg_sys::enable_hashjoin = self.hash_join;
+            pg_sys::enable_mergejoin = self.merge_join;
+            pg_sys::enable_indexscan = self.index_scan;
+            pg_sys::enable_memoize = self.memoize;
+            pg_sys::jit_enabled = self.just_in_time;
+        }
+        PRETENDING.set(self.pretending);
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn pretend(
+    root: *mut pg_sys::PlannerInfo,
+    relation: pg_sys::Oid,
+    is_parent: bool,
+    info: *mut pg_sys::RelOptInfo,
+) {
+    // SAFETY: the planner calls this with what it has just filled in; the hook before ours takes the same arguments.
+    unsafe {
+        if let Some(previous) = PREVIOUS_INFO.get() {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| previous(root, relation, is_parent, info));
+        }
+        if PRETENDING.get() {
+            (*info).tuples = (*info).tuples.max(PRETENDED_ROWS);
+            (*info).pages = (*info).pages.max(PRETENDED_PAGES);
+        }
+    }
+}
