@@ -25,19 +25,27 @@ pub(crate) enum Planning {
 /// The text, by its place in memory, of the statement that is planned as nested loop for now.
 static NESTED: OfBackend<Cell<*const c_char>> = OfBackend::new(Cell::new(std::ptr::null()));
 
+/// The planner's switches as they were, while such a statement is being planned.
+static TURNED: OfBackend<Cell<Option<Switches>>> = OfBackend::new(Cell::new(None));
+
 /// Until this is dropped, the statement of this text is planned as nested loop; no other one is, such as those of the user's triggers.
 pub(super) fn nested(text: *const c_char) -> Nested {
-    Nested { before: NESTED.replace(text) }
+    Nested { before: NESTED.replace(text), was_turned: TURNED.get().is_some() }
 }
 
 /// What [`nested`] has begun.
 pub(super) struct Nested {
     before: *const c_char,
+    was_turned: bool,
 }
 
 impl Drop for Nested {
     fn drop(&mut self) {
         NESTED.set(self.before);
+        if !self.was_turned {
+            // An error has left the planner.
+            turn_back();
+        }
     }
 }
 
@@ -55,78 +63,38 @@ pub(crate) fn install_hooks() {
     }
 }
 
-#[pgrx::pg_guard]
+unsafe extern "C-unwind" {
+    fn standard_planner(
+        query: *mut pg_sys::Query,
+        text: *const c_char,
+        options: c_int,
+        parameters: pg_sys::ParamListInfo,
+    ) -> *mut pg_sys::PlannedStmt;
+}
+
+/// Every statement of the backend comes by here. An error jumps over this, which has nothing to drop: going through Rust, it would lose what
+/// pgrx does not know of errors.
 unsafe extern "C-unwind" fn plan(
     query: *mut pg_sys::Query,
     text: *const c_char,
     options: c_int,
     parameters: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
-    let _switches = (!text.is_null() && NESTED.get() == text).then(Switches::turn);
+    let has_turned = !text.is_null() && NESTED.get() == text && turn();
     // SAFETY: these are the planner's own arguments; the hook before ours takes the same.
-    unsafe {
+    let planned = unsafe {
         match PREVIOUS_PLANNER.get() {
-            Some(previous) => pg_sys::ffi::pg_guard_ffi_boundary(|| previous(query, text, options, parameters)),
-            None => pg_sys::standard_planner(query, text, options, parameters),
+            Some(previous) => previous(query, text, options, parameters),
+            None => standard_planner(query, text, options, parameters),
         }
+    };
+    if has_turned {
+        turn_back();
     }
+    planned
 }
 
-/// The planner's switches as they were, turned back when dropped, also when an error passes through.
-struct Switches {
-    nested_loop: bool,
-    hash_join: bool,
-    merge_join: bool,
-    index_scan: bool,
-    memoize: bool,
-    just_in_time: bool,
-    pretending: bool,
-}
-
-/// Whether tables are said to be large.
-static PRETENDING: OfBackend<Cell<bool>> = OfBackend::new(Cell::new(false));
-
-impl Switches {
-    fn turn() -> Switches {
-        // SAFETY: these are plain variables of the backend, which has one thread.
-        unsafe {
-            let before = Switches {
-                nested_loop: pg_sys::enable_nestloop,
-                hash_join: pg_sys::enable_hashjoin,
-                merge_join: pg_sys::enable_mergejoin,
-                index_scan: pg_sys::enable_indexscan,
-                memoize: pg_sys::enable_memoize,
-                just_in_time: pg_sys::jit_enabled,
-                pretending: PRETENDING.replace(true),
-            };
-            pg_sys::enable_nestloop = true;
-            pg_sys::enable_hashjoin = false;
-            pg_sys::enable_mergejoin = false;
-            pg_sys::enable_indexscan = true;
-            // A row that comes out of a memo has not passed its condition again.
-            pg_sys::enable_memoize = false;
-            pg_sys::jit_enabled = false;
-            before
-        }
-    }
-}
-
-impl Drop for Switches {
-    fn drop(&mut self) {
-        // SAFETY: as in `turn`.
-        unsafe {
-            pg_sys::enable_nestloop = self.nested_loop;
-            pg_sys::enable_hashjoin = self.hash_join;
-            pg_sys::enable_mergejoin = self.merge_join;
-            pg_sys::enable_indexscan = self.index_scan;
-            pg_sys::enable_memoize = self.memoize;
-            pg_sys::jit_enabled = self.just_in_time;
-        }
-        PRETENDING.set(self.pretending);
-    }
-}
-
-#[pgrx::pg_guard]
+/// The planner calls this of every table, for every statement of the backend: as [`plan`], it has nothing to drop.
 unsafe extern "C-unwind" fn pretend(
     root: *mut pg_sys::PlannerInfo,
     relation: pg_sys::Oid,
@@ -136,11 +104,76 @@ unsafe extern "C-unwind" fn pretend(
     // SAFETY: the planner calls this with what it has just filled in; the hook before ours takes the same arguments.
     unsafe {
         if let Some(previous) = PREVIOUS_INFO.get() {
-            pg_sys::ffi::pg_guard_ffi_boundary(|| previous(root, relation, is_parent, info));
+            previous(root, relation, is_parent, info);
         }
-        if PRETENDING.get() {
+        if TURNED.get().is_some() {
             (*info).tuples = (*info).tuples.max(PRETENDED_ROWS);
             (*info).pages = (*info).pages.max(PRETENDED_PAGES);
         }
+    }
+}
+
+/// The planner's switches.
+#[derive(Clone, Copy)]
+struct Switches {
+    nested_loop: bool,
+    hash_join: bool,
+    merge_join: bool,
+    index_scan: bool,
+    memoize: bool,
+    just_in_time: bool,
+}
+
+impl Switches {
+    const NESTED: Switches = Switches {
+        nested_loop: true,
+        hash_join: false,
+        merge_join: false,
+        index_scan: true,
+        // A row that comes out of a memo has not passed its condition again.
+        memoize: false,
+        just_in_time: false,
+    };
+
+    fn now() -> Switches {
+        // SAFETY: these are plain variables of the backend, which has one thread.
+        unsafe {
+            Switches {
+                nested_loop: pg_sys::enable_nestloop,
+                hash_join: pg_sys::enable_hashjoin,
+                merge_join: pg_sys::enable_mergejoin,
+                index_scan: pg_sys::enable_indexscan,
+                memoize: pg_sys::enable_memoize,
+                just_in_time: pg_sys::jit_enabled,
+            }
+        }
+    }
+
+    fn set(self) {
+        // SAFETY: as in `now`.
+        unsafe {
+            pg_sys::enable_nestloop = self.nested_loop;
+            pg_sys::enable_hashjoin = self.hash_join;
+            pg_sys::enable_mergejoin = self.merge_join;
+            pg_sys::enable_indexscan = self.index_scan;
+            pg_sys::enable_memoize = self.memoize;
+            pg_sys::jit_enabled = self.just_in_time;
+        }
+    }
+}
+
+/// Turns the switches, unless they are; says whether it has.
+fn turn() -> bool {
+    let turns = TURNED.get().is_none();
+    if turns {
+        TURNED.set(Some(Switches::now()));
+        Switches::NESTED.set();
+    }
+    turns
+}
+
+fn turn_back() {
+    if let Some(before) = TURNED.take() {
+        before.set();
     }
 }
