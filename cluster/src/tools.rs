@@ -1,6 +1,6 @@
 //! Programs of others with which the tests try the feed: Python with two Postgres drivers, and pgbouncer.
 //!
-//! pgbouncer's package would start a service, so its files are unpacked under `target/tools` instead of being installed.
+//! pgbouncer's package would start a service, so its files are unpacked (under `target/tools`) instead of being installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::process::Command;
 use cache_sync_kit::{Error, Result, command};
 
 use crate::setup::Root;
-use crate::workspace::target_dir;
+use crate::user::dir_for_servers;
 
 /// What Debian and Ubuntu call the drivers.
 const PYTHON_PACKAGES: [&str; 3] = ["python3", "python3-asyncpg", "python3-psycopg"];
@@ -31,7 +31,7 @@ pub fn python() -> Result<PathBuf> {
 /// # Errors
 /// There is none: the error says how to get it.
 pub fn pgbouncer() -> Result<PathBuf> {
-    let unpacked = pgbouncer_dir().join("usr/sbin/pgbouncer");
+    let unpacked = pgbouncer_dir()?.join("usr/sbin/pgbouncer");
     let places = [Path::new("pgbouncer"), Path::new("/usr/sbin/pgbouncer"), &unpacked];
     let runs = |place: &&&Path| command::succeeds(Command::new(place).arg("--version"));
     places.iter().find(runs).map(|place| place.to_path_buf()).ok_or_else(|| missing("pgbouncer"))
@@ -61,7 +61,7 @@ pub fn setup_tools() -> Result<()> {
 }
 
 fn unpack_pgbouncer(root: &Root) -> Result<()> {
-    let dir = pgbouncer_dir();
+    let dir = pgbouncer_dir()?;
     println!("Unpacking pgbouncer into {}", dir.display());
     fs::create_dir_all(&dir)?;
     command::run(Command::new("apt-get").args(["download", "-qq", "pgbouncer"]).current_dir(&dir))?;
@@ -74,8 +74,9 @@ fn unpack_pgbouncer(root: &Root) -> Result<()> {
     fs::remove_file(package).map_err(Error::from)
 }
 
-fn pgbouncer_dir() -> PathBuf {
-    target_dir().join("tools/pgbouncer")
+/// It runs as the user that servers run as.
+fn pgbouncer_dir() -> Result<PathBuf> {
+    Ok(dir_for_servers("tools")?.join("pgbouncer"))
 }
 
 fn missing(what: &str) -> Error {

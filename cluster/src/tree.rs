@@ -6,17 +6,18 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use cache_sync_kit::{During, Error, Result, command, locked};
+use cache_sync_kit::{During, Error, Result, locked};
 
 use crate::TREES_VARIABLE;
 use crate::extension::{self, Profile, Variant};
 use crate::postgres::Postgres;
-use crate::workspace::{target_dir, workspace_root};
-use crate::{script, setup, user};
+use crate::user::dir_for_servers;
+use crate::workspace::workspace_root;
+use crate::{script, setup};
 
 /// A private copy of a PostgreSQL installation that has the extension.
 #[derive(Debug, Clone)]
@@ -54,7 +55,7 @@ impl Tree {
     /// # Errors
     /// The extension does not compile, or the tree cannot be written.
     pub fn build(postgres: &Postgres, variant: Variant, profile: Profile) -> Result<Tree> {
-        let dir = trees_dir()?.join(postgres.feature()).join(variant.name());
+        let dir = dir_for_servers("pg")?.join(postgres.feature()).join(variant.name());
         fs::create_dir_all(&dir).during(|| dir.display().to_string())?;
         // Builds of two variants write the same file: hold the lock until it is copied.
         let lock = File::create(dir.with_file_name("lock"))?;
@@ -82,7 +83,7 @@ impl Tree {
     /// # Errors
     /// No directory is to be had that a server may read.
     pub fn parent_dir(postgres: &Postgres) -> Result<PathBuf> {
-        Ok(trees_dir()?.join(postgres.feature()))
+        Ok(dir_for_servers("pg")?.join(postgres.feature()))
     }
 
     /// The path of one of its executables.
@@ -148,21 +149,6 @@ impl Tree {
         }
         Ok(())
     }
-}
-
-/// Where the trees are: in cargo's target directory, unless servers run as another user who may not look into it.
-fn trees_dir() -> Result<PathBuf> {
-    let inside = target_dir().join("pg");
-    fs::create_dir_all(&inside).during(|| inside.display().to_string())?;
-    let Some(server) = user::server_user()? else { return Ok(inside) };
-    if command::succeeds(user::command_as(Some(server), Path::new("test")).arg("-x").arg(&inside)) {
-        return Ok(inside);
-    }
-    let name: String = target_dir().to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-    let outside = std::env::temp_dir().join(format!("cache-sync-pg{name}"));
-    fs::create_dir_all(&outside).during(|| outside.display().to_string())?;
-    fs::set_permissions(&outside, fs::Permissions::from_mode(0o755)).during(|| outside.display().to_string())?;
-    Ok(outside)
 }
 
 fn entries(dir: &Path) -> Result<Vec<PathBuf>> {

@@ -1,10 +1,14 @@
 //! As whom a server may run: PostgreSQL refuses to run as root.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cache_sync_kit::{Error, Result, command};
+use cache_sync_kit::{During, Error, Result, command};
+
+use crate::workspace::target_dir;
 
 /// A user by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,25 @@ pub(crate) fn command_as(user: Option<User>, program: &Path) -> Command {
         command.uid(user.uid).gid(user.gid).current_dir("/");
     }
     command
+}
+
+/// A directory of what servers, and what runs beside them, must be able to read: in cargo's target directory, unless they run as another user
+/// who may not look into it.
+///
+/// # Errors
+/// It cannot be made, or there is no such user.
+pub(crate) fn dir_for_servers(name: &str) -> Result<PathBuf> {
+    let inside = target_dir().join(name);
+    fs::create_dir_all(&inside).during(|| inside.display().to_string())?;
+    let Some(server) = server_user()? else { return Ok(inside) };
+    if command::succeeds(command_as(Some(server), Path::new("test")).arg("-x").arg(&inside)) {
+        return Ok(inside);
+    }
+    let target: String = target_dir().to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let outside = std::env::temp_dir().join(format!("cache-sync-{name}{target}"));
+    fs::create_dir_all(&outside).during(|| outside.display().to_string())?;
+    fs::set_permissions(&outside, fs::Permissions::from_mode(0o755)).during(|| outside.display().to_string())?;
+    Ok(outside)
 }
 
 /// Finds `name` in the text of a passwd file.
