@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! builder  settings, and how a cache is opened        table  what it is to its client
+//! watch    rows that are shown as they change
 //! ```
 
 mod builder;
 mod table;
+mod watch;
 
 pub use builder::CacheBuilder;
+pub use watch::{Watch, WatchMany};
 
 use crate::client::{CacheTable, Shared};
 use crate::codec::fields;

@@ -5,12 +5,15 @@
 //! time       what goes on while a machine sleeps    lock      locks that outlive a panic
 //! counters   what is counted                       trouble   what fails and is tried again
 //! capacity   how much may be held                 task      tasks that end with whoever has them
+//! liveness   tells when the feed turns silent     live      the walk of somebody who watches
 //! ```
 
 pub(crate) mod capacity;
 pub(crate) mod clock;
 pub(crate) mod counters;
 pub(crate) mod freshness;
+pub(crate) mod live;
+pub(crate) mod liveness;
 pub(crate) mod lock;
 pub(crate) mod task;
 pub(crate) mod time;

@@ -10,7 +10,7 @@
 //! shards      all slots, spread over locks          place     one key under its lock
 //! generation  when everything held was doubted      session   the numbers of batches
 //! load        what loads do to it                   outcome   what outcomes do to it
-//! change      what others' changes do to it
+//! change      what others' changes do to it             watched   who wants to hear of a key
 //! ```
 
 mod change;
@@ -24,10 +24,12 @@ mod place;
 mod session;
 mod shards;
 mod slot;
+mod watched;
 
 pub(crate) use entry::{Answer, Entry, Lifetime};
 pub(crate) use outcome::Outcomes;
 pub(crate) use slot::{Loaded, Pending, Slot};
+pub(crate) use watched::Watched;
 
 use crate::codec::key::{Key, LookUp};
 use crate::codec::schema::Schema;
@@ -162,6 +164,11 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             return self.common.freshness.doubt(self.common.now());
         }
         self.generations.in_step_at(generation).map_or(Duration::MAX, |as_of| self.common.now().since(as_of))
+    }
+
+    /// How long ago what is held was last known to be in step, if nothing has happened since but silence.
+    pub(crate) fn doubt_now(&self) -> Duration {
+        self.doubt(self.generation())
     }
 
     pub(crate) fn check_usable(&self) -> Result<(), Error> {

@@ -115,7 +115,7 @@ mod results;
 mod status;
 mod write;
 
-pub use cache::{Cache, CacheBuilder};
+pub use cache::{Cache, CacheBuilder, Watch, WatchMany};
 pub use cache_sync_core::number::Version;
 pub use cache_sync_core::outcome::Verdict;
 #[cfg(feature = "derive")]
@@ -130,7 +130,7 @@ pub use common::trouble::Trouble;
 pub use config::{Credentials, Durability, WhenFull};
 pub use error::Error;
 pub use patch::Patch;
-pub use query::{Float, Parameters, PreparedQuery, Query, QueryRead, QueryReads};
+pub use query::{Float, Parameters, PreparedQuery, Query, QueryRead, QueryReads, WatchQuery};
 pub use read::Read;
 pub use receipt::{Operation, Outcome, Receipt, Unwritten, Written};
 pub use results::TagValue;

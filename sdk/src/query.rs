@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! prepared  a query that is asked again and again        run  how a question is answered
+//! watch     a query whose rows are shown as they change
 //! ```
 
 mod prepared;
 mod run;
+mod watch;
 
 pub use prepared::{Float, Parameters, PreparedQuery};
 pub use run::{QueryRead, QueryReads};
+pub use watch::WatchQuery;
 
 use crate::client::{Client, Shared};
 use crate::error::Error;

@@ -4,16 +4,19 @@
 //! hit      what memory holds and may be served       miss     what a slot shows, or the load that will bring it
 //! wanted   the keys that wait for a load             loader   misses become batched loads
 //! standby  loads from a hot standby                  seen     what a standby must be up to date with
+//! live     a key that is watched
 //! ```
 //! cache -> hit | miss -> wanted -> loader -> pg -> codec -> entries
 
 mod hit;
+mod live;
 mod loader;
 mod miss;
 mod seen;
 mod standby;
 mod wanted;
 
+pub(crate) use live::WatchedKey;
 pub(crate) use loader::Loader;
 pub(crate) use miss::Request;
 pub(crate) use standby::Standby;

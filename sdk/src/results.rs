@@ -60,6 +60,8 @@ pub(crate) struct Loaded {
     pub(crate) rows: Arc<dyn Any + Send + Sync>,
     /// How many bytes they have.
     pub(crate) bytes: usize,
+    /// Of what they say.
+    pub(crate) digest: u64,
     /// For how long it is good, counted from before it was asked for.
     pub(crate) good_for: Option<Duration>,
 }
@@ -271,7 +273,7 @@ impl Results {
         let asked = self.common.now();
         let live = self.common.freshness.is_live(asked);
         self.loads.add(1);
-        let Loaded { epoch, rows, bytes, good_for } = load(expiries).await?;
+        let Loaded { epoch, rows, bytes, digest, good_for } = load(expiries).await?;
         let is_same = epoch.0 == self.common.freshness.epoch();
         if live && !is_same {
             self.store.doubt_server();
@@ -281,7 +283,7 @@ impl Results {
         let (bytes, marks) = (bytes + question.size(), began.marks.clone());
         let refreshed_from = asked + terms.min_refresh;
         let is_read = self.held.get(&*question).map_or_else(Arc::default, |held| held.is_read);
-        let answer = CachedResult { rows, bytes, marks, trusted, as_of: asked, until, refreshed_from, is_read };
+        let answer = CachedResult { rows, bytes, digest, marks, trusted, as_of: asked, until, refreshed_from, is_read };
         self.keep(&question, &answer);
         Ok(answer)
     }

@@ -4,6 +4,7 @@ use super::supervisor::Supervisor;
 use super::table::CacheTable;
 use crate::change::Feed;
 use crate::common::Common;
+use crate::common::liveness::Liveness;
 use crate::common::lock::lock;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind};
@@ -15,7 +16,7 @@ use crate::status::CacheStatus;
 use crate::write::Budget;
 use cache_sync_core::number::TableId;
 use std::any::TypeId;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Notify;
 
 /// A table, and what the cache has it as: a client has one cache of each, however many handles that has.
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) supervisor: Supervisor,
     /// Those that have retired too: what they have not written may still be.
     pub(super) tables: Mutex<Vec<(CacheId, Arc<dyn CacheTable>)>>,
+    /// Whether the feed is heard; its task is begun by who asks first.
+    liveness: OnceLock<Liveness>,
     /// A table was taken off that list.
     table_left: Notify,
     /// What Postgres may not have, once the client has been closed. One closes it at a time.
@@ -58,6 +61,7 @@ impl Shared {
             batch_connection: Arc::new(BatchConnection::new(store.clone())),
             supervisor: Supervisor::new(common.clone(), budget.clone()),
             tables: Mutex::default(),
+            liveness: OnceLock::new(),
             table_left: Notify::new(),
             unwritten: tokio::sync::Mutex::default(),
             common: common.clone(),
@@ -103,6 +107,16 @@ impl Shared {
             }
         })
         .await
+    }
+
+    /// Tells when the feed is heard and when not any more, until the client ends.
+    pub(crate) fn liveness(&self) -> Liveness {
+        let begin = || {
+            let (liveness, follow) = Liveness::of(self.common.clone());
+            self.supervisor.spawn(None, follow);
+            liveness
+        };
+        self.liveness.get_or_init(begin).clone()
     }
 
     pub(crate) fn remove_table(&self, table: &Arc<dyn CacheTable>) {

@@ -24,6 +24,7 @@ use crate::codec::layout::Layout;
 use postgres_types::{FromSql, Type};
 use serde::de::DeserializeOwned;
 use std::error::Error;
+use std::hash::{Hash, Hasher};
 use tokio_postgres::Row;
 
 /// Reads the columns from `first_column` on, which [`Layout::select_list`] asked for.
@@ -47,6 +48,15 @@ pub(crate) fn decode<V: DeserializeOwned>(layout: &Layout, row: &Row, first_colu
         (column, read)
     });
     caught(|| V::deserialize(Members::new(members))).map_err(DecodeError::new)?
+}
+
+/// Adds what a row says to a digest.
+pub(crate) fn digest(row: &Row, into: &mut impl Hasher) {
+    for place in 0..row.len() {
+        // Whatever it is of: any value has bytes.
+        let bytes = row.try_get(place).map_or(None, |Raw(bytes)| bytes);
+        bytes.hash(into);
+    }
 }
 
 /// The bytes of a value of any type.

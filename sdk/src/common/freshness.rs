@@ -64,6 +64,11 @@ impl Freshness {
         now.nanos() < self.live_until.load(Ordering::Acquire)
     }
 
+    /// For how long that is so, if nothing is heard any more.
+    pub(crate) fn live_for(&self, now: Moment) -> Duration {
+        Moment::from_nanos(self.live_until.load(Ordering::Acquire)).since(now)
+    }
+
     /// How long ago everything held was last known to be in step.
     pub(crate) fn doubt(&self, now: Moment) -> Duration {
         now.since(self.in_step_at())

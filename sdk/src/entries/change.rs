@@ -1,6 +1,7 @@
 //! What others did: changes of keys, and moments after which nothing held may be trusted unseen.
 
 use super::Entries;
+use super::shards::Shard;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::time::Moment;
@@ -20,6 +21,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
                 let now = self.common.now();
                 if slot.change(change, self.generation(), self.hold_until(now), &self.schema) {
                     place.reflect(now);
+                    place.tell_watchers();
                 }
             }
             None => {
@@ -30,6 +32,10 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
                 });
                 if is_old == Some(true) {
                     self.memory.drop_entry(change.key);
+                }
+                // Also of what is not held: what they were shown may have been evicted.
+                if is_old != Some(false) {
+                    place.tell_watchers();
                 }
             }
         }
@@ -44,12 +50,19 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
 
     /// What is held back is no echo: everybody must see it from now on.
     pub(crate) fn end_holds(&self) {
-        self.shards.each(|slot| slot.end_hold(self.generation(), &self.schema));
+        self.shards.each_shard(|Shard { slots, watched }| {
+            for (hash, slot) in slots {
+                if slot.end_hold(self.generation(), &self.schema) {
+                    watched.changed(*hash);
+                }
+            }
+        });
     }
 
     /// From now on nothing held is served before it has been loaded again.
     pub(crate) fn raise_generation(&self) {
         self.generations.raise(self.common.freshness.in_step_at());
+        self.shards.each_shard(|shard| shard.watched.all_changed());
     }
 
     /// Drops what memory holds for the key; the row is not touched.
@@ -62,5 +75,6 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             }
             None => self.memory.drop_entry(hash),
         }
+        place.tell_watchers();
     }
 }

@@ -157,4 +157,9 @@ impl Lifetime {
     pub(crate) fn is_over(self, now: Moment) -> bool {
         self.until <= now
     }
+
+    /// When the row expires, at the latest.
+    pub(crate) fn row_ends_at(self) -> Option<Moment> {
+        self.row_expires.then_some(self.until)
+    }
 }

@@ -96,6 +96,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         let done = slot.settle(sequence, record, self.generation(), lifetime, &self.schema);
         place.reflect(self.common.now());
         place.leave();
+        place.tell_watchers();
         done
     }
 
@@ -106,6 +107,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             if let Some(slot) = place.slot() {
                 slot.thaw(sequence, self.generation(), &self.schema);
                 place.reflect(self.common.now());
+                place.tell_watchers();
             }
         }
     }

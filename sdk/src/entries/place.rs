@@ -4,6 +4,7 @@ use super::Entries;
 use super::entry::Confirmed;
 use super::shards::Shard;
 use super::slot::{Base, Slot};
+use super::watched::WatchedKeys;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::time::Moment;
@@ -29,13 +30,13 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
 impl<K: Key, V: CacheValue> Place<'_, K, V> {
     /// The slot, if something is under way for the key.
     pub(crate) fn slot(&mut self) -> Option<&mut Slot<K, V>> {
-        self.shard.get_mut(&self.hash)
+        self.shard.slots.get_mut(&self.hash)
     }
 
     /// The slot; a new one over what memory holds, if there is none.
     pub(crate) fn slot_or_new(&mut self, key: &K) -> &mut Slot<K, V> {
         let (entries, hash) = (self.entries, self.hash);
-        self.shard.entry(hash).or_insert_with(|| {
+        self.shard.slots.entry(hash).or_insert_with(|| {
             let base = entries.peek(key, hash, |entry| Base::Known {
                 lifetime: entry.lifetime(),
                 value: entry.row(),
@@ -46,9 +47,18 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
         })
     }
 
+    pub(super) fn watched(&mut self) -> &mut WatchedKeys {
+        &mut self.shard.watched
+    }
+
+    /// Whoever watches the key looks what it shows now.
+    pub(crate) fn tell_watchers(&self) {
+        self.shard.watched.changed(self.hash);
+    }
+
     /// Lets memory hold what the slot shows.
     pub(crate) fn reflect(&mut self, now: Moment) {
-        let Some(slot) = self.shard.get(&self.hash) else { return };
+        let Some(slot) = self.shard.slots.get(&self.hash) else { return };
         // Read anew: what the step has shown in an older generation fails the slot's own check.
         let (entries, generation) = (self.entries, self.entries.generation());
         match slot.entry(generation, now) {
@@ -69,10 +79,11 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
 
     /// Lets the slot go if nothing is under way any more.
     pub(crate) fn leave(&mut self) {
-        if self.shard.get(&self.hash).is_some_and(Slot::is_idle) {
-            self.shard.remove(&self.hash);
-            if self.shard.is_empty() {
-                self.shard.shrink_to(SHARD_KEPT);
+        let slots = &mut self.shard.slots;
+        if slots.get(&self.hash).is_some_and(Slot::is_idle) {
+            slots.remove(&self.hash);
+            if slots.is_empty() {
+                slots.shrink_to(SHARD_KEPT);
             }
         }
     }

@@ -1,7 +1,8 @@
-//! The slots of all keys for which something is under way, spread over locks.
+//! The slots of all keys for which something is under way, and who watches a key, spread over locks.
 
 use super::memory::AlreadyHashed;
 use super::slot::Slot;
+use super::watched::WatchedKeys;
 use crate::common::lock::lock;
 use cache_sync_core::number::KeyHash;
 use std::collections::HashMap;
@@ -10,9 +11,20 @@ use std::sync::{Mutex, MutexGuard};
 
 const SHARDS: usize = 64;
 
-pub(super) type Shard<K, V> = HashMap<KeyHash, Slot<K, V>, BuildHasherDefault<AlreadyHashed>>;
+pub(super) type Slots<K, V> = HashMap<KeyHash, Slot<K, V>, BuildHasherDefault<AlreadyHashed>>;
 
-/// The slots of all keys for which something is under way, spread over locks.
+pub(super) struct Shard<K, V> {
+    pub(super) slots: Slots<K, V>,
+    pub(super) watched: WatchedKeys,
+}
+
+impl<K, V> Default for Shard<K, V> {
+    fn default() -> Shard<K, V> {
+        Shard { slots: HashMap::default(), watched: WatchedKeys::default() }
+    }
+}
+
+/// All of them.
 pub(super) struct Shards<K, V>(Box<[Mutex<Shard<K, V>>]>);
 
 impl<K, V> Shards<K, V> {
@@ -22,9 +34,11 @@ impl<K, V> Shards<K, V> {
 
     /// Shows every slot there is, shard by shard.
     pub(super) fn each(&self, mut look: impl FnMut(&mut Slot<K, V>)) {
-        for shard in &self.0 {
-            lock(shard).values_mut().for_each(&mut look);
-        }
+        self.each_shard(|shard| shard.slots.values_mut().for_each(&mut look));
+    }
+
+    pub(super) fn each_shard(&self, mut look: impl FnMut(&mut Shard<K, V>)) {
+        self.0.iter().for_each(|shard| look(&mut lock(shard)));
     }
 
     pub(super) fn of(&self, hash: KeyHash) -> MutexGuard<'_, Shard<K, V>> {

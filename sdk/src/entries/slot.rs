@@ -100,6 +100,12 @@ impl<K, V> Slot<K, V> {
         apply_all(base, self.pending(), schema).map(|value| (value, confirmed))
     }
 
+    /// When what it shows ends although nothing happens.
+    pub(crate) fn ends_at(&self) -> Option<Moment> {
+        let held_until = self.held_back().map(|held| held.until);
+        held_until.into_iter().chain(self.lifetime().row_ends_at()).min()
+    }
+
     pub(crate) fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }

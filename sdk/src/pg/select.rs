@@ -5,10 +5,12 @@ use super::lease::Lease;
 use super::store::Store;
 use super::within::within;
 use crate::codec::layout::{Layout, TableMeta, quote};
+use crate::codec::row;
 use crate::error::{Error, ErrorKind, Step};
 use cache_sync_core::number::Epoch;
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
+use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
@@ -23,6 +25,8 @@ pub(crate) struct Selected<T> {
     pub(crate) rows: Vec<T>,
     /// How many bytes the rows had as they came.
     pub(crate) bytes: usize,
+    /// Of what they say: two results with the same one are the same.
+    pub(crate) digest: u64,
     /// For how long the result is good, counted from before it was asked for: until the first row expires that may matter to it.
     pub(crate) good_for: Option<Duration>,
 }
@@ -121,28 +125,36 @@ async fn run<T>(
             }
             rows => {
                 let epoch: i64 = epoch.map_err(failed)?.get(0);
-                let (rows, bytes) = rows.map_err(refused)?;
+                let AllRows { rows, bytes, digest } = rows.map_err(refused)?;
                 let good_for =
                     good_for.into_iter().collect::<Result<Vec<_>, _>>().map_err(failed)?.into_iter().flatten().min();
                 let good_for = good_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs()));
-                return Ok(Selected { epoch: Epoch(epoch as u64), rows: rows?, bytes, good_for });
+                return Ok(Selected { epoch: Epoch(epoch as u64), rows: rows?, bytes, digest, good_for });
             }
         }
     }
     Err(Error::new(ErrorKind::Unavailable, "running a query: its tables change too often"))
 }
 
-/// The rows, or why one of them cannot be read: the others are taken from the connection all the same, but not kept.
+struct AllRows<T> {
+    /// Or why one of them cannot be read.
+    rows: Result<Vec<T>, Error>,
+    bytes: usize,
+    digest: u64,
+}
+
+/// The rows. Where one of them cannot be read, the others are taken from the connection all the same, but not kept.
 async fn all_rows<T>(
     client: &Lease<'_>,
     statement: &Statement,
     params: &[&(dyn ToSql + Sync)],
     mut read: impl FnMut(&Row) -> Result<T, Error>,
-) -> Result<(Result<Vec<T>, Error>, usize), tokio_postgres::Error> {
+) -> Result<AllRows<T>, tokio_postgres::Error> {
     let mut stream = Box::pin(client.query_raw(statement, params.iter().copied()).await?);
-    let (mut rows, mut bytes) = (Ok(Vec::new()), 0);
+    let (mut rows, mut bytes, mut digest) = (Ok(Vec::new()), 0, DefaultHasher::new());
     while let Some(row) = stream.try_next().await? {
         bytes += row.raw_size_bytes();
+        row::digest(&row, &mut digest);
         if let Ok(read_so_far) = &mut rows {
             match read(&row) {
                 Ok(row) => read_so_far.push(row),
@@ -150,7 +162,7 @@ async fn all_rows<T>(
             }
         }
     }
-    Ok((rows, bytes))
+    Ok(AllRows { rows, bytes, digest: digest.finish() })
 }
 
 fn check_count(takes: usize, bound: usize) -> Result<(), Error> {

@@ -60,7 +60,7 @@ pub(super) fn hit<T: Send + Sync + 'static>(
     terms: Terms,
 ) -> Option<Result<QueryRead<T>, Error>> {
     let (answer, outdated_for) = shared.results.hit(question, terms)?;
-    Some(read(shared, answer, outdated_for))
+    Some(read(shared, answer, State::of(outdated_for)))
 }
 
 /// What is loaded, or served although it may be old, if it is not held.
@@ -69,9 +69,35 @@ pub(super) async fn miss<T: DeserializeOwned + Send + Sync + 'static>(
     question: Arc<Question>,
     terms: Terms,
 ) -> Result<QueryRead<T>, Error> {
+    let (answer, state) = answer::<T>(&shared, &question, terms).await?;
+    read(&shared, answer, state)
+}
+
+/// What is known of what a result says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Current,
+    /// It has changed since, is so old, and is taken nevertheless.
+    Outdated(Duration),
+    /// It could not be confirmed, and has been in doubt for so long.
+    Doubted(Duration),
+}
+
+impl State {
+    pub(super) fn of(outdated_for: Option<Duration>) -> State {
+        outdated_for.map_or(State::Current, State::Outdated)
+    }
+}
+
+/// The same, and what is known of it.
+pub(super) async fn answer<T: DeserializeOwned + Send + Sync + 'static>(
+    shared: &Arc<Shared>,
+    question: &Arc<Question>,
+    terms: Terms,
+) -> Result<(CachedResult, State), Error> {
     let stale = || {
-        let (answer, doubt) = shared.results.stale(&*question, terms)?;
-        Some(read(&shared, answer, Some(doubt)))
+        let (answer, doubt) = shared.results.stale(&**question, terms)?;
+        Some((answer, State::Doubted(doubt)))
     };
     let (breaker, asked) = (&shared.store.breaker, Instant::now());
     let stale_service = shared.config.stale_service();
@@ -80,7 +106,7 @@ pub(super) async fn miss<T: DeserializeOwned + Send + Sync + 'static>(
         && !breaker.may_look()
         && let Some(stale) = stale()
     {
-        return stale;
+        return Ok(stale);
     }
     let mut load = Box::pin(load::<T>(shared.clone(), question.clone(), terms, true));
     let in_time = match stale_service {
@@ -95,13 +121,13 @@ pub(super) async fn miss<T: DeserializeOwned + Send + Sync + 'static>(
             {
                 breaker.is_silent(asked);
                 // It may only be slow: nobody would ever see what it brings if all gave it up.
-                if let Some(going_on) = GoingOn::begin(&shared, &question) {
+                if let Some(going_on) = GoingOn::begin(shared, question) {
                     shared.supervisor.runtime().spawn(async move {
                         drop(load.await);
                         drop(going_on);
                     });
                 }
-                return stale;
+                return Ok(stale);
             }
             load.await
         }
@@ -109,9 +135,9 @@ pub(super) async fn miss<T: DeserializeOwned + Send + Sync + 'static>(
     match answer {
         Ok(answer) => {
             let outdated_for = shared.results.outdated_for(&answer, terms);
-            read(&shared, answer, outdated_for)
+            Ok((answer, State::of(outdated_for)))
         }
-        Err(error) if error.is_unavailable() => stale().ok_or(error)?,
+        Err(error) if error.is_unavailable() => stale().ok_or(error),
         Err(error) => Err(error),
     }
 }
@@ -146,10 +172,10 @@ async fn load<T: DeserializeOwned + Send + Sync + 'static>(
         let parameters: Vec<_> = asked.parameters.iter().map(|parameter| parameter.as_sql()).collect();
         let misfit = |error| Error::caused(ErrorKind::Value, "a row of a query does not fit its type", error);
         let read = |layout: &Layout, row: &Row| row::decode::<T>(layout, row, 0).map_err(misfit);
-        let Selected { epoch, rows, bytes, good_for } =
+        let Selected { epoch, rows, bytes, digest, good_for } =
             store.select(&asked.statement.sql, &parameters, &expiries, read).await?;
         let bytes = bytes + rows.len() * size_of::<T>();
-        Ok(Loaded { epoch, rows: Arc::new(rows), bytes, good_for })
+        Ok(Loaded { epoch, rows: Arc::new(rows), bytes, digest, good_for })
     };
     let answer = shared.results.load(&question, terms, select).await?;
     if terms.refresh_on_change {
@@ -212,11 +238,15 @@ async fn refresh(client: Weak<Shared>) {
     }
 }
 
-fn read<T: Send + Sync + 'static>(
+pub(super) fn read<T: Send + Sync + 'static>(
     shared: &Shared,
     answer: CachedResult,
-    stale_for: Option<Duration>,
+    state: State,
 ) -> Result<QueryRead<T>, Error> {
+    let stale_for = match state {
+        State::Current => None,
+        State::Outdated(age) | State::Doubted(age) => Some(age),
+    };
     let age = shared.results.age(&answer);
     let rows = answer.rows.downcast::<Vec<T>>();
     let rows = rows.map_err(|_| Error::new(ErrorKind::Value, "a result is of another type than was asked for"))?;

@@ -14,6 +14,8 @@ use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// So many tags and keys are looked after before those that no result depends on any more are let go.
 const SWEEP_MIN: usize = 1024;
@@ -26,17 +28,35 @@ pub(crate) struct Source {
     /// That with the feed, set once: results may be held when it is served.
     pub(super) registration: OnceLock<u64>,
     /// Every change.
-    changes: AtomicU64,
+    changes: Counter,
     /// Those of the whole table, and the moments after which nothing is trusted unseen.
-    flushes: AtomicU64,
+    flushes: Counter,
     tags: Mutex<Tags>,
     retired: AtomicBool,
+}
+
+/// A counter whose rise can be waited for.
+#[derive(Default)]
+struct Counter {
+    count: AtomicU64,
+    raised: Notify,
+}
+
+impl Counter {
+    fn get(&self) -> u64 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    fn raise(&self) {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        self.raised.notify_waiters();
+    }
 }
 
 /// Counters of the tags and keys on which results depend.
 #[derive(Default)]
 struct Tags {
-    counters: HashMap<KeyHash, Weak<AtomicU64>>,
+    counters: HashMap<KeyHash, Weak<Counter>>,
     sweep_at: usize,
 }
 
@@ -46,8 +66,8 @@ impl Source {
             id: meta.table_id,
             meta: Mutex::new(Arc::new(meta)),
             registration: OnceLock::new(),
-            changes: AtomicU64::new(0),
-            flushes: AtomicU64::new(0),
+            changes: Counter::default(),
+            flushes: Counter::default(),
             tags: Mutex::default(),
             retired: AtomicBool::new(false),
         }
@@ -59,7 +79,7 @@ impl Source {
 
     /// How often the table as a whole changed, with its name and its tags perhaps.
     pub(super) fn flushes(&self) -> u64 {
-        self.flushes.load(Ordering::Acquire)
+        self.flushes.get()
     }
 
     /// Takes over what the table looks like now.
@@ -74,14 +94,14 @@ impl Source {
     pub(super) fn look(self: &Arc<Source>, flushes: u64, rows: &Rows) -> Result<Mark, Error> {
         let hash = match rows {
             Rows::All => {
-                let on = On::Table(self.changes.load(Ordering::Acquire));
+                let on = On::Table(self.changes.get());
                 return Ok(Mark { source: self.clone(), flushes, on });
             }
             Rows::Tag(tag) => self.hash_of_tag(tag)?,
             Rows::Key(columns) => TagValue::hash_of_key(&lock(&self.meta).hash_key, columns),
         };
         let counter = self.counter(hash);
-        let seen = counter.load(Ordering::Acquire);
+        let seen = counter.get();
         Ok(Mark { source: self.clone(), flushes, on: On::Tag(counter, seen) })
     }
 
@@ -117,7 +137,7 @@ impl Source {
         NextExpiry::new(&meta, Some(&format!("t.{} = $1", quote(name))), Some(Box::new(value.clone())))
     }
 
-    fn counter(&self, hash: KeyHash) -> Arc<AtomicU64> {
+    fn counter(&self, hash: KeyHash) -> Arc<Counter> {
         let mut tags = lock(&self.tags);
         if let Some(counter) = tags.counters.get(&hash).and_then(Weak::upgrade) {
             return counter;
@@ -126,7 +146,7 @@ impl Source {
             tags.counters.retain(|_, counter| counter.strong_count() > 0);
             tags.sweep_at = 2 * tags.counters.len();
         }
-        let counter = Arc::default();
+        let counter: Arc<Counter> = Arc::default();
         tags.counters.insert(hash, Arc::downgrade(&counter));
         counter
     }
@@ -143,32 +163,41 @@ pub(super) struct Mark {
 #[derive(Clone)]
 enum On {
     Table(u64),
-    Tag(Arc<AtomicU64>, u64),
+    Tag(Arc<Counter>, u64),
 }
 
 impl Mark {
     /// Whether it still says the same.
     pub(super) fn is_current(&self) -> bool {
         let is_unchanged = match &self.on {
-            On::Table(seen) => self.source.changes.load(Ordering::Acquire) == *seen,
-            On::Tag(counter, seen) => counter.load(Ordering::Acquire) == *seen,
+            On::Table(seen) => self.source.changes.get() == *seen,
+            On::Tag(counter, seen) => counter.get() == *seen,
         };
         is_unchanged && self.is_of_same_table()
     }
 
+    /// Each comes back once it may say something else than at this call.
+    pub(super) fn raised(&self) -> [Notified<'_>; 2] {
+        let on = match &self.on {
+            On::Table(_) => &self.source.changes,
+            On::Tag(counter, _) => counter,
+        };
+        [on.raised.notified(), self.source.flushes.raised.notified()]
+    }
+
     /// Whether nothing but rows has changed: no gap, no other server, no other table of the name, no other rights.
     pub(super) fn is_of_same_table(&self) -> bool {
-        self.source.flushes.load(Ordering::Acquire) == self.flushes && !self.source.is_retired()
+        self.source.flushes.get() == self.flushes && !self.source.is_retired()
     }
 }
 
 impl Subscriber for Source {
     fn tell(&self, change: &Change) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.changes.raise();
         if change.kind == ChangeKind::FlushTable {
             self.doubt_all();
         } else if let Some(counter) = lock(&self.tags).counters.get(&change.key).and_then(Weak::upgrade) {
-            counter.fetch_add(1, Ordering::AcqRel);
+            counter.raise();
         }
     }
 
@@ -176,7 +205,7 @@ impl Subscriber for Source {
     fn end_holds(&self) {}
 
     fn doubt_all(&self) {
-        self.flushes.fetch_add(1, Ordering::AcqRel);
+        self.flushes.raise();
     }
 
     fn check_again<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<bool, Error>> {
@@ -185,6 +214,7 @@ impl Subscriber for Source {
             let is_there = store.is_still(&meta).await?;
             if !is_there {
                 self.retired.store(true, Ordering::Release);
+                self.doubt_all();
             }
             Ok(is_there)
         })

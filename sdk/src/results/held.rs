@@ -2,8 +2,11 @@
 
 use super::depends::Mark;
 use super::terms::Terms;
+use crate::common::Common;
 use crate::common::time::Moment;
+use futures_util::future::select_all;
 use std::any::Any;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -15,6 +18,8 @@ pub(crate) struct CachedResult {
     pub(crate) rows: Arc<dyn Any + Send + Sync>,
     /// About how many bytes of memory it takes.
     pub(super) bytes: usize,
+    /// Of what its rows say: two results with the same one are the same.
+    pub(crate) digest: u64,
     pub(super) marks: Arc<[Mark]>,
     /// Whether it came from the server whose changes are heard, while they were heard.
     pub(super) trusted: bool,
@@ -32,6 +37,32 @@ impl CachedResult {
     /// How old it is.
     pub(crate) fn age(&self, now: Moment) -> Duration {
         now.since(self.as_of)
+    }
+
+    /// Waits until something has changed it, or what has is old enough to whoever takes that.
+    pub(crate) async fn until_outdated(&self, common: &Common) {
+        let marks = self.marks.clone();
+        let mut raised: Vec<_> = marks.iter().flat_map(Mark::raised).map(Box::pin).collect();
+        for raised in &mut raised {
+            raised.as_mut().enable();
+        }
+        let now = common.now();
+        if self.was_current(now) {
+            let until = async {
+                match self.until {
+                    Moment::NEVER => pending().await,
+                    until => tokio::time::sleep(until.since(now)).await,
+                }
+            };
+            tokio::select! {
+                _ = select_all(raised) => {}
+                () = until => {}
+            }
+        }
+        let left = self.refreshed_from.since(common.now());
+        if !left.is_zero() && self.is_of_same_tables() {
+            tokio::time::sleep(left).await;
+        }
     }
 
     /// Whether it may be served while changes are heard, and whether as what is current.

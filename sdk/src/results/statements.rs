@@ -110,7 +110,10 @@ impl Statements {
             let known = Arc::new(Known { reads, sources });
             // What changed before a table was subscribed to is not told: it counts only once nothing changes around it.
             if last.as_ref().is_some_and(|last| last.is_same(&known)) {
-                self.known.insert(sql.to_owned(), known.clone());
+                // What is refused may be mended, of which nobody tells.
+                if known.reads.refused.is_empty() {
+                    self.known.insert(sql.to_owned(), known.clone());
+                }
                 return Ok(known);
             }
             last = Some(known);

@@ -100,6 +100,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         match self.add_to(slot, hash, write, now, reserved) {
             Ok(accepted) => {
                 place.reflect(now);
+                place.tell_watchers();
                 // Under the lock too: what a flush finds pending, it finds in line.
                 if accepted.waits {
                     self.stand_in_line(hash);

@@ -14,6 +14,8 @@ mod hits;
 mod isolation;
 mod key_types;
 mod last_handle;
+mod live;
+mod live_queries;
 mod many_queries;
 mod opening;
 mod operations;

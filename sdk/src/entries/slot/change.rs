@@ -62,11 +62,13 @@ impl<K, V> Slot<K, V> {
         self.doubt(generation, schema);
     }
 
-    /// Whatever is held back counts as somebody else's change.
-    pub(crate) fn end_hold(&mut self, generation: u64, schema: &impl Preview<V>) {
-        if self.held_back().is_some() {
+    /// Whatever is held back counts as somebody else's change. Says whether anything was.
+    pub(crate) fn end_hold(&mut self, generation: u64, schema: &impl Preview<V>) -> bool {
+        let is_held = self.held_back().is_some();
+        if is_held {
             self.doubt(generation, schema);
         }
+        is_held
     }
 
     fn doubt(&mut self, generation: u64, schema: &impl Preview<V>) {

@@ -1,0 +1,129 @@
+//! The walk of somebody who watches: shown what there is, and then each time that it has become something else.
+
+use super::jittered;
+use super::liveness::Liveness;
+use crate::error::Error;
+use std::time::Duration;
+
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// What can be watched.
+pub(crate) trait Watchable: Send {
+    /// What is shown of it.
+    type Read: Send;
+    /// What happens to it from some moment on.
+    type Since: Send;
+
+    /// From now on what happens is heard of.
+    fn since(&self) -> Self::Since;
+
+    /// What it shows.
+    fn look(&mut self) -> impl Future<Output = Result<Self::Read, Error>> + Send;
+
+    /// Waits until a look may show something else than the last one.
+    fn turned(&mut self, since: Self::Since) -> impl Future<Output = ()> + Send;
+
+    /// Whether what was shown cannot be confirmed.
+    fn is_doubtful(read: &Self::Read) -> bool;
+
+    fn is_same(shown: &Self::Read, read: &Self::Read) -> bool;
+
+    fn same(shown: &Self::Read) -> Self::Read;
+
+    /// What was shown, as what cannot be confirmed any more.
+    fn doubted(&self, shown: &Self::Read) -> Self::Read;
+
+    /// Whether an error is the last that there is to say.
+    fn has_ended(&self) -> bool;
+}
+
+/// Something that is watched.
+pub(crate) struct Live<W: Watchable> {
+    watched: W,
+    liveness: Liveness,
+    shown: Option<W::Read>,
+    pause: Duration,
+    /// What happens since the look that failed.
+    since_failure: Option<W::Since>,
+    has_ended: bool,
+}
+
+impl<W: Watchable> Live<W> {
+    pub(crate) fn new(watched: W, liveness: Liveness) -> Live<W> {
+        Live { watched, liveness, shown: None, pause: PAUSE_MIN, since_failure: None, has_ended: false }
+    }
+
+    /// What there is to see, once that is not what was shown before. `None`: the client is closed, or an error has ended it.
+    pub(crate) async fn next(&mut self) -> Option<Result<W::Read, Error>> {
+        while !self.has_ended {
+            if let Some(since) = self.since_failure.take() {
+                self.rest().await;
+                self.until_turned(since).await;
+                continue;
+            }
+            let since = self.watched.since();
+            // Nobody asks Postgres again and again for what cannot be kept in step.
+            if !self.liveness.is_heard() && self.shown.is_some() {
+                if let Some(read) = self.doubted(None) {
+                    return Some(Ok(read));
+                }
+                self.has_ended = !self.liveness.until_heard().await;
+                continue;
+            }
+            let doubtful = match self.watched.look().await {
+                Ok(read) if !W::is_doubtful(&read) => {
+                    self.pause = PAUSE_MIN;
+                    if !self.shown.as_ref().is_some_and(|shown| W::is_same(shown, &read)) {
+                        return Some(Ok(self.show(read)));
+                    }
+                    self.until_turned(since).await;
+                    continue;
+                }
+                Ok(stale) => Some(stale),
+                Err(error) if error.is_unavailable() => None,
+                Err(error) => {
+                    self.has_ended = error.is_closed() || self.watched.has_ended();
+                    self.since_failure = Some(since);
+                    return (!error.is_closed()).then_some(Err(error));
+                }
+            };
+            if let Some(read) = self.doubted(doubtful) {
+                return Some(Ok(read));
+            }
+            // The feed may go on all the same.
+            self.rest().await;
+        }
+        None
+    }
+
+    async fn rest(&mut self) {
+        tokio::time::sleep(jittered(self.pause)).await;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+
+    fn show(&mut self, read: W::Read) -> W::Read {
+        W::same(self.shown.insert(read))
+    }
+
+    /// It cannot be confirmed: it is shown once more, and that it is in doubt. What was shown already is not taken back for something that
+    /// may be older.
+    fn doubted(&mut self, stale: Option<W::Read>) -> Option<W::Read> {
+        match &self.shown {
+            Some(shown) if W::is_doubtful(shown) => None,
+            Some(shown) => {
+                let doubted = self.watched.doubted(shown);
+                Some(self.show(doubted))
+            }
+            None => stale.map(|stale| self.show(stale)),
+        }
+    }
+
+    /// Waits until something else may be shown.
+    async fn until_turned(&mut self, since: W::Since) {
+        tokio::select! {
+            () = self.watched.turned(since) => {}
+            is_open = self.liveness.turned() => self.has_ended = !is_open,
+        }
+    }
+}

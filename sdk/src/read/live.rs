@@ -1,0 +1,86 @@
+//! A key that is watched.
+
+use super::{Read, Reads, Request};
+use crate::codec::key::Key;
+use crate::codec::value::CacheValue;
+use crate::common::live::Watchable;
+use crate::entries::{Entry, Watched};
+use crate::error::Error;
+use cache_sync_core::number::KeyHash;
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::futures::OwnedNotified;
+
+/// A key that is watched.
+pub(crate) struct WatchedKey<K: Key, V: CacheValue> {
+    reads: Arc<Reads<K, V>>,
+    key: K,
+    hash: KeyHash,
+    request: Request,
+    watched: Watched<K, V>,
+}
+
+impl<K: Key, V: CacheValue> WatchedKey<K, V> {
+    pub(crate) fn new(reads: Arc<Reads<K, V>>, key: K, hash: KeyHash, request: Request) -> WatchedKey<K, V> {
+        let watched = reads.entries.watch(hash);
+        WatchedKey { reads, key, hash, request, watched }
+    }
+}
+
+impl<K: Key, V: CacheValue> Watchable for WatchedKey<K, V> {
+    type Read = Read<V>;
+    type Since = Pin<Box<OwnedNotified>>;
+
+    fn since(&self) -> Pin<Box<OwnedNotified>> {
+        let mut changed = Box::pin(self.watched.changed());
+        changed.as_mut().enable();
+        changed
+    }
+
+    async fn look(&mut self) -> Result<Read<V>, Error> {
+        match self.reads.hit(&self.key, self.hash, Entry::answer) {
+            Some(answer) => Ok(answer.into()),
+            None => self.reads.load(&self.key, self.hash, self.request).await,
+        }
+    }
+
+    async fn turned(&mut self, changed: Pin<Box<OwnedNotified>>) {
+        let end = self.watched.ends_at();
+        let ended = async {
+            match end {
+                Some(end) => tokio::time::sleep(end.since(self.reads.entries.common.now())).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = changed => {}
+            () = ended => {}
+        }
+    }
+
+    fn is_doubtful(read: &Read<V>) -> bool {
+        read.stale_for.is_some()
+    }
+
+    fn is_same(shown: &Read<V>, read: &Read<V>) -> bool {
+        let is_same = match (&shown.value, &read.value) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (None, None) => true,
+            _ => false,
+        };
+        is_same && shown.version == read.version && shown.stale_for.is_some() == read.stale_for.is_some()
+    }
+
+    fn same(shown: &Read<V>) -> Read<V> {
+        Read { value: shown.value.clone(), ..*shown }
+    }
+
+    fn doubted(&self, shown: &Read<V>) -> Read<V> {
+        Read { stale_for: Some(self.reads.entries.doubt_now()), ..Self::same(shown) }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.reads.entries.is_retired()
+    }
+}
