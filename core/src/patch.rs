@@ -2,7 +2,7 @@
 
 use crate::fields::{FieldIndex, Fields};
 use crate::merge::{self, CannotMerge};
-use crate::number::Stamp;
+use crate::number::{Stamp, Version};
 use crate::rule::Rule;
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -25,6 +25,17 @@ pub enum PatchKind {
     CompareAndSet,
 }
 
+/// What a compare-and-set expects of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// No row, or one without a version.
+    Nothing,
+    /// No row.
+    Absence,
+    /// A row of this version.
+    Version(Version),
+}
+
 /// The pending change of one key.
 #[derive(Clone, Debug)]
 pub struct RowPatch {
@@ -32,6 +43,8 @@ pub struct RowPatch {
     pub kind: PatchKind,
     /// When it was written last; a deletion's stamp.
     pub stamp: Stamp,
+    /// What a compare-and-set expects.
+    pub expected: Expected,
     fields: Fields,
     /// When each field was written, in their order; empty when that is `stamp` for all of them.
     own_stamps: Vec<Stamp>,
@@ -47,7 +60,12 @@ pub fn size(fields: &Fields) -> usize {
 impl RowPatch {
     /// A patch whose fields were all written at once.
     pub fn new(kind: PatchKind, stamp: Stamp, fields: Fields) -> RowPatch {
-        RowPatch { kind, stamp, fields, own_stamps: Vec::new() }
+        RowPatch { kind, stamp, expected: Expected::Nothing, fields, own_stamps: Vec::new() }
+    }
+
+    /// A compare-and-set of these fields.
+    pub fn expecting(expected: Expected, stamp: Stamp, fields: Fields) -> RowPatch {
+        RowPatch { expected, ..RowPatch::new(PatchKind::CompareAndSet, stamp, fields) }
     }
 
     /// The values to be merged by the fields' rules; none for a deletion.
@@ -156,7 +174,7 @@ impl RowPatch {
         let stamp = self.stamp.max(later.stamp);
         let is_one = stamps.iter().all(|own| *own == stamp) && !fields.iter().any(|(_, value)| merge::is_dated(value));
         let own_stamps = if is_one { Vec::new() } else { stamps.into_vec() };
-        Some(RowPatch { kind, stamp, fields, own_stamps })
+        Some(RowPatch { kind, stamp, expected: Expected::Nothing, fields, own_stamps })
     }
 
     /// When each field was written, in their order.

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! builder  settings, and how a cache is opened        table  what it is to its client
-//! watch    rows that are shown as they change
+//! watch    rows that are shown as they change         one_row  changes that wait for what Postgres says
 //! ```
 
 mod builder;
+mod one_row;
 mod table;
 mod watch;
 
@@ -26,7 +27,7 @@ use crate::read::{Read, Reads, Request};
 use crate::receipt::{Outcome, Receipt};
 use crate::status::CacheStatus;
 use crate::write::{Write, WriteKind, Writes};
-use cache_sync_core::fields::Fields;
+use cache_sync_core::fields::{FieldIndex, Fields};
 use cache_sync_core::number::KeyHash;
 use cache_sync_core::outcome::Verdict;
 use futures_util::future::join_all;
@@ -190,23 +191,39 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// # Errors
     /// [`Error::is_missing`] when there is no such row; [`Error::is_rule_violation`] when the change cannot be expressed by
     /// a field's rule, or touches the key; [`Error::is_unavailable`] when the row must be loaded and cannot be. Else as [`Cache::put`].
-    pub async fn update<Q: ?Sized + Sync>(&self, key: &Q, change: impl Fn(&mut V)) -> Result<Receipt, Error>
+    pub async fn update<Q: ?Sized + Sync>(&self, key: &Q, change: impl FnMut(&mut V)) -> Result<Receipt, Error>
+    where
+        K: LookUp<Q>,
+        V: Clone,
+    {
+        self.update_with(key, change).await.map(|((), receipt)| receipt)
+    }
+
+    /// As [`Cache::update`], and returns what `change` returned the last time.
+    ///
+    /// # Errors
+    /// As [`Cache::update`].
+    pub async fn update_with<Q: ?Sized + Sync, R>(
+        &self,
+        key: &Q,
+        mut change: impl FnMut(&mut V) -> R,
+    ) -> Result<(R, Receipt), Error>
     where
         K: LookUp<Q>,
         V: Clone,
     {
         loop {
             let Some(before) = self.get(key).await? else {
-                let message = format!("there is no row with this key in table {}", self.schema().meta.name);
-                return Err(Error::new(ErrorKind::Missing, message));
+                return Err(self.missing());
             };
             let mut after = V::clone(&before);
-            change(&mut after);
+            let answer = change(&mut after);
             let written = self.encode(&after)?;
             let fields = fields::diff(&self.schema().layout, &self.encode(&before)?, &written)
                 .map_err(|error| Error::new(ErrorKind::RuleViolation, error.to_string()))?;
             if fields.is_empty() {
-                return Ok(Receipt::settled(Outcome { verdict: Some(Verdict::Unchanged), ..Outcome::unknown() }));
+                let unchanged = Outcome { verdict: Some(Verdict::Unchanged), ..Outcome::unknown() };
+                return Ok((answer, Receipt::settled(unchanged)));
             }
             let write = Write {
                 kind: WriteKind::Edit,
@@ -215,7 +232,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
                 expected: Some(before),
             };
             if let Some(receipt) = self.writes.accept(&K::key(key), write).await? {
-                return Ok(receipt);
+                return Ok((answer, receipt));
             }
         }
     }
@@ -274,8 +291,16 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     }
 
     fn writable(&self, fields: Fields) -> Fields {
-        let columns = &self.schema().layout.columns;
-        fields.filter(|field| matches!(columns[usize::from(field)].role, Role::Field { .. }))
+        fields.filter(|field| self.is_writable(field))
+    }
+
+    fn is_writable(&self, field: FieldIndex) -> bool {
+        matches!(self.schema().layout.columns[usize::from(field)].role, Role::Field { .. })
+    }
+
+    fn missing(&self) -> Error {
+        let message = format!("there is no row with this key in table {}", self.schema().meta.name);
+        Error::new(ErrorKind::Missing, message)
     }
 
     fn check_key(&self, key: &K, fields: &Fields) -> Result<(), Error> {

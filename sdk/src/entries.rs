@@ -28,6 +28,7 @@ mod watched;
 
 pub(crate) use entry::{Answer, Entry, Lifetime};
 pub(crate) use outcome::Outcomes;
+pub(crate) use place::Written;
 pub(crate) use slot::{Loaded, Pending, Slot};
 pub(crate) use watched::Watched;
 

@@ -7,7 +7,8 @@ use tokio_postgres::error::Severity;
 
 /// What went wrong. Cheap to clone: everybody who waited for the same load gets the same error.
 ///
-/// Conflicts, superseded and rejected writes are no errors but [outcomes](crate::Outcome).
+/// Conflicts, superseded and rejected writes are no errors but [outcomes](crate::Outcome), save where a call has to bring about something else
+/// ([`Cache::modify`](crate::Cache::modify)).
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -25,6 +26,8 @@ pub(crate) enum ErrorKind {
     Missing,
     RuleViolation,
     Unwritten,
+    Conflict,
+    Rejected,
     Unavailable,
     Database,
     Config,
@@ -129,6 +132,16 @@ impl Error {
         self.0.kind == ErrorKind::Missing
     }
 
+    /// Others changed the row each time that it was tried. Nothing was written.
+    pub fn is_conflict(&self) -> bool {
+        self.0.kind == ErrorKind::Conflict
+    }
+
+    /// Postgres refused the write: a constraint, a policy or a trigger. The message has its SQLSTATE and what it said.
+    pub fn is_rejected(&self) -> bool {
+        self.0.kind == ErrorKind::Rejected
+    }
+
     /// The change cannot be expressed by the field's rule (lowering a `max`, say), or touches the key.
     pub fn is_rule_violation(&self) -> bool {
         self.0.kind == ErrorKind::RuleViolation
@@ -141,7 +154,7 @@ impl Error {
 
     /// The same call may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Full)
+        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Full | ErrorKind::Conflict)
     }
 
     /// What Postgres said, if it was Postgres that said it.

@@ -6,7 +6,7 @@
 //! flusher  sends batches until their outcome is known
 //! pace     how many go together, and whose turn it is
 //! freeze   what goes into the next batch            batch    a frozen batch as it is sent
-//! unwritten  patches as data, when the client closes
+//! unwritten  patches as data, when the client closes     turns  of those who look before they write
 //! ```
 //! cache -> codec -> accept -> line -> flusher -> freeze -> batch -> pg -> entries -> receipt
 
@@ -17,11 +17,13 @@ mod flusher;
 mod freeze;
 mod line;
 mod pace;
+mod turns;
 mod unwritten;
 
 pub(crate) use accept::{Write, WriteKind};
 pub(crate) use budget::Budget;
 pub(crate) use flusher::Flusher;
+pub(crate) use turns::Turn;
 
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
@@ -29,10 +31,12 @@ use crate::common::lock::lock;
 use crate::config::Durability;
 use crate::entries::Entries;
 use crate::receipt::{Hindrance, Receipt, Unwritten};
+use cache_sync_core::number::KeyHash;
 use line::Line;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
+use turns::Turns;
 
 /// The writes of one cache.
 pub(crate) struct Writes<K, V> {
@@ -45,6 +49,7 @@ pub(crate) struct Writes<K, V> {
     /// What keeps them from Postgres.
     pub(crate) hindrance: Arc<Hindrance>,
     limits: Limits,
+    turns: Turns,
     /// Nobody writes any more: what waits is the last.
     left: AtomicBool,
 }
@@ -64,14 +69,19 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         hindrance: Arc<Hindrance>,
         limits: Limits,
     ) -> Writes<K, V> {
-        let left = AtomicBool::new(false);
-        Writes { entries, line: Mutex::default(), arrived: Notify::new(), budget, hindrance, limits, left }
+        let (turns, left) = (Turns::default(), AtomicBool::new(false));
+        Writes { entries, line: Mutex::default(), arrived: Notify::new(), budget, hindrance, limits, turns, left }
     }
 
     /// Asks the flusher to send what waits now without waiting for more.
     pub(crate) fn request_flush(&self) {
         lock(&self.line).hurry();
         self.arrived.notify_one();
+    }
+
+    /// Waits until nobody else here looks at the row of this key in order to change it.
+    pub(crate) async fn turn(&self, key: KeyHash) -> Turn<'_> {
+        self.turns.wait(key).await
     }
 
     /// Nobody writes any more: the flusher may end once everything is written.

@@ -31,6 +31,8 @@ enum Role {
     Dated,
     /// The version that a compare-and-set expects; null: a row without a version, or no row.
     Expected,
+    /// The same on a table without versions, where it can only be that there is no row.
+    Absence,
     Column,
 }
 
@@ -96,6 +98,14 @@ fn read_as(form: &Form<'_>, object: Json<'_>, now: i64) -> Result<Option<(u32, b
                     return Err(Failure::new(b"22023", "the version that a patch expects is negative, or no number"));
                 }
             }
+            Some((expected, Role::Absence)) if *expected == key => {
+                if value.int8() != Some(0) {
+                    let message = "the table is not versioned, so there is no version to compare";
+                    return Err(
+                        Failure::new(b"55000", message).hint("Attach it with versioned => true, or expect 0: no row.")
+                    );
+                }
+            }
             _ => return Ok(None),
         }
     }
@@ -119,6 +129,7 @@ fn form_of<'a>(compiled: &Compiled, object: Json<'a>) -> Result<Form<'a>, Failur
     }
     let role = |key: &str| match key {
         "#" => Role::Place,
+        "=" if compiled.shape.kind == PatchKind::CompareAndSet && !compiled.versioned => Role::Absence,
         "=" if compiled.shape.kind == PatchKind::CompareAndSet => Role::Expected,
         key if compiled.dated.iter().any(|name| name == key) => Role::Dated,
         key if key.starts_with('@') && compiled.required.iter().any(|name| name == key) => Role::Stamp,

@@ -68,13 +68,13 @@ impl Schema {
     pub(crate) fn is_determined(&self, patch: &RowPatch) -> bool {
         match patch.kind {
             PatchKind::Delete => true,
-            PatchKind::Edit => false,
+            PatchKind::Edit | PatchKind::CompareAndSet => false,
             _ => self.is_determined && self.is_whole(patch),
         }
     }
 
     /// Whether the patch names every field: what it leaves out has a default, or what it had.
-    fn is_whole(&self, patch: &RowPatch) -> bool {
+    pub(crate) fn is_whole(&self, patch: &RowPatch) -> bool {
         self.has_every_field(patch.fields())
     }
 

@@ -1,15 +1,25 @@
 //! A key's place under the lock of its shard, for one step of that key.
 
 use super::Entries;
-use super::entry::Confirmed;
+use super::entry::{Answer, Confirmed};
 use super::shards::Shard;
 use super::slot::{Base, Slot};
 use super::watched::WatchedKeys;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::time::Moment;
+use crate::receipt::Receipt;
 use cache_sync_core::number::KeyHash;
 use std::sync::MutexGuard;
+
+/// What is known of a row without the writes that wait.
+pub(crate) enum Written<V> {
+    /// It is held.
+    Held(Answer<V>),
+    /// Writes of the key wait.
+    Waits(Vec<Receipt>),
+    Unknown,
+}
 
 /// So much room for slots a shard keeps when it is empty.
 const SHARD_KEPT: usize = 256;
@@ -24,6 +34,25 @@ pub(crate) struct Place<'a, K, V> {
 impl<K: Key, V: CacheValue> Entries<K, V> {
     pub(crate) fn place(&self, hash: KeyHash) -> Place<'_, K, V> {
         Place { entries: self, hash, shard: self.shards.of(hash) }
+    }
+
+    /// The row as Postgres has it, if it is held and may be served.
+    pub(crate) fn written(&self, key: &K, hash: KeyHash) -> Written<V> {
+        let mut place = self.place(hash);
+        let now = self.common.now();
+        let live = self.common.freshness.is_live(now);
+        let answer = match place.slot() {
+            Some(slot) if slot.key != *key => None,
+            Some(slot) => {
+                let receipts: Vec<_> = slot.receipts().collect();
+                if !receipts.is_empty() {
+                    return Written::Waits(receipts);
+                }
+                slot.answer(self.generation(), now)
+            }
+            None => self.peek(key, hash, |entry| self.is_current(entry, now).then(|| entry.answer())).flatten(),
+        };
+        answer.filter(|_| live).map_or(Written::Unknown, Written::Held)
     }
 }
 

@@ -8,7 +8,6 @@ use crate::entries::{Entry, Watched};
 use crate::error::Error;
 use cache_sync_core::number::KeyHash;
 use std::future::pending;
-use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::futures::OwnedNotified;
 
@@ -30,12 +29,10 @@ impl<K: Key, V: CacheValue> WatchedKey<K, V> {
 
 impl<K: Key, V: CacheValue> Watchable for WatchedKey<K, V> {
     type Read = Read<V>;
-    type Since = Pin<Box<OwnedNotified>>;
+    type Since = OwnedNotified;
 
-    fn since(&self) -> Pin<Box<OwnedNotified>> {
-        let mut changed = Box::pin(self.watched.changed());
-        changed.as_mut().enable();
-        changed
+    fn since(&self) -> OwnedNotified {
+        self.watched.changed()
     }
 
     async fn look(&mut self) -> Result<Read<V>, Error> {
@@ -45,7 +42,7 @@ impl<K: Key, V: CacheValue> Watchable for WatchedKey<K, V> {
         }
     }
 
-    async fn turned(&mut self, changed: Pin<Box<OwnedNotified>>) {
+    async fn turned(&mut self, changed: OwnedNotified) {
         let end = self.watched.ends_at();
         let ended = async {
             match end {

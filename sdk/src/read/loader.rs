@@ -232,8 +232,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         self.entries.retirement()
     }
 
-    /// Loads one row past the cache.
-    pub(super) async fn load_past_cache(&self, key: &K) -> Result<Read<V>, Error> {
+    /// Loads one row past the cache: it shows nothing but what Postgres has.
+    pub(crate) async fn load_past_cache(&self, key: &K) -> Result<Read<V>, Error> {
         let schema = &self.entries.schema;
         let session = self.entries.numbering.session().id;
         let loading = Loading { session, meta: &schema.meta, keys: std::slice::from_ref(key) };
@@ -243,10 +243,10 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             Ok(()) => {}
             Err(error) => return Err(self.lasting(error).await),
         }
-        let value = match loaded {
-            Some(row) => row.value?.map(|row| row.value),
-            None => None,
+        let (value, version) = match loaded {
+            Some(row) => (row.value?.map(|row| row.value), row.version),
+            None => (None, Version::NONE),
         };
-        Ok(Read::confirmed(value, Version::NONE))
+        Ok(Read::confirmed(value, version))
     }
 }

@@ -1,5 +1,7 @@
 //! What Postgres may not have when a client closes.
 
+use cache_sync_core::number::Version;
+
 /// A write that Postgres may not have when the client closes, as the functions for SQL take it (docs/sql.md).
 ///
 /// [`Unwritten::to_sql`] is the statement that applies it. Whether a batch that was under way has been applied, nobody could tell any
@@ -35,6 +37,11 @@ pub enum Operation {
     Replace,
     /// The row is deleted.
     Delete,
+    /// Its fields are set, whatever their rules, if the row is the one that is expected.
+    CompareAndSet {
+        /// The row's version; [`Version::NONE`]: there is no row. `None`: there is no row, or one without a version.
+        expected: Option<Version>,
+    },
 }
 
 impl Unwritten {
@@ -58,6 +65,11 @@ impl Unwritten {
             ),
             Operation::Replace => format!("{delete};\nSELECT * FROM {upsert}"),
             Operation::Delete => delete,
+            Operation::CompareAndSet { expected } => format!(
+                "SELECT * FROM cache_sync.compare_and_set({tbl}, {}, {})",
+                literal(&document),
+                expected.map_or("NULL".to_owned(), |version| version.to_string())
+            ),
         }
     }
 }

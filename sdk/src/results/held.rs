@@ -42,10 +42,7 @@ impl CachedResult {
     /// Waits until something has changed it, or what has is old enough to whoever takes that.
     pub(crate) async fn until_outdated(&self, common: &Common) {
         let marks = self.marks.clone();
-        let mut raised: Vec<_> = marks.iter().flat_map(Mark::raised).map(Box::pin).collect();
-        for raised in &mut raised {
-            raised.as_mut().enable();
-        }
+        let raised: Vec<_> = marks.iter().flat_map(Mark::raised).map(Box::pin).collect();
         let now = common.now();
         if self.was_current(now) {
             let until = async {

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::receipt::{Receipt, Settler};
 use cache_sync_core::fields::Fields;
 use cache_sync_core::number::KeyHash;
-use cache_sync_core::patch::{self, PatchKind, RowPatch};
+use cache_sync_core::patch::{self, Expected, PatchKind, RowPatch};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub(crate) enum WriteKind {
     Put,
     Edit,
     Delete,
+    CompareAndSet(Expected),
 }
 
 impl<V> Write<V> {
@@ -143,13 +144,18 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
             WriteKind::Put => PatchKind::Put { seen: slot.has_seen_row(schema) },
             WriteKind::Edit => PatchKind::Edit,
             WriteKind::Delete => PatchKind::Delete,
+            WriteKind::CompareAndSet(_) => PatchKind::CompareAndSet,
         };
         let stamp = common.clock.stamp(slot.base_version(), now);
-        let patch = RowPatch::new(kind, stamp, write.fields);
+        let patch = match write.kind {
+            WriteKind::CompareAndSet(expected) => RowPatch::expecting(expected, stamp, write.fields),
+            _ => RowPatch::new(kind, stamp, write.fields),
+        };
         let shown = self.shown_with(&patch, &write.value, current).map_err(Refused::Error)?;
         let pending = Pending {
             value: match kind {
                 PatchKind::Edit => None,
+                PatchKind::CompareAndSet if !schema.is_whole(&patch) => None,
                 _ => Some(write.value),
             },
             determined: schema.is_determined(&patch),
@@ -174,6 +180,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
     ) -> Result<Option<Value<V>>, Error> {
         let schema = &self.entries.schema;
         match (patch.kind, current) {
+            (PatchKind::CompareAndSet, current) => Ok(current),
             (PatchKind::Delete, _) => Ok(Some(None)),
             (PatchKind::Put { .. }, _) if schema.is_determined(patch) => Ok(Some(value.clone())),
             (PatchKind::Put { .. }, Some(None)) => Ok(Some(value.clone())),

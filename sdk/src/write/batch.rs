@@ -9,7 +9,7 @@ use crate::codec::text::push_json_string;
 use cache_sync_core::fields::FieldIndex;
 use cache_sync_core::merge;
 use cache_sync_core::number::{FieldId, KeyHash, Sequence, Stamp};
-use cache_sync_core::patch::{PatchKind, RowPatch};
+use cache_sync_core::patch::{Expected, PatchKind, RowPatch};
 use cache_sync_core::rule::Rule;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -120,6 +120,13 @@ fn write_row<K: Key>(out: &mut String, place: usize, frozen: &Frozen<K>, schema:
     let Schema { meta, layout, .. } = schema;
     let patch = &frozen.patch;
     let _ = write!(out, "{{\"#\":{place},\"@\":{},", patch.stamp);
+    if patch.kind == PatchKind::CompareAndSet {
+        let _ = match patch.expected {
+            Expected::Nothing => write!(out, "\"=\":null,"),
+            Expected::Absence => write!(out, "\"=\":0,"),
+            Expected::Version(version) => write!(out, "\"=\":{version},"),
+        };
+    }
     key::write_members(&frozen.key, &meta.key, out);
     let mut documents = Documents::default();
     for (field, value, stamp) in patch.incoming() {

@@ -7,8 +7,8 @@ use crate::codec::schema::Schema;
 use crate::codec::text::push_json_string;
 use crate::receipt::{Operation, Unwritten};
 use cache_sync_core::merge;
-use cache_sync_core::number::Stamp;
-use cache_sync_core::patch::{PatchKind, RowPatch};
+use cache_sync_core::number::{Stamp, Version};
+use cache_sync_core::patch::{Expected, PatchKind, RowPatch};
 use std::collections::BTreeMap;
 
 /// A patch as writes that the functions for SQL take, to be applied in this order: where parts of a document were written at different
@@ -35,7 +35,14 @@ pub(super) fn unwritten<K: Key>(schema: &Schema, key: &K, patch: &RowPatch) -> V
         stamp: stamp.0,
     };
     let operation = match patch.kind {
-        PatchKind::Edit | PatchKind::CompareAndSet => Operation::Edit,
+        PatchKind::Edit => Operation::Edit,
+        PatchKind::CompareAndSet => Operation::CompareAndSet {
+            expected: match patch.expected {
+                Expected::Nothing => None,
+                Expected::Absence => Some(Version::NONE),
+                Expected::Version(version) => Some(version),
+            },
+        },
         PatchKind::Put { seen } => Operation::Put { creates: !seen },
         PatchKind::Replace => Operation::Replace,
         PatchKind::Delete => Operation::Delete,

@@ -17,6 +17,7 @@ mod last_handle;
 mod live;
 mod live_queries;
 mod many_queries;
+mod one_row;
 mod opening;
 mod operations;
 mod packed;

@@ -6,7 +6,6 @@ use super::planning::Planning;
 use super::statement::Lazy;
 use super::writer::Writer;
 use crate::pg::failure::Failure;
-use cache_sync_core::patch::PatchKind;
 use pgrx::pg_sys;
 
 const PATCHES: &[pg_sys::Oid] = &[pg_sys::JSONOID, pg_sys::INT8OID];
@@ -30,6 +29,8 @@ pub(crate) struct Compiled {
     pub(crate) exact: bool,
     /// Whether, of a row that exists, it may write over what nothing tells the age of.
     pub(crate) overwrites: bool,
+    /// Rows have versions.
+    pub(crate) versioned: bool,
 }
 
 impl Compiled {
@@ -55,10 +56,6 @@ impl Compiled {
             }
             fields.push(layout.read_under(field, shape)?);
         }
-        if shape.kind == PatchKind::CompareAndSet && !layout.versioned {
-            let message = format!("{} is not versioned, so there is no version to compare", layout.relation);
-            return Err(Failure::new(b"55000", message).hint("Attach it with versioned => true."));
-        }
         let exact = !layout.coerced && fields.iter().all(|field| field.exact);
         let writer = Writer { layout, kind: shape.kind, fields, each: shape.each };
         Ok(Compiled {
@@ -70,6 +67,7 @@ impl Compiled {
             dated: writer.dated(),
             exact,
             overwrites: writer.overwrites(),
+            versioned: layout.versioned,
             shape: shape.clone(),
         })
     }

@@ -75,6 +75,9 @@ impl Writer<'_> {
     /// The row's clock after the patch, if the patch has stamps; the trigger has the last word.
     fn clock(&self) -> Option<String> {
         let merged = || self.merged().filter(|field| !self.is_contested(field));
+        if self.kind == PatchKind::CompareAndSet && !self.layout.versioned {
+            return None;
+        }
         if self.kind == PatchKind::CompareAndSet {
             // It writes now, also what stands there already: what was buffered before must not undo it. Who came first
             // came first, whatever is written over it.

@@ -21,6 +21,11 @@ pub(crate) struct Pending<V> {
 }
 
 impl<V> Pending<V> {
+    /// Where it wins, the row is the value that it brings.
+    pub(super) fn sets_all(&self) -> bool {
+        self.patch.kind == PatchKind::CompareAndSet && self.value.is_some()
+    }
+
     /// The value that this patch makes where there is no row, once the later one is merged into it.
     pub(super) fn value_with(&self, later: &Pending<V>, schema: &impl Preview<V>) -> Option<Value<V>> {
         let over_this = match &self.value {
@@ -56,6 +61,8 @@ pub(super) fn apply_all<'a, V: 'a>(
     schema: &impl Preview<V>,
 ) -> Option<Value<V>> {
     pending.fold(base, |value, pending| match (value, &pending.value) {
+        // Whether it wins is for Postgres to say.
+        (value, _) if pending.patch.kind == PatchKind::CompareAndSet => value,
         (_, Some(whole)) if pending.determined => Some(whole.clone()),
         (Some(None), Some(created))
             if matches!(pending.patch.kind, PatchKind::Put { seen: false } | PatchKind::Replace) =>

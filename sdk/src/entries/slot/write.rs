@@ -120,7 +120,7 @@ impl<K, V> Slot<K, V> {
             {
                 self.base.clone()
             }
-            (_, Verdict::Applied) if is_exact && done.pending.determined => {
+            (_, Verdict::Applied) if is_exact && (done.pending.determined || done.pending.sets_all()) => {
                 done.pending.value.clone().map_or(Base::Unknown, known)
             }
             (Base::Known { value, version, generation: of, .. }, Verdict::Applied)
