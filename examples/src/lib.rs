@@ -17,6 +17,19 @@ pub fn database_url() -> Result<String> {
     std::env::var("DATABASE_URL").map_err(|_| "set DATABASE_URL to a Postgres connection string".into())
 }
 
+/// Runs the statements that make a table, unless it is there: of several processes that do so at a time, one does.
+///
+/// # Errors
+/// Postgres refuses them.
+pub async fn make_once(sql: &Client, table: &str, statements: &str) -> Result<()> {
+    sql.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(hashtext('cache_sync examples'))").await?;
+    let is_there: bool = sql.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?.get(0);
+    if !is_there {
+        sql.batch_execute(statements).await?;
+    }
+    sql.batch_execute("COMMIT").await.map_err(Into::into)
+}
+
 /// A plain connection, as any other program would have.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use super::Cache;
 use crate::codec::key::{Key, LookUp};
-use crate::codec::value::{CacheValue, Row};
+use crate::codec::value::{CacheValue, Row, Value};
 use crate::common::jittered;
 use crate::entries::Written;
 use crate::error::{Error, ErrorKind};
@@ -99,11 +99,12 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
             let (before, version) = self.written_row(&key).await?;
             let mut after = V::clone(&before);
             let answer = change(&mut after)?;
-            let fields = self.differences(&before, &after)?;
+            let (fields, size) = self.differences(&before, &after)?;
             if fields.is_empty() {
                 return Ok(answer);
             }
-            let outcome = self.compare_fields_and_set(&key, fields, None, expected(version)).await?;
+            let outcome =
+                self.compare_fields_and_set(&key, fields, Some(Row::new(after, size)), expected(version)).await?;
             match outcome.verdict {
                 Some(Verdict::Applied | Verdict::Merged | Verdict::Unchanged) => return Ok(answer),
                 Some(Verdict::Conflict | Verdict::Missing | Verdict::Superseded) => {}
@@ -153,15 +154,16 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     async fn set(&self, key: &K, value: V, expected: Expected) -> Result<Outcome, Error> {
         let fields = self.encode(&value)?;
         self.check_key(key, &fields)?;
-        let value = Row::new(value, fields.text_len());
-        self.compare_fields_and_set(key, self.writable(fields), Some(value), expected).await
+        // What a type never writes has a default, or what it had.
+        let value = self.schema().has_every_field(&fields).then(|| Row::new(value, fields.text_len()));
+        self.compare_fields_and_set(key, self.writable(fields), value, expected).await
     }
 
     async fn compare_fields_and_set(
         &self,
         key: &K,
         fields: Fields,
-        value: Option<Row<V>>,
+        value: Value<V>,
         expected: Expected,
     ) -> Result<Outcome, Error> {
         self.write_now(key, Write { kind: WriteKind::CompareAndSet(expected), fields, value, expected: None }).await
@@ -198,15 +200,16 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         }
     }
 
-    /// The fields that are others than before, as they are now.
-    fn differences(&self, before: &V, after: &V) -> Result<Fields, Error> {
+    /// The fields that are others than before, as they are now; and how large the whole is.
+    fn differences(&self, before: &V, after: &V) -> Result<(Fields, usize), Error> {
         let (before, after) = (self.encode(before)?, self.encode(after)?);
         let changed: Vec<_> = after.indexes().filter(|field| before.get(*field) != after.get(*field)).collect();
         if changed.iter().any(|field| !self.is_writable(*field)) {
             let message = "the change touches the key, or a column that cannot be written";
             return Err(Error::new(ErrorKind::RuleViolation, message));
         }
-        Ok(after.filter(|field| changed.binary_search(&field).is_ok()))
+        let size = after.text_len();
+        Ok((after.filter(|field| changed.binary_search(&field).is_ok()), size))
     }
 
     fn check_versioned(&self) -> Result<(), Error> {

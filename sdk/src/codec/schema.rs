@@ -74,11 +74,11 @@ impl Schema {
     }
 
     /// Whether the patch names every field: what it leaves out has a default, or what it had.
-    pub(crate) fn is_whole(&self, patch: &RowPatch) -> bool {
+    fn is_whole(&self, patch: &RowPatch) -> bool {
         self.has_every_field(patch.fields())
     }
 
-    fn has_every_field(&self, fields: &Fields) -> bool {
+    pub(crate) fn has_every_field(&self, fields: &Fields) -> bool {
         let mut columns = (0..).zip(&self.layout.columns);
         columns.all(|(index, column)| !matches!(column.role, Role::Field { .. }) || fields.get(index).is_some())
     }

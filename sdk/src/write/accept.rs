@@ -155,7 +155,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         let pending = Pending {
             value: match kind {
                 PatchKind::Edit => None,
-                PatchKind::CompareAndSet if !schema.is_whole(&patch) => None,
+                PatchKind::CompareAndSet => write.value.map(Some),
                 _ => Some(write.value),
             },
             determined: schema.is_determined(&patch),

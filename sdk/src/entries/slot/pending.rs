@@ -21,7 +21,7 @@ pub(crate) struct Pending<V> {
 }
 
 impl<V> Pending<V> {
-    /// Where it wins, the row is the value that it brings.
+    /// It is known what the row is where it wins.
     pub(super) fn sets_all(&self) -> bool {
         self.patch.kind == PatchKind::CompareAndSet && self.value.is_some()
     }

@@ -235,3 +235,31 @@ async fn whoever_counts_counts_once_whether_the_row_is_there_or_not() {
         close(client).await;
     }
 }
+
+/// What it has become is known without a load, whether all of its fields were changed or not.
+#[tokio::test]
+async fn what_was_made_of_a_row_is_shown() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Wallet {
+        gold: i64,
+    }
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE wallet (owner text PRIMARY KEY, gold bigint NOT NULL);
+         SELECT cache_sync.attach('wallet', true, '{\"gold\": \"add\"}'); INSERT INTO wallet VALUES ('ann', 7)",
+    );
+    let client = client(&db).await;
+    let wallets: Cache<String, Wallet> = client.cache("wallet").open().await.unwrap();
+    let spend = |wallet: &mut Wallet| {
+        wallet.gold -= 2;
+        Ok::<_, Error>(wallet.gold)
+    };
+    assert_eq!(wallets.modify("ann", spend).await.unwrap(), 5);
+    assert_eq!(wallets.get("ann").await.unwrap().as_deref(), Some(&Wallet { gold: 5 }));
+    assert_eq!(wallets.modify("ann", spend).await.unwrap(), 3);
+    assert_eq!(wallets.cached("ann").unwrap().as_deref(), Some(&Wallet { gold: 3 }));
+    let outcome = wallets.insert("ben".to_owned(), Wallet { gold: 1 }).await.unwrap();
+    assert_eq!((verdict(&outcome), wallets.cached("ben").unwrap().unwrap().gold), (Verdict::Applied, 1));
+    assert_eq!(db.psql("SELECT string_agg(owner || ':' || gold, ' ' ORDER BY owner) FROM wallet"), "ann:3 ben:1");
+    close(client).await;
+}
