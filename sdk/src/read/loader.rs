@@ -39,10 +39,7 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
         while let Some(work) = reads.wanted.take(LOAD_KEYS_MAX).await {
             match work {
                 Work::Load(hashes, _busy) => reads.load_hashes(hashes).await,
-                Work::Help(load) => {
-                    load.clone().await;
-                    reads.wanted.led_to_its_end(&load);
-                }
+                Work::Help(load, _helping) => load.await,
             }
         }
     }

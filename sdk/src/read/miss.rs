@@ -1,6 +1,6 @@
 //! The way of a read that did not hit: what a slot shows, or the load that will bring it.
 
-use super::wanted::{Leader, Led};
+use super::wanted::{Leader, Load};
 use super::{Read, Reads};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
@@ -17,10 +17,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// What became of a look-up.
-enum Found<V> {
+enum Found<'a, V> {
     Here(Answer<V>),
     /// The load's number, what will be heard of it, and the load itself if it is to be driven here.
-    Loading(u64, oneshot::Receiver<Result<Answer<V>, Error>>, Option<Led>),
+    Loading(u64, oneshot::Receiver<Result<Answer<V>, Error>>, Option<Leader<'a>>),
     /// Another key with the same hash is busy: this one goes past the cache.
     Collision,
 }
@@ -65,17 +65,22 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                 self.entries.check_usable()?;
                 return stale.ok_or_else(Error::closed);
             }
-            let (number, receiver, led) = match self.look_up(key, hash, request)? {
+            let (number, receiver, leader) = match self.look_up(key, hash, request)? {
                 Found::Here(answer) => return Ok(answer.into()),
-                Found::Loading(number, receiver, led) => (number, receiver, led),
+                Found::Loading(number, receiver, leader) => (number, receiver, leader),
                 Found::Collision => return self.load_past_cache(key).await,
             };
-            let leader = Leader::new(&self.wanted, led);
             if let Some(stale) = stale {
                 return Ok(stale);
             }
             let waiting = Waiting { reads: self, hash, number };
-            let answer = self.patiently(leader.drive(receiver), key, hash).await;
+            let answer = async {
+                if let Some(leader) = leader {
+                    leader.drive().await;
+                }
+                receiver.await
+            };
+            let answer = self.patiently(answer, key, hash).await;
             if answer.is_ok() {
                 std::mem::forget(waiting);
             }
@@ -106,7 +111,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     }
 
     /// What the key's slot shows, or the load to wait for.
-    fn look_up(self: &Arc<Self>, key: &K, hash: KeyHash, request: Request) -> Result<Found<V>, Error> {
+    fn look_up(self: &Arc<Self>, key: &K, hash: KeyHash, request: Request) -> Result<Found<'_, V>, Error> {
         let entries = &*self.entries;
         let now = entries.common.now();
         let freshness = &entries.common.freshness;
@@ -139,20 +144,20 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let next = self.flights.fetch_add(1, Ordering::Relaxed);
         let number = slot.join(next, entries.generation(), since, sender);
         // Under the lock, so that nobody joins a load in between that somebody else leads.
-        let led = if number == next {
+        let leader = if number == next {
             self.wanted.push(number, hash, || (request == Request::Single).then(|| self.led(hash)))
         } else {
             self.wanted.help();
             None
         };
-        Ok(Found::Loading(number, receiver, led))
+        Ok(Found::Loading(number, receiver, leader))
     }
 
     /// A load of one key, for whoever drives it.
-    fn led(self: &Arc<Self>, hash: KeyHash) -> Led {
+    fn led(self: &Arc<Self>, hash: KeyHash) -> Load {
         let reads = self.clone();
         let load = async move { reads.load_hashes(vec![hash]).await };
-        self.store.here(load).boxed().shared()
+        self.store.here(load).boxed()
     }
 
     /// Somebody who waited for a load of the key has left: what nobody waits for is not loaded.

@@ -2,34 +2,49 @@
 
 use crate::common::lock::lock;
 use cache_sync_core::number::KeyHash;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 
-/// A load that whoever waits for it may drive.
-pub(super) type Led = Shared<BoxFuture<'static, ()>>;
+/// A load that one drives, and another may go on with. There is one at a time: whoever drives it takes it out, and puts it back while it
+/// waits.
+pub(super) type Load = BoxFuture<'static, ()>;
 
 /// A key for each load that nobody has begun, by the load's number: that is the order in which they were asked for.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct WantedKeys {
     wanted: Mutex<Wanted>,
     arrived: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Wanted {
     keys: BTreeMap<u64, KeyHash>,
     /// How many loaders are loading.
     busy: usize,
-    led: Option<Leading>,
+    led: Option<Led>,
     is_closed: bool,
 }
 
-#[derive(Debug)]
-struct Leading {
-    load: Led,
+/// The load that is led.
+struct Led {
+    /// That of its flight.
+    number: u64,
+    /// None while it is being driven.
+    load: Option<Load>,
     help: Help,
+    /// Wakes who leads, when it is no longer his.
+    leader: Option<Waker>,
+}
+
+impl Led {
+    /// It is no longer his who led it.
+    fn leave(&mut self) {
+        self.leader.take().into_iter().for_each(Waker::wake);
+    }
 }
 
 /// Whether a loader drives a load that a reader leads.
@@ -44,7 +59,16 @@ enum Help {
 pub(super) enum Work<'a> {
     Load(Vec<KeyHash>, Busy<'a>),
     /// Others wait for what a reader leads, or he has left.
-    Help(Led),
+    Help(Load, Helping<'a>),
+}
+
+/// A loader that goes on with what a reader led.
+pub(super) struct Helping<'a>(&'a WantedKeys, u64);
+
+impl Drop for Helping<'_> {
+    fn drop(&mut self) {
+        self.0.led_to_its_end(self.1);
+    }
 }
 
 /// A loader that is loading.
@@ -57,13 +81,13 @@ impl Drop for Busy<'_> {
 }
 
 impl WantedKeys {
-    /// Asks for a load, which the caller is to drive if all is quiet: that spares the way over a loader's task.
-    pub(super) fn push(&self, number: u64, key: KeyHash, lead: impl FnOnce() -> Option<Led>) -> Option<Led> {
+    /// Asks for a load. The caller is to drive it if all is quiet, which spares the way over a loader's task: then this is who leads.
+    pub(super) fn push(&self, number: u64, key: KeyHash, lead: impl FnOnce() -> Option<Load>) -> Option<Leader<'_>> {
         let mut wanted = lock(&self.wanted);
         let is_quiet = wanted.keys.is_empty() && wanted.busy == 0 && wanted.led.is_none() && !wanted.is_closed;
         if is_quiet && let Some(load) = lead() {
-            wanted.led = Some(Leading { load: load.clone(), help: Help::NotNeeded });
-            return Some(load);
+            wanted.led = Some(Led { number, load: Some(load), help: Help::NotNeeded, leader: None });
+            return Some(Leader { wanted: self, number });
         }
         wanted.keys.insert(number, key);
         drop(wanted);
@@ -74,21 +98,45 @@ impl WantedKeys {
 
     /// Somebody else waits for a load: if a reader leads it, he may not be looked after any more.
     pub(super) fn help(&self) {
+        self.help_with(|_| true);
+    }
+
+    fn help_with(&self, is_it: impl Fn(u64) -> bool) {
         let mut wanted = lock(&self.wanted);
-        if let Some(led) = &mut wanted.led
-            && led.help == Help::NotNeeded
-        {
+        if let Some(led) = wanted.led.as_mut().filter(|led| led.help == Help::NotNeeded && is_it(led.number)) {
             led.help = Help::Needed;
             drop(wanted);
             self.arrived.notify_last();
         }
     }
 
-    /// A load that was led has ended.
-    pub(super) fn led_to_its_end(&self, load: &Led) {
+    /// Takes the load that is led, to drive it a step further; `None`: somebody else has it now.
+    fn take_led(&self, number: u64) -> Option<Load> {
         let mut wanted = lock(&self.wanted);
-        let over = wanted.led.take_if(|led| led.load.ptr_eq(load));
-        drop(wanted);
+        wanted.led.as_mut().filter(|led| led.number == number && led.help != Help::Given)?.load.take()
+    }
+
+    /// Puts it back where it waits.
+    fn put_back(&self, number: u64, load: Load, leader: Waker) {
+        let mut wanted = lock(&self.wanted);
+        let Some(led) = wanted.led.as_mut().filter(|led| led.number == number) else {
+            // The cache has been closed meanwhile.
+            drop(wanted);
+            return drop(load);
+        };
+        led.load = Some(load);
+        led.leader = Some(leader);
+        if led.help == Help::Needed {
+            drop(wanted);
+            // Whoever came to help did not find it.
+            self.arrived.notify_last();
+        }
+    }
+
+    /// A load that was led has ended.
+    fn led_to_its_end(&self, number: u64) {
+        let over = lock(&self.wanted).led.take_if(|led| led.number == number);
+        // It holds what it loads for.
         drop(over);
     }
 
@@ -104,7 +152,7 @@ impl WantedKeys {
         // It holds what it loads for.
         let led = wanted.led.take();
         drop(wanted);
-        drop(led);
+        led.into_iter().for_each(|mut led| led.leave());
         self.arrived.notify_waiters();
         // For one that is about to wait.
         self.arrived.notify_one();
@@ -116,9 +164,12 @@ impl WantedKeys {
         loop {
             {
                 let mut wanted = lock(&self.wanted);
-                if let Some(led) = wanted.led.as_mut().filter(|led| led.help == Help::Needed) {
+                if let Some(led) = wanted.led.as_mut().filter(|led| led.help == Help::Needed)
+                    && let Some(load) = led.load.take()
+                {
                     led.help = Help::Given;
-                    return Some(Work::Help(led.load.clone()));
+                    led.leave();
+                    return Some(Work::Help(load, Helping(self, led.number)));
                 }
                 let taken: Vec<_> =
                     std::iter::from_fn(|| wanted.keys.pop_first()).take(max).map(|(_, key)| key).collect();
@@ -140,29 +191,50 @@ impl WantedKeys {
 /// connection is good for the next.
 pub(super) struct Leader<'a> {
     wanted: &'a WantedKeys,
-    load: Option<Led>,
+    number: u64,
 }
 
-impl<'a> Leader<'a> {
-    pub(super) fn new(wanted: &'a WantedKeys, load: Option<Led>) -> Leader<'a> {
-        Leader { wanted, load }
+impl Leader<'_> {
+    /// Brings it to its end, or as far as it is his.
+    pub(super) async fn drive(self) {
+        poll_fn(|context| self.step(context)).await;
     }
 
-    /// Brings it to its end, and then waits for `answer`: whoever looks for that earlier is woken by what he does himself.
-    pub(super) async fn drive<T>(mut self, answer: impl Future<Output = T>) -> T {
-        if let Some(load) = &mut self.load {
-            (&mut *load).await;
-            self.wanted.led_to_its_end(load);
-            self.load = None;
+    fn step(&self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(load) = self.wanted.take_led(self.number) else { return Poll::Ready(()) };
+        let mut driving = Driving { leader: self, load: Some(load) };
+        let load = driving.load.as_mut().map(|load| load.as_mut().poll(context));
+        match load {
+            Some(Poll::Pending) => {
+                driving
+                    .load
+                    .take()
+                    .into_iter()
+                    .for_each(|load| self.wanted.put_back(self.number, load, context.waker().clone()));
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
         }
-        answer.await
     }
 }
 
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
-        if self.load.is_some() {
-            self.wanted.help();
+        self.wanted.help_with(|number| number == self.number);
+    }
+}
+
+/// A step of a load. If it is the last, or panics, the load is over.
+struct Driving<'a> {
+    leader: &'a Leader<'a>,
+    load: Option<Load>,
+}
+
+impl Drop for Driving<'_> {
+    fn drop(&mut self) {
+        if let Some(over) = self.load.take() {
+            drop(over);
+            self.leader.wanted.led_to_its_end(self.leader.number);
         }
     }
 }
