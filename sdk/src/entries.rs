@@ -10,7 +10,8 @@
 //! shards      all slots, spread over locks          place     one key under its lock
 //! generation  when everything held was doubted      session   the numbers of batches
 //! load        what loads do to it                   outcome   what outcomes do to it
-//! change      what others' changes do to it             watched   who wants to hear of a key
+//! change      what others' changes do to it             topics    who wants to hear of a key
+//! watched     a key that somebody watches
 //! ```
 
 mod change;
@@ -24,6 +25,7 @@ mod place;
 mod session;
 mod shards;
 mod slot;
+mod topics;
 mod watched;
 
 pub(crate) use entry::{Answer, Entry, Lifetime};

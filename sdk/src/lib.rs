@@ -37,6 +37,19 @@
 //! let receipt = players.update(&42, |player| player.gold += 10).await?;
 //! let _ = players.patch(&43, Patch::new().add("gold", -10)).await?;
 //!
+//! // Whatever else: the closure looks at the row as Postgres has it, and is called again where somebody was quicker.
+//! let left = players.modify(&42, |player| {
+//!     player.gold -= 5;
+//!     Ok::<_, cache_sync::Error>(player.gold)
+//! });
+//! println!("{} left", left.await?);
+//!
+//! // The row as it is now, and then each time that it changes, whoever changes it.
+//! let mut watch = players.watch(&42);
+//! if let Some(read) = watch.next().await {
+//!     println!("{} gold", read?.value.map_or(0, |player| player.gold));
+//! }
+//!
 //! // What Postgres made of it.
 //! let outcome = receipt.written().await?;
 //! println!("{:?} at version {}", outcome.verdict, outcome.version);

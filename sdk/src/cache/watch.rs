@@ -38,20 +38,23 @@ impl<V> Stream for Watch<V> {
 
 /// What [`Cache::watch_many`] gives: as [`Watch`], each item with its key.
 #[must_use = "nothing is watched before somebody takes its items"]
-pub struct WatchMany<K, V>(SelectAll<BoxStream<'static, (K, Result<Read<V>, Error>)>>);
+pub struct WatchMany<K, V>(SelectAll<BoxStream<'static, OfKey<K, V>>>);
+
+/// A key, and what it shows.
+type OfKey<K, V> = (K, Result<Read<V>, Error>);
 
 impl<K, V> WatchMany<K, V> {
     /// As [`Watch::next`].
     ///
     /// # Errors
     /// See [`Cache::watch`].
-    pub async fn next(&mut self) -> Option<(K, Result<Read<V>, Error>)> {
+    pub async fn next(&mut self) -> Option<OfKey<K, V>> {
         self.0.next().await
     }
 }
 
 impl<K, V> Stream for WatchMany<K, V> {
-    type Item = (K, Result<Read<V>, Error>);
+    type Item = OfKey<K, V>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.poll_next_unpin(context)

@@ -50,10 +50,10 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
 
     /// What is held back is no echo: everybody must see it from now on.
     pub(crate) fn end_holds(&self) {
-        self.shards.each_shard(|Shard { slots, watched }| {
+        self.shards.each_shard(|Shard { slots, topics }| {
             for (hash, slot) in slots {
                 if slot.end_hold(self.generation(), &self.schema) {
-                    watched.changed(*hash);
+                    topics.changed(*hash);
                 }
             }
         });
@@ -62,7 +62,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     /// From now on nothing held is served before it has been loaded again.
     pub(crate) fn raise_generation(&self) {
         self.generations.raise(self.common.freshness.in_step_at());
-        self.shards.each_shard(|shard| shard.watched.all_changed());
+        self.shards.each_shard(|shard| shard.topics.all_changed());
     }
 
     /// Drops what memory holds for the key; the row is not touched.

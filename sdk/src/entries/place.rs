@@ -4,7 +4,7 @@ use super::Entries;
 use super::entry::{Answer, Confirmed};
 use super::shards::Shard;
 use super::slot::{Base, Slot};
-use super::watched::WatchedKeys;
+use super::topics::Topics;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::time::Moment;
@@ -76,13 +76,13 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
         })
     }
 
-    pub(super) fn watched(&mut self) -> &mut WatchedKeys {
-        &mut self.shard.watched
+    pub(super) fn topics(&mut self) -> &mut Topics {
+        &mut self.shard.topics
     }
 
     /// Whoever watches the key looks what it shows now.
     pub(crate) fn tell_watchers(&self) {
-        self.shard.watched.changed(self.hash);
+        self.shard.topics.changed(self.hash);
     }
 
     /// Lets memory hold what the slot shows.

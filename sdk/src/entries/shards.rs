@@ -2,7 +2,7 @@
 
 use super::memory::AlreadyHashed;
 use super::slot::Slot;
-use super::watched::WatchedKeys;
+use super::topics::Topics;
 use crate::common::lock::lock;
 use cache_sync_core::number::KeyHash;
 use std::collections::HashMap;
@@ -15,12 +15,12 @@ pub(super) type Slots<K, V> = HashMap<KeyHash, Slot<K, V>, BuildHasherDefault<Al
 
 pub(super) struct Shard<K, V> {
     pub(super) slots: Slots<K, V>,
-    pub(super) watched: WatchedKeys,
+    pub(super) topics: Topics,
 }
 
 impl<K, V> Default for Shard<K, V> {
     fn default() -> Shard<K, V> {
-        Shard { slots: HashMap::default(), watched: WatchedKeys::default() }
+        Shard { slots: HashMap::default(), topics: Topics::default() }
     }
 }
 

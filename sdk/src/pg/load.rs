@@ -47,22 +47,24 @@ impl LoadStatement {
         };
         let array = |place: usize, column: &KeyColumn| format!("${}::{}[]", place + 3, column.sql_type);
         let table = format!("{}.{}", quote(&meta.schema), quote(&meta.name));
-        let text = |asked: &str, value: &dyn Fn(usize, &KeyColumn) -> String| {
+        // Looked up with the name after FROM: the relation that the rows are of.
+        let relation = format!("{}::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8", literal(&table));
+        let text = |asked: &str, state: &dyn Fn(&str) -> String, value: &dyn Fn(usize, &KeyColumn) -> String| {
             let on = |(place, column): (usize, &KeyColumn)| {
                 format!("t.{} OPERATOR(pg_catalog.=) {}", quote(&column.name), value(place, column))
             };
             format!(
-                "SELECT (SELECT cache_sync.load_state($1, $2) OPERATOR(pg_catalog.||) {relation}), k.ord, t.{first} IS NOT NULL, {version}, {good_for}, {columns} \
+                "SELECT {state}, k.ord, t.{first} IS NOT NULL, {version}, {good_for}, {columns} \
                  FROM {asked} LEFT JOIN {table} AS t ON {on}{is_good}",
+                state = state(&format!("(SELECT cache_sync.load_state($1, $2) OPERATOR(pg_catalog.||) {relation})")),
                 first = quote(&meta.key[0].name),
                 columns = layout.select_list("t"),
-                // Looked up with the name after FROM: the relation that the rows are of.
-                relation = format_args!("{}::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8", literal(&table)),
                 on = keys().map(on).collect::<Vec<_>>().join(" AND "),
             )
         };
-        let one =
-            text("(SELECT 1::pg_catalog.int8 AS ord) AS k", &|place, column| format!("({})[1]", array(place, column)));
+        let one = text("(SELECT 1::pg_catalog.int8 AS ord) AS k", &str::to_owned, &|place, column| {
+            format!("({})[1]", array(place, column))
+        });
         // As a subselect, so that the planner guesses the same of all arrays: for those that it knows it would make another plan each time.
         let unnest =
             |(place, column): (usize, &KeyColumn)| format!("pg_catalog.unnest((SELECT {}))", array(place, column));
@@ -70,7 +72,9 @@ impl LoadStatement {
         let names: Vec<_> = keys().map(|(place, _)| format!("k{place}")).collect();
         let (arrays, names) = (arrays.join(", "), names.join(", "));
         let asked = format!("ROWS FROM ({arrays}) WITH ORDINALITY AS k({names}, ord)");
-        let many = text(&asked, &|place, _| format!("k.k{place}"));
+        // In one row of them all.
+        let once = |state: &str| format!("CASE WHEN k.ord OPERATOR(pg_catalog.=) 1 THEN {state} END");
+        let many = text(&asked, &once, &|place, _| format!("k.k{place}"));
         LoadStatement { one, many }
     }
 
@@ -161,8 +165,23 @@ async fn load<T>(
             }
             begun => begun.map_err(failed)?,
         };
-        let state = LoadState::of(next.as_ref())?;
+        // That of the first key comes first, as long as the server does not look them up in another order.
+        let mut early = Vec::new();
+        let state = loop {
+            let Some(row) = next.take() else { return Err(LoadState::unknown()) };
+            let state = LoadState::of(&row)?;
+            early.push(row);
+            match state {
+                Some(state) => break state,
+                None => next = rows.try_next().await.map_err(failed)?,
+            }
+        };
         let taken = if state.relation == meta.relation { (taking.begin)(ahead, state) } else { None };
+        if let Some(taken) = &taken {
+            early.iter().for_each(|row| (taking.each)(taken, row));
+        }
+        drop(early);
+        next = rows.try_next().await.map_err(failed)?;
         while let Some(row) = next {
             if let Some(taken) = &taken {
                 (taking.each)(taken, &row);
@@ -175,19 +194,22 @@ async fn load<T>(
 }
 
 impl LoadState {
-    fn of(first: Option<&Row>) -> Result<LoadState, Error> {
-        let state: Vec<i64> = match first {
-            Some(row) => row.try_get(0).map_err(|error| Error::query(STEP, error))?,
-            None => Vec::new(),
-        };
+    /// `None`: it stands in another row.
+    fn of(row: &Row) -> Result<Option<LoadState>, Error> {
+        let state: Option<Vec<i64>> = row.try_get(0).map_err(|error| Error::query(STEP, error))?;
+        let Some(state) = state else { return Ok(None) };
         match state[..] {
             [epoch, last_seq, lsn, host_time, relation] => {
                 let (epoch, lsn) = (Epoch(epoch.cast_unsigned()), Lsn(lsn.cast_unsigned()));
                 let (host_time, relation) = (HostTime(host_time), relation as u32);
-                Ok(LoadState { epoch, last_seq: Sequence(last_seq), lsn, host_time, relation })
+                Ok(Some(LoadState { epoch, last_seq: Sequence(last_seq), lsn, host_time, relation }))
             }
-            _ => Err(Error::new(ErrorKind::Mismatch, "the extension's load_state answers in a way unknown here")),
+            _ => Err(LoadState::unknown()),
         }
+    }
+
+    fn unknown() -> Error {
+        Error::new(ErrorKind::Mismatch, "the extension's load_state answers in a way unknown here")
     }
 }
 
