@@ -103,6 +103,7 @@ pub(crate) async fn main(args: &[String]) -> Result<bool> {
     let arguments = NodeArguments::parse(args)?;
     let client = arguments.connect().await?;
     let work = Arc::new(Work::new(&client, &arguments).await?);
+    work.begin_to_watch();
     Said::Ready.send()?;
     let mut lines = BufReader::new(stdin()).lines();
     let mut tasks = JoinSet::new();
@@ -132,7 +133,7 @@ pub(crate) async fn main(args: &[String]) -> Result<bool> {
             }
             ("settle", _) => {
                 let caught_up = tokio::time::timeout(SETTLE_MAX, until_caught_up(&client)).await;
-                work.write_held()?;
+                work.write_held().await?;
                 Said::Settled { is_caught_up: caught_up.is_ok(), counts: work.counts(&client) }.send()?;
             }
             ("well", _) => {

@@ -23,6 +23,10 @@ pub(crate) struct Counts {
     pub(crate) queries: u64,
     pub(crate) writes: u64,
     pub(crate) catch_ups: u64,
+    /// Writes that waited for what Postgres decides.
+    pub(crate) decided: u64,
+    /// What watchers were shown.
+    pub(crate) watched: u64,
     /// Calls that were dropped before they ended.
     pub(crate) given_up: u64,
     pub(crate) unavailable: u64,

@@ -2,6 +2,7 @@
 
 mod calls;
 mod pace;
+mod watched;
 mod writes;
 
 use super::log::Log;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, watch};
+use watched::Watchers;
 
 /// Half of what is done to rows of numbers is done to the first of them.
 const HOT: u64 = 4;
@@ -87,6 +89,7 @@ pub(crate) struct Work {
     /// One write of an item at a time, so that it is known which is the later one.
     item_turns: Vec<AsyncMutex<()>>,
     counts: Mutex<Counts>,
+    watchers: Watchers,
     /// Keys that the process has added to last.
     changed: Mutex<VecDeque<i32>>,
     /// Receipts that have not ended.
@@ -110,6 +113,7 @@ impl Work {
             serial: AtomicI64::new(0),
             item_turns: (0..ITEMS).map(|_| AsyncMutex::new(())).collect(),
             counts: Mutex::default(),
+            watchers: Watchers::default(),
             changed: Mutex::default(),
             unheard: Arc::default(),
             no_more: watch::Sender::new(false),
@@ -215,7 +219,8 @@ impl Work {
     }
 
     /// Writes down what the caches hold.
-    pub(super) fn write_held(&self) -> Result<()> {
+    pub(super) async fn write_held(&self) -> Result<()> {
+        self.write_watched().await?;
         for table in [&self.kept, &self.swapped] {
             for (id, row) in table.now().cache.entries() {
                 let Some(row) = row else { continue };

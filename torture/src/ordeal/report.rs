@@ -78,6 +78,8 @@ impl Report {
             sum.queries += counts.queries;
             sum.writes += counts.writes;
             sum.catch_ups += counts.catch_ups;
+            sum.decided += counts.decided;
+            sum.watched += counts.watched;
             sum.given_up += counts.given_up;
             sum.unavailable += counts.unavailable;
             sum.opened_again += counts.opened_again;
@@ -99,6 +101,8 @@ impl Report {
             ("queries", sum.queries),
             ("writes", sum.writes),
             ("catch-ups", sum.catch_ups),
+            ("decided writes", sum.decided),
+            ("shown to watchers", sum.watched),
             ("given up", sum.given_up),
             ("failed calls", sum.unavailable),
             ("caches opened again", sum.opened_again),

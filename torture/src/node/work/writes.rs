@@ -1,10 +1,10 @@
 //! Writes, whose receipts are waited for aside.
 
 use super::super::table::Table;
-use super::{Item, Row, Work};
+use super::{Answer, Item, Row, Work};
 use crate::history::{Add, Event, Fate, ItemWrite, Nanos, Span, Written};
 use crate::tables::{GROUPS, ITEMS};
-use cache_sync::{Outcome, Patch, Receipt};
+use cache_sync::{CacheValue, Error, Outcome, Patch, Receipt};
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Dice, Result, locked};
 use std::sync::atomic::Ordering;
@@ -36,11 +36,21 @@ impl Work {
         let line: Line = Box::new(move |written| Event::Added(Add { home, id, column, amount, after: None, written }));
         let begun = now_ns();
         let number = self.number;
-        let accepted = if dice.once_in(2) {
-            let patch = Patch::new().add(["", "w1", "w2", "w3", "w4"][column], amount);
-            self.call(dice, opened.cache.patch(&id, patch)).await
-        } else {
-            self.call(dice, opened.cache.update(&id, |row| *row.column(number) += amount)).await
+        let change = |row: &mut Row| *row.column(number) += amount;
+        let accepted = match dice.below(8) {
+            0..4 => {
+                let patch = Patch::new().add(["", "w1", "w2", "w3", "w4"][column], amount);
+                self.call(dice, opened.cache.patch(&id, patch)).await
+            }
+            4..7 => self.call(dice, opened.cache.update(&id, change)).await,
+            _ => {
+                let looking = opened.cache.modify(&id, |row| {
+                    change(row);
+                    Ok::<_, Error>(Fate::Written)
+                });
+                let looked = self.call(dice, looking).await;
+                return self.decided(table, opened.number, begun, looked, line).await.map(|()| None);
+            }
         };
         match accepted {
             Some(Ok(receipt)) => Ok(Some(self.wait_for(receipt, begun, opened.number, line))),
@@ -62,8 +72,14 @@ impl Work {
         let state = (!dice.once_in(4)).then_some(s);
         let line: Line = Box::new(move |written| Event::Wrote(ItemWrite { id, state, name: None, written }));
         let begun = now_ns();
+        let item = |s| Item { id, grp: id % GROUPS, s };
         let accepted = match state {
-            Some(s) => self.call(dice, opened.cache.put(id, Item { id, grp: id % GROUPS, s })).await,
+            Some(s) if dice.once_in(4) => {
+                let inserted = self.call(dice, opened.cache.insert(id, item(s))).await;
+                let decided = inserted.map(|inserted| inserted.as_ref().map(fate).map_err(Clone::clone));
+                return self.decided(&self.items, opened.number, begun, decided, line).await;
+            }
+            Some(s) => self.call(dice, opened.cache.put(id, item(s))).await,
             None => self.call(dice, opened.cache.delete(&id)).await,
         };
         match accepted {
@@ -76,6 +92,34 @@ impl Work {
                 self.failed(&self.items, opened.number, error).await
             }
             None => self.not_accepted(begun, opened.number, Fate::Unknown, &line),
+        }
+    }
+
+    /// Writes down what Postgres has decided already.
+    async fn decided<V: CacheValue>(
+        &self,
+        table: &Table<V>,
+        opening: u32,
+        begun: Nanos,
+        decided: Option<Answer<Fate>>,
+        line: Line,
+    ) -> Result<()> {
+        let (fate, error) = match decided {
+            Some(Ok(fate)) => (fate, None),
+            Some(Err(error)) if error.is_conflict() || error.is_missing() || error.is_rejected() => {
+                (Fate::Refused, Some(error))
+            }
+            Some(Err(error)) => (Fate::Unknown, Some(error)),
+            None => (Fate::Unknown, None),
+        };
+        let ended = now_ns();
+        let accepted = matches!(fate, Fate::Written).then_some(ended);
+        self.log.write(&line(Written { span: Span { begun, ended }, accepted, fate, opening }))?;
+        drop(line);
+        locked(&self.counts).decided += 1;
+        match error {
+            Some(error) => self.failed(table, opening, error).await,
+            None => Ok(()),
         }
     }
 
