@@ -19,6 +19,16 @@ use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 const COMMITS: usize = 4000;
 
 pub(crate) async fn run(cluster: &Cluster, database: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
+    let [idle, busy] = lags_of("listen", cluster, database, rounds).await?;
+    let targets = [Target::AtMost(0.0), Target::AtMost(1000.0), Target::None];
+    tell(report, "latency", "idle: commit seen by another process", idle, targets);
+    tell(report, "latency", "32 writers: commit seen by another process", busy, [Target::None; 3]);
+    Ok(())
+}
+
+/// How long after the writer's own replies another process of that kind hears of its commits, in microseconds: on an idle machine, and while
+/// others write.
+pub(crate) async fn lags_of(process: &str, cluster: &Cluster, database: &str, rounds: Rounds) -> Result<[Vec<f64>; 2]> {
     let dsn = cluster.dsn(database);
     let client = connect(&dsn).await?;
     client
@@ -32,12 +42,7 @@ pub(crate) async fn run(cluster: &Cluster, database: &str, rounds: Rounds, repor
         left -= 1;
         left > 0
     };
-    tell(
-        report,
-        "idle",
-        lags(&client, &dsn, goes_on).await?,
-        [Target::AtMost(0.0), Target::AtMost(1000.0), Target::None],
-    );
+    let idle = lags(&client, [process, &dsn], goes_on).await?;
 
     // The same while 32 writers change another attached table as fast as they can, which the listener is told of, too.
     let writers = Side {
@@ -55,16 +60,16 @@ pub(crate) async fn run(cluster: &Cluster, database: &str, rounds: Rounds, repor
         let writing = writers.start(load).await?;
         writing.resume()?;
         let end = Instant::now() + rounds.time();
-        loaded.extend(lags(&client, &dsn, || Instant::now() < end).await?);
+        loaded.extend(lags(&client, [process, &dsn], || Instant::now() < end).await?);
     }
-    tell(report, "32 writers", loaded, [Target::None; 3]);
-    Ok(())
+    Ok([idle, loaded])
 }
 
 /// How long after the writer's own replies another process hears of its commits, in microseconds.
-async fn lags(client: &Client, dsn: &str, mut goes_on: impl FnMut() -> bool) -> Result<Vec<f64>> {
+async fn lags(client: &Client, process: [&str; 2], mut goes_on: impl FnMut() -> bool) -> Result<Vec<f64>> {
     let mut listener = Command::new(std::env::current_exe()?)
-        .args(["listen", dsn, "counter"])
+        .args(process)
+        .arg("counter")
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
@@ -84,11 +89,11 @@ async fn lags(client: &Client, dsn: &str, mut goes_on: impl FnMut() -> bool) -> 
     Ok(lags)
 }
 
-fn tell(report: &mut Report, when: &str, mut lags: Vec<f64>, targets: [Target; 3]) {
+pub(crate) fn tell(report: &mut Report, bench: &'static str, what: &str, mut lags: Vec<f64>, targets: [Target; 3]) {
     lags.sort_by(f64::total_cmp);
     for ((part, name), target) in [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")].into_iter().zip(targets) {
-        let row = format!("{when}: commit seen by another process - own reply, {name}");
-        report.difference(Figure::new("latency", row, "us", target), quantile(&lags, part), 0.0);
+        let row = format!("{what} - own reply, {name}");
+        report.difference(Figure::new(bench, row, "us", target), quantile(&lags, part), 0.0);
     }
 }
 

@@ -11,7 +11,7 @@
 //! listeners  clients that listen                                 latency  commit seen by another process
 //! bulk       a million rows                                      idle     a trigger that does nothing
 //! measure    alternating rounds                                  report   the table, the JSON
-//! packed     documents packed, against jsonb
+//! packed     documents packed, against jsonb              live     rows that are watched, or changed by many
 //! cpu        what a server took of the processors
 //! ```
 #![forbid(unsafe_code)]
@@ -26,6 +26,7 @@ mod hit_rate;
 mod idle;
 mod latency;
 mod listeners;
+mod live;
 mod measure;
 mod memory;
 mod merge;
@@ -48,19 +49,21 @@ use std::process::ExitCode;
 
 const USAGE: &str =
     "usage: cargo xtask bench [NAME ...] [--rounds N] [--seconds N] [--full] [--listeners N,...] [--json FILE]
-  NAME: hit memory reads packed flush merge poison snapshot ddl writers latency bulk, or feed for the last three (default: all)
+  NAME: hit memory reads live packed flush merge poison snapshot ddl writers latency bulk, or feed for the last three (default: all)
   --full: writers also with 1 and 8 of them
   --listeners: writers only with so many listeners, of 0,1,32,128";
 
-const ALL: [&str; 12] =
-    ["hit", "memory", "reads", "packed", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency", "bulk"];
+const ALL: [&str; 13] = [
+    "hit", "memory", "reads", "live", "packed", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency",
+    "bulk",
+];
 /// What the feed costs and how soon it tells.
 const FEED: [&str; 3] = ["writers", "latency", "bulk"];
 const LINE: CommandLine<'_> = CommandLine {
     valued: &["--rounds", "--seconds", "--listeners", "--json"],
     alone: &[
-        "hit", "memory", "reads", "packed", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency",
-        "bulk", "feed", "--full",
+        "hit", "memory", "reads", "live", "packed", "flush", "merge", "poison", "snapshot", "ddl", "writers",
+        "latency", "bulk", "feed", "--full",
     ],
     usage: USAGE,
 };
@@ -97,10 +100,14 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, rest @ ..] = &args[..]
-        && first == "listen"
-    {
-        return exit::code("bench", latency::listen(rest).map(|()| true));
+    if let [first, rest @ ..] = &args[..] {
+        // What it runs of itself as other processes.
+        match first.as_str() {
+            "listen" => return exit::code("bench", latency::listen(rest).map(|()| true)),
+            "watch" => return exit::code("bench", live::watch(rest).map(|()| true)),
+            "contend" => return exit::code("bench", live::contend(rest).map(|()| true)),
+            _ => {}
+        }
     }
     match Arguments::parse(&args) {
         Ok(arguments) => exit::code("bench", run(&arguments).map(|()| true)),
@@ -132,6 +139,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             "hit" => runtime.block_on(hit::run(&cluster.dsn(&database), rounds, &mut report))?,
             "memory" => runtime.block_on(memory::run(&cluster.dsn(&database), rounds, &mut report))?,
             "reads" => runtime.block_on(reads::run(&cluster, &database, rounds, &mut report))?,
+            "live" => runtime.block_on(live::run(&cluster, &database, rounds, &mut report))?,
             "packed" => runtime.block_on(packed::run(&cluster.dsn(&database), rounds, &mut report))?,
             "flush" => runtime.block_on(flush::run(&cluster.dsn(&database), rounds, &mut report))?,
             "merge" => runtime.block_on(merge::run(&cluster.dsn(&database), rounds, &mut report))?,

@@ -33,9 +33,15 @@ async fn what_must_not_happen_there_is_caught() {
             "SET cache_sync.misbehave_at_commit = {misbehaviour}; INSERT INTO t VALUES ({misbehaviour})"
         ));
         assert!(lost.contains("connection"), "{misbehaviour}: {lost}");
-        wait_until(SOON, &format!("misbehaviour {misbehaviour} is in the log"), async || {
-            fs::read_to_string(cluster.log_file()).unwrap()[before..].contains(caught)
-        })
+        // Before it begins anew the server still takes connections.
+        wait_until(
+            SOON,
+            &format!("misbehaviour {misbehaviour} is in the log, and the server's new beginning"),
+            async || {
+                let log = fs::read_to_string(cluster.log_file()).unwrap();
+                [caught, "reinitializing"].iter().all(|line| log[before..].contains(line))
+            },
+        )
         .await;
         db.until_back().await;
     }

@@ -42,8 +42,6 @@ const CALLS: &[(&str, Expected)] = &[
     ("compare_and_set('t', '{\"id\": 99, \"a\": 1}', 9223372036854775807)", Answer("(missing,,)")),
     ("compare_and_set('plain', '{\"id\": 1, \"v\": 2}', 1)", Error("55000")),
     ("compare_and_set('plain', '{\"id\": 1, \"v\": 2}', NULL)", Error("55000")),
-    ("compare_and_set('plain', '{\"id\": 99, \"v\": 2}', 0)", Answer("(applied,,\"{\"\"v\"\": 2, \"\"id\"\": 99}\")")),
-    ("compare_and_set('plain', '{\"id\": 99, \"v\": 3}', 0)", Answer("(conflict,,\"{\"\"v\"\": 2, \"\"id\"\": 99}\")")),
     ("key_hash('t', '{}')", Error("22023")),
     ("key_hash('t', '[]')", Error("22023")),
     ("key_hash('t', '1')", Error("22023")),
