@@ -1,0 +1,91 @@
+//! Scores live in the browser: whoever changes a row, everybody who looks at it sees it, by server-sent events or a websocket. Run it on as many
+//! nodes as you like.
+//!
+//! ```text
+//! GET  /players/{name}/events    server-sent events     GET  /players/{name}/socket    the same over a websocket
+//! POST /players/{name}/{points}  adds points
+//! ```
+
+use axum::extract::ws::{Message, WebSocket};
+use axum::extract::{Path, State, WebSocketUpgrade};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use cache_sync::{Cache, Client, Patch};
+use cache_sync_examples::{Result, database_url, make_once, plain_sql};
+use futures_util::{Stream, StreamExt};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Score {
+    points: i64,
+}
+
+type Scores = Cache<String, Score>;
+
+/// `null` while there is no such player.
+async fn events(
+    State(scores): State<Scores>,
+    Path(name): Path<String>,
+) -> Sse<impl Stream<Item = std::result::Result<Event, axum::Error>>> {
+    let events =
+        scores.watch(&name).map(|read| Event::default().json_data(read.map_err(axum::Error::new)?.value.as_deref()));
+    Sse::new(events).keep_alive(KeepAlive::default())
+}
+
+async fn socket(upgrade: WebSocketUpgrade, State(scores): State<Scores>, Path(name): Path<String>) -> Response {
+    upgrade.on_upgrade(async move |socket| drop(send(socket, scores, name).await))
+}
+
+async fn send(mut socket: WebSocket, scores: Scores, name: String) -> Result<()> {
+    let mut watch = scores.watch(&name);
+    while let Some(read) = watch.next().await {
+        socket.send(Message::text(serde_json::to_string(&read?.value.as_deref())?)).await?;
+    }
+    Ok(())
+}
+
+async fn add(
+    State(scores): State<Scores>,
+    Path((name, points)): Path<(String, i64)>,
+) -> std::result::Result<Json<i64>, StatusCode> {
+    let added = scores.patch_or_put(&name, Patch::new().add("points", points), || Score { points }).await;
+    match added {
+        Ok(outcome) if outcome.is_written() => Ok(Json(points)),
+        Ok(_) => Err(StatusCode::CONFLICT),
+        Err(_) => Err(StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let dsn = database_url()?;
+    make_once(
+        &plain_sql(&dsn).await?,
+        "score",
+        r#"CREATE TABLE score (name text PRIMARY KEY, points bigint NOT NULL);
+           SELECT cache_sync.attach('score', versioned => true, rules => '{"points": "add"}')"#,
+    )
+    .await?;
+
+    let client = Client::connect(&dsn).await?;
+    let scores: Scores = client.cache("score").open().await?;
+    let router = Router::new()
+        .route("/players/{name}/events", get(events))
+        .route("/players/{name}/socket", get(socket))
+        .route("/players/{name}/{points}", post(add))
+        .with_state(scores);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("listening on {}", listener.local_addr()?);
+    tokio::select! {
+        ended = axum::serve(listener, router) => ended?,
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    // It ends whoever watches, too.
+    client.close(Duration::from_secs(5)).await?;
+    Ok(())
+}
