@@ -6,6 +6,8 @@ use crate::codec::value::Row;
 use crate::common::freshness::Freshness;
 use crate::entries::entry::Confirmed;
 use cache_sync_core::number::Version;
+use cache_sync_core::wire::{Change, ChangeKind};
+use futures_util::FutureExt;
 
 const TIMEOUT: Duration = Duration::from_secs(3600);
 const HASH: KeyHash = KeyHash(7);
@@ -75,4 +77,27 @@ fn nothing_is_a_hit_on_a_machine_that_slept_for_longer_than_the_bound() {
     assert_eq!(entries.hit(1), None);
     entries.hear();
     assert_eq!(entries.hit(1), Some(1));
+}
+
+/// What they were shown may have been evicted since. What is held already is no news, nor is another key.
+#[test]
+fn whoever_watches_hears_of_what_is_not_held() {
+    let entries = Arc::new(entries());
+    let watched = entries.watch(HASH);
+    let is_told = |key: KeyHash, version: i64| {
+        let changed = watched.changed();
+        let (table, kind, version) = (entries.schema.table_id(), ChangeKind::Versioned, Version(version));
+        entries.change(&Change { table, key, kind, version });
+        changed.now_or_never().is_some()
+    };
+    assert!(is_told(HASH, 5));
+    assert!(!is_told(KeyHash(8), 6));
+    entries.hold(1, Lifetime::ENDLESS);
+    assert!(!is_told(HASH, 1), "that is what is held");
+    assert!(is_told(HASH, 2));
+    let changed = watched.changed();
+    entries.raise_generation();
+    assert!(changed.now_or_never().is_some());
+    drop(watched);
+    entries.shards.each_shard(|shard| assert!(shard.topics.is_empty(), "nobody watches any more"));
 }

@@ -27,6 +27,11 @@ impl Topics {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn changed(&self, hash: KeyHash) {
         if let Some((changed, _)) = self.0.get(&hash) {
             changed.notify_waiters();

@@ -139,7 +139,10 @@ async fn never_goes_back_and_ends_with_the_last_state() {
         writer.await.unwrap();
     }
     here.flush().await.unwrap();
-    db.psql("UPDATE account SET note = 'last'");
+    // While they look at what came before, and when all is quiet and nothing is held.
+    db.psql("UPDATE account SET note = 'last' WHERE id <= 2");
+    tokio::time::sleep(A_WHILE).await;
+    db.psql("UPDATE account SET note = 'last' WHERE id > 2");
     for watcher in watching {
         timeout(SOON, watcher).await.expect("every watcher is shown the last state").unwrap();
     }
