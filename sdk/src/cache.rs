@@ -11,7 +11,6 @@ mod table;
 mod watch;
 
 pub use builder::CacheBuilder;
-pub use watch::{Watch, WatchMany};
 
 use crate::client::{CacheTable, Shared};
 use crate::codec::fields;

@@ -6,6 +6,7 @@
 //! counters   what is counted                       trouble   what fails and is tried again
 //! capacity   how much may be held                 task      tasks that end with whoever has them
 //! liveness   tells when the feed turns silent     live      the walk of somebody who watches
+//! watch      what users hold who watch
 //! ```
 
 pub(crate) mod capacity;
@@ -18,6 +19,7 @@ pub(crate) mod lock;
 pub(crate) mod task;
 pub(crate) mod time;
 pub(crate) mod trouble;
+pub(crate) mod watch;
 
 use crate::error::{Error, ErrorKind};
 use clock::Clock;

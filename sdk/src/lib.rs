@@ -128,7 +128,7 @@ mod results;
 mod status;
 mod write;
 
-pub use cache::{Cache, CacheBuilder, Watch, WatchMany};
+pub use cache::{Cache, CacheBuilder};
 pub use cache_sync_core::number::Version;
 pub use cache_sync_core::outcome::Verdict;
 #[cfg(feature = "derive")]
@@ -140,10 +140,11 @@ pub use codec::key::{Key, KeyColumnType, KeyPart, KeyVisitor, LookUp};
 pub use codec::packed::Packed;
 pub use codec::value::CacheValue;
 pub use common::trouble::Trouble;
+pub use common::watch::Watch;
 pub use config::{Credentials, Durability, WhenFull};
 pub use error::Error;
 pub use patch::Patch;
-pub use query::{Float, Parameters, PreparedQuery, Query, QueryRead, QueryReads, WatchQuery};
+pub use query::{Float, Parameters, PreparedQuery, Query, QueryRead, QueryReads};
 pub use read::Read;
 pub use receipt::{Operation, Outcome, Receipt, Unwritten, Written};
 pub use results::TagValue;

@@ -11,7 +11,6 @@ mod watch;
 
 pub use prepared::{Float, Parameters, PreparedQuery};
 pub use run::{QueryRead, QueryReads};
-pub use watch::WatchQuery;
 
 use crate::client::{Client, Shared};
 use crate::error::Error;

@@ -77,11 +77,12 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// # Ok(())
     /// # }
     /// ```
-    /// Where a field's rule can say the change ([`Cache::update`], [`Cache::patch`]), that is cheaper, and never in vain.
+    /// Where a field's rule can say the change ([`Cache::update`], [`Cache::patch`]), that is cheaper, and never in vain. A call that is given up while
+    /// it waits for Postgres may be written all the same.
     ///
     /// # Errors
     /// Those of `change`. [`Error::is_missing`] when there is no such row; [`Error::is_conflict`] when others were quicker 100 times, with pauses that
-    /// grow to 64 ms; [`Error::is_rejected`] when Postgres refuses what was made; [`Error::is_rule_violation`] on plain tables, which have no
+    /// grow to 64 ms, or this client itself goes on writing the row; [`Error::is_rejected`] when Postgres refuses what was made; [`Error::is_rule_violation`] on plain tables, which have no
     /// versions, and when the key is touched; [`Error::is_unavailable`] when the row cannot be loaded. Else as [`Cache::insert`].
     pub async fn modify<Q, R, E>(&self, key: &Q, mut change: impl FnMut(&mut V) -> Result<R, E>) -> Result<R, E>
     where
@@ -113,9 +114,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
             tokio::time::sleep(jittered(pause)).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        let message =
-            format!("others have changed the row of table {} each time that it was tried", self.schema().meta.name);
-        Err(Error::new(ErrorKind::Conflict, message).into())
+        Err(self.conflict("others were quicker").into())
     }
 
     /// Changes fields of the row as [`Cache::patch`] does, or creates it with this value where there is none, and waits for what Postgres says. Of
@@ -147,8 +146,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
                 return Ok(created);
             }
         }
-        let message = format!("the row of table {} came and went each time that it was tried", self.schema().meta.name);
-        Err(Error::new(ErrorKind::Conflict, message))
+        Err(self.conflict("the row came and went"))
     }
 
     async fn set(&self, key: &K, value: V, expected: Expected) -> Result<Outcome, Error> {
@@ -179,25 +177,31 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// The row as Postgres has it, with its version: without writes of this client that wait, which are written first.
     async fn written_row(&self, key: &K) -> Result<(Arc<V>, Version), Error> {
         let hash = self.hash(key);
-        let (value, version) = loop {
-            match self.reads.entries.written(key, hash) {
-                Written::Held(answer) => break (answer.value.map(|row| row.value), answer.version),
+        for _ in 0..TRIES_MAX {
+            let (value, version) = match self.reads.entries.written(key, hash) {
+                Written::Held(answer) => (answer.value.map(|row| row.value), answer.version),
                 Written::Unknown => {
                     let read = self.reads.load_past_cache(key).await?;
-                    break (read.value, read.version);
+                    (read.value, read.version)
                 }
                 Written::Waits(receipts) => {
                     self.writes.request_flush();
                     for receipt in receipts {
                         let _ = receipt.written().await?;
                     }
+                    continue;
                 }
-            }
-        };
-        match value {
-            Some(value) => Ok((value, version)),
-            None => Err(self.missing()),
+            };
+            return Ok((value.ok_or_else(|| self.missing())?, version));
         }
+        Err(self.conflict("this client writes the row without a break"))
+    }
+
+    fn conflict(&self, why: &str) -> Error {
+        Error::new(
+            ErrorKind::Conflict,
+            format!("table {}: {why}; it was tried {TRIES_MAX} times", self.schema().meta.name),
+        )
     }
 
     /// The fields that are others than before, as they are now; and how large the whole is.

@@ -98,7 +98,10 @@ impl<W: Watchable> Live<W> {
     }
 
     async fn rest(&mut self) {
-        tokio::time::sleep(jittered(self.pause)).await;
+        tokio::select! {
+            () = tokio::time::sleep(jittered(self.pause)) => {}
+            is_open = self.liveness.turned() => self.has_ended = !is_open,
+        }
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
 

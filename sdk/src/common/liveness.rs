@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// How often it is looked whether the feed is heard again.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK_MIN: Duration = Duration::from_millis(10);
+/// And at least: the time that is left may be over on a machine that slept, or be taken back.
+const LOOK_MAX: Duration = Duration::from_millis(100);
 
 /// Whether the feed is heard, as the task that follows it has said last.
 #[derive(Clone, Debug)]
@@ -36,11 +38,12 @@ impl Liveness {
 }
 
 async fn follow(common: Arc<Common>, tell: watch::Sender<bool>) {
-    loop {
-        let now = common.now();
-        let left = common.freshness.live_for(now);
+    while common.check_open().is_ok() {
+        let left = common.freshness.live_for(common.now());
         let is_live = !left.is_zero();
         tell.send_if_modified(|heard| std::mem::replace(heard, is_live) != is_live);
-        tokio::time::sleep(left.max(LOOK)).await;
+        // One receiver is kept for those who are to come.
+        let is_waited_for = tell.receiver_count() > 1;
+        tokio::time::sleep(if is_waited_for { left.clamp(LOOK_MIN, LOOK_MAX) } else { LOOK_MAX }).await;
     }
 }

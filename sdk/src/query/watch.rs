@@ -3,40 +3,14 @@
 use super::Query;
 use super::run::{self, QueryRead, State};
 use crate::client::Shared;
-use crate::common::live::{Live, Watchable};
+use crate::common::live::Watchable;
+use crate::common::task::OwnedTask;
+use crate::common::watch::Watch;
 use crate::error::Error;
 use crate::results::{CachedResult, Question, Terms};
-use futures_util::stream::{BoxStream, unfold};
-use futures_util::{Stream, StreamExt};
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-
-/// What [`Query::watch`] gives: the rows as they are, and then each time that they have changed.
-///
-/// It is a stream. Whoever takes its items slowly is shown the last rows, not all in between. It ends when the client is closed.
-#[must_use = "nothing is watched before somebody takes its items"]
-pub struct WatchQuery<T>(BoxStream<'static, Result<QueryRead<T>, Error>>);
-
-impl<T> WatchQuery<T> {
-    /// The next item; `None` at the end. May be given up, and called again.
-    ///
-    /// # Errors
-    /// See [`Query::watch`].
-    pub async fn next(&mut self) -> Option<Result<QueryRead<T>, Error>> {
-        self.0.next().await
-    }
-}
-
-impl<T> Stream for WatchQuery<T> {
-    type Item = Result<QueryRead<T>, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_next_unpin(context)
-    }
-}
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
     /// Shows the result as it is now, and then each time that it has changed: what [`Query::read`] would bring. Where a row has changed on which it
@@ -50,15 +24,12 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
     /// # Errors
     /// Items are errors where the result cannot be read, as [`Query::fetch`] says; the next change may mend that. Where nothing could be shown yet because
     /// Postgres is away, the first item waits for it.
-    pub fn watch(self) -> WatchQuery<T> {
+    pub fn watch(self) -> Watch<Result<QueryRead<T>, Error>> {
         let Query { shared, statement, parameters, terms, .. } = self;
         let question = Arc::new(Question { statement: Arc::new(statement), parameters });
         let liveness = shared.liveness();
         let watched = WatchedQuery { shared, question, terms, answer: None, rows: PhantomData };
-        let live = Live::new(watched, liveness);
-        WatchQuery(
-            unfold(live, async |mut live| live.next().await.map(|seen| (seen.map(|seen| seen.read), live))).boxed(),
-        )
+        Watch::of(watched, liveness, |seen: Seen<T>| seen.read, ())
     }
 }
 
@@ -83,7 +54,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Watchable for WatchedQuery<T> 
         run::check(&self.shared, &self.question.statement)?;
         let (answer, state) = match self.shared.results.hit(&*self.question, self.terms) {
             Some((held, outdated_for)) => (held, State::of(outdated_for)),
-            None => run::answer::<T>(&self.shared, &self.question, self.terms).await?,
+            None => self.answer().await?,
         };
         self.answer = Some(answer.clone());
         let digest = answer.digest;
@@ -118,6 +89,16 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Watchable for WatchedQuery<T> 
 
     fn has_ended(&self) -> bool {
         false
+    }
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> WatchedQuery<T> {
+    /// In a task: whoever does not take items for a while, as a server does whose client is slow, must not keep a connection meanwhile.
+    async fn answer(&self) -> Result<(CachedResult, State), Error> {
+        let (shared, question, terms) = (self.shared.clone(), self.question.clone(), self.terms);
+        let answer = async move { run::answer::<T>(&shared, &question, terms).await };
+        let task = OwnedTask(self.shared.supervisor.runtime().spawn(answer));
+        task.join().await.unwrap_or_else(|_| Err(Error::closed()))
     }
 }
 

@@ -16,14 +16,13 @@ pub(crate) struct WatchedKey<K: Key, V: CacheValue> {
     reads: Arc<Reads<K, V>>,
     key: K,
     hash: KeyHash,
-    request: Request,
     watched: Watched<K, V>,
 }
 
 impl<K: Key, V: CacheValue> WatchedKey<K, V> {
-    pub(crate) fn new(reads: Arc<Reads<K, V>>, key: K, hash: KeyHash, request: Request) -> WatchedKey<K, V> {
+    pub(crate) fn new(reads: Arc<Reads<K, V>>, key: K, hash: KeyHash) -> WatchedKey<K, V> {
         let watched = reads.entries.watch(hash);
-        WatchedKey { reads, key, hash, request, watched }
+        WatchedKey { reads, key, hash, watched }
     }
 }
 
@@ -38,7 +37,9 @@ impl<K: Key, V: CacheValue> Watchable for WatchedKey<K, V> {
     async fn look(&mut self) -> Result<Read<V>, Error> {
         match self.reads.hit(&self.key, self.hash, Entry::answer) {
             Some(answer) => Ok(answer.into()),
-            None => self.reads.load(&self.key, self.hash, self.request).await,
+            // Never as who leads the load: whoever does not take items for a while, as a server does whose client is slow, must not keep a
+            // connection meanwhile.
+            None => self.reads.load(&self.key, self.hash, Request::OneOfMany).await,
         }
     }
 

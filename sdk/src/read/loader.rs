@@ -10,7 +10,7 @@ use crate::codec::key::{self, Key};
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
 use crate::common::time::Moment;
-use crate::entries::{Lifetime, Loaded};
+use crate::entries::{Entries, Lifetime, Loaded};
 use crate::error::{Error, ErrorKind};
 use crate::pg::{LoadState, LoadStatement, LoadedRow, Loading, Taking};
 use cache_sync_core::number::{KeyHash, Sequence, Version};
@@ -231,7 +231,9 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
 
     /// Loads one row past the cache: it shows nothing but what Postgres has.
     pub(crate) async fn load_past_cache(&self, key: &K) -> Result<Read<V>, Error> {
-        let schema = &self.entries.schema;
+        let Entries { schema, counters, .. } = &*self.entries;
+        counters.load_statements.add(1);
+        counters.loaded_keys.add(1);
         let session = self.entries.numbering.session().id;
         let loading = Loading { session, meta: &schema.meta, keys: std::slice::from_ref(key) };
         let mut loaded = None;

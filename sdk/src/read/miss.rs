@@ -6,10 +6,11 @@ use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::config::StaleService;
 use crate::entries::Answer;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use cache_sync_core::number::{KeyHash, Version};
 use futures_util::FutureExt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -145,7 +146,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let number = slot.join(next, entries.generation(), since, sender);
         // Under the lock, so that nobody joins a load in between that somebody else leads.
         let leader = if number == next {
-            self.wanted.push(number, hash, || (request == Request::Single).then(|| self.led(hash)))
+            self.wanted.push(number, hash, || (request == Request::Single).then(|| self.led(number, hash)))
         } else {
             self.wanted.help();
             None
@@ -153,10 +154,15 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         Ok(Found::Loading(number, receiver, leader))
     }
 
-    /// A load of one key, for whoever drives it.
-    fn led(self: &Arc<Self>, hash: KeyHash) -> Load {
+    /// A load of one key, for whoever drives it. It does not panic: others may wait for it.
+    fn led(self: &Arc<Self>, number: u64, hash: KeyHash) -> Load {
         let reads = self.clone();
-        let load = async move { reads.load_hashes(vec![hash]).await };
+        let load = async move {
+            if AssertUnwindSafe(reads.load_hashes(vec![hash])).catch_unwind().await.is_err() {
+                let error = Error::new(ErrorKind::Value, "the code of the cache's types panicked");
+                reads.entries.load_failed(hash, number, &error);
+            }
+        };
         self.store.here(load).boxed()
     }
 

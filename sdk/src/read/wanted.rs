@@ -136,7 +136,7 @@ impl WantedKeys {
     /// A load that was led has ended.
     fn led_to_its_end(&self, number: u64) {
         let over = lock(&self.wanted).led.take_if(|led| led.number == number);
-        // It holds what it loads for.
+        // What it holds is let go without the lock.
         drop(over);
     }
 
@@ -201,19 +201,18 @@ impl Leader<'_> {
     }
 
     fn step(&self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(load) = self.wanted.take_led(self.number) else { return Poll::Ready(()) };
-        let mut driving = Driving { leader: self, load: Some(load) };
-        let load = driving.load.as_mut().map(|load| load.as_mut().poll(context));
-        match load {
-            Some(Poll::Pending) => {
-                driving
-                    .load
-                    .take()
-                    .into_iter()
-                    .for_each(|load| self.wanted.put_back(self.number, load, context.waker().clone()));
+        let Some(mut load) = self.wanted.take_led(self.number) else { return Poll::Ready(()) };
+        match load.as_mut().poll(context) {
+            Poll::Pending => {
+                self.wanted.put_back(self.number, load, context.waker().clone());
                 Poll::Pending
             }
-            _ => Poll::Ready(()),
+            Poll::Ready(()) => {
+                // It holds what it loads for.
+                drop(load);
+                self.wanted.led_to_its_end(self.number);
+                Poll::Ready(())
+            }
         }
     }
 }
@@ -221,20 +220,5 @@ impl Leader<'_> {
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
         self.wanted.help_with(|number| number == self.number);
-    }
-}
-
-/// A step of a load. If it is the last, or panics, the load is over.
-struct Driving<'a> {
-    leader: &'a Leader<'a>,
-    load: Option<Load>,
-}
-
-impl Drop for Driving<'_> {
-    fn drop(&mut self) {
-        if let Some(over) = self.load.take() {
-            drop(over);
-            self.leader.wanted.led_to_its_end(self.leader.number);
-        }
     }
 }

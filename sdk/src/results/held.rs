@@ -51,8 +51,15 @@ impl CachedResult {
                     until => tokio::time::sleep(until.since(now)).await,
                 }
             };
+            let one_is_raised = async {
+                match raised.is_empty() {
+                    // It reads no table.
+                    true => pending().await,
+                    false => drop(select_all(raised).await),
+                }
+            };
             tokio::select! {
-                _ = select_all(raised) => {}
+                () = one_is_raised => {}
                 () = until => {}
             }
         }

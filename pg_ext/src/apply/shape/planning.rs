@@ -1,5 +1,7 @@
-//! How saved statements are planned. Whatever made the plan of a statement worthless, and whenever: also while it was being made, or between
-//! that and its use. Therefore the planner itself asks what it is to do, each time.
+//! How saved statements are planned.
+//!
+//! A plan may become worthless at any moment, also while it is being made, and is made again when it is used. So nobody tells the planner
+//! ahead what it is to do: it asks, each time.
 
 use crate::pg::backend::OfBackend;
 use pgrx::pg_sys;

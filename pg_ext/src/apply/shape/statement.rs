@@ -74,9 +74,7 @@ impl Statement {
         }
         Ok(())
     }
-}
 
-impl Statement {
     /// Its text, as the planner is given it.
     fn text(&self) -> *const std::ffi::c_char {
         // SAFETY: the plan is kept until `self` is dropped, and so is its only source.

@@ -75,10 +75,10 @@ impl Writer<'_> {
     /// The row's clock after the patch, if the patch has stamps; the trigger has the last word.
     fn clock(&self) -> Option<String> {
         let merged = || self.merged().filter(|field| !self.is_contested(field));
-        if self.kind == PatchKind::CompareAndSet && !self.layout.versioned {
-            return None;
-        }
         if self.kind == PatchKind::CompareAndSet {
+            if !self.layout.versioned {
+                return None;
+            }
             // It writes now, also what stands there already: what was buffered before must not undo it. Who came first
             // came first, whatever is written over it.
             let set = || self.fields.iter().filter(|f| matches!(f.rule, Rule::Lww | Rule::Json(_)));

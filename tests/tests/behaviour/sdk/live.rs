@@ -1,13 +1,17 @@
 //! Rows that are watched: shown as they are, and as they become, in order, to the last one.
 
-use cache_sync::{Cache, Client, Error, Patch, Read, Version, Watch};
+use cache_sync::{Cache, Client, Error, Patch, Read, Version};
 use cache_sync_kit::Dice;
+use cache_sync_tests::locks::until_waiting;
 use cache_sync_tests::proxy::Proxy;
 use cache_sync_tests::rows::{Account, accounts, client, close, make_accounts, node, node_with, open};
-use cache_sync_tests::{Database, SOON, cluster_with_quick_heartbeats, start, unsynced, wait_until};
+use cache_sync_tests::{Database, SOON, cluster_with_quick_heartbeats, start, unsynced};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
+
+type Watch<V> = cache_sync::Watch<Result<Read<V>, Error>>;
 
 /// Long enough to see that nothing comes.
 const A_WHILE: Duration = Duration::from_millis(300);
@@ -139,10 +143,7 @@ async fn never_goes_back_and_ends_with_the_last_state() {
         writer.await.unwrap();
     }
     here.flush().await.unwrap();
-    // While they look at what came before, and when all is quiet and nothing is held.
-    db.psql("UPDATE account SET note = 'last' WHERE id <= 2");
-    tokio::time::sleep(A_WHILE).await;
-    db.psql("UPDATE account SET note = 'last' WHERE id > 2");
+    db.psql("UPDATE account SET note = 'last'");
     for watcher in watching {
         timeout(SOON, watcher).await.expect("every watcher is shown the last state").unwrap();
     }
@@ -273,23 +274,30 @@ async fn many_are_loaded_together_and_end_with_the_client() {
     shown.sort_unstable();
     assert_eq!(shown, [(7, 7), (77, 77)]);
     // However many watch, a change is loaded once.
+    let shown = Arc::new(Semaphore::new(0));
     let watchers: Vec<_> = (0..20).map(|_| cache.watch(&1)).collect();
     let watchers: Vec<_> = watchers
         .into_iter()
         .map(|mut watch| {
+            let shown = shown.clone();
             tokio::spawn(async move {
+                next(&mut watch).await;
+                shown.add_permits(1);
                 until(&mut watch, |read| balance(read) == Some(9)).await;
+                shown.add_permits(1);
                 assert!(timeout(SOON, watch.next()).await.unwrap().is_none(), "it ends with the client");
             })
         })
         .collect();
-    wait_until(SOON, "all watch", async || Arc::strong_count(&cache.get(&1).await.unwrap().unwrap()) >= 20).await;
+    let all_are_shown =
+        async || drop(timeout(SOON, shown.acquire_many(20)).await.expect("all are").map(|all| all.forget()));
+    all_are_shown().await;
     let before = cache.status().loaded_keys;
     db.psql("UPDATE account SET balance = 9 WHERE id = 1");
     client.catch_up().await.unwrap();
     assert_eq!(cache.get(&1).await.unwrap().unwrap().balance, 9);
     assert!(cache.status().loaded_keys - before <= 2, "{}", cache.status().loaded_keys - before);
-    tokio::time::sleep(A_WHILE).await;
+    all_are_shown().await;
     close(client).await;
     for watcher in watchers {
         watcher.await.unwrap();
@@ -297,4 +305,30 @@ async fn many_are_loaded_together_and_end_with_the_client() {
     while let Some(item) = timeout(SOON, watch.next()).await.expect("it ends with the client") {
         assert!(item.1.is_ok());
     }
+}
+
+/// A server stops taking items when its client is slow, also in the middle of a load: the connection must not wait for that client.
+#[tokio::test]
+async fn who_does_not_take_items_keeps_no_connection() {
+    let db = Database::with_extension();
+    make_accounts(&db, 2);
+    db.psql("CREATE TABLE other (id int PRIMARY KEY, v int); INSERT INTO other VALUES (1, 7); SELECT cache_sync.attach('other')");
+    let client = open(Client::builder(&db.dsn()).pool_size(2)).await;
+    let cache = accounts(&client).await;
+    let locked = db.connect().await;
+    let (mut row, mut total) =
+        (cache.watch(&1), client.query::<i64>("SELECT sum(balance)::bigint FROM account").watch());
+    locked.batch_execute("BEGIN; LOCK TABLE account").await.unwrap();
+    assert!(timeout(A_WHILE, row.next()).await.is_err() && timeout(A_WHILE, total.next()).await.is_err());
+    until_waiting(&db, 2).await;
+    locked.batch_execute("COMMIT").await.unwrap();
+    // Nobody polls them now.
+    let others = async {
+        assert_eq!(cache.get(&2).await.unwrap().unwrap().id, 2);
+        assert_eq!(*client.query::<i32>("SELECT v FROM other").fetch().await.unwrap(), [7]);
+    };
+    timeout(SOON / 4, others).await.expect("there are connections");
+    assert_eq!(balance(&next(&mut row).await), Some(0));
+    assert_eq!(timeout(SOON, total.next()).await.unwrap().unwrap().unwrap().rows[0], 0);
+    close(client).await;
 }

@@ -1,6 +1,6 @@
 //! Queries that are watched: their rows are shown as they are, and as they become, to the last ones.
 
-use cache_sync::{Client, QueryRead, WatchQuery};
+use cache_sync::{Client, Error, QueryRead};
 use cache_sync_tests::proxy::Proxy;
 use cache_sync_tests::rows::{client, close, make_accounts, open};
 use cache_sync_tests::{Database, SOON, cluster_with_quick_heartbeats, connect, wait_until};
@@ -8,16 +8,18 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
+type Watch<T> = cache_sync::Watch<Result<QueryRead<T>, Error>>;
+
 const A_WHILE: Duration = Duration::from_millis(300);
 const TOTAL: &str = "SELECT sum(balance)::bigint FROM account";
 const ONE: &str = "SELECT balance FROM account WHERE id = $1";
 
-async fn next<T>(watch: &mut WatchQuery<T>) -> QueryRead<T> {
+async fn next<T>(watch: &mut Watch<T>) -> QueryRead<T> {
     let item = timeout(SOON, watch.next()).await.expect("an item comes soon");
     item.expect("the stream goes on").unwrap_or_else(|error| panic!("{error:?}"))
 }
 
-async fn says_nothing<T>(watch: &mut WatchQuery<T>) -> bool {
+async fn says_nothing<T>(watch: &mut Watch<T>) -> bool {
     timeout(A_WHILE, watch.next()).await.is_err()
 }
 
@@ -150,4 +152,19 @@ async fn say_what_is_wrong_until_it_is_mended() {
     let mended = async || matches!(watch.next().await, Some(Ok(read)) if *read.rows == [7]);
     wait_until(SOON, "it is mended", mended).await;
     close(client).await;
+}
+
+/// What reads no table is shown once, and ends with the client.
+#[tokio::test]
+async fn of_no_table_have_one_result() {
+    let db = Database::with_extension();
+    make_accounts(&db, 1);
+    let client = client(&db).await;
+    // So that the feed is heard.
+    let _cache = cache_sync_tests::rows::accounts(&client).await;
+    let mut watch = client.query::<i32>("SELECT 1").watch();
+    assert_eq!(*next(&mut watch).await.rows, [1]);
+    assert!(says_nothing(&mut watch).await);
+    close(client).await;
+    assert!(timeout(SOON, watch.next()).await.unwrap().is_none());
 }

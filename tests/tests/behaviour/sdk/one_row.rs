@@ -6,6 +6,8 @@ use cache_sync_tests::rows::{Account, client, close, make_plain_accounts, node, 
 use cache_sync_tests::{Database, SOON};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 fn account(id: i64, balance: i64) -> Account {
@@ -261,5 +263,45 @@ async fn what_was_made_of_a_row_is_shown() {
     let outcome = wallets.insert("ben".to_owned(), Wallet { gold: 1 }).await.unwrap();
     assert_eq!((verdict(&outcome), wallets.cached("ben").unwrap().unwrap().gold), (Verdict::Applied, 1));
     assert_eq!(db.psql("SELECT string_agg(owner || ':' || gold, ' ' ORDER BY owner) FROM wallet"), "ann:3 ben:1");
+    close(client).await;
+}
+
+/// Its own client patches the row without a break: a change by looking comes through, or says that it does not; it does not wait for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_writes_without_a_break_keeps_nobody_waiting_for_ever() {
+    let (db, client, cache) = node_with(1).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let patching: Vec<_> = (0..4)
+        .map(|_| {
+            let (cache, stop) = (cache.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut patches = 0;
+                while !stop.load(Ordering::Acquire) {
+                    let _ = cache.patch(&1, Patch::new().add("balance", 1)).await.unwrap();
+                    patches += 1;
+                    tokio::task::yield_now().await;
+                }
+                patches
+            })
+        })
+        .collect();
+    let mut taken = 0;
+    for _ in 0..3 {
+        let taking = cache.modify(&1, |account| {
+            account.balance -= 1_000_000;
+            Ok::<_, Error>(())
+        });
+        match tokio::time::timeout(SOON, taking).await.expect("it ends") {
+            Ok(()) => taken += 1_000_000,
+            Err(error) => assert!(error.is_conflict(), "{error}"),
+        }
+    }
+    stop.store(true, Ordering::Release);
+    let mut patches: i64 = 0;
+    for patching in patching {
+        patches += patching.await.unwrap();
+    }
+    client.flush().await.unwrap();
+    assert_eq!(db.psql("SELECT balance FROM account"), (patches - taken).to_string());
     close(client).await;
 }

@@ -2,7 +2,7 @@
 
 use super::{HOT, Row, Work};
 use crate::history::Event;
-use cache_sync::Watch;
+use cache_sync::{Cache, Error, Read, Watch};
 use cache_sync_kit::{Result, locked, wait};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -54,7 +54,7 @@ impl Work {
     /// Writes down what the watchers were shown last: everything that there is, by now.
     pub(super) async fn write_watched(&self) -> Result<()> {
         let cache = self.kept.now().cache;
-        let all = async || Ok(self.late(&cache).await.is_empty());
+        let all = async || Ok(!self.is_late(&cache).await);
         let _ = wait::until(SHOWN_WITHIN, PAUSE, all).await;
         let shown = locked(&self.watchers.0).clone();
         for (id, Shown { row, is_doubted, .. }) in shown {
@@ -65,17 +65,16 @@ impl Work {
         Ok(())
     }
 
-    /// The keys whose watchers were shown something else than a reader would be.
-    async fn late(&self, cache: &cache_sync::Cache<i32, Row>) -> Vec<i32> {
+    /// Whether some watcher was shown something else than a reader would be.
+    async fn is_late(&self, cache: &Cache<i32, Row>) -> bool {
         let shown = locked(&self.watchers.0).clone();
-        let mut late = Vec::new();
         for (id, shown) in shown {
             let now = cache.get(&id).await.ok().flatten();
             if now.is_some_and(|now| now.values() != shown.row.values()) {
-                late.push(id);
+                return true;
             }
         }
-        late
+        false
     }
 }
 
@@ -88,7 +87,7 @@ async fn watch(work: Weak<Work>, id: i32) {
 }
 
 /// Until the cache has to be opened again.
-async fn follow(work: &Weak<Work>, id: i32, rows: &mut Watch<Row>) {
+async fn follow(work: &Weak<Work>, id: i32, rows: &mut Watch<std::result::Result<Read<Row>, Error>>) {
     while let Some(read) = rows.next().await {
         let Some(work) = work.upgrade() else { return };
         let Ok(read) = read else { continue };
