@@ -106,7 +106,10 @@ async fn ends_when_it_is_cancelled_or_its_time_is_over() {
         let client = db.connect().await;
         let waiting = tokio::spawn(async move { client.batch_execute(sql).await.unwrap_err() });
         waits(&db, "postgres").await;
-        db.psql(&format!("SELECT {how}(pid) FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND query LIKE '%cache_sync.changes(%'"));
+        db.psql(&format!(
+            "SELECT {how}(pid) FROM pg_stat_activity
+             WHERE wait_event_type = 'Extension' AND query LIKE '%cache_sync.changes(%' AND datname = current_database()"
+        ));
         let error = waiting.await.unwrap();
         let code = error.code().map(|code| code.code().to_owned());
         assert_eq!(code.as_deref(), Some(if how == "pg_cancel_backend" { "57014" } else { "57P01" }));

@@ -21,7 +21,10 @@ async fn sleep(client: Client, seconds: u32) -> Result<(), Error> {
 }
 
 fn sleeping(db: &Database<'_>) -> String {
-    db.psql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()")
+    db.psql(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE query LIKE '%pg_sleep%' AND state = 'active' AND datname = current_database() AND pid <> pg_backend_pid()",
+    )
 }
 
 /// A caller leaves while Postgres works for him: the connection does not go back to the others with that, and the work ends.
