@@ -274,6 +274,15 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         self.reads.invalidate(self.hash(key));
     }
 
+    /// The hash under which the feed tells of the row with this key: see [`Client::changes`](crate::Client::changes). It is the same in every process
+    /// for as long as the table stays attached.
+    pub fn key_hash<Q: ?Sized>(&self, key: &Q) -> KeyHash
+    where
+        K: LookUp<Q>,
+    {
+        self.hash(key)
+    }
+
     /// Everything that is held and may be served now. For looking inside, not for lists: what is held is chance.
     pub fn entries(&self) -> Vec<(K, Option<Arc<V>>)> {
         self.reads.entries.all()

@@ -3,9 +3,11 @@
 //! ```text
 //! builder     settings, and how a client connects      shared   what all its handles and caches share
 //! supervisor  owns the client's tasks                  table    what a client does with each of its tables
+//! changes     what was committed, for callers
 //! ```
 
 mod builder;
+mod changes;
 mod shared;
 mod supervisor;
 mod table;

@@ -129,10 +129,11 @@ mod status;
 mod write;
 
 pub use cache::{Cache, CacheBuilder};
-pub use cache_sync_core::number::Version;
+pub use cache_sync_core::number::{KeyHash, Version};
 pub use cache_sync_core::outcome::Verdict;
 #[cfg(feature = "derive")]
 pub use cache_sync_derive::Key;
+pub use change::Change;
 pub use client::{Client, ClientBuilder};
 pub use codec::interval;
 pub use codec::key::{Key, KeyColumnType, KeyPart, KeyVisitor, LookUp};

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// What something is, and then each time that it has changed: see [`Cache::watch`](crate::Cache::watch),
-/// [`Cache::watch_many`](crate::Cache::watch_many) and [`Query::watch`](crate::Query::watch).
+/// [`Cache::watch_many`](crate::Cache::watch_many), [`Query::watch`](crate::Query::watch) and [`Client::changes`](crate::Client::changes).
 ///
 /// It is a stream. Whoever takes its items slowly, or not for a while, is shown the last state then, not each one in between, and keeps nobody
 /// waiting. It ends when the client is closed.
@@ -18,6 +18,10 @@ use std::task::{Context, Poll};
 pub struct Watch<T>(BoxStream<'static, T>);
 
 impl<T> Watch<T> {
+    pub(crate) fn new(items: impl Stream<Item = T> + Send + 'static) -> Watch<T> {
+        Watch(items.boxed())
+    }
+
     /// The next item; `None` at the end. May be given up, and called again.
     pub async fn next(&mut self) -> Option<T> {
         self.0.next().await
@@ -29,7 +33,7 @@ impl<T> Watch<T> {
         T: Send + 'static,
     {
         let named = |(key, watch): (K, Watch<T>)| watch.0.map(move |item| (key.clone(), item));
-        Watch(select_all(watches.into_iter().map(named)).boxed())
+        Watch::new(select_all(watches.into_iter().map(named)))
     }
 }
 
@@ -49,7 +53,7 @@ impl<R: Send + 'static> Watch<Result<R, Error>> {
             let item = live.next().await?.map(&show);
             Some((item, (live, show, kept)))
         };
-        Watch(unfold(watching, next).boxed())
+        Watch::new(unfold(watching, next))
     }
 }
 

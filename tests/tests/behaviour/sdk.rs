@@ -2,6 +2,7 @@
 //! once, and queries are kept like rows. Nothing that was accepted is lost, and what cannot be done is said.
 
 mod cannot_connect;
+mod changes;
 mod closes;
 mod collisions;
 mod connections;

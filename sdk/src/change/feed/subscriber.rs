@@ -25,4 +25,6 @@ pub(crate) enum Part {
     Rows(TypeId),
     /// The queries that depend on it.
     Queries,
+    /// A caller who wants to hear of its changes, by number.
+    Listener(u64),
 }
