@@ -3,9 +3,11 @@
 //! ```text
 //! misses     distinct keys, against statements by hand      single     one at a time, and its slowest
 //! absent     many tasks, one key without a row              reconnect  how often what is held is loaded again
+//! by_hand    what an application would write itself
 //! ```
 
 mod absent;
+mod by_hand;
 mod misses;
 mod reconnect;
 mod single;

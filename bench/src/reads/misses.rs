@@ -1,5 +1,6 @@
 //! Misses of distinct keys by many tasks, against one SELECT for each, and against a loop that asks for a thousand at a time.
 
+use super::by_hand::{BATCH, ByHand, MANY};
 use super::{CONCURRENT, CONNECTIONS, HELD, Item, ROWS, SELECT};
 use crate::measure::Rounds;
 use crate::report::{Figure, Report, Target};
@@ -13,8 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_postgres::NoTls;
 
-const BATCH: usize = 1000;
-
 pub(super) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
     let row = |theirs: &str| format!("misses, {CONCURRENT} at a time / {theirs}");
     let figure = |theirs: &str, least| Figure::new("reads", row(theirs), "keys/s", Target::AtLeast(least));
@@ -23,7 +22,19 @@ pub(super) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
     let ours = async || once(dsn).await;
     let theirs = async || tokio::spawn(with_batches(by_hand.clone())).await?;
     let sides = rounds.alternate(ours, theirs).await?;
-    report.rounds(figure("= ANY of 1,000, one after the other, all kept", 0.7), &sides);
+    let loop_of_batches = row("= ANY of 1,000, one after the other, by one who waits for nothing else");
+    report.rounds(Figure::new("reads", loop_of_batches, "keys/s", Target::None), &sides);
+
+    let theirs = async || {
+        let loader = Arc::new(ByHand::new(dsn, 2 * ROWS as u64).await?);
+        all_once(move |key| {
+            let loader = loader.clone();
+            async move { loader.get(key).await }
+        })
+        .await
+    };
+    let sides = rounds.alternate(ours, theirs).await?;
+    report.rounds(figure("moka and = ANY of up to 1,000 by hand, 256 at a time", 0.7), &sides);
 
     let (client, cache) = super::open(dsn, HELD).await?;
     let ours = async || with_cache(&cache, rounds.time()).await;
@@ -40,12 +51,30 @@ pub(super) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
 /// 256 readers that read all keys of a cache once, which has room for them.
 async fn once(dsn: &str) -> Result<f64> {
     let (client, cache) = super::open(dsn, 2 * ROWS as u64).await?;
+    let reading = cache.clone();
+    let rate = all_once(move |key| {
+        let cache = reading.clone();
+        async move { Ok(cache.get(&key).await?) }
+    })
+    .await?;
+    if cache.status().loaded_keys != ROWS as u64 {
+        return Err("not each key was loaded once".into());
+    }
+    super::close(client).await?;
+    Ok(rate)
+}
+
+/// 256 readers that read all keys once; how many in a second.
+async fn all_once<F>(read: impl Fn(i64) -> F + Clone + Send + 'static) -> Result<f64>
+where
+    F: Future<Output = Result<Option<Arc<Item>>>> + Send,
+{
     let start = Instant::now();
     let readers = (0..CONCURRENT).map(|reader| {
-        let cache = cache.clone();
+        let read = read.clone();
         tokio::spawn(async move {
             for key in (reader..ROWS).step_by(CONCURRENT as usize) {
-                cache.get(&key).await?.ok_or("a row is missing")?;
+                read(key).await?.ok_or("a row is missing")?;
             }
             Result::Ok(())
         })
@@ -53,12 +82,7 @@ async fn once(dsn: &str) -> Result<f64> {
     for reader in try_join_all(readers).await? {
         reader?;
     }
-    let rate = ROWS as f64 / start.elapsed().as_secs_f64();
-    if cache.status().loaded_keys != ROWS as u64 {
-        return Err("not each key was loaded once".into());
-    }
-    super::close(client).await?;
-    Ok(rate)
+    Ok(ROWS as f64 / start.elapsed().as_secs_f64())
 }
 
 /// 256 readers, each of which misses again and again.
@@ -83,7 +107,7 @@ async fn with_cache(cache: &Cache<i64, Item>, time: Duration) -> Result<f64> {
 
 /// One loop that asks for a thousand rows at a time, and keeps all in a map, as a loader by hand would.
 async fn with_batches(client: Arc<tokio_postgres::Client>) -> Result<f64> {
-    let statement = client.prepare("SELECT id, name, price FROM item WHERE id = ANY($1)").await?;
+    let statement = client.prepare(MANY).await?;
     let start = Instant::now();
     let mut items: HashMap<i64, Arc<Item>> = HashMap::new();
     for first in (0..ROWS).step_by(BATCH) {
