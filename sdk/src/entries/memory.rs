@@ -14,7 +14,7 @@ use cache_sync_core::number::{KeyHash, Version};
 use papaya::{Compute, Guard, Operation};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The keys are hashes with a secret already: hashing them again would only cost time.
@@ -63,6 +63,8 @@ pub(super) struct Memory<K, V> {
     ends_by_age: bool,
     /// moka hears of nothing then.
     holds_nothing: bool,
+    /// moka counts how often keys are asked for that it does not have: not before it is half full.
+    counts_misses: AtomicBool,
     hits: Hits,
 }
 
@@ -89,6 +91,7 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
             tenures: AtomicU32::new(0),
             ends_by_age: time_to_live.is_some(),
             holds_nothing: capacity.weight_max() == 0,
+            counts_misses: AtomicBool::new(false),
             hits: Hits::default(),
         }
     }
@@ -134,7 +137,19 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
     /// A key is asked for that is not held, or may not be served.
     pub(super) fn missed(&self, hash: KeyHash) {
         self.hits.missed(self.held.guard().thread_id());
-        self.tell(hash);
+        if self.counts_misses() {
+            self.tell(hash);
+        }
+    }
+
+    fn counts_misses(&self) -> bool {
+        if !self.counts_misses.load(Ordering::Relaxed) {
+            if self.policy.weighted_size() < self.capacity.weight_max() / 2 {
+                return false;
+            }
+            self.counts_misses.store(true, Ordering::Relaxed);
+        }
+        true
     }
 
     /// A key is written, which counts as a read.

@@ -24,23 +24,42 @@ pub(crate) struct LoadStatement {
     many: String,
 }
 
-/// How many columns of a load's row stand ahead of those of the type.
-const COLUMNS_AHEAD: usize = 5;
+/// Which columns of a load's row stand ahead of those of the type, beside the state and the key's place. What a table does not have is not
+/// sent: of many rows each column counts.
+struct Ahead {
+    version: Option<usize>,
+    good_for: Option<usize>,
+    count: usize,
+}
+
+impl Ahead {
+    fn of(meta: &TableMeta) -> Ahead {
+        let mut count = 2;
+        let mut next = |is_there: bool| {
+            is_there.then(|| {
+                count += 1;
+                count - 1
+            })
+        };
+        let (version, good_for) = (next(meta.versioned), next(meta.expires.is_some()));
+        Ahead { version, good_for, count }
+    }
+}
 
 impl LoadStatement {
-    /// One row per key asked for, missing ones too, so that what was seen of the session comes along even when no row
-    /// exists. `load_state` is STABLE and stands in a subselect of its own: it reads with the snapshot of the rows, once.
+    /// One row per key asked for, missing ones too, whose place is negative, so that what was seen of the session comes along even when no
+    /// row exists. `load_state` is STABLE and stands in a subselect of its own: it reads with the snapshot of the rows, once.
     pub(crate) fn new(schema: &Schema) -> LoadStatement {
         let Schema { meta, layout, .. } = schema;
         let keys = || meta.key.iter().enumerate();
-        let version = if meta.versioned { "coalesce(t.cs_version, 0)" } else { "0::pg_catalog.int8" };
+        let version = if meta.versioned { "t.cs_version, " } else { "" };
         // A row that has expired is none; of the others the client hears for how many microseconds they are good.
         let (good_for, is_good) = match &meta.expires {
-            None => ("NULL::pg_catalog.int8".to_owned(), String::new()),
+            None => (String::new(), String::new()),
             Some(column) => (
                 format!(
                     "CASE WHEN pg_catalog.isfinite(t.{column}) THEN (EXTRACT(EPOCH FROM t.{column} \
-                     OPERATOR(pg_catalog.-) pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 END"
+                     OPERATOR(pg_catalog.-) pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 END, "
                 ),
                 format!(" AND (t.{column} IS NULL OR t.{column} OPERATOR(pg_catalog.>) pg_catalog.now())"),
             ),
@@ -54,7 +73,8 @@ impl LoadStatement {
                 format!("t.{} OPERATOR(pg_catalog.=) {}", quote(&column.name), value(place, column))
             };
             format!(
-                "SELECT {state}, k.ord, t.{first} IS NOT NULL, {version}, {good_for}, {columns} \
+                "SELECT {state}, CASE WHEN t.{first} IS NULL THEN OPERATOR(pg_catalog.-) k.ord ELSE k.ord END, \
+                 {version}{good_for}{columns} \
                  FROM {asked} LEFT JOIN {table} AS t ON {on}{is_good}",
                 state = state(&format!("(SELECT cache_sync.load_state($1, $2) OPERATOR(pg_catalog.||) {relation})")),
                 first = quote(&meta.key[0].name),
@@ -228,19 +248,21 @@ pub(crate) struct LoadedRow<V> {
 impl<V: CacheValue> LoadedRow<V> {
     /// Reads it; `None` when the server names a place that was not asked for.
     pub(crate) fn of(row: &Row, schema: &Schema) -> Option<LoadedRow<V>> {
-        let (place, exists): (i64, bool) = (row.get(1), row.get(2));
-        let value = exists.then(|| {
-            let decoded = row::decode::<V>(&schema.layout, row, COLUMNS_AHEAD);
+        let ahead = Ahead::of(&schema.meta);
+        let place: i64 = row.get(1);
+        let value = (place > 0).then(|| {
+            let decoded = row::decode::<V>(&schema.layout, row, ahead.count);
             decoded.map(|value| value::Row::new(value, row.raw_size_bytes())).map_err(|error| {
                 let message = format!("a row of table {} does not fit the type", schema.meta.name);
                 Error::caused(ErrorKind::Value, message, error)
             })
         });
-        let good_for: Option<i64> = row.get(4);
+        let number = |column: Option<usize>| column.and_then(|column| row.get::<_, Option<i64>>(column));
+        let good_for = number(ahead.good_for);
         Some(LoadedRow {
-            place: usize::try_from(place - 1).ok()?,
+            place: usize::try_from(place.checked_abs()? - 1).ok()?,
             value: value.transpose(),
-            version: if exists { Version(row.get(3)) } else { Version::NONE },
+            version: number(ahead.version).map_or(Version::NONE, Version),
             good_for: good_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs())),
         })
     }

@@ -38,7 +38,15 @@ impl<K: Key, V: CacheValue> Loader<K, V> {
         let reads = &self.0;
         while let Some(work) = reads.wanted.take(LOAD_KEYS_MAX).await {
             match work {
-                Work::Load(hashes, _busy) => reads.load_hashes(hashes).await,
+                Work::Load(hashes, busy) => {
+                    let has_answered_many = hashes.len() > 1;
+                    reads.load_hashes(hashes).await;
+                    if has_answered_many {
+                        // Whoever goes on to the next key asks for it now.
+                        tokio::task::yield_now().await;
+                    }
+                    drop(busy);
+                }
                 Work::Help(load, _helping) => load.await,
             }
         }

@@ -69,7 +69,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             let (number, receiver, leader) = match self.look_up(key, hash, request)? {
                 Found::Here(answer) => return Ok(answer.into()),
                 Found::Loading(number, receiver, leader) => (number, receiver, leader),
-                Found::Collision => return self.load_past_cache(key).await,
+                // In memory of its own, since nearly no read needs that much.
+                Found::Collision => return Box::pin(self.load_past_cache(key)).await,
             };
             if let Some(stale) = stale {
                 return Ok(stale);

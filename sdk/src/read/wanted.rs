@@ -183,6 +183,11 @@ impl WantedKeys {
                 }
             }
             self.arrived.notified().await;
+            let others_load = lock(&self.wanted).busy > 0;
+            if others_load {
+                // What they have brought lets readers go on, who ask for more.
+                tokio::task::yield_now().await;
+            }
         }
     }
 }

@@ -43,6 +43,8 @@ impl<K, V> Slot<K, V> {
                 flight.number
             }
             None => {
+                // There is seldom another one beside it.
+                self.flights.reserve_exact(1);
                 self.flights.push(Flight { number, waiters: smallvec![waiter], present: 1, started: None });
                 number
             }
