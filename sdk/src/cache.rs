@@ -19,10 +19,9 @@ use crate::codec::key_check::contradiction;
 use crate::codec::layout::Role;
 use crate::codec::schema::Schema;
 use crate::codec::value::{CacheValue, Row};
-use crate::entries::Entry;
 use crate::error::{Error, ErrorKind};
 use crate::patch::Patch;
-use crate::read::{Read, Reads, Request};
+use crate::read::{Freshness, Lookup, Reads, Request};
 use crate::receipt::{Outcome, Receipt};
 use crate::status::CacheStatus;
 use crate::write::{Write, WriteKind, Writes};
@@ -75,7 +74,9 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         let hash = self.hash(key);
         match self.reads.hit(key, hash, |entry| entry.value.clone()) {
             Some(value) => Ok(value),
-            None => self.reads.load(&K::key(key), hash, Request::Single).await.map(|read| read.value),
+            None => {
+                self.reads.load(&K::key(key), hash, Request::Single, Freshness::Cached).await.map(|read| read.value)
+            }
         }
     }
 
@@ -96,22 +97,38 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         if let Some(Some(seen)) = self.reads.hit(key, hash, |entry| show(&entry.value)) {
             return Ok(seen);
         }
-        let read = self.reads.load(&K::key(key), hash, Request::Single).await?;
+        let read = self.reads.load(&K::key(key), hash, Request::Single, Freshness::Cached).await?;
         Ok(show(&read.value).expect("what did not hit has not looked"))
     }
 
-    /// As [`Cache::get`], and says whether the value could be confirmed.
+    /// The row, as fresh as is asked for, and what is known about it.
+    ///
+    /// ```no_run
+    /// # use cache_sync::{Cache, Error, Freshness, Version};
+    /// # use std::time::Duration;
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Profile { name: String }
+    /// # async fn look(profiles: Cache<i64, Profile>, written: Version) -> Result<(), Error> {
+    /// let price = profiles.lookup(&7, Freshness::AtMost(Duration::from_millis(500))).await?;
+    /// let what_they_wrote = profiles.lookup(&7, Freshness::AtLeast(written)).await?;
+    /// let before_paying = profiles.lookup(&7, Freshness::Latest).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// As [`Cache::get`].
-    pub async fn read<Q: ?Sized + Sync>(&self, key: &Q) -> Result<Read<V>, Error>
+    /// As [`Cache::get`]: what is not [`Freshness::Cached`] is never served stale. [`Error::is_unavailable`] also when Postgres does not have the version
+    /// that is asked for, and [`Error::is_rule_violation`] when one is asked for of a plain table.
+    pub async fn lookup<Q: ?Sized + Sync>(&self, key: &Q, freshness: Freshness) -> Result<Lookup<V>, Error>
     where
         K: LookUp<Q>,
     {
+        if matches!(freshness, Freshness::AtLeast(_)) {
+            self.check_versioned()?;
+        }
         let hash = self.hash(key);
-        match self.reads.hit(key, hash, Entry::answer) {
-            Some(answer) => Ok(answer.into()),
-            None => self.reads.load(&K::key(key), hash, Request::Single).await,
+        match self.reads.hit_if(key, hash, freshness) {
+            Some(held) => Ok(held),
+            None => self.reads.load(&K::key(key), hash, Request::Single, freshness).await,
         }
     }
 
@@ -124,11 +141,11 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     }
 
     /// As [`Cache::cached`], with what is known about the value.
-    pub fn held<Q: ?Sized>(&self, key: &Q) -> Option<Read<V>>
+    pub fn held<Q: ?Sized>(&self, key: &Q) -> Option<Lookup<V>>
     where
         K: LookUp<Q>,
     {
-        self.reads.hit(key, self.hash(key), Entry::answer).map(Read::from)
+        self.reads.hit_if(key, self.hash(key), Freshness::Cached)
     }
 
     /// The rows in the order of the keys. What is not held is loaded in batches.
@@ -141,7 +158,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         for (at, key) in keys.iter().enumerate() {
             let hash = self.hash(key);
             values.push(self.reads.hit(key, hash, |entry| entry.value.clone()).unwrap_or_else(|| {
-                missing.push((at, self.reads.load(key, hash, Request::OneOfMany)));
+                missing.push((at, self.reads.load(key, hash, Request::OneOfMany, Freshness::Cached)));
                 None
             }));
         }
@@ -309,6 +326,17 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     fn missing(&self) -> Error {
         let message = format!("there is no row with this key in table {}", self.schema().meta.name);
         Error::new(ErrorKind::Missing, message)
+    }
+
+    fn check_versioned(&self) -> Result<(), Error> {
+        if self.schema().meta.versioned {
+            return Ok(());
+        }
+        let message = format!(
+            "the table {} is not versioned, so there is no version to compare; attach it with versioned => true",
+            self.schema().meta.name
+        );
+        Err(Error::new(ErrorKind::RuleViolation, message))
     }
 
     fn check_key(&self, key: &K, fields: &Fields) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 //! ```text
 //! builder     settings, and how a client connects      shared   what all its handles and caches share
 //! supervisor  owns the client's tasks                  table    what a client does with each of its tables
-//! changes     what was committed, for callers
+//! changes     what was committed, for callers          token    points in the database's history
 //! ```
 
 mod builder;
@@ -11,10 +11,12 @@ mod changes;
 mod shared;
 mod supervisor;
 mod table;
+mod token;
 
 pub use builder::ClientBuilder;
 pub(crate) use shared::Shared;
 pub(crate) use table::CacheTable;
+pub use token::Token;
 
 use crate::common::lock::lock;
 use crate::error::Error;

@@ -84,6 +84,12 @@ pub(crate) struct StaleService {
     pub(crate) after: Duration,
 }
 
+impl StaleService {
+    fn of(max: Duration, after: Duration) -> Option<StaleService> {
+        (max > Duration::ZERO).then_some(StaleService { max, after })
+    }
+}
+
 impl ClientConfig {
     pub(crate) fn new(dsn: &str) -> Result<ClientConfig, Error> {
         let postgres = parse(dsn)?;
@@ -110,8 +116,7 @@ impl ClientConfig {
 
     /// How what cannot be confirmed is served, if it is.
     pub(crate) fn stale_service(&self) -> Option<StaleService> {
-        let (max, after) = (self.stale_while_unavailable, self.stale_after);
-        (max > Duration::ZERO).then_some(StaleService { max, after })
+        StaleService::of(self.stale_while_unavailable, self.stale_after)
     }
 
     /// Sets a hot standby to load from.
@@ -195,6 +200,9 @@ pub(crate) struct CacheConfig {
     pub(crate) time_to_live: Option<Duration>,
     pub(crate) durability: Durability,
     pub(crate) write_timeout: Option<Duration>,
+    /// Those of the client, where there is none.
+    pub(crate) stale_while_unavailable: Option<Duration>,
+    pub(crate) stale_after: Option<Duration>,
     pub(crate) members: Option<Vec<String>>,
 }
 
@@ -206,6 +214,14 @@ impl CacheConfig {
     pub(crate) fn bytes_max(&self) -> u64 {
         self.bytes_max.unwrap_or_else(|| CACHE_BYTES_MAX.max(self.max_capacity.saturating_mul(ENTRY_BYTES)))
     }
+
+    /// How what cannot be confirmed is served, if it is.
+    pub(crate) fn stale_service(&self, client: &ClientConfig) -> Option<StaleService> {
+        StaleService::of(
+            self.stale_while_unavailable.unwrap_or(client.stale_while_unavailable),
+            self.stale_after.unwrap_or(client.stale_after),
+        )
+    }
 }
 
 impl Default for CacheConfig {
@@ -216,6 +232,8 @@ impl Default for CacheConfig {
             time_to_live: None,
             durability: Durability::Memory,
             write_timeout: None,
+            stale_while_unavailable: None,
+            stale_after: None,
             members: None,
         }
     }

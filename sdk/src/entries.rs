@@ -100,10 +100,24 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     where
         K: LookUp<Q>,
     {
+        self.read_if(by, hash, |entry| Some(look(entry)))
+    }
+
+    /// The same, for somebody who does not take everything: what `look` does not take was no read.
+    #[inline]
+    pub(crate) fn read_if<Q: ?Sized, R>(
+        &self,
+        by: &Q,
+        hash: KeyHash,
+        look: impl FnOnce(&Entry<K, V>) -> Option<R>,
+    ) -> Option<R>
+    where
+        K: LookUp<Q>,
+    {
         self.memory.read(hash, by, |entry| {
             let is_good = |now| self.is_current(entry, now) && self.common.freshness.is_live(now);
             // What is good a moment later is good now. Only what is close to its end needs the exact time.
-            (is_good(self.common.latest()) || is_good(self.common.now())).then(|| look(entry))
+            if is_good(self.common.latest()) || is_good(self.common.now()) { look(entry) } else { None }
         })
     }
 

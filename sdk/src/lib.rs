@@ -134,7 +134,7 @@ pub use cache_sync_core::outcome::Verdict;
 #[cfg(feature = "derive")]
 pub use cache_sync_derive::Key;
 pub use change::Change;
-pub use client::{Client, ClientBuilder};
+pub use client::{Client, ClientBuilder, Token};
 pub use codec::interval;
 pub use codec::key::{Key, KeyColumnType, KeyPart, KeyVisitor, LookUp};
 #[cfg(feature = "packed")]
@@ -146,7 +146,7 @@ pub use config::{Credentials, Durability, WhenFull};
 pub use error::Error;
 pub use patch::Patch;
 pub use query::{Float, Parameters, PreparedQuery, Query, QueryRead, QueryReads};
-pub use read::Read;
+pub use read::{Freshness, Lookup, Source};
 pub use receipt::{Operation, Outcome, Receipt, Unwritten, Written};
 pub use results::TagValue;
 pub use status::{CacheStatus, FeedKind, Status};

@@ -4,13 +4,14 @@
 //! hit      what memory holds and may be served       miss     what a slot shows, or the load that will bring it
 //! wanted   the keys that wait for a load             loader   misses become batched loads
 //! standby  loads from a hot standby                  seen     what a standby must be up to date with
-//! live     a key that is watched
+//! live     a key that is watched                        lookup   how fresh an answer has to be, and what is known of it
 //! ```
 //! cache -> hit | miss -> wanted -> loader -> pg -> codec -> entries
 
 mod hit;
 mod live;
 mod loader;
+mod lookup;
 mod miss;
 mod seen;
 mod standby;
@@ -18,6 +19,7 @@ mod wanted;
 
 pub(crate) use live::WatchedKey;
 pub(crate) use loader::Loader;
+pub use lookup::{Freshness, Lookup, Source};
 pub(crate) use miss::Request;
 pub(crate) use standby::Standby;
 
@@ -27,38 +29,11 @@ use crate::common::lock::lock;
 use crate::config::StaleService;
 use crate::entries::{Answer, Entries};
 use crate::pg::{LoadStatement, Store};
-use cache_sync_core::number::{KeyHash, Version};
+use cache_sync_core::number::KeyHash;
 use seen::Seen;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use wanted::WantedKeys;
-
-/// A value with what is known about it.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Read<V> {
-    /// The row, or `None` if there is none.
-    pub value: Option<Arc<V>>,
-    /// The version of the row as it was loaded or written last; writes that Postgres does not have yet are in the value
-    /// but not in the version. [`Version::NONE`] on plain tables, and where the version is not known.
-    pub version: Version,
-    /// `None` while the feed is heard: the value is at most the staleness bound old. Else the value could not be
-    /// confirmed, and this is the time for which it has been in doubt.
-    pub stale_for: Option<Duration>,
-}
-
-impl<V> Read<V> {
-    pub(crate) fn confirmed(value: Option<Arc<V>>, version: Version) -> Read<V> {
-        Read { value, version, stale_for: None }
-    }
-}
-
-impl<V> From<Answer<V>> for Read<V> {
-    fn from(answer: Answer<V>) -> Read<V> {
-        Read::confirmed(answer.value.map(|row| row.value), answer.version)
-    }
-}
 
 /// The reads of one cache.
 pub(crate) struct Reads<K, V> {
@@ -96,6 +71,17 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     /// Nobody reads any more: the loaders may end.
     pub(crate) fn leave(&self) {
         self.wanted.close();
+    }
+
+    /// What callers hear of an answer that could be confirmed.
+    pub(crate) fn confirmed(&self, answer: Answer<V>) -> Lookup<V> {
+        let common = &self.entries.common;
+        let (as_of, source) = match answer.loaded_at {
+            Some(sent) => (sent, Source::Postgres),
+            None => (common.freshness.in_step_at(), Source::Memory),
+        };
+        let (value, age) = (answer.value.map(|row| row.value), common.now().since(as_of));
+        Lookup { value, version: answer.version, age, source, stale_for: None }
     }
 
     /// Drops what memory holds for the key: somebody knows that the row has changed.

@@ -2,7 +2,7 @@
 //! so much, and nothing that lasts by calls that are given up. In a process of its own, because it counts what the whole process
 //! allocates.
 
-use cache_sync::{Cache, Client, Patch};
+use cache_sync::{Cache, Client, Freshness, Patch};
 use cache_sync_tests::rows::{Account, accounts, close, make_accounts, node_with, open};
 use cache_sync_tests::{Database, SOON, wait_until};
 use futures_util::FutureExt;
@@ -129,7 +129,7 @@ async fn the_future_of_a_read_is_small() {
     let (_db, client, cache) = node_with(1).await;
     let sizes = [
         size_of_val(&cache.get(&1)),
-        size_of_val(&cache.read(&1)),
+        size_of_val(&cache.lookup(&1, Freshness::Cached)),
         size_of_val(&cache.with(&1, |account| account.is_some())),
         size_of_val(&cache.get_many(&[1])),
     ];

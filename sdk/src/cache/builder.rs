@@ -78,6 +78,21 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         self
     }
 
+    /// For how long entries may be served while Postgres cannot be asked; zero: not at all. Default: that of
+    /// [`ClientBuilder::stale_while_unavailable`](crate::ClientBuilder::stale_while_unavailable), which is zero.
+    /// [`Cache::lookup`](crate::Cache::lookup) says of which answer that is so.
+    pub fn stale_while_unavailable(mut self, bound: Duration) -> CacheBuilder<K, V> {
+        self.config.stale_while_unavailable = Some(bound);
+        self
+    }
+
+    /// How long a read waits for Postgres before it is answered with what is held, where that is allowed. Default: that of
+    /// [`ClientBuilder::stale_after`](crate::ClientBuilder::stale_after).
+    pub fn stale_after(mut self, wait: Duration) -> CacheBuilder<K, V> {
+        self.config.stale_after = Some(wait);
+        self
+    }
+
     /// The columns that `V` reads and writes. Needed for maps and types with flattened members; a struct tells its own. A member that is read
     /// by several names (`#[serde(alias)]`) is the column that bears one of them.
     pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> CacheBuilder<K, V> {
@@ -109,7 +124,8 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
             shared.hindrances.clone(),
         );
         let (store, standby) = (shared.store.clone(), shared.standby.clone());
-        let reads = Arc::new(Reads::new(entries.clone(), store, standby, shared.config.stale_service()));
+        let stale_service = config.stale_service(&shared.config);
+        let reads = Arc::new(Reads::new(entries.clone(), store, standby, stale_service));
         let writes = Arc::new(Writes::new(entries.clone(), shared.budget.clone(), hindrance, limits));
         let table: Arc<dyn CacheTable> = writes.clone();
         shared.add_table((id, types), table.clone()).await?;

@@ -33,7 +33,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         self.set(&key, value, Expected::Absence).await
     }
 
-    /// Sets all members of `V` in the row, whatever their rules, if it still has this version, as [`Read::version`](crate::Read::version) shows it, and waits for
+    /// Sets all members of `V` in the row, whatever their rules, if it still has this version, as [`Lookup::version`](crate::Lookup::version) shows it, and waits for
     /// what Postgres says: [`Verdict::Applied`], [`Verdict::Conflict`] where it has another one, or [`Verdict::Missing`]. [`Version::NONE`] means
     /// a row that has none yet, or no row: that is created.
     ///
@@ -214,17 +214,6 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         }
         let size = after.text_len();
         Ok((after.filter(|field| changed.binary_search(&field).is_ok()), size))
-    }
-
-    fn check_versioned(&self) -> Result<(), Error> {
-        if self.schema().meta.versioned {
-            return Ok(());
-        }
-        let message = format!(
-            "the table {} is not versioned, so there is no version to compare; attach it with versioned => true",
-            self.schema().meta.name
-        );
-        Err(Error::new(ErrorKind::RuleViolation, message))
     }
 
     fn not_written(&self, outcome: &Outcome) -> Error {

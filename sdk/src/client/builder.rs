@@ -85,7 +85,8 @@ impl ClientBuilder {
         self.set(|config| config.feed_timeout = timeout)
     }
 
-    /// For how long entries may be served while Postgres cannot be asked. Default zero: reads fail instead.
+    /// For how long entries and results may be served while Postgres cannot be asked. Default zero: reads fail instead. A cache may
+    /// have its own bound ([`CacheBuilder::stale_while_unavailable`](crate::CacheBuilder::stale_while_unavailable)).
     pub fn stale_while_unavailable(self, bound: Duration) -> ClientBuilder {
         self.set(|config| config.stale_while_unavailable = bound)
     }

@@ -98,7 +98,7 @@ impl<K, V> Entry<K, V> {
     }
 
     pub(crate) fn answer(&self) -> Answer<V> {
-        Answer { value: self.row(), version: self.version }
+        Answer { value: self.row(), version: self.version, loaded_at: None }
     }
 
     /// What it says of the row.
@@ -115,11 +115,13 @@ pub(crate) struct Answer<V> {
     pub(crate) value: Value<V>,
     /// The version of the row that it is based on.
     pub(crate) version: Version,
+    /// When the load was sent that has brought it. None: it was held.
+    pub(crate) loaded_at: Option<Moment>,
 }
 
 impl<V> Clone for Answer<V> {
     fn clone(&self) -> Answer<V> {
-        Answer { value: self.value.clone(), version: self.version }
+        Answer { value: self.value.clone(), ..*self }
     }
 }
 

@@ -75,7 +75,7 @@ impl<K, V> Slot<K, V> {
 
     /// What a read may be answered now, if anything.
     pub(crate) fn answer(&self, generation: u64, now: Moment) -> Option<Answer<V>> {
-        self.shown(generation, now).map(|value| Answer { value, version: self.base_version() })
+        self.shown(generation, now).map(|value| Answer { value, version: self.base_version(), loaded_at: None })
     }
 
     /// What was loaded while no changes were heard, if that is all there is.
@@ -124,6 +124,11 @@ impl<K, V> Slot<K, V> {
             Base::Known { version, .. } => *version,
             Base::Unknown => Version::NONE,
         }
+    }
+
+    /// Whether a change was heard that it does not show, since it may be the echo of a write of its own.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.held_back().is_some()
     }
 
     fn held_back(&self) -> Option<&Held> {

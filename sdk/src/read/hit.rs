@@ -1,6 +1,6 @@
 //! The hit path: no lock, no allocation, no statement, and nothing that is written by more than one thread.
 
-use super::Reads;
+use super::{Freshness, Lookup, Reads};
 use crate::codec::key::{Key, LookUp};
 use crate::codec::value::CacheValue;
 use crate::entries::Entry;
@@ -14,5 +14,18 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         K: LookUp<Q>,
     {
         self.entries.read(by, hash, look)
+    }
+
+    /// What memory holds for the key, if it is fresh enough.
+    pub(crate) fn hit_if<Q: ?Sized>(&self, by: &Q, hash: KeyHash, freshness: Freshness) -> Option<Lookup<V>>
+    where
+        K: LookUp<Q>,
+    {
+        let common = &self.entries.common;
+        let (in_step_at, now) = (common.freshness.in_step_at(), common.now());
+        let answer = self
+            .entries
+            .read_if(by, hash, |entry| freshness.takes(entry.version, in_step_at, now).then(|| entry.answer()));
+        answer.map(|answer| self.confirmed(answer))
     }
 }

@@ -1,10 +1,10 @@
 //! A key that is watched.
 
-use super::{Read, Reads, Request};
+use super::{Freshness, Lookup, Reads, Request, Source};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::live::Watchable;
-use crate::entries::{Entry, Watched};
+use crate::entries::Watched;
 use crate::error::Error;
 use cache_sync_core::number::KeyHash;
 use std::future::pending;
@@ -27,19 +27,19 @@ impl<K: Key, V: CacheValue> WatchedKey<K, V> {
 }
 
 impl<K: Key, V: CacheValue> Watchable for WatchedKey<K, V> {
-    type Read = Read<V>;
+    type Read = Lookup<V>;
     type Since = OwnedNotified;
 
     fn since(&self) -> OwnedNotified {
         self.watched.changed()
     }
 
-    async fn look(&mut self) -> Result<Read<V>, Error> {
-        match self.reads.hit(&self.key, self.hash, Entry::answer) {
-            Some(answer) => Ok(answer.into()),
+    async fn look(&mut self) -> Result<Lookup<V>, Error> {
+        match self.reads.hit_if(&self.key, self.hash, Freshness::Cached) {
+            Some(held) => Ok(held),
             // Never as who leads the load: whoever does not take items for a while, as a server does whose client is slow, must not keep a
             // connection meanwhile.
-            None => self.reads.load(&self.key, self.hash, Request::OneOfMany).await,
+            None => self.reads.load(&self.key, self.hash, Request::OneOfMany, Freshness::Cached).await,
         }
     }
 
@@ -57,11 +57,11 @@ impl<K: Key, V: CacheValue> Watchable for WatchedKey<K, V> {
         }
     }
 
-    fn is_doubtful(read: &Read<V>) -> bool {
+    fn is_doubtful(read: &Lookup<V>) -> bool {
         read.stale_for.is_some()
     }
 
-    fn is_same(shown: &Read<V>, read: &Read<V>) -> bool {
+    fn is_same(shown: &Lookup<V>, read: &Lookup<V>) -> bool {
         let is_same = match (&shown.value, &read.value) {
             (Some(before), Some(now)) => Arc::ptr_eq(before, now),
             (None, None) => true,
@@ -70,12 +70,13 @@ impl<K: Key, V: CacheValue> Watchable for WatchedKey<K, V> {
         is_same && shown.version == read.version && shown.stale_for.is_some() == read.stale_for.is_some()
     }
 
-    fn same(shown: &Read<V>) -> Read<V> {
-        Read { value: shown.value.clone(), ..*shown }
+    fn same(shown: &Lookup<V>) -> Lookup<V> {
+        Lookup { value: shown.value.clone(), ..*shown }
     }
 
-    fn doubted(&self, shown: &Read<V>) -> Read<V> {
-        Read { stale_for: Some(self.reads.entries.doubt_now()), ..Self::same(shown) }
+    fn doubted(&self, shown: &Lookup<V>) -> Lookup<V> {
+        let doubt = self.reads.entries.doubt_now();
+        Lookup { age: doubt, source: Source::Memory, stale_for: Some(doubt), ..Self::same(shown) }
     }
 
     fn has_ended(&self) -> bool {

@@ -5,12 +5,12 @@
 
 use super::standby::{Asked, Shown};
 use super::wanted::Work;
-use super::{Read, Reads};
+use super::{Lookup, Reads};
 use crate::codec::key::{self, Key};
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
 use crate::common::time::Moment;
-use crate::entries::{Entries, Lifetime, Loaded};
+use crate::entries::{Answer, Entries, Lifetime, Loaded};
 use crate::error::{Error, ErrorKind};
 use crate::pg::{LoadState, LoadStatement, LoadedRow, Loading, Taking};
 use cache_sync_core::number::{KeyHash, Sequence, Version};
@@ -238,22 +238,22 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     }
 
     /// Loads one row past the cache: it shows nothing but what Postgres has.
-    pub(crate) async fn load_past_cache(&self, key: &K) -> Result<Read<V>, Error> {
+    pub(crate) async fn load_past_cache(&self, key: &K) -> Result<Lookup<V>, Error> {
         let Entries { schema, counters, .. } = &*self.entries;
         counters.load_statements.add(1);
         counters.loaded_keys.add(1);
         let session = self.entries.numbering.session().id;
         let loading = Loading { session, meta: &schema.meta, keys: std::slice::from_ref(key) };
-        let mut loaded = None;
+        let (sent, mut loaded) = (self.entries.common.now(), None);
         let each = |(): &(), row: &Row| loaded = LoadedRow::of(row, schema);
         match self.load_rows(&self.statement, &loading, |_| (), each).await {
             Ok(()) => {}
             Err(error) => return Err(self.lasting(error).await),
         }
         let (value, version) = match loaded {
-            Some(row) => (row.value?.map(|row| row.value), row.version),
+            Some(row) => (row.value?, row.version),
             None => (None, Version::NONE),
         };
-        Ok(Read::confirmed(value, version))
+        Ok(self.confirmed(Answer { value, version, loaded_at: Some(sent) }))
     }
 }

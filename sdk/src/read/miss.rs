@@ -1,9 +1,10 @@
 //! The way of a read that did not hit: what a slot shows, or the load that will bring it.
 
 use super::wanted::{Leader, Load};
-use super::{Read, Reads};
+use super::{Freshness, Lookup, Reads, Source};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
+use crate::common::lock::lock;
 use crate::config::StaleService;
 use crate::entries::Answer;
 use crate::error::{Error, ErrorKind};
@@ -14,6 +15,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -54,20 +56,34 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         key: &'a K,
         hash: KeyHash,
         request: Request,
-    ) -> Pin<Box<impl Future<Output = Result<Read<V>, Error>> + 'a>> {
+        freshness: Freshness,
+    ) -> Pin<Box<impl Future<Output = Result<Lookup<V>, Error>> + 'a>> {
         Box::pin(async move {
             let breaker = &self.store.breaker;
-            // Whoever looks whether Postgres is back does not wait for that, either.
-            let stale = match self.stale_service.is_some() && breaker.is_away() {
-                true => self.stale(key, hash),
-                false => None,
+            let stale_service = self.stale_service.filter(|_| freshness == Freshness::Cached);
+            let stale = match (freshness, stale_service) {
+                (Freshness::AtMost(age), _) => {
+                    self.entries.check_usable()?;
+                    // The feed has come further than what is shown while a change is held back.
+                    let is_held_back = self.entries.place(hash).slot().is_some_and(|slot| slot.holds_back());
+                    if !is_held_back && let Some(stale) = self.stale(key, hash, age) {
+                        return Ok(stale);
+                    }
+                    None
+                }
+                // Whoever looks whether Postgres is back does not wait for that, either.
+                (_, Some(StaleService { max, .. })) if breaker.is_away() => self.stale(key, hash, max),
+                _ => None,
             };
             if stale.is_some() && !breaker.may_look() {
                 self.entries.check_usable()?;
                 return stale.ok_or_else(Error::closed);
             }
-            let (number, receiver, leader) = match self.look_up(key, hash, request)? {
-                Found::Here(answer) => return Ok(answer.into()),
+            if freshness.is_of_primary() {
+                lock(&self.seen).invalidate();
+            }
+            let (number, receiver, leader) = match self.look_up(key, hash, request, freshness)? {
+                Found::Here(answer) => return Ok(self.confirmed(answer)),
                 Found::Loading(number, receiver, leader) => (number, receiver, leader),
                 // In memory of its own, since nearly no read needs that much.
                 Found::Collision => return Box::pin(self.load_past_cache(key)).await,
@@ -82,29 +98,54 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                 }
                 receiver.await
             };
-            let answer = self.patiently(answer, key, hash).await;
+            let answer = self.patiently(answer, key, hash, stale_service).await;
             if answer.is_ok() {
                 std::mem::forget(waiting);
             }
             match answer {
                 Err(stale) => Ok(stale),
-                Ok(Ok(Ok(answer))) => Ok(answer.into()),
-                Ok(Ok(Err(error))) if error.is_unavailable() => self.stale(key, hash).ok_or(error),
+                Ok(Ok(Ok(answer))) => {
+                    self.check_version(&answer, freshness)?;
+                    Ok(self.confirmed(answer))
+                }
+                Ok(Ok(Err(error))) if error.is_unavailable() => {
+                    let stale = stale_service.and_then(|StaleService { max, .. }| self.stale(key, hash, max));
+                    stale.ok_or(error)
+                }
                 Ok(Ok(Err(error))) => Err(error),
                 Ok(Err(_)) => Err(Error::closed()),
             }
         })
     }
 
+    /// Whether a row that was asked for at some version is there.
+    fn check_version(&self, answer: &Answer<V>, freshness: Freshness) -> Result<(), Error> {
+        match freshness {
+            Freshness::AtLeast(least) if answer.value.is_some() && answer.version < least => {
+                let (table, version) = (self.entries.schema.display_name(), answer.version);
+                let message =
+                    format!("a row of table {table} is at version {version}, and version {least} is asked for");
+                Err(Error::new(ErrorKind::Unavailable, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Waits for a load, but no longer than for what can be served instead.
-    async fn patiently<T>(&self, load: impl Future<Output = T>, key: &K, hash: KeyHash) -> Result<T, Read<V>> {
+    async fn patiently<T>(
+        &self,
+        load: impl Future<Output = T>,
+        key: &K,
+        hash: KeyHash,
+        stale_service: Option<StaleService>,
+    ) -> Result<T, Lookup<V>> {
         let asked = Instant::now();
         tokio::pin!(load);
-        if let Some(StaleService { after, .. }) = self.stale_service {
+        if let Some(StaleService { max, after }) = stale_service {
             if let Some(answer) = self.store.wait(&mut load, after).await {
                 return Ok(answer);
             }
-            if let Some(stale) = self.stale(key, hash) {
+            if let Some(stale) = self.stale(key, hash, max) {
                 self.store.breaker.is_silent(asked);
                 return Err(stale);
             }
@@ -113,11 +154,17 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     }
 
     /// What the key's slot shows, or the load to wait for.
-    fn look_up(self: &Arc<Self>, key: &K, hash: KeyHash, request: Request) -> Result<Found<'_, V>, Error> {
+    fn look_up(
+        self: &Arc<Self>,
+        key: &K,
+        hash: KeyHash,
+        request: Request,
+        freshness: Freshness,
+    ) -> Result<Found<'_, V>, Error> {
         let entries = &*self.entries;
         let now = entries.common.now();
-        let freshness = &entries.common.freshness;
-        let live = freshness.is_live(now);
+        let (live, in_step_at) = (entries.common.freshness.is_live(now), entries.common.freshness.in_step_at());
+        let is_enough = |version| live && freshness.takes(version, in_step_at, now);
         let hit = |answer| {
             entries.count_hit();
             Ok(Found::Here(answer))
@@ -127,13 +174,17 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         entries.check_usable()?;
         let slot = match place.slot() {
             Some(slot) if slot.key != *key => return Ok(Found::Collision),
-            Some(slot) => match slot.answer(entries.generation(), now).filter(|_| live) {
-                Some(answer) => return hit(answer),
-                None => place.slot_or_new(key),
-            },
-            None => match entries
-                .peek(key, hash, |entry| (live && entries.is_current(entry, now)).then(|| entry.answer()))
-            {
+            Some(slot) => {
+                let is_in_step = !slot.holds_back() || !matches!(freshness, Freshness::AtMost(_));
+                let answer = slot.answer(entries.generation(), now);
+                match answer.filter(|answer| is_in_step && is_enough(answer.version)) {
+                    Some(answer) => return hit(answer),
+                    None => place.slot_or_new(key),
+                }
+            }
+            None => match entries.peek(key, hash, |entry| {
+                (is_enough(entry.version) && entries.is_current(entry, now)).then(|| entry.answer())
+            }) {
                 // It came between the look that failed and the lock.
                 Some(Some(answer)) => return hit(answer),
                 _ => place.slot_or_new(key),
@@ -142,7 +193,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         entries.count_miss(hash);
         let (sender, receiver) = oneshot::channel();
         // What was read before may be older than the bound allows, and while no changes are heard, no fence is shut.
-        let since = live.then(|| now.before(freshness.timeout()));
+        let since = live.then(|| freshness.since(now, entries.common.freshness.timeout()));
         let next = self.flights.fetch_add(1, Ordering::Relaxed);
         let number = slot.join(next, entries.generation(), since, sender);
         // Under the lock, so that nobody joins a load in between that somebody else leads.
@@ -176,8 +227,9 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         place.leave();
     }
 
-    /// What was held when the database went away, if the caller allows it and it is not too old.
-    fn stale(&self, key: &K, hash: KeyHash) -> Option<Read<V>> {
+    /// What was held when the database went away, or changes were not heard any more, if it has been in doubt for no longer than the caller
+    /// allows.
+    fn stale(&self, key: &K, hash: KeyHash, max: Duration) -> Option<Lookup<V>> {
         let entries = &*self.entries;
         let now = entries.common.now();
         let mut place = entries.place(hash);
@@ -195,10 +247,10 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         };
         drop(place);
         let doubt = entries.doubt(confirmed);
-        let max = self.stale_service?.max;
         (doubt <= max).then(|| {
             entries.counters.stale_served.add(1);
-            Read { value, version: Version::NONE, stale_for: Some(doubt) }
+            let (version, source, stale_for) = (Version::NONE, Source::Memory, Some(doubt));
+            Lookup { value, version, age: doubt, source, stale_for }
         })
     }
 }

@@ -4,6 +4,7 @@
 mod batch_under_way;
 mod change_before_outcome;
 mod commit_without_publish;
+mod contract;
 mod follows_changes;
 mod held_back;
 mod kills;

@@ -98,10 +98,11 @@ impl<K, V> Slot<K, V> {
         let storable = fence_open && loaded.trusted && started.generation == generation;
         let base_is_newer = matches!(&self.base, Base::Known { version, generation: of, .. }
             if *of == generation && loaded.version != Version::NONE && *version > loaded.version);
-        let answer = match &self.shown {
-            Some(shown) if base_is_newer => Answer { value: shown.clone(), version: self.base_version() },
-            _ => Answer { value: self.over(loaded, schema), version: loaded.version },
+        let (value, version) = match &self.shown {
+            Some(shown) if base_is_newer => (shown.clone(), self.base_version()),
+            _ => (self.over(loaded, schema), loaded.version),
         };
+        let answer = Answer { value, version, loaded_at: Some(started_at) };
         if storable && !base_is_newer {
             let (version, lifetime) = (loaded.version, loaded.lifetime);
             self.base = Base::Known { value: loaded.value.clone(), version, generation, lifetime };

@@ -1,7 +1,7 @@
 //! What comes late is not news: a feed on a slow link, messages that waited while nobody read them, an answer that was long under way.
 //! Whatever is shown is as of a moment that lies within the bound, whenever it was heard.
 
-use cache_sync::{Cache, Client};
+use cache_sync::{Cache, Client, Freshness};
 use cache_sync_tests::proxy::Proxy;
 use cache_sync_tests::rows::{Account, accounts, close, make_accounts, open};
 use cache_sync_tests::{Database, SOON, cluster_with_quick_heartbeats, wait_until};
@@ -98,7 +98,8 @@ async fn a_reader_does_not_join_a_load_of_which_no_change_would_be_heard() {
     let is_held = async || proxy.faults.loads_to_hold.load(Ordering::Acquire) == 0;
     wait_until(SOON, "the answer is under way", is_held).await;
     db.psql("UPDATE account SET balance = 1");
-    let read = tokio::time::timeout(SOON, cache.read(&1)).await.expect("a load of his own").unwrap();
+    let read =
+        tokio::time::timeout(SOON, cache.lookup(&1, Freshness::Cached)).await.expect("a load of his own").unwrap();
     assert_eq!((read.value.unwrap().balance, read.stale_for), (1, None));
     proxy.faults.set(|faults| &faults.hold_loads, false);
     slow.await.unwrap();

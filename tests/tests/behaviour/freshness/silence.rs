@@ -1,7 +1,7 @@
 //! The feed falls silent without its connection being closed, as behind a firewall that forgot it: entries are served for
 //! no longer than the bound, then Postgres is asked.
 
-use cache_sync::Client;
+use cache_sync::{Client, Freshness};
 use cache_sync_tests::proxy::Proxy;
 use cache_sync_tests::rows::{accounts, close, make_accounts, open};
 use cache_sync_tests::{Database, SOON, wait_until};
@@ -32,7 +32,7 @@ async fn ends_service_from_memory_within_the_bound() {
         assert_eq!(cache.get(&1).await.unwrap().unwrap().balance, balance, "Postgres is asked each time");
         assert!(cache.cached(&1).is_none());
     }
-    let read = cache.read(&1).await.unwrap();
+    let read = cache.lookup(&1, Freshness::Cached).await.unwrap();
     assert_eq!(read.stale_for, None, "it was confirmed by a load");
 
     proxy.faults.set(|faults| &faults.silent_feed, false);

@@ -1,6 +1,6 @@
 //! Postgres stops answering while rows are held: they are served after a moment, and then without waiting at all.
 
-use cache_sync::Client;
+use cache_sync::{Client, Freshness};
 use cache_sync_tests::proxy::Proxy;
 use cache_sync_tests::rows::{accounts, close, make_accounts, open};
 use cache_sync_tests::{Database, SOON, cluster_with_quick_heartbeats, wait_until};
@@ -32,18 +32,18 @@ async fn one_waits_for_a_moment_and_the_others_not_at_all() {
     proxy.faults.set(|faults| &faults.silent, true);
     wait_until(SOON, "nothing counts as fresh", async || !client.status().feed_live).await;
     let began = Instant::now();
-    assert!(cache.read(&1).await.unwrap().stale_for.is_some());
+    assert!(cache.lookup(&1, Freshness::Cached).await.unwrap().stale_for.is_some());
     assert!((WAIT..WAIT * 6).contains(&began.elapsed()), "it takes {:?}", began.elapsed());
     let began = Instant::now();
     for id in &ids {
-        assert!(cache.read(id).await.unwrap().stale_for.is_some());
+        assert!(cache.lookup(id, Freshness::Cached).await.unwrap().stale_for.is_some());
     }
     let counted = rows().read().await.unwrap();
     assert!(counted.stale_for.is_some() && counted.rows[0].count == 50);
     assert!(began.elapsed() < 2 * WAIT, "they take {:?}", began.elapsed());
 
     proxy.faults.set(|faults| &faults.silent, false);
-    let is_back = async || cache.read(&1).await.is_ok_and(|read| read.stale_for.is_none());
+    let is_back = async || cache.lookup(&1, Freshness::Cached).await.is_ok_and(|read| read.stale_for.is_none());
     wait_until(Duration::from_secs(30), "rows are confirmed again", is_back).await;
     close(client).await;
 }
@@ -64,10 +64,13 @@ async fn a_table_that_is_locked_says_nothing_of_the_others() {
     wait_until(SOON, "it is doubted", async || locked.cached(&1).is_none()).await;
     let theirs = db.connect().await;
     theirs.batch_execute("BEGIN; LOCK TABLE account IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    let waiting = tokio::spawn(async move { locked.read(&1).await });
+    let waiting = tokio::spawn(async move { locked.lookup(&1, Freshness::Cached).await });
     while !waiting.is_finished() {
         other.invalidate(&1);
-        assert!(other.read(&1).await.unwrap().stale_for.is_none(), "the other table is not locked");
+        assert!(
+            other.lookup(&1, Freshness::Cached).await.unwrap().stale_for.is_none(),
+            "the other table is not locked"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(waiting.await.unwrap().unwrap().stale_for.is_some());

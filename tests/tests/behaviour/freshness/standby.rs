@@ -1,6 +1,6 @@
 //! Rows are loaded from a hot standby, which may be behind, away, or of another history than the feed's server.
 
-use cache_sync::{Client, ClientBuilder, Patch};
+use cache_sync::{Client, ClientBuilder, Freshness, Patch, Version};
 use cache_sync_cluster::Cluster;
 use cache_sync_kit::Dice;
 use cache_sync_tests::rows::{accounts, assert_held, close, make_accounts, open, shown, stored};
@@ -292,4 +292,27 @@ async fn disturb(standby: &Cluster, mut looks: watch::Receiver<u64>) {
             break;
         }
     }
+}
+
+/// Who asks for more than the feed has told asks the primary.
+#[tokio::test]
+async fn it_is_not_asked_for_the_latest() {
+    let primary = primary();
+    let (db, standby) = with_accounts(&primary).await;
+    let client = open(of(&db, &standby)).await;
+    let cache = accounts(&client).await;
+    pause(&standby).await;
+    client.mute_feed(true);
+    for id in [1, 2] {
+        cache.get(&id).await.unwrap();
+    }
+    assert_eq!(client.status().standby_loads, 2, "as far as anybody has heard it has everything");
+    let versions = db.psql("UPDATE account SET note = 'not replayed' WHERE id <= 2 RETURNING cs_version");
+    let version = versions.lines().map(|version| version.parse().unwrap()).min().map(Version).unwrap();
+    for (id, freshness) in [(1, Freshness::Latest), (2, Freshness::AtLeast(version))] {
+        let found = cache.lookup(&id, freshness).await.unwrap();
+        assert_eq!(shown(found.value.as_deref()), stored(&db, id), "{freshness:?}");
+    }
+    client.mute_feed(false);
+    close(client).await;
 }

@@ -1,6 +1,6 @@
 //! Every type of key finds its rows, hears of their changes and writes them.
 
-use cache_sync::{Cache, Client, Key};
+use cache_sync::{Cache, Client, Freshness, Key};
 use cache_sync_tests::Database;
 use cache_sync_tests::rows::{client, close};
 use serde::{Deserialize, Serialize};
@@ -180,7 +180,7 @@ async fn by_what_they_borrow_as() {
     assert_eq!(texts.get("a").await.unwrap().unwrap().v, 1);
     assert_eq!(texts.get(&"a".to_owned()).await.unwrap(), texts.cached("a").unwrap());
     assert_eq!(texts.with("a", |row| row.map(|row| row.v)).await.unwrap(), Some(1));
-    assert!(texts.read("a").await.unwrap().stale_for.is_none() && texts.held("a").is_some());
+    assert!(texts.lookup("a", Freshness::Cached).await.unwrap().stale_for.is_none() && texts.held("a").is_some());
     let _ = texts.update("a", |row| row.v += 1).await.unwrap();
     let _ = texts.patch("a", cache_sync::Patch::new().add("v", 1)).await.unwrap();
     assert_eq!(texts.get("a").await.unwrap().unwrap().v, 3);

@@ -1,6 +1,6 @@
 //! Changes of one row that hold whatever others do at the same time: who is first, is first, and all counts are exact.
 
-use cache_sync::{Cache, Client, Error, Outcome, Patch, Verdict, Version};
+use cache_sync::{Cache, Client, Error, Freshness, Outcome, Patch, Verdict, Version};
 use cache_sync_tests::locks::until_waiting;
 use cache_sync_tests::rows::{Account, client, close, make_plain_accounts, node, node_with};
 use cache_sync_tests::{Database, SOON};
@@ -64,23 +64,23 @@ async fn what_may_lose_is_not_shown() {
 #[tokio::test]
 async fn a_row_is_set_if_it_is_the_one_that_was_seen() {
     let (db, client, cache) = node_with(2).await;
-    let seen = cache.read(&1).await.unwrap().version;
+    let seen = cache.lookup(&1, Freshness::Cached).await.unwrap().version;
     let set = cache.compare_and_set(&1, account(1, 7), seen).await.unwrap();
     assert_eq!(verdict(&set), Verdict::Applied);
     // It is known without a load.
     let loads = cache.status().load_statements;
-    let read = cache.read(&1).await.unwrap();
+    let read = cache.lookup(&1, Freshness::Cached).await.unwrap();
     assert_eq!((read.value.unwrap().balance, read.version), (7, set.version));
     assert_eq!(cache.status().load_statements, loads);
     assert_eq!(verdict(&cache.compare_and_set(&1, account(1, 8), seen).await.unwrap()), Verdict::Conflict);
     assert_eq!(cache.get(&1).await.unwrap().unwrap().balance, 7);
     // Writes that wait go first.
-    let seen = cache.read(&2).await.unwrap().version;
+    let seen = cache.lookup(&2, Freshness::Cached).await.unwrap().version;
     let _ = cache.patch(&2, Patch::new().add("balance", 1)).await.unwrap();
     assert_eq!(verdict(&cache.compare_and_set(&2, account(2, 8), seen).await.unwrap()), Verdict::Conflict);
     assert_eq!(cache.get(&2).await.unwrap().unwrap().balance, 1);
     // A row that is gone, and one that has never been there.
-    let seen = cache.read(&2).await.unwrap().version;
+    let seen = cache.lookup(&2, Freshness::Cached).await.unwrap().version;
     db.psql("DELETE FROM account WHERE id = 2");
     assert_eq!(verdict(&cache.compare_and_set(&2, account(2, 8), seen).await.unwrap()), Verdict::Missing);
     assert_eq!(verdict(&cache.compare_and_set(&3, account(3, 8), Version::NONE).await.unwrap()), Verdict::Applied);

@@ -1,6 +1,6 @@
 //! A password that is rotated while a client works: what is held is served, and with the new password everything goes on.
 
-use cache_sync::{Client, Credentials, Patch, Verdict};
+use cache_sync::{Client, Credentials, Freshness, Patch, Verdict};
 use cache_sync_tests::rows::{accounts, close, make_accounts, open};
 use cache_sync_tests::{Database, SOON, wait_until};
 use std::error::Error;
@@ -76,7 +76,7 @@ async fn what_is_held_is_served_until_the_new_one_is_known() {
     let error = here.get(&1).await.unwrap_err();
     assert!(error.is_unavailable() && error.sqlstate() == Some("28P01"), "{error:?}");
     assert!(!format!("{error} {error:?}").contains("secret"));
-    assert!(there.read(&1).await.unwrap().stale_for.is_some());
+    assert!(there.lookup(&1, Freshness::Cached).await.unwrap().stale_for.is_some());
     let receipt = there.patch(&1, Patch::new().add("balance", 3)).await.unwrap();
 
     *vault.0.lock().unwrap() = "secret-two";
@@ -86,7 +86,7 @@ async fn what_is_held_is_served_until_the_new_one_is_known() {
         wait_until(SOON, "the feed is heard again", async || client.status().feed_live).await;
         // Another client's change may be known a moment later.
         let is_followed = async || {
-            let read = cache.read(&1).await.unwrap();
+            let read = cache.lookup(&1, Freshness::Cached).await.unwrap();
             read.stale_for.is_none() && read.value.unwrap().balance == 3
         };
         wait_until(SOON, "rows are confirmed again, and the change is known", is_followed).await;

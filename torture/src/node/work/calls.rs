@@ -4,7 +4,7 @@ use super::super::table::Table;
 use super::{HOT, Item, Row, Work};
 use crate::history::{Call, Event, Nanos, Span};
 use crate::tables::{GROUPS, ITEM_TABLE, ITEMS, KEPT_TABLE, ROWS, SHELF_ROWS, SWAPPED_TABLE};
-use cache_sync::Query;
+use cache_sync::{Freshness, Query};
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Dice, Result, locked};
 use serde::Deserialize;
@@ -42,10 +42,24 @@ impl Work {
         Call { span: Span { begun, ended: now_ns() }, caught_up, is_stale: stale_for.is_some(), opening }
     }
 
+    /// How fresh a read that begins now is to be; and from when on everything must be in it, beside the bound.
+    fn asked_for(&self, begun: Nanos, dice: &mut Dice) -> (Freshness, Nanos) {
+        let caught_up = self.caught_up_at();
+        match dice.below(8) {
+            0 => (Freshness::Latest, begun),
+            1 => {
+                let age = Duration::from_millis(dice.below(500));
+                (Freshness::AtMost(age), caught_up.max(begun - age.as_nanos() as Nanos))
+            }
+            _ => (Freshness::Cached, caught_up),
+        }
+    }
+
     pub(super) async fn read_row(&self, table: &Table<Row>, dice: &mut Dice) -> Result<()> {
         let (key, opened) = (self.row_key(table, dice), table.now());
-        let (caught_up, begun) = (self.caught_up_at(), now_ns());
-        let read = match self.call(dice, opened.cache.read(&key)).await {
+        let begun = now_ns();
+        let (freshness, caught_up) = self.asked_for(begun, dice);
+        let read = match self.call(dice, opened.cache.lookup(&key, freshness)).await {
             Some(Ok(read)) => read,
             Some(Err(error)) => return self.failed(table, opened.number, error).await,
             None => return Ok(()),
@@ -65,8 +79,9 @@ impl Work {
 
     pub(super) async fn read_item(&self, dice: &mut Dice) -> Result<()> {
         let (key, opened) = (dice.below(ITEMS as u64) as i32, self.items.now());
-        let (caught_up, begun) = (self.caught_up_at(), now_ns());
-        let read = match self.call(dice, opened.cache.read(&key)).await {
+        let begun = now_ns();
+        let (freshness, caught_up) = self.asked_for(begun, dice);
+        let read = match self.call(dice, opened.cache.lookup(&key, freshness)).await {
             Some(Ok(read)) => read,
             Some(Err(error)) => return self.failed(&self.items, opened.number, error).await,
             None => return Ok(()),

@@ -3,6 +3,7 @@
 use super::{Item, Row, Work};
 use crate::history::{Call, Event, Nanos, Span};
 use crate::tables::{ITEMS, ROWS, SHELF_ROWS};
+use cache_sync::Freshness;
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Dice, locked};
 use futures_util::FutureExt;
@@ -98,7 +99,7 @@ impl Work {
         let changed: Vec<i32> = locked(&self.changed).iter().copied().collect();
         for key in changed {
             let (opened, caught_up, begun) = (self.kept.now(), self.caught_up_at(), now_ns());
-            let read = opened.cache.read(&key).now_or_never().and_then(Result::ok);
+            let read = opened.cache.lookup(&key, Freshness::Cached).now_or_never().and_then(Result::ok);
             let row = read.filter(|read| read.stale_for.is_none()).and_then(|read| read.value).map(|row| Event::Row {
                 call: glanced(begun, caught_up, opened.number),
                 home: row.home,

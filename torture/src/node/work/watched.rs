@@ -2,7 +2,7 @@
 
 use super::{HOT, Row, Work};
 use crate::history::Event;
-use cache_sync::{Cache, Error, Read, Watch};
+use cache_sync::{Cache, Error, Lookup, Watch};
 use cache_sync_kit::{Result, locked, wait};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -87,7 +87,7 @@ async fn watch(work: Weak<Work>, id: i32) {
 }
 
 /// Until the cache has to be opened again.
-async fn follow(work: &Weak<Work>, id: i32, rows: &mut Watch<std::result::Result<Read<Row>, Error>>) {
+async fn follow(work: &Weak<Work>, id: i32, rows: &mut Watch<std::result::Result<Lookup<Row>, Error>>) {
     while let Some(read) = rows.next().await {
         let Some(work) = work.upgrade() else { return };
         let Ok(read) = read else { continue };
