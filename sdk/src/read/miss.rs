@@ -59,20 +59,16 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         freshness: Freshness,
     ) -> Pin<Box<impl Future<Output = Result<Lookup<V>, Error>> + 'a>> {
         Box::pin(async move {
+            if let Freshness::AtMost(age) = freshness
+                && let Some(held) = self.held_within(key, hash, age)?
+            {
+                return Ok(held);
+            }
             let breaker = &self.store.breaker;
             let stale_service = self.stale_service.filter(|_| freshness == Freshness::Cached);
-            let stale = match (freshness, stale_service) {
-                (Freshness::AtMost(age), _) => {
-                    self.entries.check_usable()?;
-                    // The feed has come further than what is shown while a change is held back.
-                    let is_held_back = self.entries.place(hash).slot().is_some_and(|slot| slot.holds_back());
-                    if !is_held_back && let Some(stale) = self.stale(key, hash, age) {
-                        return Ok(stale);
-                    }
-                    None
-                }
-                // Whoever looks whether Postgres is back does not wait for that, either.
-                (_, Some(StaleService { max, .. })) if breaker.is_away() => self.stale(key, hash, max),
+            // Whoever looks whether Postgres is back does not wait for that, either.
+            let stale = match stale_service {
+                Some(StaleService { max, .. }) if breaker.is_away() => self.stale(key, hash, max),
                 _ => None,
             };
             if stale.is_some() && !breaker.may_look() {
@@ -102,24 +98,30 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             if answer.is_ok() {
                 std::mem::forget(waiting);
             }
-            match answer {
-                Err(stale) => Ok(stale),
-                Ok(Ok(Ok(answer))) => {
-                    self.check_version(&answer, freshness)?;
-                    Ok(self.confirmed(answer))
-                }
-                Ok(Ok(Err(error))) if error.is_unavailable() => {
+            let loaded = match answer {
+                Err(stale) => return Ok(stale),
+                Ok(loaded) => loaded.unwrap_or_else(|_| Err(Error::closed())),
+            };
+            match loaded.and_then(|answer| self.at_its_version(answer, freshness)) {
+                Err(error) if error.is_unavailable() => {
                     let stale = stale_service.and_then(|StaleService { max, .. }| self.stale(key, hash, max));
                     stale.ok_or(error)
                 }
-                Ok(Ok(Err(error))) => Err(error),
-                Ok(Err(_)) => Err(Error::closed()),
+                answer => answer.map(|answer| self.confirmed(answer)),
             }
         })
     }
 
-    /// Whether a row that was asked for at some version is there.
-    fn check_version(&self, answer: &Answer<V>, freshness: Freshness) -> Result<(), Error> {
+    /// What is held, if it has been in doubt for no longer than this.
+    fn held_within(&self, key: &K, hash: KeyHash, age: Duration) -> Result<Option<Lookup<V>>, Error> {
+        self.entries.check_usable()?;
+        // The feed has come further than what is shown while a change is held back.
+        let is_held_back = self.entries.place(hash).slot().is_some_and(|slot| slot.holds_back());
+        Ok(if is_held_back { None } else { self.stale(key, hash, age) })
+    }
+
+    /// A row that was asked for at some version must have it by now.
+    fn at_its_version(&self, answer: Answer<V>, freshness: Freshness) -> Result<Answer<V>, Error> {
         match freshness {
             Freshness::AtLeast(least) if answer.value.is_some() && answer.version < least => {
                 let (table, version) = (self.entries.schema.display_name(), answer.version);
@@ -127,7 +129,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                     format!("a row of table {table} is at version {version}, and version {least} is asked for");
                 Err(Error::new(ErrorKind::Unavailable, message))
             }
-            _ => Ok(()),
+            _ => Ok(answer),
         }
     }
 
