@@ -126,20 +126,30 @@ impl ClientConfig {
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let within = |name: &str, value: usize, min: usize, max: usize| match (min..=max).contains(&value) {
-            true => Ok(()),
-            false => Err(Error::new(ErrorKind::Config, format!("{name} is {value}; it must be from {min} to {max}"))),
-        };
-        let millis = |duration: Duration| usize::try_from(duration.as_millis()).unwrap_or(usize::MAX);
         within("pool_size", self.pool_size, 1, 10_000)?;
         within("connect_timeout in milliseconds", millis(self.connect_timeout), 1, 3_600_000)?;
         within("query_timeout in milliseconds", millis(self.query_timeout), 1, 3_600_000)?;
         within("feed_timeout in milliseconds", millis(self.feed_timeout), 100, 3_600_000)?;
         within("buffer_entries_max", self.buffer_entries_max, 1, 100_000_000)?;
         within("buffer_bytes_max", self.buffer_bytes_max, 1024, 1 << 40)?;
-        within("flush_interval in milliseconds", millis(self.flush_interval), 0, 3_600_000)?;
-        within("batch_entries_max", self.batch_entries_max, 1, 10_000)
+        check_batches(self.flush_interval, self.batch_entries_max)
     }
+}
+
+fn within(name: &str, value: usize, min: usize, max: usize) -> Result<(), Error> {
+    match (min..=max).contains(&value) {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::Config, format!("{name} is {value}; it must be from {min} to {max}"))),
+    }
+}
+
+fn millis(duration: Duration) -> usize {
+    usize::try_from(duration.as_millis()).unwrap_or(usize::MAX)
+}
+
+fn check_batches(flush_interval: Duration, batch_entries_max: usize) -> Result<(), Error> {
+    within("flush_interval in milliseconds", millis(flush_interval), 0, 3_600_000)?;
+    within("batch_entries_max", batch_entries_max, 1, 10_000)
 }
 
 /// Reads a DSN, and fills in what it leaves open.
@@ -192,15 +202,32 @@ fn may_be_said(dsn: &str, why: &str) -> Option<String> {
     is_safe.then(|| why.to_owned())
 }
 
+/// For how long a cache's entries are good.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ages {
+    pub(crate) time_to_live: Option<Duration>,
+    pub(crate) absent_time_to_live: Option<Duration>,
+    pub(crate) time_to_idle: Option<Duration>,
+    /// Up to this share of the times to live is left out, by chance.
+    pub(crate) jitter: f64,
+    /// Who hits an entry when this share of its time to live is left, or less, has it loaded again.
+    pub(crate) refresh_ahead: f64,
+}
+
 /// The settings of a [`Cache`](crate::Cache).
 #[derive(Clone, Debug)]
 pub(crate) struct CacheConfig {
     pub(crate) max_capacity: u64,
     pub(crate) bytes_max: Option<u64>,
-    pub(crate) time_to_live: Option<Duration>,
+    pub(crate) ages: Ages,
+    pub(crate) loads_max: usize,
+    pub(crate) waiting_keys_max: usize,
+    pub(crate) fails_fast: bool,
+    /// Those of the client, where there is none.
+    pub(crate) flush_interval: Option<Duration>,
+    pub(crate) batch_entries_max: Option<usize>,
     pub(crate) durability: Durability,
     pub(crate) write_timeout: Option<Duration>,
-    /// Those of the client, where there is none.
     pub(crate) stale_while_unavailable: Option<Duration>,
     pub(crate) stale_after: Option<Duration>,
     pub(crate) members: Option<Vec<String>>,
@@ -213,6 +240,41 @@ const ENTRY_BYTES: u64 = 1 << 10;
 impl CacheConfig {
     pub(crate) fn bytes_max(&self) -> u64 {
         self.bytes_max.unwrap_or_else(|| CACHE_BYTES_MAX.max(self.max_capacity.saturating_mul(ENTRY_BYTES)))
+    }
+
+    pub(crate) fn flush_interval(&self, client: &ClientConfig) -> Duration {
+        self.flush_interval.unwrap_or(client.flush_interval)
+    }
+
+    pub(crate) fn batch_entries_max(&self, client: &ClientConfig) -> usize {
+        self.batch_entries_max.unwrap_or(client.batch_entries_max)
+    }
+
+    pub(crate) fn check(&self, client: &ClientConfig) -> Result<(), Error> {
+        let Ages { time_to_live, time_to_idle, absent_time_to_live, jitter, refresh_ahead } = self.ages;
+        let misfit = |message: String| Err(Error::new(ErrorKind::Config, message));
+        for (name, time) in [
+            ("time_to_live", time_to_live),
+            ("time_to_idle", time_to_idle),
+            ("absent_time_to_live", absent_time_to_live),
+        ] {
+            if time == Some(Duration::ZERO) {
+                return misfit(format!("{name} is zero, so nothing would be held; set max_capacity(0) for that"));
+            }
+        }
+        for (name, share) in [("time_to_live_jitter", jitter), ("refresh_ahead", refresh_ahead)] {
+            if !(0.0..1.0).contains(&share) {
+                return misfit(format!("{name} is {share}; it must be a share from 0 to less than 1"));
+            }
+        }
+        if time_to_live.is_none() && (refresh_ahead > 0.0 || jitter > 0.0 && absent_time_to_live.is_none()) {
+            return misfit(
+                "refresh_ahead and time_to_live_jitter are shares of time_to_live, which is not set".to_owned(),
+            );
+        }
+        within("loads_max", self.loads_max, 1, 64)?;
+        within("waiting_keys_max", self.waiting_keys_max, 1, usize::MAX)?;
+        check_batches(self.flush_interval(client), self.batch_entries_max(client))
     }
 
     /// How what cannot be confirmed is served, if it is.
@@ -229,7 +291,12 @@ impl Default for CacheConfig {
         CacheConfig {
             max_capacity: 10_000,
             bytes_max: None,
-            time_to_live: None,
+            ages: Ages::default(),
+            loads_max: 2,
+            waiting_keys_max: usize::MAX,
+            fails_fast: false,
+            flush_interval: None,
+            batch_entries_max: None,
             durability: Durability::Memory,
             write_timeout: None,
             stale_while_unavailable: None,

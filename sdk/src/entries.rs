@@ -11,9 +11,10 @@
 //! generation  when everything held was doubted      session   the numbers of batches
 //! load        what loads do to it                   outcome   what outcomes do to it
 //! change      what others' changes do to it             topics    who wants to hear of a key
-//! watched     a key that somebody watches
+//! watched     a key that somebody watches           ages      until when entries are good
 //! ```
 
+mod ages;
 mod change;
 mod entry;
 mod generation;
@@ -28,6 +29,7 @@ mod slot;
 mod topics;
 mod watched;
 
+pub(crate) use ages::Lifetimes;
 pub(crate) use entry::{Answer, Entry, Lifetime};
 pub(crate) use outcome::Outcomes;
 pub(crate) use place::Written;
@@ -42,8 +44,9 @@ use crate::common::capacity::Capacity;
 use crate::common::counters::Counters;
 use crate::common::time::Moment;
 use crate::common::trouble::Seldom;
-use crate::config::CacheConfig;
+use crate::config::{Ages, CacheConfig};
 use crate::error::{Error, ErrorKind};
+use ages::Idling;
 use cache_sync_core::number::KeyHash;
 use cache_sync_core::patch::RowPatch;
 use generation::Generations;
@@ -62,7 +65,8 @@ pub(crate) struct Entries<K, V> {
     pub(crate) counters: Counters,
     pub(crate) numbering: Numbering,
     memory: Memory<K, V>,
-    time_to_live: Option<Duration>,
+    ages: Ages,
+    idling: Option<Idling>,
     generations: Generations,
     shards: Shards<K, V>,
     /// The table is no longer attached as it was, or keys are hashed anew: nothing that is held can be told apart any more.
@@ -74,8 +78,9 @@ pub(crate) struct Entries<K, V> {
 impl<K: Key, V: CacheValue> Entries<K, V> {
     pub(crate) fn new(schema: Schema, config: &CacheConfig, common: Arc<Common>) -> Entries<K, V> {
         Entries {
-            memory: Memory::new(Capacity::new(config.max_capacity, config.bytes_max()), config.time_to_live),
-            time_to_live: config.time_to_live,
+            memory: Memory::new(Capacity::new(config.max_capacity, config.bytes_max()), &config.ages),
+            ages: config.ages,
+            idling: Idling::of(&config.ages),
             generations: Generations::new(),
             shards: Shards::new(),
             counters: Counters::default(),
@@ -87,25 +92,15 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         }
     }
 
-    /// Until when what was true at `as_of` is good: for so long if its row expires, and no longer than the cache's time to live.
-    pub(crate) fn lifetime(&self, as_of: Moment, good_for: Option<Duration>) -> Lifetime {
-        let end = |time: Option<Duration>| time.map_or(Moment::NEVER, |time| as_of + time);
-        Lifetime { until: end(good_for).min(end(self.time_to_live)), row_expires: good_for.is_some() }
+    /// Until when what was true at `as_of` is good: for so long if its row expires, and no longer than the cache says.
+    pub(crate) fn lifetimes(&self, hash: KeyHash, as_of: Moment, good_for: Option<Duration>) -> Lifetimes {
+        ages::lifetimes(&self.ages, hash, as_of, good_for)
     }
 
     /// A read: shows what memory holds for the key, if it may be served. That is asked after it was found, so whatever makes it
-    /// doubtful meanwhile is seen, or came after it.
+    /// doubtful meanwhile is seen, or came after it. What `look` does not take was no read.
     #[inline]
-    pub(crate) fn read<Q: ?Sized, R>(&self, by: &Q, hash: KeyHash, look: impl FnOnce(&Entry<K, V>) -> R) -> Option<R>
-    where
-        K: LookUp<Q>,
-    {
-        self.read_if(by, hash, |entry| Some(look(entry)))
-    }
-
-    /// The same, for somebody who does not take everything: what `look` does not take was no read.
-    #[inline]
-    pub(crate) fn read_if<Q: ?Sized, R>(
+    pub(crate) fn read<Q: ?Sized, R>(
         &self,
         by: &Q,
         hash: KeyHash,
@@ -114,11 +109,22 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     where
         K: LookUp<Q>,
     {
-        self.memory.read(hash, by, |entry| {
+        let mut is_noted = false;
+        let found = self.memory.read(hash, by, |entry| {
             let is_good = |now| self.is_current(entry, now) && self.common.freshness.is_live(now);
             // What is good a moment later is good now. Only what is close to its end needs the exact time.
-            if is_good(self.common.latest()) || is_good(self.common.now()) { look(entry) } else { None }
-        })
+            let found = if is_good(self.common.latest()) || is_good(self.common.now()) { look(entry) } else { None }?;
+            is_noted = self.idling.is_some_and(|idling| idling.counts(entry.used_at(), self.common.latest()));
+            if is_noted {
+                entry.set_used(self.common.now());
+            }
+            Some(found)
+        });
+        if is_noted {
+            // moka lets go of what it does not hear of for as long.
+            self.memory.tell(hash);
+        }
+        found
     }
 
     /// Shows what memory holds for the key, whether it may be served or not, to somebody who does not count as a reader.
@@ -150,7 +156,9 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     /// Whether an entry has not been doubted since it was confirmed, nor expired.
     #[inline]
     pub(crate) fn is_current(&self, entry: &Entry<K, V>, now: Moment) -> bool {
-        entry.generation == self.generation() && !entry.lifetime().is_over(now)
+        entry.generation == self.generation()
+            && !entry.lifetime().is_over(now)
+            && !self.idling.is_some_and(|idling| idling.is_over(entry.used_at(), now))
     }
 
     #[inline]

@@ -22,6 +22,7 @@ struct Inner {
 pub(crate) enum ErrorKind {
     Closed,
     Full,
+    Overloaded,
     TooLarge,
     Missing,
     RuleViolation,
@@ -116,6 +117,11 @@ impl Error {
         self.0.kind == ErrorKind::Full
     }
 
+    /// More keys wait for a load than the cache lets wait: see [`CacheBuilder::waiting_keys_max`](crate::CacheBuilder::waiting_keys_max).
+    pub fn is_overloaded(&self) -> bool {
+        self.0.kind == ErrorKind::Overloaded
+    }
+
     /// The value is larger than the whole buffer of unwritten patches may become.
     pub fn is_too_large(&self) -> bool {
         self.0.kind == ErrorKind::TooLarge
@@ -154,7 +160,7 @@ impl Error {
 
     /// The same call may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Full | ErrorKind::Conflict)
+        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Full | ErrorKind::Overloaded | ErrorKind::Conflict)
     }
 
     /// What Postgres said, if it was Postgres that said it.

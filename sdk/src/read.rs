@@ -26,14 +26,34 @@ pub(crate) use standby::Standby;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
-use crate::config::StaleService;
+use crate::config::{Ages, CacheConfig, ClientConfig, StaleService};
 use crate::entries::{Answer, Entries};
 use crate::pg::{LoadStatement, Store};
 use cache_sync_core::number::KeyHash;
 use seen::Seen;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use wanted::WantedKeys;
+
+/// What the settings of a cache say of its reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    stale_service: Option<StaleService>,
+    waiting_keys_max: usize,
+    fails_fast: bool,
+    /// How long before its end an entry is loaded again.
+    refresh_ahead: Option<Duration>,
+}
+
+impl Terms {
+    pub(crate) fn of(cache: &CacheConfig, client: &ClientConfig) -> Terms {
+        let Ages { time_to_live, refresh_ahead, .. } = cache.ages;
+        let refresh_ahead = time_to_live.filter(|_| refresh_ahead > 0.0).map(|time| time.mul_f64(refresh_ahead));
+        let (stale_service, waiting_keys_max) = (cache.stale_service(client), cache.waiting_keys_max);
+        Terms { stale_service, waiting_keys_max, fails_fast: cache.fails_fast, refresh_ahead }
+    }
+}
 
 /// The reads of one cache.
 pub(crate) struct Reads<K, V> {
@@ -46,7 +66,7 @@ pub(crate) struct Reads<K, V> {
     flights: AtomicU64,
     /// What loads from the primary have shown.
     seen: Mutex<Seen>,
-    stale_service: Option<StaleService>,
+    terms: Terms,
 }
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
@@ -54,7 +74,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         entries: Arc<Entries<K, V>>,
         store: Arc<Store>,
         standby: Option<Arc<Standby>>,
-        stale_service: Option<StaleService>,
+        terms: Terms,
     ) -> Reads<K, V> {
         Reads {
             statement: LoadStatement::new(&entries.schema),
@@ -64,7 +84,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             wanted: WantedKeys::default(),
             flights: AtomicU64::new(0),
             seen: Mutex::default(),
-            stale_service,
+            terms,
         }
     }
 
@@ -76,8 +96,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     /// What callers hear of an answer that could be confirmed.
     pub(crate) fn confirmed(&self, answer: Answer<V>) -> Lookup<V> {
         let common = &self.entries.common;
-        let (as_of, source) = match answer.loaded_at {
-            Some(sent) => (sent, Source::Postgres),
+        let (as_of, source) = match answer.loaded_as_of {
+            Some(as_of) => (as_of, Source::Postgres),
             None => (common.freshness.in_step_at(), Source::Memory),
         };
         let (value, age) = (answer.value.map(|row| row.value), common.now().since(as_of));

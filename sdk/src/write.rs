@@ -35,6 +35,7 @@ use cache_sync_core::number::KeyHash;
 use line::Line;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::Notify;
 use turns::Turns;
 
@@ -60,6 +61,8 @@ pub(crate) struct Limits {
     pub(crate) durability: Durability,
     /// Patches in one batch.
     pub(crate) batch_entries_max: usize,
+    /// How long one waits for others.
+    pub(crate) flush_interval: Duration,
 }
 
 impl<K: Key, V: CacheValue> Writes<K, V> {

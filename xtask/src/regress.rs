@@ -34,15 +34,21 @@ const ATTACH_ALL: &str = "CREATE EXTENSION cache_sync; CREATE SCHEMA attaching;
 const TRIGGERS: &str = "psql, or a query of the catalog, shows the extension's triggers";
 const BECOMES_PARTITION: &str = "a table that is attached by itself is refused as a partition of an attached one: it must be \
      detached first";
+const INHERITS: &str = "a table that is attached is refused as a parent or child by INHERITS: what is written to children would not be \
+     told";
 const OBJECTS: &str = "it looks at all objects of the database, the extension's too";
 /// Why a test prints something else once every table is attached.
-const EXPLAINED: [(&str, &str); 16] = [
+const EXPLAINED: [(&str, &str); 21] = [
     (
         "alter_table",
         "psql shows the triggers; pg_locks shows the extension's tables, which a DDL command reads and writes",
     ),
+    ("cluster", INHERITS),
     ("constraints", BECOMES_PARTITION),
-    ("create_table_like", TRIGGERS),
+    (
+        "create_table_like",
+        "psql shows the triggers; some of its tables would inherit, which is refused of attached ones",
+    ),
     (
         "event_trigger",
         "its own event triggers are told of the triggers that are made for new partitions, and it lists all of them",
@@ -50,14 +56,18 @@ const EXPLAINED: [(&str, &str); 16] = [
     ("foreign_key", BECOMES_PARTITION),
     ("generated", TRIGGERS),
     ("indexing", TRIGGERS),
-    ("inherit", BECOMES_PARTITION),
+    ("inherit", INHERITS),
     ("opr_sanity", OBJECTS),
     ("publication", BECOMES_PARTITION),
     ("replica_identity", TRIGGERS),
     ("rowsecurity", TRIGGERS),
+    ("rules", INHERITS),
+    ("stats_ext", "it lists tables that create_table_like cannot drop, as their children were refused"),
     ("triggers", TRIGGERS),
+    ("truncate", INHERITS),
     ("type_sanity", OBJECTS),
     ("typed_table", TRIGGERS),
+    ("union", INHERITS),
     ("update", BECOMES_PARTITION),
 ];
 

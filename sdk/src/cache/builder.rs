@@ -11,16 +11,13 @@ use crate::codec::value::CacheValue;
 use crate::config::{CacheConfig, Durability};
 use crate::entries::Entries;
 use crate::error::{Error, ErrorKind};
-use crate::read::{Loader, Reads};
+use crate::read::{Loader, Reads, Terms};
 use crate::receipt::Hindrance;
 use crate::write::{Flusher, Limits, Writes};
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Tasks that load rows of one table: while one waits for its statement, another can send the next.
-const LOADERS: usize = 2;
 
 impl Client {
     /// A cache of one attached table: `K` is its key (a tuple for several columns), `V` a struct whose members are columns.
@@ -61,7 +58,68 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
     /// How long an entry may be held, counted from when it was loaded or written, or its write was confirmed. Default: no
     /// limit.
     pub fn time_to_live(mut self, age: Duration) -> CacheBuilder<K, V> {
-        self.config.time_to_live = Some(age);
+        self.config.ages.time_to_live = Some(age);
+        self
+    }
+
+    /// Shortens each entry's times to live by a part of this share, by chance, so that what was loaded together is not loaded again together: 0.1 makes
+    /// ten minutes nine to ten. Default 0, less than 1.
+    pub fn time_to_live_jitter(mut self, share: f64) -> CacheBuilder<K, V> {
+        self.config.ages.jitter = share;
+        self
+    }
+
+    /// How long it may be held that there is no row with a key, if that is shorter than [`time_to_live`](CacheBuilder::time_to_live). Default: as
+    /// long as a row.
+    pub fn absent_time_to_live(mut self, age: Duration) -> CacheBuilder<K, V> {
+        self.config.ages.absent_time_to_live = Some(age);
+        self
+    }
+
+    /// How long an entry is held that nobody reads or writes, within a hundredth; what others change does not count. Default: no limit.
+    pub fn time_to_idle(mut self, time: Duration) -> CacheBuilder<K, V> {
+        self.config.ages.time_to_idle = Some(time);
+        self
+    }
+
+    /// Has an entry loaded again, while it is still served, when it is read and no more than this share of its
+    /// [`time_to_live`](CacheBuilder::time_to_live) is left: who reads it often never waits for it. Default 0: not at all; less than 1.
+    pub fn refresh_ahead(mut self, share: f64) -> CacheBuilder<K, V> {
+        self.config.ages.refresh_ahead = share;
+        self
+    }
+
+    /// How many statements may load rows of this cache at a time; what misses meanwhile goes together into the next. Default 2, from 1 to 64. Each
+    /// takes a connection of the pool ([`ClientBuilder::pool_size`](crate::ClientBuilder::pool_size)).
+    pub fn loads_max(mut self, loads: usize) -> CacheBuilder<K, V> {
+        self.config.loads_max = loads;
+        self
+    }
+
+    /// How many keys may wait for a load. Reads of any more fail at once ([`Error::is_overloaded`]), rather than wait longer and longer.
+    /// Default: no limit.
+    pub fn waiting_keys_max(mut self, keys: usize) -> CacheBuilder<K, V> {
+        self.config.waiting_keys_max = keys;
+        self
+    }
+
+    /// Whether reads that have to ask Postgres fail at once while it is known to be away ([`Error::is_unavailable`]), rather than each try by itself;
+    /// one of them now and then looks whether it is back, every 0.1 s to 2 s. Default: they try.
+    pub fn fail_fast(mut self, fails_fast: bool) -> CacheBuilder<K, V> {
+        self.config.fails_fast = fails_fast;
+        self
+    }
+
+    /// How long a write of this cache may wait for others to share its batch. Default: that of
+    /// [`ClientBuilder::flush_interval`](crate::ClientBuilder::flush_interval).
+    pub fn flush_interval(mut self, interval: Duration) -> CacheBuilder<K, V> {
+        self.config.flush_interval = Some(interval);
+        self
+    }
+
+    /// Patches in one batch of this cache. Default: that of [`ClientBuilder::batch_entries_max`](crate::ClientBuilder::batch_entries_max).
+    pub fn batch_entries_max(mut self, entries: usize) -> CacheBuilder<K, V> {
+        self.config.batch_entries_max = Some(entries);
         self
     }
 
@@ -112,10 +170,15 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
     pub async fn open(self) -> Result<Cache<K, V>, Error> {
         let CacheBuilder { shared, name, config, .. } = self;
         shared.common.check_open()?;
+        config.check(&shared.config)?;
         let schema = schema_of::<K, V>(&shared, &name, &config).await?;
         let (id, types) = (schema.table_id(), TypeId::of::<(K, V)>());
         let entries = Arc::new(Entries::new(schema, &config, shared.common.clone()));
-        let limits = Limits { durability: config.durability, batch_entries_max: shared.config.batch_entries_max };
+        let limits = Limits {
+            durability: config.durability,
+            batch_entries_max: config.batch_entries_max(&shared.config),
+            flush_interval: config.flush_interval(&shared.config),
+        };
         let write_timeout = config.write_timeout.or(shared.config.write_timeout);
         let hindrance = Hindrance::new(
             entries.schema.display_name(),
@@ -124,8 +187,8 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
             shared.hindrances.clone(),
         );
         let (store, standby) = (shared.store.clone(), shared.standby.clone());
-        let stale_service = config.stale_service(&shared.config);
-        let reads = Arc::new(Reads::new(entries.clone(), store, standby, stale_service));
+        let terms = Terms::of(&config, &shared.config);
+        let reads = Arc::new(Reads::new(entries.clone(), store, standby, terms));
         let writes = Arc::new(Writes::new(entries.clone(), shared.budget.clone(), hindrance, limits));
         let table: Arc<dyn CacheTable> = writes.clone();
         shared.add_table((id, types), table.clone()).await?;
@@ -142,7 +205,7 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         let cache = Cache { shared: shared.clone(), reads, writes, handle: Arc::new(handle) };
         let registration = shared.feed.register(id, Part::Rows(types), entries);
         shared.feed.subscribed(registration, &shared.store).await?;
-        start_tasks(&cache, table.clone());
+        start_tasks(&cache, &table, config.loads_max);
         std::mem::forget(opening);
         Ok(cache)
     }
@@ -177,19 +240,18 @@ impl Drop for Opening<'_> {
     }
 }
 
-fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>, table: Arc<dyn CacheTable>) {
+fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>, table: &Arc<dyn CacheTable>, loaders: usize) {
     let Cache { shared, reads, writes, .. } = cache;
-    for _ in 0..LOADERS {
+    for _ in 0..loaders {
         shared.supervisor.spawn(Some(table.clone()), Loader(reads.clone()).run());
     }
     let flusher = Flusher {
         writes: writes.clone(),
         connection: shared.batch_connection.clone(),
-        flush_interval: shared.config.flush_interval,
         apply_timeout: shared.config.query_timeout,
     };
     // A task does not keep its client alive.
-    let client = Arc::downgrade(shared);
+    let (client, table) = (Arc::downgrade(shared), table.clone());
     shared.supervisor.spawn(Some(table.clone()), async move {
         flusher.run().await;
         if let Some(shared) = client.upgrade() {

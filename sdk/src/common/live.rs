@@ -130,3 +130,82 @@ impl<W: Watchable> Live<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::Common;
+    use crate::common::freshness::Freshness;
+    use std::sync::Arc;
+    use tokio::sync::Notify;
+    use tokio::sync::futures::OwnedNotified;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// Becomes something else in every other look, so often, once that has seen what there was, and tells so.
+    struct Restless {
+        state: u32,
+        looks: u32,
+        changes_left: u32,
+        changed: Arc<Notify>,
+    }
+
+    impl Watchable for Restless {
+        type Read = u32;
+        type Since = OwnedNotified;
+
+        fn since(&self) -> OwnedNotified {
+            self.changed.clone().notified_owned()
+        }
+
+        async fn look(&mut self) -> Result<u32, Error> {
+            let seen = self.state;
+            self.looks += 1;
+            if self.looks.is_multiple_of(2) && self.changes_left > 0 {
+                self.changes_left -= 1;
+                self.state += 1;
+                self.changed.notify_waiters();
+            }
+            Ok(seen)
+        }
+
+        async fn turned(&mut self, since: OwnedNotified) {
+            since.await;
+        }
+
+        fn is_doubtful(_: &u32) -> bool {
+            false
+        }
+
+        fn is_same(shown: &u32, read: &u32) -> bool {
+            shown == read
+        }
+
+        fn same(shown: &u32) -> u32 {
+            *shown
+        }
+
+        fn doubted(&self, shown: &u32) -> u32 {
+            *shown
+        }
+
+        fn has_ended(&self) -> bool {
+            false
+        }
+    }
+
+    /// A change between a look and the wait for the next one is heard of: the last state is always shown.
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_during_a_look_is_shown() {
+        let common = Arc::new(Common::new(Freshness::new(LONG)));
+        common.freshness.in_step(common.now());
+        // What follows it would only tell of silence.
+        let (liveness, _follow) = Liveness::of(common);
+        let mut live = Live::new(Restless { state: 0, looks: 0, changes_left: 5, changed: Arc::default() }, liveness);
+        let mut last = None;
+        while let Ok(item) = tokio::time::timeout(LONG, live.next()).await {
+            last = Some(item.unwrap().unwrap());
+        }
+        assert_eq!(last, Some(5));
+    }
+}

@@ -6,7 +6,7 @@ use crate::codec::value::{Row, Value};
 use crate::common::time::Moment;
 use cache_sync_core::number::Version;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// So many hits of a stay are told to moka whatever else: whether something is read again is what moka has to know most.
 const TOLD_FIRST: u8 = 3;
@@ -24,6 +24,8 @@ pub(crate) struct Entry<K, V> {
     /// Those of its [`Lifetime`], apart because they take less room so.
     until: Moment,
     row_expires: bool,
+    /// When it was read last, or written.
+    used_at: AtomicU64,
     /// How many bytes the row has.
     bytes: u32,
     pub(super) stay: Stay,
@@ -31,9 +33,10 @@ pub(crate) struct Entry<K, V> {
 
 impl<K: Clone, V> Entry<K, V> {
     pub(super) fn new(key: &K, value: Value<V>, version: Version, confirmed: Confirmed, stay: Stay) -> Entry<K, V> {
-        let Confirmed { generation, lifetime: Lifetime { until, row_expires } } = confirmed;
+        let Confirmed { generation, lifetime: Lifetime { until, row_expires }, at } = confirmed;
         let (value, bytes) = value.map_or((None, 0), |row| (Some(row.value), row.bytes));
-        Entry { key: key.clone(), value, version, generation, until, row_expires, bytes, stay }
+        let (key, used_at) = (key.clone(), AtomicU64::new(at.nanos()));
+        Entry { key, value, version, generation, until, row_expires, used_at, bytes, stay }
     }
 }
 
@@ -97,8 +100,18 @@ impl<K, V> Entry<K, V> {
         Lifetime { until: self.until, row_expires: self.row_expires }
     }
 
+    #[inline]
+    pub(super) fn used_at(&self) -> Moment {
+        Moment::from_nanos(self.used_at.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(super) fn set_used(&self, at: Moment) {
+        self.used_at.store(at.nanos(), Ordering::Relaxed);
+    }
+
     pub(crate) fn answer(&self) -> Answer<V> {
-        Answer { value: self.row(), version: self.version, loaded_at: None }
+        Answer { value: self.row(), version: self.version, loaded_as_of: None }
     }
 
     /// What it says of the row.
@@ -115,8 +128,8 @@ pub(crate) struct Answer<V> {
     pub(crate) value: Value<V>,
     /// The version of the row that it is based on.
     pub(crate) version: Version,
-    /// When the load was sent that has brought it. None: it was held.
-    pub(crate) loaded_at: Option<Moment>,
+    /// It was loaded, and everything is in it that was committed before. None: it was held.
+    pub(crate) loaded_as_of: Option<Moment>,
 }
 
 impl<V> Clone for Answer<V> {
@@ -142,6 +155,8 @@ impl<K, V> Drop for Entry<K, V> {
 pub(super) struct Confirmed {
     pub(super) generation: u64,
     pub(super) lifetime: Lifetime,
+    /// When somebody read or wrote it, for whom it is held.
+    pub(super) at: Moment,
 }
 
 /// Until when an entry is good: its row expires then, or the cache's time to live is over, whichever comes first.

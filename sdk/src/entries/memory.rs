@@ -10,6 +10,7 @@ use super::hits::Hits;
 use crate::codec::key::{Key, LookUp};
 use crate::codec::value::Value;
 use crate::common::capacity::Capacity;
+use crate::config::Ages;
 use cache_sync_core::number::{KeyHash, Version};
 use papaya::{Compute, Guard, Operation};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -69,7 +70,7 @@ pub(super) struct Memory<K, V> {
 }
 
 impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
-    pub(super) fn new(capacity: Capacity, time_to_live: Option<Duration>) -> Memory<K, V> {
+    pub(super) fn new(capacity: Capacity, ages: &Ages) -> Memory<K, V> {
         let held: Arc<Held<K, V>> = Arc::default();
         let evicts_from = held.clone();
         let evict = move |hash: Arc<KeyHash>, known: Known, _cause| {
@@ -79,9 +80,14 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
         };
         let builder = moka::sync::Cache::builder().max_capacity(capacity.weight_max()).eviction_listener(evict);
         let builder = builder.weigher(|_, known: &Known| known.weight);
-        let builder = match time_to_live {
-            // Only to have its memory back; moka refuses a thousand years.
+        // Only to have its memory back; moka refuses a thousand years.
+        let builder = match ages.time_to_live {
             Some(time) => builder.time_to_live(time.min(RECLAIM_MAX)),
+            None => builder,
+        };
+        let builder = match ages.time_to_idle {
+            // It hears of reads somewhat later.
+            Some(time) => builder.time_to_idle((time.saturating_add(time / 16)).min(RECLAIM_MAX)),
             None => builder,
         };
         Memory {
@@ -89,7 +95,7 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
             policy: builder.build_with_hasher(Hashing::default()),
             capacity,
             tenures: AtomicU32::new(0),
-            ends_by_age: time_to_live.is_some(),
+            ends_by_age: ages.time_to_live.or(ages.time_to_idle).is_some(),
             holds_nothing: capacity.weight_max() == 0,
             counts_misses: AtomicBool::new(false),
             hits: Hits::default(),
@@ -165,7 +171,7 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
 
     #[cold]
     #[inline(never)]
-    fn tell(&self, hash: KeyHash) {
+    pub(super) fn tell(&self, hash: KeyHash) {
         let _ = self.policy.get(&hash);
     }
 

@@ -92,8 +92,8 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         let mut place = self.place(hash);
         let slot = place.slot()?;
         let record = record.filter(|_| same_server);
-        let lifetime = self.lifetime(self.common.now(), None);
-        let done = slot.settle(sequence, record, self.generation(), lifetime, &self.schema);
+        let lifetimes = self.lifetimes(hash, self.common.now(), None);
+        let done = slot.settle(sequence, record, self.generation(), lifetimes, &self.schema);
         place.reflect(self.common.now());
         place.leave();
         place.tell_watchers();

@@ -92,13 +92,13 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
         let (entries, generation) = (self.entries, self.entries.generation());
         match slot.entry(generation, now) {
             Some((answer, lifetime)) => {
-                let confirmed = Confirmed { generation, lifetime };
+                let confirmed = Confirmed { generation, lifetime, at: now };
                 entries.memory.hold(self.hash, &slot.key, &answer.value, answer.version, confirmed);
             }
             None => match slot.unheard() {
                 // It may still be served to who takes what is stale.
                 Some(Base::Known { value, version, generation, lifetime }) => {
-                    let confirmed = Confirmed { generation: *generation, lifetime: *lifetime };
+                    let confirmed = Confirmed { generation: *generation, lifetime: *lifetime, at: now };
                     entries.memory.hold(self.hash, &slot.key, value, *version, confirmed);
                 }
                 _ => entries.memory.drop_entry(self.hash),

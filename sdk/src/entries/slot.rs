@@ -75,7 +75,7 @@ impl<K, V> Slot<K, V> {
 
     /// What a read may be answered now, if anything.
     pub(crate) fn answer(&self, generation: u64, now: Moment) -> Option<Answer<V>> {
-        self.shown(generation, now).map(|value| Answer { value, version: self.base_version(), loaded_at: None })
+        self.shown(generation, now).map(|value| Answer { value, version: self.base_version(), loaded_as_of: None })
     }
 
     /// What was loaded while no changes were heard, if that is all there is.
@@ -104,6 +104,10 @@ impl<K, V> Slot<K, V> {
     pub(crate) fn ends_at(&self) -> Option<Moment> {
         let held_until = self.held_back().map(|held| held.until);
         held_until.into_iter().chain(self.lifetime().row_ends_at()).min()
+    }
+
+    pub(crate) fn is_loading(&self) -> bool {
+        !self.flights.is_empty()
     }
 
     pub(crate) fn is_under_way(&self) -> bool {

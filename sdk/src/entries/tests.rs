@@ -13,9 +13,13 @@ const TIMEOUT: Duration = Duration::from_secs(3600);
 const HASH: KeyHash = KeyHash(7);
 
 fn entries() -> Entries<i64, i64> {
+    entries_with(Ages::default())
+}
+
+fn entries_with(ages: Ages) -> Entries<i64, i64> {
     let common = Arc::new(Common::new(Freshness::new(TIMEOUT)));
     let layout = Layout::new(None, &table()).unwrap();
-    Entries::new(Schema::new(table(), layout), &CacheConfig::default(), common)
+    Entries::new(Schema::new(table(), layout), &CacheConfig { ages, ..CacheConfig::default() }, common)
 }
 
 impl Entries<i64, i64> {
@@ -25,12 +29,12 @@ impl Entries<i64, i64> {
 
     /// As a load or a write does.
     fn hold(&self, value: i64, lifetime: Lifetime) {
-        let confirmed = Confirmed { generation: self.generation(), lifetime };
+        let confirmed = Confirmed { generation: self.generation(), lifetime, at: self.common.now() };
         self.memory.hold(HASH, &value, &Some(Row::new(value, 1)), Version(1), confirmed);
     }
 
     fn hit(&self, key: i64) -> Option<i64> {
-        self.read(&key, HASH, |entry| entry.value.as_deref().copied()).flatten()
+        self.read(&key, HASH, |entry| entry.value.as_deref().copied())
     }
 }
 
@@ -100,4 +104,66 @@ fn whoever_watches_hears_of_what_is_not_held() {
     assert!(changed.now_or_never().is_some());
     drop(watched);
     entries.shards.each_shard(|shard| assert!(shard.topics.is_empty(), "nobody watches any more"));
+}
+
+#[cfg(feature = "test-faults")]
+mod ages {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    impl Entries<i64, i64> {
+        fn pass(&self, time: Duration) {
+            self.common.clock.time.suspend(time);
+            self.hear();
+        }
+    }
+
+    /// Whoever reads keeps it alive; whoever only looks whether a change means it does not.
+    #[test]
+    fn what_nobody_reads_is_no_hit_any_more() {
+        let entries = entries_with(Ages { time_to_idle: Some(HOUR), ..Ages::default() });
+        entries.hear();
+        entries.hold(1, Lifetime::ENDLESS);
+        for _ in 0..10 {
+            entries.pass(HOUR - MINUTE);
+            assert_eq!(entries.hit(1), Some(1), "it was read an hour ago, nearly");
+        }
+        entries.pass(HOUR / 2);
+        assert!(entries.peek(&1, HASH, |_| ()).is_some());
+        entries.pass(HOUR / 2);
+        assert_eq!(entries.hit(1), None);
+        assert!(entries.all().is_empty());
+        entries.hold(1, Lifetime::ENDLESS);
+        assert_eq!(entries.hit(1), Some(1), "it was loaded again");
+    }
+
+    #[test]
+    fn rows_and_their_absence_have_times_of_their_own() {
+        let ages = Ages { time_to_live: Some(HOUR), absent_time_to_live: Some(MINUTE), ..Ages::default() };
+        let entries = entries_with(ages);
+        let now = entries.common.now();
+        let until = |good_for: Option<Duration>, value: Value<i64>| {
+            entries.lifetimes(HASH, now, good_for).of(&value).until.since(now)
+        };
+        let row = || Some(Row::new(1, 1));
+        assert_eq!((until(None, row()), until(None, None)), (HOUR, MINUTE));
+        assert_eq!((until(Some(MINUTE), row()), until(Some(2 * HOUR), row())), (MINUTE, HOUR), "its row expires");
+    }
+
+    /// What was loaded at the same moment ends at different ones, none later than it may, nor earlier than it should.
+    #[test]
+    fn jitter_spreads_the_ends() {
+        let entries = entries_with(Ages { time_to_live: Some(HOUR), jitter: 0.1, ..Ages::default() });
+        let now = entries.common.now();
+        let ends: BTreeSet<Duration> = (0..1000)
+            .map(|key| entries.lifetimes(KeyHash(key << 32), now, None).of(&Some(Row::new(1, 1))).until.since(now))
+            .collect();
+        assert!(ends.len() > 900, "{} of 1000", ends.len());
+        let (first, last) = (*ends.first().unwrap(), *ends.last().unwrap());
+        assert!(first >= HOUR.mul_f64(0.9) && last <= HOUR, "{first:?} to {last:?}");
+        assert!(last - first > HOUR.mul_f64(0.09), "{first:?} to {last:?}");
+    }
 }

@@ -13,7 +13,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     where
         K: LookUp<Q>,
     {
-        self.entries.read(by, hash, look)
+        self.hit_where(by, hash, |entry| Some(look(entry)))
     }
 
     /// What memory holds for the key, if it is fresh enough.
@@ -23,9 +23,27 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     {
         let common = &self.entries.common;
         let (in_step_at, now) = (common.freshness.in_step_at(), common.now());
-        let answer = self
-            .entries
-            .read_if(by, hash, |entry| freshness.takes(entry.version, in_step_at, now).then(|| entry.answer()));
+        let answer =
+            self.hit_where(by, hash, |entry| freshness.takes(entry.version, in_step_at, now).then(|| entry.answer()));
         answer.map(|answer| self.confirmed(answer))
+    }
+
+    #[inline]
+    fn hit_where<Q: ?Sized, R>(&self, by: &Q, hash: KeyHash, look: impl FnOnce(&Entry<K, V>) -> Option<R>) -> Option<R>
+    where
+        K: LookUp<Q>,
+    {
+        let Some(ahead) = self.terms.refresh_ahead else { return self.entries.read(by, hash, look) };
+        let mut is_due = None;
+        let found = self.entries.read(by, hash, |entry| {
+            let lifetime = entry.lifetime();
+            let is_close = !lifetime.row_expires && lifetime.is_over(self.entries.common.latest() + ahead);
+            is_due = is_close.then(|| entry.key().clone());
+            look(entry)
+        });
+        if let Some(key) = is_due {
+            self.refresh(&key, hash);
+        }
+        found
     }
 }

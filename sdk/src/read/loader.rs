@@ -140,7 +140,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             if self.standby.is_some() {
                 lock(&self.seen).note(hashes.iter().copied(), state.lsn, invalidations);
             }
-            Shown { epoch: state.epoch, last_seq: state.last_seq }
+            Shown { epoch: state.epoch, last_seq: state.last_seq, as_of: asked }
         };
         self.load_rows(&self.statement, &loading, begin, |shown, row| arriving.came(shown, row)).await
     }
@@ -150,7 +150,14 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let entries = &*self.entries;
         let last_seq = Sequence(i64::MAX);
         let lifetime = Lifetime::ENDLESS;
-        let absent = Loaded { value: None, version: Version::NONE, lifetime, last_seq, trusted: live };
+        let absent = Loaded {
+            value: None,
+            version: Version::NONE,
+            lifetime,
+            last_seq,
+            trusted: live,
+            as_of: entries.common.now(),
+        };
         match key::fits(&wanted.key, &entries.schema.meta.key) {
             Ok(true) => return true,
             Ok(false) => {
@@ -196,8 +203,9 @@ impl<K: Key, V: CacheValue> Arriving<'_, K, V> {
         };
         let last_seq = entries.numbering.to_client(self.session, shown.last_seq);
         let trusted = self.live && shown.epoch.0 == entries.common.freshness.epoch() && last_seq.is_some();
-        let (last_seq, lifetime) = (last_seq.unwrap_or(Sequence(0)), entries.lifetime(self.sent, row.good_for));
-        let loaded = Loaded { value, version: row.version, lifetime, last_seq, trusted };
+        let lifetime = entries.lifetimes(wanted.hash, self.sent, row.good_for).of(&value);
+        let last_seq = last_seq.unwrap_or(Sequence(0));
+        let loaded = Loaded { value, version: row.version, lifetime, last_seq, trusted, as_of: shown.as_of };
         // Nobody else asks for it: who joins meanwhile finds a load that was asked for.
         if entries.loaded(wanted.hash, wanted.flight, loaded) {
             self.reads.wanted.push(wanted.flight, wanted.hash, || None);
@@ -254,6 +262,6 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             Some(row) => (row.value?, row.version),
             None => (None, Version::NONE),
         };
-        Ok(self.confirmed(Answer { value, version, loaded_at: Some(sent) }))
+        Ok(self.confirmed(Answer { value, version, loaded_as_of: Some(sent) }))
     }
 }

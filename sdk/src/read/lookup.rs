@@ -46,9 +46,9 @@ impl Freshness {
         }
     }
 
-    /// Whether a standby may be behind what is asked for.
+    /// Whether a standby may be behind what is asked for: it is only as good as what the feed has told.
     pub(super) fn is_of_primary(self) -> bool {
-        matches!(self, Freshness::AtLeast(_) | Freshness::Latest)
+        self != Freshness::Cached
     }
 }
 

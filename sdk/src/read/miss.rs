@@ -19,6 +19,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+const AWAY: &str = "Postgres is away; it is looked now and then whether it is back";
+
 /// What became of a look-up.
 enum Found<'a, V> {
     Here(Answer<V>),
@@ -65,15 +67,16 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                 return Ok(held);
             }
             let breaker = &self.store.breaker;
-            let stale_service = self.stale_service.filter(|_| freshness == Freshness::Cached);
+            let stale_service = self.terms.stale_service.filter(|_| freshness == Freshness::Cached);
             // Whoever looks whether Postgres is back does not wait for that, either.
             let stale = match stale_service {
                 Some(StaleService { max, .. }) if breaker.is_away() => self.stale(key, hash, max),
                 _ => None,
             };
-            if stale.is_some() && !breaker.may_look() {
+            let need_not_ask = stale.is_some() || (self.terms.fails_fast && breaker.is_away());
+            if need_not_ask && !breaker.may_look() {
                 self.entries.check_usable()?;
-                return stale.ok_or_else(Error::closed);
+                return stale.ok_or_else(|| Error::new(ErrorKind::Unavailable, AWAY));
             }
             if freshness.is_of_primary() {
                 lock(&self.seen).invalidate();
@@ -102,14 +105,21 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                 Err(stale) => return Ok(stale),
                 Ok(loaded) => loaded.unwrap_or_else(|_| Err(Error::closed())),
             };
-            match loaded.and_then(|answer| self.at_its_version(answer, freshness)) {
-                Err(error) if error.is_unavailable() => {
-                    let stale = stale_service.and_then(|StaleService { max, .. }| self.stale(key, hash, max));
-                    stale.ok_or(error)
-                }
-                answer => answer.map(|answer| self.confirmed(answer)),
-            }
+            self.told(loaded, freshness, || stale_service.and_then(|service| self.stale(key, hash, service.max)))
         })
+    }
+
+    /// What the caller hears of what was loaded.
+    fn told(
+        &self,
+        loaded: Result<Answer<V>, Error>,
+        freshness: Freshness,
+        instead: impl FnOnce() -> Option<Lookup<V>>,
+    ) -> Result<Lookup<V>, Error> {
+        match loaded.and_then(|answer| self.at_its_version(answer, freshness)) {
+            Err(error) if error.is_unavailable() => instead().ok_or(error),
+            answer => answer.map(|answer| self.confirmed(answer)),
+        }
     }
 
     /// What is held, if it has been in doubt for no longer than this.
@@ -199,6 +209,13 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let next = self.flights.fetch_add(1, Ordering::Relaxed);
         let number = slot.join(next, entries.generation(), since, sender);
         // Under the lock, so that nobody joins a load in between that somebody else leads.
+        if number == next && self.wanted.is_full(self.terms.waiting_keys_max) {
+            slot.give_up(number);
+            place.leave();
+            let message =
+                format!("{} keys of table {} wait for a load", self.terms.waiting_keys_max, entries.schema.meta.name);
+            return Err(Error::new(ErrorKind::Overloaded, message));
+        }
         let leader = if number == next {
             self.wanted.push(number, hash, || (request == Request::Single).then(|| self.led(number, hash)))
         } else {
@@ -206,6 +223,20 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             None
         };
         Ok(Found::Loading(number, receiver, leader))
+    }
+
+    /// Has the key loaded again, unless that is under way. Nobody waits for it.
+    #[cold]
+    pub(super) fn refresh(&self, key: &K, hash: KeyHash) {
+        let entries = &*self.entries;
+        let mut place = entries.place(hash);
+        if place.slot().is_some_and(|slot| slot.key != *key || slot.is_loading()) {
+            return;
+        }
+        let (sender, _) = oneshot::channel();
+        let next = self.flights.fetch_add(1, Ordering::Relaxed);
+        let number = place.slot_or_new(key).join(next, entries.generation(), Some(entries.common.now()), sender);
+        self.wanted.push(number, hash, || None);
     }
 
     /// A load of one key, for whoever drives it. It does not panic: others may wait for it.

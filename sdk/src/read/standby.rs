@@ -71,6 +71,8 @@ pub(crate) struct Shown {
     pub(crate) epoch: Epoch,
     /// The server's number of the last batch that is in it.
     pub(crate) last_seq: Sequence,
+    /// Everything that was committed before is in it.
+    pub(crate) as_of: Moment,
 }
 
 impl Standby {
@@ -117,6 +119,8 @@ impl Standby {
         each: impl FnMut(&Shown, &Row),
     ) -> Option<Shown> {
         let freshness = &common.freshness;
+        // Before that of the log: what was told by then is in it.
+        let as_of = freshness.in_step_at();
         let epoch = Epoch(freshness.epoch());
         // What the primary has to say to it, the load from there will tell.
         let history = self.history_of(store, epoch).await.ok().flatten()?;
@@ -126,7 +130,7 @@ impl Standby {
             let server = ServerState::of(&server?).ok()?;
             let counts = server.in_recovery && server.history == history && server.lsn >= needed;
             // The epoch that a standby knows is that of its own memory, in which nobody publishes.
-            (counts && has_own_batches(&state)).then_some(Shown { epoch, last_seq: state.last_seq })
+            (counts && has_own_batches(&state)).then_some(Shown { epoch, last_seq: state.last_seq, as_of })
         };
         let answer_max = self.connect_timeout.min(ANSWER_MAX);
         if !tokio::time::timeout(answer_max, self.is_checked(common)).await.unwrap_or(false) {

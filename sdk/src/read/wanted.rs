@@ -96,6 +96,11 @@ impl WantedKeys {
         None
     }
 
+    /// Whether so many keys wait, or more.
+    pub(super) fn is_full(&self, max: usize) -> bool {
+        max != usize::MAX && lock(&self.wanted).keys.len() >= max
+    }
+
     /// Somebody else waits for a load: if a reader leads it, he may not be looked after any more.
     pub(super) fn help(&self) {
         self.help_with(|_| true);

@@ -50,7 +50,6 @@ const LETTERS_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Flusher<K, V> {
     pub(crate) writes: Arc<Writes<K, V>>,
     pub(crate) connection: Arc<BatchConnection>,
-    pub(crate) flush_interval: Duration,
     pub(crate) apply_timeout: Duration,
 }
 
@@ -112,7 +111,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             // Writes come together for a moment, unless somebody waits for them or the batch is full.
             let line_at = self.writes.has_waiting().then(|| match self.writes.is_next_batch_due() {
                 true => Instant::now(),
-                false => *gathered_at.get_or_init(|| Instant::now() + self.flush_interval),
+                false => *gathered_at.get_or_init(|| Instant::now() + self.writes.limits.flush_interval),
             });
             let aside_at = lock(&self.writes.line).has_aside().then_some(pace.aside_at);
             let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());

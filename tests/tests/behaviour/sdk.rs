@@ -29,6 +29,7 @@ mod query_terms;
 mod query_values;
 mod reads;
 mod renamed_columns;
+mod settings;
 mod skipped;
 mod types;
 mod value_types;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::codec::value::Row;
 use crate::common::lock::lock;
+use crate::common::time::Moment;
 use crate::entries::entry::Lifetime;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -11,11 +12,11 @@ use std::sync::atomic::AtomicBool;
 mod hit_rate;
 
 const LOCKS: usize = 64;
-const CONFIRMED: Confirmed = Confirmed { generation: 1, lifetime: Lifetime::ENDLESS };
+const CONFIRMED: Confirmed = Confirmed { generation: 1, lifetime: Lifetime::ENDLESS, at: Moment::NEVER };
 
 impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
     fn of(count: u64, time_to_live: Option<Duration>) -> Memory<K, V> {
-        Memory::new(Capacity::new(count, 1 << 30), time_to_live)
+        Memory::new(Capacity::new(count, 1 << 30), &Ages { time_to_live, ..Ages::default() })
     }
 
     /// What lies in the map, and what moka knows.

@@ -21,6 +21,8 @@ pub(crate) struct Loaded<V> {
     pub(crate) last_seq: Sequence,
     /// The feed is live and speaks to the same server.
     pub(crate) trusted: bool,
+    /// Everything that was committed before is in it.
+    pub(crate) as_of: Moment,
 }
 
 impl<K, V> Slot<K, V> {
@@ -102,7 +104,7 @@ impl<K, V> Slot<K, V> {
             Some(shown) if base_is_newer => (shown.clone(), self.base_version()),
             _ => (self.over(loaded, schema), loaded.version),
         };
-        let answer = Answer { value, version, loaded_at: Some(started_at) };
+        let answer = Answer { value, version, loaded_as_of: Some(loaded.as_of) };
         if storable && !base_is_newer {
             let (version, lifetime) = (loaded.version, loaded.lifetime);
             self.base = Base::Known { value: loaded.value.clone(), version, generation, lifetime };

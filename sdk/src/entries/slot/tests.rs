@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::codec::value::Row;
+use crate::entries::ages::Lifetimes;
 use crate::error::Error;
 use crate::receipt::Settler;
 use cache_sync_core::fields::Fields;
@@ -113,6 +114,7 @@ impl Slot<i32, i64> {
             lifetime: Lifetime::ENDLESS,
             last_seq: Sequence(last_seq),
             trusted: true,
+            as_of: Moment::NEVER,
         };
         self.loaded(flight, &loaded, GENERATION, &Numbers)
     }
@@ -125,7 +127,7 @@ impl Slot<i32, i64> {
     fn learns(&mut self, sequence: i64, verdict: Verdict, replaced: i64, version: i64) {
         let record =
             Record { exact: true, replaced: Version(replaced), version: Version(version), ..Record::of(verdict) };
-        self.settle(Sequence(sequence), Some(&record), GENERATION, Lifetime::ENDLESS, &Numbers);
+        self.settle(Sequence(sequence), Some(&record), GENERATION, Lifetimes::ENDLESS, &Numbers);
     }
 }
 
@@ -317,7 +319,7 @@ fn what_a_trigger_made_of_the_row_has_to_be_loaded() {
     slot.write(edit(1, 1));
     slot.freeze(Sequence(1), GENERATION);
     let record = Record { replaced: Version(5), version: Version(6), ..Record::of(Verdict::Applied) };
-    slot.settle(Sequence(1), Some(&record), GENERATION, Lifetime::ENDLESS, &Numbers);
+    slot.settle(Sequence(1), Some(&record), GENERATION, Lifetimes::ENDLESS, &Numbers);
     assert_eq!(slot.number(), None);
 }
 
@@ -332,6 +334,7 @@ fn after_a_generation_nothing_older_is_shown_or_kept() {
         lifetime: Lifetime::ENDLESS,
         last_seq: Sequence(0),
         trusted: true,
+        as_of: Moment::NEVER,
     };
     slot.loaded(1, &loaded, GENERATION + 1, &Numbers);
     assert_eq!(answer(waiting), Some(10));
@@ -348,6 +351,7 @@ fn a_load_from_another_server_is_not_kept() {
         lifetime: Lifetime::ENDLESS,
         last_seq: Sequence(0),
         trusted: false,
+        as_of: Moment::NEVER,
     };
     slot.loaded(1, &loaded, GENERATION, &Numbers);
     assert_eq!((answer(waiting), slot.number()), (Some(10), None));

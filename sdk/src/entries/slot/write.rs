@@ -4,7 +4,7 @@ use super::Slot;
 use super::base::{Base, Preview};
 use super::pending::{Pending, UnderWay};
 use crate::codec::value::Value;
-use crate::entries::entry::Lifetime;
+use crate::entries::ages::Lifetimes;
 use crate::receipt::Receipt;
 use cache_sync_core::number::{Sequence, Version};
 use cache_sync_core::outcome::{Record, Verdict};
@@ -67,13 +67,13 @@ impl<K, V> Slot<K, V> {
     }
 
     /// Takes the outcome of the batch of this number; only the patch that it carried is done. `None` is an outcome that
-    /// nobody can tell any more. `lifetime` is that of what is confirmed now.
+    /// nobody can tell any more. `lifetimes` are those of what is confirmed now.
     pub(crate) fn settle(
         &mut self,
         sequence: Sequence,
         record: Option<&Record>,
         generation: u64,
-        lifetime: Lifetime,
+        lifetimes: Lifetimes,
         schema: &impl Preview<V>,
     ) -> Option<Pending<V>> {
         let under_way = self.under_way.take_if(|under_way| under_way.sequence == sequence)?;
@@ -83,7 +83,7 @@ impl<K, V> Slot<K, V> {
             }
         }
         self.base = match record {
-            Some(record) => self.base_after(&under_way, record, generation, lifetime, schema),
+            Some(record) => self.base_after(&under_way, record, generation, lifetimes, schema),
             None => Base::Unknown,
         };
         self.show(generation, schema);
@@ -97,7 +97,7 @@ impl<K, V> Slot<K, V> {
         done: &UnderWay<V>,
         record: &Record,
         generation: u64,
-        lifetime: Lifetime,
+        lifetimes: Lifetimes,
         schema: &impl Preview<V>,
     ) -> Base<V> {
         let unheard = match done.held {
@@ -109,8 +109,11 @@ impl<K, V> Slot<K, V> {
         }
         let is_exact = record.exact && schema.is_told(&done.pending.patch);
         // When a row expires, a patch that does not say so does not change.
-        let lifetime = if self.lifetime().row_expires { self.lifetime() } else { lifetime };
-        let known = |value| Base::Known { value, version: record.version, generation, lifetime };
+        let of_row = Some(self.lifetime()).filter(|lifetime| lifetime.row_expires);
+        let known = |value| {
+            let lifetime = of_row.unwrap_or_else(|| lifetimes.of(&value));
+            Base::Known { value, version: record.version, generation, lifetime }
+        };
         match (&self.base, record.verdict) {
             (Base::Known { version, generation: of, .. }, _) if *of == generation && *version == record.version => {
                 self.base.clone()

@@ -5,7 +5,7 @@ use super::*;
 /// What a load brings that cannot be kept in step.
 fn in_doubt(number: i64, version: i64) -> Loaded<i64> {
     let (version, lifetime, last_seq) = (Version(version), Lifetime::ENDLESS, Sequence(0));
-    Loaded { value: row(number), version, lifetime, last_seq, trusted: false }
+    Loaded { value: row(number), version, lifetime, last_seq, trusted: false, as_of: Moment::NEVER }
 }
 
 #[test]

@@ -38,8 +38,14 @@ fn a_load_that_is_not_kept_does_not_make_what_is_held_any_younger() {
     let mut slot = Slot::new(1, base, GENERATION);
     let _waiting = slot.begin_load(1);
     let younger = Lifetime { until: Moment::NEVER, row_expires: false };
-    let loaded =
-        Loaded { value: row(10), version: Version(5), lifetime: younger, last_seq: Sequence(0), trusted: false };
+    let loaded = Loaded {
+        value: row(10),
+        version: Version(5),
+        lifetime: younger,
+        last_seq: Sequence(0),
+        trusted: false,
+        as_of: Moment::NEVER,
+    };
     slot.loaded(1, &loaded, GENERATION, &Numbers);
     assert_eq!(slot.entry(GENERATION, NOW).map(|(_, lifetime)| lifetime), Some(lifetime));
     assert!(slot.entry(GENERATION, LATER).is_none());
