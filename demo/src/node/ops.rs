@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cache_sync::Freshness;
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Dice, Result, locked, wait};
 use tokio::task::JoinHandle;
@@ -101,7 +102,7 @@ impl Work {
         let begun_ns = now_ns();
         let (read, histogram) = match self.accounts.held(&aid) {
             Some(read) => (read, &mut latencies.hit),
-            None => (self.accounts.read(&aid).await?, &mut latencies.miss),
+            None => (self.accounts.lookup(&aid, Freshness::Cached).await?, &mut latencies.miss),
         };
         histogram.add(now_ns() - begun_ns);
         self.reads.fetch_add(1, Ordering::Relaxed);

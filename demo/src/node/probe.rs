@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Accounts;
 use super::ops::Work;
 use crate::message::Message;
+use cache_sync::Freshness;
 use cache_sync_kit::clock::now_ns;
 
 /// How long the thread looks away: how exact the answer is.
@@ -33,7 +34,7 @@ pub(crate) fn start(cache: Accounts, accounts: u32, work: Arc<Work>) {
                 dropped_at = Some(now_ns());
             }
             // Errors pass: the next look tries again.
-            let loaded = runtime.block_on(cache.read(&aid));
+            let loaded = runtime.block_on(cache.lookup(&aid, Freshness::Cached));
             if let (Ok(read), Some(at_ns)) = (&loaded, dropped_at.take())
                 && (Message::Dropped { version: read.version.0, at_ns }).send().is_err()
             {

@@ -14,6 +14,7 @@ async fn cache(client: &Client, set: impl FnOnce(Builder) -> Builder) -> Cache<i
 }
 
 type Builder = CacheBuilder<i64, Account>;
+type Setting = fn(Builder) -> Builder;
 
 /// Whoever reads a row again and again never waits for it, though each time it is only good for so long.
 #[tokio::test]
@@ -143,7 +144,7 @@ async fn what_makes_no_sense_is_refused() {
     let db = Database::with_extension();
     make_accounts(&db, 1);
     let client = client(&db).await;
-    let refused: [(&str, fn(Builder) -> Builder); 9] = [
+    let refused: [(&str, Setting); 9] = [
         ("time_to_live", |builder| builder.time_to_live(Duration::ZERO)),
         ("time_to_idle", |builder| builder.time_to_idle(Duration::ZERO)),
         ("absent_time_to_live", |builder| builder.absent_time_to_live(Duration::ZERO)),
