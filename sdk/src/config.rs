@@ -73,6 +73,8 @@ pub(crate) struct ClientConfig {
     pub(crate) query_results_max: u64,
     pub(crate) query_results_bytes_max: u64,
     pub(crate) write_timeout: Option<Duration>,
+    /// How long connecting is tried again.
+    pub(crate) retry_for: Duration,
 }
 
 /// How what cannot be confirmed is served.
@@ -92,9 +94,12 @@ impl StaleService {
 
 impl ClientConfig {
     pub(crate) fn new(dsn: &str) -> Result<ClientConfig, Error> {
-        let postgres = parse(dsn)?;
-        Ok(ClientConfig {
-            postgres,
+        parse(dsn).map(ClientConfig::of)
+    }
+
+    pub(crate) fn of(postgres: tokio_postgres::Config) -> ClientConfig {
+        ClientConfig {
+            postgres: filled_in(postgres),
             standby: None,
             credentials: None,
             pool_size: 4,
@@ -111,7 +116,8 @@ impl ClientConfig {
             query_results_max: 1000,
             query_results_bytes_max: 64 << 20,
             write_timeout: None,
-        })
+            retry_for: Duration::ZERO,
+        }
     }
 
     /// How what cannot be confirmed is served, if it is.
@@ -121,7 +127,7 @@ impl ClientConfig {
 
     /// Sets a hot standby to load from.
     pub(crate) fn set_standby(&mut self, dsn: &str) -> Result<(), Error> {
-        self.standby = Some(parse(dsn)?);
+        self.standby = Some(filled_in(parse(dsn)?));
         Ok(())
     }
 
@@ -152,16 +158,19 @@ fn check_batches(flush_interval: Duration, batch_entries_max: usize) -> Result<(
     within("batch_entries_max", batch_entries_max, 1, 10_000)
 }
 
-/// Reads a DSN, and fills in what it leaves open.
 fn parse(dsn: &str) -> Result<tokio_postgres::Config, Error> {
-    let mut postgres: tokio_postgres::Config = dsn.parse().map_err(|error| {
+    dsn.parse().map_err(|error| {
         let mut message = "the DSN is not a valid Postgres connection string".to_owned();
         if let Some(why) = may_be_said(dsn, &root_cause(&error)) {
             message = format!("{message}: {why}");
         }
         // The cause itself is left out on purpose: it may quote the DSN, and with it a password.
         Error::new(ErrorKind::Config, message)
-    })?;
+    })
+}
+
+/// What a DSN leaves open.
+fn filled_in(mut postgres: tokio_postgres::Config) -> tokio_postgres::Config {
     if postgres.get_application_name().is_none() {
         postgres.application_name("cache_sync");
     }
@@ -173,7 +182,7 @@ fn parse(dsn: &str) -> Result<tokio_postgres::Config, Error> {
         let interval = UNANSWERED_MAX / KEEPALIVE_RETRIES;
         postgres.keepalives_idle(interval).keepalives_interval(interval).keepalives_retries(KEEPALIVE_RETRIES);
     }
-    Ok(postgres)
+    postgres
 }
 
 /// Options that libpq knows and the driver does not.

@@ -4,15 +4,22 @@ use super::Client;
 use super::shared::Shared;
 use crate::common::Common;
 use crate::common::freshness::Freshness;
+use crate::common::jittered;
 use crate::config::{ClientConfig, Credentials, WhenFull};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::pg::{Connector, Endpoint, Login, Store, prefer_primary, share_time};
 use crate::read::Standby;
 use crate::write::Budget;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tokio_postgres::Socket;
 use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
+
+/// How long it is between two tries to connect; each time twice as long.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 impl Client {
     /// Connects with default settings.
@@ -27,6 +34,12 @@ impl Client {
     /// `target_session_attrs` says otherwise.
     pub fn builder(dsn: &str) -> ClientBuilder {
         ClientBuilder { config: ClientConfig::new(dsn), connector: Connector::new(NoTls) }
+    }
+
+    /// As [`Client::builder`], for an application that has its connection's settings otherwise than as a string. What they leave open is filled in as it
+    /// is there.
+    pub fn builder_from(postgres: tokio_postgres::Config) -> ClientBuilder {
+        ClientBuilder { config: Ok(ClientConfig::of(postgres)), connector: Connector::new(NoTls) }
     }
 }
 
@@ -156,6 +169,13 @@ impl ClientBuilder {
         self
     }
 
+    /// For how long [`connect`](ClientBuilder::connect) tries again while Postgres is [unavailable](Error::is_unavailable), as where an application
+    /// starts together with its database: at once, and then after pauses that grow from 0.1 s to 2 s. Default zero: it tries once. What does not
+    /// pass by itself, such as a wrong password, is an error at once.
+    pub fn retry_for(self, time: Duration) -> ClientBuilder {
+        self.set(|config| config.retry_for = time)
+    }
+
     /// Connects, and checks that extension and SDK fit together.
     ///
     /// # Errors
@@ -163,8 +183,37 @@ impl ClientBuilder {
     /// role, password or database are not right, that TLS is refused, which setting is out of bounds, which side to upgrade, or that a
     /// pooler is in between that is not in session mode.
     pub async fn connect(self) -> Result<Client, Error> {
+        let retry_for = self.config.as_ref().map_or(Duration::ZERO, |config| config.retry_for);
+        let client = self.connect_lazy()?;
+        let store = &client.shared.store;
+        let until = Instant::now() + retry_for;
+        let mut pause = PAUSE_MIN;
+        loop {
+            match store.established().await {
+                Err(error) if error.is_unavailable() && Instant::now() < until => {
+                    tracing::warn!(%error, "connecting to Postgres is tried again");
+                    tokio::time::sleep(jittered(pause).min(until.saturating_duration_since(Instant::now()))).await;
+                    pause = (2 * pause).min(PAUSE_MAX);
+                }
+                established => return established.map(|()| client),
+            }
+        }
+    }
+
+    /// A client that connects when it is first asked for something: who opens a cache or asks a query hears then what [`connect`](ClientBuilder::connect)
+    /// would have said, and may try again. For an application that has to start whether its database is there or not.
+    ///
+    /// # Errors
+    /// The DSN, or a setting, is wrong; or there is no tokio runtime here.
+    pub fn connect_lazy(self) -> Result<Client, Error> {
         let mut config = self.config?;
         config.check()?;
+        if Handle::try_current().is_err() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "a client needs a tokio runtime for its tasks; make it inside one",
+            ));
+        }
         prefer_primary(&mut config.postgres);
         share_time(&mut config.postgres, config.connect_timeout);
         let login = Arc::new(Login::new(&config));
@@ -173,10 +222,7 @@ impl ClientBuilder {
             Standby::new(&Endpoint { config: &config, postgres, connector, login, purpose: "standby" })
         });
         let standby = standby.transpose()?.map(Arc::new);
-        let store = Store::new(&config, self.connector, login.clone())?;
-        store.check_sessions().await?;
-        store.check_versions().await?;
-        login.established();
+        let store = Store::new(&config, self.connector, login)?;
         let budget = Budget::new(config.buffer_entries_max, config.buffer_bytes_max, config.when_full);
         let common = Common::new(Freshness::new(config.feed_timeout));
         Ok(Client { shared: Shared::begin(config, common, budget, store, standby) })

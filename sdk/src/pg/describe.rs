@@ -15,7 +15,7 @@ fn is_of_no_use(sqlstate: &str) -> bool {
 
 impl Store {
     /// Checks that library, script and SDK fit together.
-    pub(crate) async fn check_versions(&self) -> Result<(), Error> {
+    pub(super) async fn check_versions(&self) -> Result<(), Error> {
         let rows = self
             .query(
                 "reading the extension's version",
@@ -53,6 +53,7 @@ impl Store {
 
     /// What the extension says of the table.
     pub(crate) async fn describe(&self, table: &str) -> Result<TableMeta, Error> {
+        self.established().await?;
         let step = "describing the table";
         let text = "SELECT $1::pg_catalog.text::pg_catalog.regclass::pg_catalog.oid, \
                     cache_sync.describe($1::pg_catalog.text::pg_catalog.regclass)::pg_catalog.text";

@@ -68,6 +68,7 @@ impl NextExpiry {
 impl Store {
     /// What the extension says that a query reads.
     pub(crate) async fn dependencies(&self, sql: &str) -> Result<String, Error> {
+        self.established().await?;
         let text = "SELECT cache_sync.dependencies($1)::pg_catalog.text";
         let rows = self.query("asking what a query reads", text, &[&sql]).await?;
         rows[0].try_get(0).map_err(|error| Error::query(STEP, error))
@@ -83,6 +84,7 @@ impl Store {
         expiries: &[NextExpiry],
         read: impl FnMut(&Layout, &Row) -> Result<T, Error>,
     ) -> Result<Selected<T>, Error> {
+        self.established().await?;
         let selected = within(STEP, self.query_timeout, async {
             // Closed with the client, at the latest.
             let _turn = self.queries.acquire().await.map_err(|_| Error::closed())?;

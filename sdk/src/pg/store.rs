@@ -16,7 +16,7 @@ use cache_sync_core::number::{Epoch, Position};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -31,6 +31,7 @@ pub(crate) struct Store {
     runtime: tokio::runtime::Handle,
     postgres: tokio_postgres::Config,
     sessions: SessionCheck,
+    established: OnceCell<()>,
     /// Whether Postgres is known to be away.
     pub(crate) breaker: Breaker,
     /// Whether the server is still the one to talk to.
@@ -47,6 +48,7 @@ impl Store {
         Ok(Store {
             sessions: SessionCheck::new(&pool, &endpoint)?,
             connections: Connections::new(pool, &endpoint),
+            established: OnceCell::new(),
             breaker: Breaker::default(),
             doubt: Doubt::default(),
             queries: Semaphore::new((config.pool_size - 1).max(1)),
@@ -83,13 +85,21 @@ impl Store {
         self.doubt.subscribe()
     }
 
-    /// Checks that each connection of the pool is one of the server's.
-    pub(crate) async fn check_sessions(&self) -> Result<(), Error> {
-        self.sessions.run(self.connect_timeout).await
+    /// Checks, once, that the server is one to work with: that each connection of the pool is its own, and the extension fits. Whoever asks for
+    /// something first does so.
+    pub(crate) async fn established(&self) -> Result<(), Error> {
+        let check = async || {
+            self.sessions.run(self.connect_timeout).await?;
+            self.check_versions().await?;
+            self.login.established();
+            Ok(())
+        };
+        self.established.get_or_try_init(check).await.map(|()| ())
     }
 
     /// The head of the feed as the pool's server tells it.
     pub(crate) async fn feed_head(&self) -> Result<(Epoch, Position), Error> {
+        self.established().await?;
         let rows = self
             .query("reading the feed's head", "SELECT epoch, feed_position FROM cache_sync.feed_head()", &[])
             .await?;

@@ -5,6 +5,7 @@ mod cannot_connect;
 mod changes;
 mod closes;
 mod collisions;
+mod connecting;
 mod connections;
 mod counting;
 mod eviction;
