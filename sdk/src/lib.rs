@@ -13,7 +13,7 @@
 //! The members of a struct are columns of the table; those that it does not name are left alone.
 //!
 //! ```no_run
-//! use cache_sync::{Cache, Client, Durability, Patch};
+//! use cache_sync::{Cache, Client, Durability, Freshness, Patch};
 //! use serde::{Deserialize, Serialize};
 //! use std::time::Duration;
 //!
@@ -31,6 +31,8 @@
 //! // Reads: from memory, or loaded (with everybody else who misses at that moment, in one statement).
 //! let ann = players.get(&42).await?;
 //! let held = players.cached(&42);
+//! // As fresh as is asked for, whatever the feed has told, with what is known of it.
+//! let latest = players.lookup(&42, Freshness::Latest).await?;
 //!
 //! // Writes return once they are buffered, and show in what this process reads. The closure's changes become a patch:
 //! // `gold` goes as a difference, so that nobody's gold is lost, whoever else changes it meanwhile.
