@@ -29,6 +29,7 @@ use cache_sync_core::fields::{FieldIndex, Fields};
 use cache_sync_core::number::KeyHash;
 use cache_sync_core::outcome::Verdict;
 use futures_util::future::join_all;
+use std::fmt;
 use std::sync::Arc;
 
 /// A per-key cache of one table that stays in step with it. Cloning it is cheap; all clones are one cache.
@@ -57,6 +58,12 @@ impl<K, V> Clone for Cache<K, V> {
     fn clone(&self) -> Cache<K, V> {
         let Cache { shared, reads, writes, handle } = self;
         Cache { shared: shared.clone(), reads: reads.clone(), writes: writes.clone(), handle: handle.clone() }
+    }
+}
+
+impl<K: Key, V: CacheValue> fmt::Debug for Cache<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("table", &self.schema().display_name()).finish_non_exhaustive()
     }
 }
 

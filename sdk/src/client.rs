@@ -25,6 +25,7 @@ use crate::receipt::{Receipt, Unwritten};
 use crate::status::Status;
 use cache_sync_core::sqlstate::NOT_PRELOADED;
 use futures_util::future::join_all;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -36,6 +37,12 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("is_open", &self.shared.common.check_open().is_ok()).finish_non_exhaustive()
+    }
 }
 
 impl Client {

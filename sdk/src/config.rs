@@ -11,6 +11,7 @@ const KEEPALIVE_RETRIES: u32 = 4;
 
 /// What a write does when the buffer has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum WhenFull {
     /// Wait until the flusher has made room.
     #[default]
@@ -21,6 +22,7 @@ pub enum WhenFull {
 
 /// When a write returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Durability {
     /// Once it is in this process's buffer; a crash of the process before the next flush loses it.
     #[default]

@@ -18,21 +18,37 @@ struct Inner {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ErrorKind {
+/// What kind of error it is: for logs and metrics, and for who has to tell many apart. [`Error`] has a question for each that callers act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The client is closed, or good for nothing any more: [`Error::is_closed`].
     Closed,
+    /// The buffer of unwritten patches is full: [`Error::is_full`].
     Full,
+    /// Too many keys wait for a load: [`Error::is_overloaded`].
     Overloaded,
+    /// A value would never fit into the buffer: [`Error::is_too_large`].
     TooLarge,
+    /// There is no such row: [`Error::is_missing`].
     Missing,
+    /// A field's rule cannot express the change: [`Error::is_rule_violation`].
     RuleViolation,
+    /// Postgres did not take a write in time: [`Error::is_unwritten`].
     Unwritten,
+    /// Others were quicker each time: [`Error::is_conflict`].
     Conflict,
+    /// Postgres refused a write: [`Error::is_rejected`].
     Rejected,
+    /// Postgres cannot be reached or does not answer: [`Error::is_unavailable`].
     Unavailable,
+    /// Postgres refused a statement, for a reason that does not pass by itself: see [`Error::sqlstate`].
     Database,
+    /// A setting, a DSN or a statement is wrong.
     Config,
+    /// Table and types, or SDK and extension, do not fit each other.
     Mismatch,
+    /// A value cannot be read or written.
     Value,
 }
 
@@ -104,6 +120,11 @@ impl Error {
 
     pub(crate) fn timeout(step: Step, after: std::time::Duration) -> Error {
         Error::new(ErrorKind::Unavailable, format!("{step}: no answer within {after:?}"))
+    }
+
+    /// What kind of error it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
     }
 
     /// The client was closed.

@@ -89,6 +89,7 @@
 //!
 //! Which types members may be of is in docs/types.md; for dates and times the features `serde` of these crates are enough.
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
@@ -145,7 +146,7 @@ pub use codec::value::CacheValue;
 pub use common::trouble::Trouble;
 pub use common::watch::Watch;
 pub use config::{Credentials, Durability, WhenFull};
-pub use error::Error;
+pub use error::{Error, ErrorKind};
 pub use patch::Patch;
 pub use query::{Float, Parameters, PreparedQuery, Query, QueryRead, QueryReads};
 pub use read::{Freshness, Lookup, Source};

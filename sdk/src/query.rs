@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::results::{Bound, Dependency, Question, Rows, Statement, TagIs, TagValue, Terms};
 use serde::de::DeserializeOwned;
 use std::any::TypeId;
+use std::fmt;
 use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -69,6 +70,12 @@ pub struct Query<T> {
     parameters: Vec<Box<dyn Bound>>,
     terms: Terms,
     rows: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for Query<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Query").field("sql", &self.statement.sql).finish_non_exhaustive()
+    }
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {

@@ -1,9 +1,10 @@
 //! What a client is doing, for people and their metrics.
 
 use crate::common::trouble::Trouble;
+use serde::Serialize;
 
 /// The state of a [`Client`](crate::Client).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Status {
     /// How the feed is heard, or was last; `None` before the first message.
@@ -39,7 +40,7 @@ pub struct Status {
 }
 
 /// How a client hears of changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum FeedKind {
     /// From shared memory, by `CALL cache_sync.stream`.
@@ -50,7 +51,7 @@ pub enum FeedKind {
 }
 
 /// The state of a [`Cache`](crate::Cache). Counters count since it was opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct CacheStatus {
     /// The table, with its schema.

@@ -15,6 +15,7 @@ use crate::read::{Loader, Reads, Terms};
 use crate::receipt::Hindrance;
 use crate::write::{Flusher, Limits, Writes};
 use std::any::TypeId;
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,12 @@ pub struct CacheBuilder<K, V> {
     name: String,
     config: CacheConfig,
     types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> fmt::Debug for CacheBuilder<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheBuilder").field("table", &self.name).field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl<K: Key, V: CacheValue> CacheBuilder<K, V> {

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::pg::{Connector, Endpoint, Login, Store, prefer_primary, share_time};
 use crate::read::Standby;
 use crate::write::Budget;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -48,6 +49,13 @@ impl Client {
 pub struct ClientBuilder {
     config: Result<ClientConfig, Error>,
     connector: Connector,
+}
+
+/// Without the DSN, which may have a password.
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").field("error", &self.config.as_ref().err()).finish_non_exhaustive()
+    }
 }
 
 impl ClientBuilder {

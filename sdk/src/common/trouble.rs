@@ -2,6 +2,7 @@
 
 use super::lock::lock;
 use crate::error::Error;
+use serde::{Serialize, Serializer};
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,15 +12,25 @@ const SAY_MIN: Duration = Duration::from_secs(2);
 const SAY_MAX: Duration = Duration::from_secs(300);
 
 /// Something that does not succeed at present and is tried again, for [`Status`](crate::Status).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Trouble {
-    /// What was said the last time.
+    /// What was said the last time; serialized as text.
+    #[serde(serialize_with = "as_text")]
     pub error: Error,
-    /// For how long nothing has succeeded.
+    /// For how long nothing has succeeded; serialized in seconds.
+    #[serde(serialize_with = "as_seconds")]
     pub lasting: Duration,
     /// How often it was tried meanwhile.
     pub tries: u64,
+}
+
+fn as_text<S: Serializer>(error: &Error, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(error)
+}
+
+fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
 }
 
 /// Since when something fails.

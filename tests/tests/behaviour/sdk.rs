@@ -1,6 +1,7 @@
 //! What an application does with a cache: rows are served from memory and loaded when they are not there, what is written is seen at
 //! once, and queries are kept like rows. Nothing that was accepted is lost, and what cannot be done is said.
 
+mod as_data;
 mod cannot_connect;
 mod changes;
 mod closes;
