@@ -144,7 +144,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     where
         K: LookUp<Q>,
     {
-        self.reads.hit(key, self.hash(key), |entry| entry.value.clone())
+        self.reads.entries.read(key, self.hash(key), |entry| Some(entry.value.clone()))
     }
 
     /// As [`Cache::cached`], with what is known about the value.
@@ -152,7 +152,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     where
         K: LookUp<Q>,
     {
-        self.reads.hit_if(key, self.hash(key), Freshness::Cached)
+        self.reads.held(key, self.hash(key))
     }
 
     /// The rows in the order of the keys. What is not held is loaded in batches.

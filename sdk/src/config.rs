@@ -283,6 +283,11 @@ impl CacheConfig {
                 "refresh_ahead and time_to_live_jitter are shares of time_to_live, which is not set".to_owned(),
             );
         }
+        if jitter + refresh_ahead >= 1.0 {
+            return misfit(format!(
+                "time_to_live_jitter and refresh_ahead are {jitter} and {refresh_ahead}; together they must be less than 1"
+            ));
+        }
         within("loads_max", self.loads_max, 1, 64)?;
         within("waiting_keys_max", self.waiting_keys_max, 1, usize::MAX)?;
         check_batches(self.flush_interval(client), self.batch_entries_max(client))

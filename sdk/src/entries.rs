@@ -32,7 +32,7 @@ mod watched;
 pub(crate) use ages::Lifetimes;
 pub(crate) use entry::{Answer, Entry, Lifetime};
 pub(crate) use outcome::Outcomes;
-pub(crate) use place::Written;
+pub(crate) use place::{Place, Written};
 pub(crate) use slot::{Loaded, Pending, Slot};
 pub(crate) use watched::Watched;
 
@@ -114,9 +114,12 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             let is_good = |now| self.is_current(entry, now) && self.common.freshness.is_live(now);
             // What is good a moment later is good now. Only what is close to its end needs the exact time.
             let found = if is_good(self.common.latest()) || is_good(self.common.now()) { look(entry) } else { None }?;
-            is_noted = self.idling.is_some_and(|idling| idling.counts(entry.used_at(), self.common.latest()));
-            if is_noted {
-                entry.set_used(self.common.now());
+            if let Some(idling) = self.idling {
+                let now = self.common.now();
+                is_noted = idling.counts(entry.used_at(), now);
+                if is_noted {
+                    entry.set_used(now);
+                }
             }
             Some(found)
         });

@@ -26,6 +26,7 @@ pub(crate) use standby::Standby;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
+use crate::common::time::Moment;
 use crate::config::{Ages, CacheConfig, ClientConfig, StaleService};
 use crate::entries::{Answer, Entries};
 use crate::pg::{LoadStatement, Store};
@@ -67,6 +68,8 @@ pub(crate) struct Reads<K, V> {
     /// What loads from the primary have shown.
     seen: Mutex<Seen>,
     terms: Terms,
+    /// Until this [`Moment`] nothing is loaded ahead.
+    refreshing_paused: AtomicU64,
 }
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
@@ -85,6 +88,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             flights: AtomicU64::new(0),
             seen: Mutex::default(),
             terms,
+            refreshing_paused: AtomicU64::new(0),
         }
     }
 
@@ -93,14 +97,11 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         self.wanted.close();
     }
 
-    /// What callers hear of an answer that could be confirmed.
-    pub(crate) fn confirmed(&self, answer: Answer<V>) -> Lookup<V> {
-        let common = &self.entries.common;
-        let (as_of, source) = match answer.loaded_as_of {
-            Some(as_of) => (as_of, Source::Postgres),
-            None => (common.freshness.in_step_at(), Source::Memory),
-        };
-        let (value, age) = (answer.value.map(|row| row.value), common.now().since(as_of));
+    /// What callers hear of an answer that could be confirmed. `in_step_at` is how far the feed had come before it was looked for.
+    fn confirmed(&self, answer: Answer<V>, in_step_at: Moment) -> Lookup<V> {
+        let source = if answer.is_loaded { Source::Postgres } else { Source::Memory };
+        let age = self.entries.common.now().since(answer.as_of.unwrap_or(in_step_at));
+        let value = answer.value.map(|row| row.value);
         Lookup { value, version: answer.version, age, source, stale_for: None }
     }
 

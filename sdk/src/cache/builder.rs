@@ -90,21 +90,25 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
     }
 
     /// Has an entry loaded again, while it is still served, when it is read and no more than this share of its
-    /// [`time_to_live`](CacheBuilder::time_to_live) is left: who reads it often never waits for it. Default 0: not at all; less than 1.
+    /// [`time_to_live`](CacheBuilder::time_to_live) is left: who reads it often never waits for it. Default 0: not at all; with
+    /// [`time_to_live_jitter`](CacheBuilder::time_to_live_jitter) less than 1. Rows that expire by themselves are not, nor what is missing. After a load that
+    /// failed there is none for a second.
     pub fn refresh_ahead(mut self, share: f64) -> CacheBuilder<K, V> {
         self.config.ages.refresh_ahead = share;
         self
     }
 
-    /// How many statements may load rows of this cache at a time; what misses meanwhile goes together into the next. Default 2, from 1 to 64. Each
+    /// How many statements may load rows of this cache at a time, beside that of a reader who has found nothing under way; what misses meanwhile goes
+    /// together into the next. Default 2, from 1 to 64. Each
     /// takes a connection of the pool ([`ClientBuilder::pool_size`](crate::ClientBuilder::pool_size)).
     pub fn loads_max(mut self, loads: usize) -> CacheBuilder<K, V> {
         self.config.loads_max = loads;
         self
     }
 
-    /// How many keys may wait for a load. Reads of any more fail at once ([`Error::is_overloaded`]), rather than wait longer and longer.
-    /// Default: no limit.
+    /// How many keys may wait until a statement is sent for them, those that one is under way for not counted. Reads of any more fail at once
+    /// ([`Error::is_overloaded`]), rather than wait longer and longer, unless the cache may serve what is stale; so does [`Cache::get_many`](crate::Cache::get_many) for more keys
+    /// than that, since it asks for all of them at once. Default: no limit; at least 1.
     pub fn waiting_keys_max(mut self, keys: usize) -> CacheBuilder<K, V> {
         self.config.waiting_keys_max = keys;
         self
@@ -117,14 +121,14 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         self
     }
 
-    /// How long a write of this cache may wait for others to share its batch. Default: that of
+    /// How long a write of this cache may wait for others to share its batch, up to an hour. Default: that of
     /// [`ClientBuilder::flush_interval`](crate::ClientBuilder::flush_interval).
     pub fn flush_interval(mut self, interval: Duration) -> CacheBuilder<K, V> {
         self.config.flush_interval = Some(interval);
         self
     }
 
-    /// Patches in one batch of this cache. Default: that of [`ClientBuilder::batch_entries_max`](crate::ClientBuilder::batch_entries_max).
+    /// Patches in one batch of this cache, from 1 to 10,000. Default: that of [`ClientBuilder::batch_entries_max`](crate::ClientBuilder::batch_entries_max).
     pub fn batch_entries_max(mut self, entries: usize) -> CacheBuilder<K, V> {
         self.config.batch_entries_max = Some(entries);
         self

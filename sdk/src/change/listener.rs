@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
-/// So many rows are kept for whoever takes nothing. Then the tables that go on changing count as changed as a whole.
+/// So many rows are kept for whoever takes nothing. Then the table with most of them counts as changed as a whole.
 const ROWS_MAX: usize = 10_000;
 
 /// What was committed to a table: see [`Client::changes`](crate::Client::changes).
@@ -48,13 +48,16 @@ pub(crate) struct Listener {
     meta: TableMeta,
     name: Arc<str>,
     pending: Arc<Pending>,
+    ending: AtomicBool,
+    /// And that has been told.
     retired: AtomicBool,
 }
 
 impl Listener {
     pub(crate) fn new(meta: TableMeta, pending: Arc<Pending>) -> Listener {
         let name = format!("{}.{}", meta.schema, meta.name).into();
-        Listener { meta, name, pending, retired: AtomicBool::new(false) }
+        let (ending, retired) = (AtomicBool::new(false), AtomicBool::new(false));
+        Listener { meta, name, pending, ending, retired }
     }
 
     pub(crate) fn table(&self) -> TableId {
@@ -100,9 +103,10 @@ impl Subscriber for Listener {
     fn check_again<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
             let is_there = self.check(store).await?;
-            if !is_there {
-                self.retired.store(true, Ordering::Release);
+            // Several may find it out at a time.
+            if !is_there && !self.ending.swap(true, Ordering::AcqRel) {
                 self.pending.add_end(self.retirement());
+                self.retired.store(true, Ordering::Release);
             }
             Ok(is_there)
         })
@@ -150,20 +154,24 @@ impl Pending {
             told.order.push_back(Item::Row(row, name.clone()));
             self.more.notify_one();
         } else {
+            told.add_largest();
+            self.more.notify_one();
             drop(told);
-            self.add_table(row.of, name);
+            self.add_row(row, version, name);
         }
     }
 
     fn add_table(&self, table: TableId, name: &Arc<str>) {
-        let mut told = lock(&self.told);
-        if !told.changed.insert(table) {
-            return;
-        }
-        told.rows.retain(|row, _| row.of != table);
-        told.order.retain(|item| !matches!(item, Item::Row(row, _) if row.of == table));
-        told.order.push_back(Item::Table(table, name.clone()));
+        lock(&self.told).add_table(table, name.clone());
         self.more.notify_one();
+    }
+
+    /// What was told of rows and tables so far concerns nobody.
+    pub(crate) fn clear(&self) {
+        let mut told = lock(&self.told);
+        told.order.retain(|item| matches!(item, Item::End(_)));
+        told.rows.clear();
+        told.changed.clear();
     }
 
     fn add_end(&self, error: Error) {
@@ -185,5 +193,29 @@ impl Pending {
             }
             Item::End(error) => Err(error),
         })
+    }
+}
+
+impl Told {
+    /// The table counts as changed as a whole.
+    fn add_table(&mut self, table: TableId, name: Arc<str>) {
+        if self.changed.insert(table) {
+            self.rows.retain(|row, _| row.of != table);
+            self.order.retain(|item| !matches!(item, Item::Row(row, _) if row.of == table));
+            self.order.push_back(Item::Table(table, name));
+        }
+    }
+
+    /// The table of which most rows wait does so.
+    fn add_largest(&mut self) {
+        let mut counts: HashMap<TableId, (usize, Arc<str>)> = HashMap::new();
+        for item in &self.order {
+            if let Item::Row(row, name) = item {
+                counts.entry(row.of).or_insert_with(|| (0, name.clone())).0 += 1;
+            }
+        }
+        if let Some((table, (_, name))) = counts.into_iter().max_by_key(|(_, (count, _))| *count) {
+            self.add_table(table, name);
+        }
     }
 }

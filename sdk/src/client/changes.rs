@@ -8,15 +8,16 @@ use crate::error::Error;
 use futures_util::stream::unfold;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 impl Client {
     /// Tells of everything that is committed from now on to these tables, by whomever: for what this client does not hold, such as pages that another
     /// service renders, or callers who have a part of a table of their own. Names are as SQL would write them; the tables must be attached, and
     /// no cache of them need be open.
     ///
-    /// Of rows it tells the hash of their keys ([`Cache::key_hash`](crate::Cache::key_hash)) and not what is in them. Changes come in the order in which
-    /// they were committed. Whoever takes them slowly is told once of a row that has changed several times meanwhile, and of a table as a whole where
-    /// more than 10,000 rows wait.
+    /// Of rows it tells the hash of their keys ([`Cache::key_hash`](crate::Cache::key_hash)) and not what is in them. They come in the order in
+    /// which they were committed; a row that has changed again before it was taken keeps its place, and where more than 10,000 rows wait the table
+    /// that most of them are of is told as a whole. The client goes on for as long as somebody has the stream.
     ///
     /// # Errors
     /// When a table is not attached, or the feed does not answer ([`Error::is_unavailable`]). An item is an error where a table is
@@ -33,6 +34,9 @@ impl Client {
         })))
     }
 }
+
+/// How long it may take until it is known here that the feed is heard.
+const BEGINNING: Duration = Duration::from_millis(500);
 
 /// Which listener somebody is, of all in this process.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -77,6 +81,10 @@ impl Listening {
                 return Err(listener.retirement());
             }
         }
+        // On a new client the feed begins with a gap, which is over now.
+        shared.store.wait(listening.liveness.until_heard(), BEGINNING).await;
+        listening.was_heard = listening.liveness.is_heard();
+        listening.pending.clear();
         Ok(listening)
     }
 
@@ -88,7 +96,8 @@ impl Listening {
                 return Some(item);
             }
             if self.listeners.iter().all(|listener| listener.is_retired()) {
-                return None;
+                // The last one may have been told meanwhile.
+                return self.pending.take();
             }
             if std::mem::replace(&mut self.was_heard, is_heard) != is_heard {
                 return Some(Ok(if is_heard { Change::Heard } else { Change::Silent }));

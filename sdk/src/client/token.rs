@@ -62,8 +62,9 @@ impl Client {
     }
 
     /// Waits until everything that was committed before the token was made has been seen by all caches and results of this client: mostly not at
-    /// all, or as long as the feed takes. Where the server was restarted since, or hears by NOTIFY, it is a
-    /// [`Client::catch_up`].
+    /// all, or as long as the feed takes. Where the token is of another server than this client
+    /// hears, one that was restarted or that has taken over, or changes are heard by NOTIFY, it is a [`Client::catch_up`] with the server that this client
+    /// talks to.
     ///
     /// # Errors
     /// As [`Client::catch_up`].

@@ -81,7 +81,7 @@ impl<W: Watchable> Live<W> {
                     continue;
                 }
                 Ok(stale) => Some(stale),
-                Err(error) if error.is_unavailable() => None,
+                Err(error) if error.is_unavailable() || error.is_overloaded() => None,
                 Err(error) => {
                     self.has_ended = error.is_closed() || self.watched.has_ended();
                     self.since_failure = Some(since);

@@ -2,6 +2,7 @@
 
 use super::Entries;
 use super::shards::Shard;
+use super::slot::Hold;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::time::Moment;
@@ -19,7 +20,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         match place.slot() {
             Some(slot) => {
                 let now = self.common.now();
-                if slot.change(change, self.generation(), self.hold_until(now), &self.schema) {
+                if slot.change(change, self.generation(), self.hold_back(now), &self.schema) {
                     place.reflect(now);
                     place.tell_watchers();
                 }
@@ -41,11 +42,12 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         }
     }
 
-    /// Until when a change that was told at `now` may be held back as the possible echo of a batch under way. It may have been
+    /// For how long a change that was told at `now` may be held back as the possible echo of a batch under way. It may have been
     /// committed at any time since everything before was known to be told, so what it replaced is old by then already.
-    pub(super) fn hold_until(&self, now: Moment) -> Moment {
+    pub(super) fn hold_back(&self, now: Moment) -> Hold {
         let freshness = &self.common.freshness;
-        (now + HOLD_MAX).min(freshness.in_step_at() + freshness.timeout())
+        let as_of = freshness.in_step_at();
+        Hold { until: (now + HOLD_MAX).min(as_of + freshness.timeout()), as_of }
     }
 
     /// What is held back is no echo: everybody must see it from now on.

@@ -111,7 +111,7 @@ impl<K, V> Entry<K, V> {
     }
 
     pub(crate) fn answer(&self) -> Answer<V> {
-        Answer { value: self.row(), version: self.version, loaded_as_of: None }
+        Answer { value: self.row(), version: self.version, as_of: None, is_loaded: false }
     }
 
     /// What it says of the row.
@@ -128,8 +128,10 @@ pub(crate) struct Answer<V> {
     pub(crate) value: Value<V>,
     /// The version of the row that it is based on.
     pub(crate) version: Version,
-    /// It was loaded, and everything is in it that was committed before. None: it was held.
-    pub(crate) loaded_as_of: Option<Moment>,
+    /// Everything that was committed before is in it. None: everything that the feed has told.
+    pub(crate) as_of: Option<Moment>,
+    /// For whoever has asked, and not held.
+    pub(crate) is_loaded: bool,
 }
 
 impl<V> Clone for Answer<V> {

@@ -18,7 +18,7 @@ mod write;
 
 pub(crate) use base::{Base, Preview};
 pub(crate) use load::Loaded;
-pub(crate) use pending::Pending;
+pub(crate) use pending::{Hold, Pending};
 
 use super::entry::{Answer, Lifetime};
 use super::generation::is_unheard;
@@ -55,7 +55,7 @@ impl<K, V> Slot<K, V> {
 
     /// What may be shown now, if anything.
     pub(crate) fn shown(&self, generation: u64, now: Moment) -> Option<Value<V>> {
-        let held_too_long = self.held_back().is_some_and(|held| held.until <= now);
+        let held_too_long = self.held_back().is_some_and(|held| held.hold.until <= now);
         let base_doubted = matches!(self.base, Base::Known { generation: of, lifetime, .. }
             if of != generation || lifetime.is_over(now));
         let whole = self.pending().last().is_some_and(|pending| pending.determined);
@@ -75,7 +75,10 @@ impl<K, V> Slot<K, V> {
 
     /// What a read may be answered now, if anything.
     pub(crate) fn answer(&self, generation: u64, now: Moment) -> Option<Answer<V>> {
-        self.shown(generation, now).map(|value| Answer { value, version: self.base_version(), loaded_as_of: None })
+        // The feed has come further than what is shown while a change is held back.
+        let as_of = self.held_back().map(|held| held.hold.as_of);
+        let version = self.base_version();
+        self.shown(generation, now).map(|value| Answer { value, version, as_of, is_loaded: false })
     }
 
     /// What was loaded while no changes were heard, if that is all there is.
@@ -102,7 +105,7 @@ impl<K, V> Slot<K, V> {
 
     /// When what it shows ends although nothing happens.
     pub(crate) fn ends_at(&self) -> Option<Moment> {
-        let held_until = self.held_back().map(|held| held.until);
+        let held_until = self.held_back().map(|held| held.hold.until);
         held_until.into_iter().chain(self.lifetime().row_ends_at()).min()
     }
 
@@ -128,11 +131,6 @@ impl<K, V> Slot<K, V> {
             Base::Known { version, .. } => *version,
             Base::Unknown => Version::NONE,
         }
-    }
-
-    /// Whether a change was heard that it does not show, since it may be the echo of a write of its own.
-    pub(crate) fn holds_back(&self) -> bool {
-        self.held_back().is_some()
     }
 
     fn held_back(&self) -> Option<&Held> {

@@ -64,7 +64,7 @@ fn a_change_is_held_back_for_what_is_left_of_the_bound() {
     let heard = entries.common.freshness.in_step_at();
     let left = Duration::from_millis(10);
     for (now, until) in [(heard, heard + Duration::from_millis(250)), (heard + (TIMEOUT - left), heard + TIMEOUT)] {
-        assert_eq!(entries.hold_until(now), until);
+        assert_eq!(entries.hold_back(now).until, until);
     }
 }
 

@@ -1,4 +1,5 @@
-//! The hit path: no lock, no allocation, no statement, and nothing that is written by more than one thread.
+//! The hit path: no lock, no allocation, no statement, and nothing that is written by more than one thread; save where an entry is to be
+//! loaded ahead of its end.
 
 use super::{Freshness, Lookup, Reads};
 use crate::codec::key::{Key, LookUp};
@@ -25,7 +26,17 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let (in_step_at, now) = (common.freshness.in_step_at(), common.now());
         let answer =
             self.hit_where(by, hash, |entry| freshness.takes(entry.version, in_step_at, now).then(|| entry.answer()));
-        answer.map(|answer| self.confirmed(answer))
+        answer.map(|answer| self.confirmed(answer, in_step_at))
+    }
+
+    /// The same, for somebody who must not cause a load.
+    pub(crate) fn held<Q: ?Sized>(&self, by: &Q, hash: KeyHash) -> Option<Lookup<V>>
+    where
+        K: LookUp<Q>,
+    {
+        let in_step_at = self.entries.common.freshness.in_step_at();
+        let answer = self.entries.read(by, hash, |entry| Some(entry.answer()));
+        answer.map(|answer| self.confirmed(answer, in_step_at))
     }
 
     #[inline]
@@ -37,7 +48,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let mut is_due = None;
         let found = self.entries.read(by, hash, |entry| {
             let lifetime = entry.lifetime();
-            let is_close = !lifetime.row_expires && lifetime.is_over(self.entries.common.latest() + ahead);
+            let is_to_last = entry.value.is_some() && !lifetime.row_expires;
+            let is_close = is_to_last && lifetime.is_over(self.entries.common.latest() + ahead);
             is_due = is_close.then(|| entry.key().clone());
             look(entry)
         });

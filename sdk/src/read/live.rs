@@ -4,6 +4,7 @@ use super::{Freshness, Lookup, Reads, Request, Source};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::live::Watchable;
+use crate::common::time::Moment;
 use crate::entries::Watched;
 use crate::error::Error;
 use cache_sync_core::number::KeyHash;
@@ -17,12 +18,15 @@ pub(crate) struct WatchedKey<K: Key, V: CacheValue> {
     key: K,
     hash: KeyHash,
     watched: Watched<K, V>,
+    /// Everything that was committed before is in what was seen last.
+    as_of: Moment,
 }
 
 impl<K: Key, V: CacheValue> WatchedKey<K, V> {
     pub(crate) fn new(reads: Arc<Reads<K, V>>, key: K, hash: KeyHash) -> WatchedKey<K, V> {
         let watched = reads.entries.watch(hash);
-        WatchedKey { reads, key, hash, watched }
+        let as_of = reads.entries.common.now();
+        WatchedKey { reads, key, hash, watched, as_of }
     }
 }
 
@@ -35,12 +39,14 @@ impl<K: Key, V: CacheValue> Watchable for WatchedKey<K, V> {
     }
 
     async fn look(&mut self) -> Result<Lookup<V>, Error> {
-        match self.reads.hit_if(&self.key, self.hash, Freshness::Cached) {
-            Some(held) => Ok(held),
+        let seen = match self.reads.hit_if(&self.key, self.hash, Freshness::Cached) {
+            Some(held) => held,
             // Never as who leads the load: whoever does not take items for a while, as a server does whose client is slow, must not keep a
             // connection meanwhile.
-            None => self.reads.load(&self.key, self.hash, Request::OneOfMany, Freshness::Cached).await,
-        }
+            None => self.reads.load(&self.key, self.hash, Request::OneOfMany, Freshness::Cached).await?,
+        };
+        self.as_of = self.reads.entries.common.now().before(seen.age);
+        Ok(seen)
     }
 
     async fn turned(&mut self, changed: OwnedNotified) {
@@ -75,7 +81,17 @@ impl<K: Key, V: CacheValue> Watchable for WatchedKey<K, V> {
     }
 
     fn doubted(&self, shown: &Lookup<V>) -> Lookup<V> {
-        let doubt = self.reads.entries.doubt_now();
+        let entries = &*self.reads.entries;
+        let now = entries.common.now();
+        // As long as nothing was heard of it, it is as good as the feed.
+        let is_unchanged = entries.peek(&self.key, self.hash, |entry| {
+            let is_it = match (&entry.value, &shown.value) {
+                (Some(held), Some(shown)) => Arc::ptr_eq(held, shown),
+                (held, shown) => held.is_none() && shown.is_none(),
+            };
+            is_it && entries.is_current(entry, now)
+        });
+        let doubt = if is_unchanged == Some(true) { entries.doubt_now() } else { now.since(self.as_of) };
         Lookup { age: doubt, source: Source::Memory, stale_for: Some(doubt), ..Self::same(shown) }
     }
 

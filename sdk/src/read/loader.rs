@@ -91,6 +91,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                 Box::pin(self.by_halves(left)).await;
             }
             Err(error) => {
+                self.pause_refreshing();
                 let error = self.lasting(error).await;
                 left.iter().for_each(|wanted| entries.load_failed(wanted.hash, wanted.flight, &error));
             }
@@ -262,6 +263,6 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             Some(row) => (row.value?, row.version),
             None => (None, Version::NONE),
         };
-        Ok(self.confirmed(Answer { value, version, loaded_as_of: Some(sent) }))
+        Ok(self.confirmed(Answer { value, version, as_of: Some(sent), is_loaded: true }, sent))
     }
 }

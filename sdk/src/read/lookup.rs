@@ -17,7 +17,8 @@ pub enum Freshness {
     Cached,
     /// Everything that was committed longer ago than this is in it. From memory if that is known of what is held, else from Postgres. The
     /// feed says it with every change, and while there is none once in `cache_sync.heartbeat_interval` (1 s), so shorter times
-    /// ask Postgres often. A time longer than the client's bound takes what the feed has not confirmed for so long.
+    /// ask Postgres often. A time longer than the client's bound takes what the feed, while it is silent, has not confirmed for so long; but nothing of which
+    /// it has told that it may have changed.
     AtMost(Duration),
     /// The row has this version, or a later one; or it is gone. From memory if that is so there, else from Postgres. For reading what somebody else
     /// has written, whose [`Outcome::version`](crate::Outcome::version) it is. Of versioned tables only.
@@ -45,11 +46,6 @@ impl Freshness {
             Freshness::AtLeast(_) | Freshness::Latest => now,
         }
     }
-
-    /// Whether a standby may be behind what is asked for: it is only as good as what the feed has told.
-    pub(super) fn is_of_primary(self) -> bool {
-        self != Freshness::Cached
-    }
 }
 
 /// Where an answer comes from.
@@ -75,7 +71,7 @@ pub struct Lookup<V> {
     pub age: Duration,
     /// Where it comes from.
     pub source: Source,
-    /// `None`: the value could be confirmed, so that `age` is within the bound on staleness. Else the feed is not heard, or has missed
-    /// changes, and this is the time for which the value has been in doubt.
+    /// `None`: the value could be confirmed, by the feed or by Postgres. Else the feed is not heard, or has missed changes, and this is the time for
+    /// which the value has been in doubt.
     pub stale_for: Option<Duration>,
 }

@@ -5,8 +5,9 @@ use super::{Freshness, Lookup, Reads, Source};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
+use crate::common::time::Moment;
 use crate::config::StaleService;
-use crate::entries::Answer;
+use crate::entries::{Answer, Place, Slot};
 use crate::error::{Error, ErrorKind};
 use cache_sync_core::number::{KeyHash, Version};
 use futures_util::FutureExt;
@@ -19,11 +20,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+/// For so long nothing is loaded ahead after a load has failed.
+const REFRESH_PAUSE: Duration = Duration::from_secs(1);
 const AWAY: &str = "Postgres is away; it is looked now and then whether it is back";
 
 /// What became of a look-up.
 enum Found<'a, V> {
-    Here(Answer<V>),
+    Here(Lookup<V>),
     /// The load's number, what will be heard of it, and the load itself if it is to be driven here.
     Loading(u64, oneshot::Receiver<Result<Answer<V>, Error>>, Option<Leader<'a>>),
     /// Another key with the same hash is busy: this one goes past the cache.
@@ -61,31 +64,22 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         freshness: Freshness,
     ) -> Pin<Box<impl Future<Output = Result<Lookup<V>, Error>> + 'a>> {
         Box::pin(async move {
-            if let Freshness::AtMost(age) = freshness
-                && let Some(held) = self.held_within(key, hash, age)?
-            {
-                return Ok(held);
-            }
-            let breaker = &self.store.breaker;
             let stale_service = self.terms.stale_service.filter(|_| freshness == Freshness::Cached);
+            let instead = || stale_service.and_then(|service| self.stale(key, hash, service.max));
+            let breaker = &self.store.breaker;
+            let is_away = breaker.is_away();
             // Whoever looks whether Postgres is back does not wait for that, either.
-            let stale = match stale_service {
-                Some(StaleService { max, .. }) if breaker.is_away() => self.stale(key, hash, max),
-                _ => None,
-            };
-            let need_not_ask = stale.is_some() || (self.terms.fails_fast && breaker.is_away());
-            if need_not_ask && !breaker.may_look() {
-                self.entries.check_usable()?;
-                return stale.ok_or_else(|| Error::new(ErrorKind::Unavailable, AWAY));
+            let stale = if is_away { instead() } else { None };
+            if (stale.is_some() || self.terms.fails_fast && is_away) && !breaker.may_look() {
+                return self.without_asking(key, hash, freshness, stale);
             }
-            if freshness.is_of_primary() {
-                lock(&self.seen).invalidate();
-            }
-            let (number, receiver, leader) = match self.look_up(key, hash, request, freshness)? {
-                Found::Here(answer) => return Ok(self.confirmed(answer)),
-                Found::Loading(number, receiver, leader) => (number, receiver, leader),
+            let (number, receiver, leader) = match self.look_up(key, hash, request, freshness) {
+                Ok(Found::Here(found)) => return Ok(found),
+                Ok(Found::Loading(number, receiver, leader)) => (number, receiver, leader),
                 // In memory of its own, since nearly no read needs that much.
-                Found::Collision => return Box::pin(self.load_past_cache(key)).await,
+                Ok(Found::Collision) => return Box::pin(self.load_past_cache(key)).await,
+                Err(error) if error.is_overloaded() => return stale.or_else(instead).ok_or(error),
+                Err(error) => return Err(error),
             };
             if let Some(stale) = stale {
                 return Ok(stale);
@@ -105,29 +99,24 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                 Err(stale) => return Ok(stale),
                 Ok(loaded) => loaded.unwrap_or_else(|_| Err(Error::closed())),
             };
-            self.told(loaded, freshness, || stale_service.and_then(|service| self.stale(key, hash, service.max)))
+            match loaded.and_then(|answer| self.at_its_version(answer, freshness)) {
+                Err(error) if error.is_unavailable() => instead().ok_or(error),
+                answer => answer.map(|answer| self.confirmed(answer, self.entries.common.now())),
+            }
         })
     }
 
-    /// What the caller hears of what was loaded.
-    fn told(
+    /// What there is while Postgres is away.
+    fn without_asking(
         &self,
-        loaded: Result<Answer<V>, Error>,
+        key: &K,
+        hash: KeyHash,
         freshness: Freshness,
-        instead: impl FnOnce() -> Option<Lookup<V>>,
+        stale: Option<Lookup<V>>,
     ) -> Result<Lookup<V>, Error> {
-        match loaded.and_then(|answer| self.at_its_version(answer, freshness)) {
-            Err(error) if error.is_unavailable() => instead().ok_or(error),
-            answer => answer.map(|answer| self.confirmed(answer)),
-        }
-    }
-
-    /// What is held, if it has been in doubt for no longer than this.
-    fn held_within(&self, key: &K, hash: KeyHash, age: Duration) -> Result<Option<Lookup<V>>, Error> {
         self.entries.check_usable()?;
-        // The feed has come further than what is shown while a change is held back.
-        let is_held_back = self.entries.place(hash).slot().is_some_and(|slot| slot.holds_back());
-        Ok(if is_held_back { None } else { self.stale(key, hash, age) })
+        let shown = self.shown(&mut self.entries.place(hash), key, hash, freshness);
+        shown.or(stale).ok_or_else(|| Error::new(ErrorKind::Unavailable, AWAY))
     }
 
     /// A row that was asked for at some version must have it by now.
@@ -165,6 +154,30 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         Ok(load.await)
     }
 
+    /// What is shown of the key, if it is fresh enough. How far the feed has come is looked at first: what it tells meanwhile is not in
+    /// that. In silence what is held is as old as the silence.
+    fn shown(&self, place: &mut Place<'_, K, V>, key: &K, hash: KeyHash, freshness: Freshness) -> Option<Lookup<V>> {
+        let entries = &*self.entries;
+        let now = entries.common.now();
+        let (live, in_step_at) = (entries.common.freshness.is_live(now), entries.common.freshness.in_step_at());
+        let answer = match place.slot() {
+            Some(slot) => Some(slot).filter(|slot| slot.key == *key)?.answer(entries.generation(), now),
+            // It may have come between the look that failed and the lock.
+            None => entries.peek(key, hash, |entry| entries.is_current(entry, now).then(|| entry.answer())).flatten(),
+        }?;
+        let is_heard = live || matches!(freshness, Freshness::AtMost(_));
+        if !is_heard || !freshness.takes(answer.version, answer.as_of.unwrap_or(in_step_at), now) {
+            return None;
+        }
+        let shown = self.confirmed(answer, in_step_at);
+        if live {
+            entries.count_hit();
+            return Some(shown);
+        }
+        entries.counters.stale_served.add(1);
+        Some(Lookup { stale_for: Some(shown.age), ..shown })
+    }
+
     /// What the key's slot shows, or the load to wait for.
     fn look_up(
         self: &Arc<Self>,
@@ -174,48 +187,38 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         freshness: Freshness,
     ) -> Result<Found<'_, V>, Error> {
         let entries = &*self.entries;
-        let now = entries.common.now();
-        let (live, in_step_at) = (entries.common.freshness.is_live(now), entries.common.freshness.in_step_at());
-        let is_enough = |version| live && freshness.takes(version, in_step_at, now);
-        let hit = |answer| {
-            entries.count_hit();
-            Ok(Found::Here(answer))
-        };
         let mut place = entries.place(hash);
         // Under the lock, so that nobody begins to wait after `abandon` has come by.
         entries.check_usable()?;
-        let slot = match place.slot() {
-            Some(slot) if slot.key != *key => return Ok(Found::Collision),
-            Some(slot) => {
-                let is_in_step = !slot.holds_back() || !matches!(freshness, Freshness::AtMost(_));
-                let answer = slot.answer(entries.generation(), now);
-                match answer.filter(|answer| is_in_step && is_enough(answer.version)) {
-                    Some(answer) => return hit(answer),
-                    None => place.slot_or_new(key),
-                }
-            }
-            None => match entries.peek(key, hash, |entry| {
-                (is_enough(entry.version) && entries.is_current(entry, now)).then(|| entry.answer())
-            }) {
-                // It came between the look that failed and the lock.
-                Some(Some(answer)) => return hit(answer),
-                _ => place.slot_or_new(key),
-            },
-        };
-        entries.count_miss(hash);
+        if place.slot().is_some_and(|slot| slot.key != *key) {
+            return Ok(Found::Collision);
+        }
+        if let Some(shown) = self.shown(&mut place, key, hash, freshness) {
+            return Ok(Found::Here(shown));
+        }
+        let (now, state) = (entries.common.now(), &entries.common.freshness);
+        let is_past_the_feed = self.standby.is_some() && freshness != Freshness::Cached;
+        // What was read before may be older than the bound allows, and while no changes are heard, no fence is shut. What a standby shows is only
+        // as new as what the feed had told.
+        let since = state.is_live(now).then(|| match is_past_the_feed {
+            true => now,
+            false => freshness.since(now, state.timeout()),
+        });
+        if is_past_the_feed {
+            lock(&self.seen).only_primary(hash);
+        }
         let (sender, receiver) = oneshot::channel();
-        // What was read before may be older than the bound allows, and while no changes are heard, no fence is shut.
-        let since = live.then(|| freshness.since(now, entries.common.freshness.timeout()));
         let next = self.flights.fetch_add(1, Ordering::Relaxed);
+        let slot = place.slot_or_new(key);
         let number = slot.join(next, entries.generation(), since, sender);
-        // Under the lock, so that nobody joins a load in between that somebody else leads.
         if number == next && self.wanted.is_full(self.terms.waiting_keys_max) {
             slot.give_up(number);
             place.leave();
-            let message =
-                format!("{} keys of table {} wait for a load", self.terms.waiting_keys_max, entries.schema.meta.name);
-            return Err(Error::new(ErrorKind::Overloaded, message));
+            let (max, table) = (self.terms.waiting_keys_max, &entries.schema.meta.name);
+            return Err(Error::new(ErrorKind::Overloaded, format!("{max} keys of table {table} wait for a load")));
         }
+        entries.count_miss(hash);
+        // Under the lock, so that nobody joins a load in between that somebody else leads.
         let leader = if number == next {
             self.wanted.push(number, hash, || (request == Request::Single).then(|| self.led(number, hash)))
         } else {
@@ -229,14 +232,28 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     #[cold]
     pub(super) fn refresh(&self, key: &K, hash: KeyHash) {
         let entries = &*self.entries;
+        let is_of_no_use = || {
+            let paused = Moment::from_nanos(self.refreshing_paused.load(Ordering::Relaxed));
+            entries.common.now() < paused || self.store.breaker.is_away()
+        };
+        if is_of_no_use() || self.wanted.is_full(self.terms.waiting_keys_max) {
+            return;
+        }
         let mut place = entries.place(hash);
-        if place.slot().is_some_and(|slot| slot.key != *key || slot.is_loading()) {
+        let is_at_work = |slot: &Slot<K, V>| slot.key != *key || slot.is_loading();
+        if entries.check_usable().is_err() || place.slot().is_some_and(|slot| is_at_work(slot)) {
             return;
         }
         let (sender, _) = oneshot::channel();
         let next = self.flights.fetch_add(1, Ordering::Relaxed);
         let number = place.slot_or_new(key).join(next, entries.generation(), Some(entries.common.now()), sender);
         self.wanted.push(number, hash, || None);
+    }
+
+    /// A load has failed: what nobody waits for can wait.
+    pub(super) fn pause_refreshing(&self) {
+        let until = self.entries.common.now() + REFRESH_PAUSE;
+        self.refreshing_paused.store(until.nanos(), Ordering::Relaxed);
     }
 
     /// A load of one key, for whoever drives it. It does not panic: others may wait for it.
@@ -264,7 +281,9 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     /// allows.
     fn stale(&self, key: &K, hash: KeyHash, max: Duration) -> Option<Lookup<V>> {
         let entries = &*self.entries;
-        let now = entries.common.now();
+        // Before it is looked for: what the feed tells meanwhile is not in it.
+        let (now, generation) = (entries.common.now(), entries.generation());
+        let doubt = entries.common.freshness.doubt(now);
         let mut place = entries.place(hash);
         let (value, confirmed) = match place.slot().filter(|slot| slot.key == *key) {
             Some(slot) => {
@@ -279,7 +298,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             }
         };
         drop(place);
-        let doubt = entries.doubt(confirmed);
+        let doubt = if confirmed == generation { doubt } else { entries.doubt(confirmed) };
         (doubt <= max).then(|| {
             entries.counters.stale_served.add(1);
             let (version, source, stale_for) = (Version::NONE, Source::Memory, Some(doubt));

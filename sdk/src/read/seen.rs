@@ -1,7 +1,7 @@
 //! What loads from the primary have shown, so that a standby that is behind does not show something older.
 
 use cache_sync_core::number::{KeyHash, Lsn};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// How many keys are told apart; beyond that, the last of them counts for all.
 const KEYS_MAX: usize = 10_000;
@@ -15,6 +15,8 @@ pub(crate) struct Seen {
     invalidations: u64,
     /// Of those, the ones that a load from the primary has followed.
     followed: u64,
+    /// Keys whose next load is of the primary.
+    of_primary: HashSet<KeyHash>,
 }
 
 impl Seen {
@@ -23,15 +25,28 @@ impl Seen {
         self.invalidations += 1;
     }
 
+    /// Somebody asks for more than the feed has told: the next load of the key that begins has to ask the primary.
+    pub(crate) fn only_primary(&mut self, key: KeyHash) {
+        match self.of_primary.len() < KEYS_MAX {
+            true => drop(self.of_primary.insert(key)),
+            false => self.invalidate(),
+        }
+    }
+
     /// The invalidations so far, for [`Seen::note`].
     pub(crate) fn invalidations(&self) -> u64 {
         self.invalidations
     }
 
-    /// Up to where the log must have been replayed to show what was seen of these keys; `None` when only the primary will do.
-    pub(crate) fn needed(&self, keys: impl Iterator<Item = KeyHash>) -> Option<Lsn> {
-        let of_keys = keys.filter_map(|key| self.keys.get(&key).copied()).max().unwrap_or_default();
-        (self.invalidations == self.followed).then_some(of_keys.max(self.of_all))
+    /// Up to where the log must have been replayed to show what was seen of these keys, whose load begins now; `None` when only the primary
+    /// will do.
+    pub(crate) fn needed(&mut self, keys: impl Iterator<Item = KeyHash>) -> Option<Lsn> {
+        let (mut needed, mut is_of_primary) = (self.of_all, self.invalidations != self.followed);
+        for key in keys {
+            needed = needed.max(self.keys.get(&key).copied().unwrap_or_default());
+            is_of_primary |= self.of_primary.remove(&key);
+        }
+        (!is_of_primary).then_some(needed)
     }
 
     /// A load from the primary that began after `invalidations` has shown these keys as of `lsn` at the latest.

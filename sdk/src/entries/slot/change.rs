@@ -3,21 +3,14 @@
 use super::Slot;
 use super::base::{Base, Preview};
 use super::flight::LoadFence;
-use super::pending::Held;
-use crate::common::time::Moment;
+use super::pending::{Held, Hold};
 use cache_sync_core::number::Version;
 use cache_sync_core::wire::{Change, ChangeKind};
 
 impl<K, V> Slot<K, V> {
-    /// A committed change of this key, to be held back until then at most if it may be the echo of a batch under way. Returns
+    /// A committed change of this key, to be held back for so long at most if it may be the echo of a batch under way. Returns
     /// whether something else than before may be held now.
-    pub(crate) fn change(
-        &mut self,
-        change: &Change,
-        generation: u64,
-        hold_until: Moment,
-        schema: &impl Preview<V>,
-    ) -> bool {
+    pub(crate) fn change(&mut self, change: &Change, generation: u64, hold: Hold, schema: &impl Preview<V>) -> bool {
         let versioned = change.kind == ChangeKind::Versioned && change.version != Version::NONE;
         for started in self.flights.iter_mut().filter_map(|flight| flight.started.as_mut()) {
             started.fence = match started.fence {
@@ -32,13 +25,13 @@ impl<K, V> Slot<K, V> {
         match &mut self.under_way {
             // Its own echo may come before its outcome: which of the two it is, the outcome will tell.
             Some(under_way) if change.version != Version::NONE => {
-                let new = Held { version: change.version, foreign: false, until: hold_until };
+                let new = Held { version: change.version, foreign: false, hold };
                 let held = under_way.held.get_or_insert(new);
                 held.foreign |= !versioned && held.version != change.version;
                 held.version = held.version.max(change.version);
             }
             Some(under_way) => {
-                under_way.held = Some(Held { version: Version::NONE, foreign: true, until: hold_until });
+                under_way.held = Some(Held { version: Version::NONE, foreign: true, hold });
                 self.doubt(generation, schema);
             }
             None => self.doubt(generation, schema),

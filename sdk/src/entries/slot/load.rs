@@ -96,7 +96,6 @@ impl<K, V> Slot<K, V> {
             LoadFence::AtLeast(version) => loaded.version != Version::NONE && loaded.version >= version,
             LoadFence::Shut => false,
         };
-        let started_at = started.at;
         let storable = fence_open && loaded.trusted && started.generation == generation;
         let base_is_newer = matches!(&self.base, Base::Known { version, generation: of, .. }
             if *of == generation && loaded.version != Version::NONE && *version > loaded.version);
@@ -104,7 +103,7 @@ impl<K, V> Slot<K, V> {
             Some(shown) if base_is_newer => (shown.clone(), self.base_version()),
             _ => (self.over(loaded, schema), loaded.version),
         };
-        let answer = Answer { value, version, loaded_as_of: Some(loaded.as_of) };
+        let answer = Answer { value, version, as_of: Some(loaded.as_of), is_loaded: true };
         if storable && !base_is_newer {
             let (version, lifetime) = (loaded.version, loaded.lifetime);
             self.base = Base::Known { value: loaded.value.clone(), version, generation, lifetime };
@@ -118,7 +117,7 @@ impl<K, V> Slot<K, V> {
             // Somebody is told what cannot be kept in step. What was held before must not follow it: neither once changes are heard
             // again that are still behind it, nor while a change is held back.
             let (value, version, lifetime) = (loaded.value.clone(), loaded.version, loaded.lifetime);
-            self.base = Base::Known { value, version, generation: unheard(started_at), lifetime };
+            self.base = Base::Known { value, version, generation: unheard(loaded.as_of), lifetime };
             if let Some(under_way) = &mut self.under_way {
                 under_way.included = under_way.sequence <= loaded.last_seq;
             }

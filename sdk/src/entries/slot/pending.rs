@@ -50,8 +50,16 @@ pub(super) struct UnderWay<V> {
 pub(super) struct Held {
     pub(super) version: Version,
     pub(super) foreign: bool,
-    /// What the entry was before them may be shown until then.
-    pub(super) until: Moment,
+    pub(super) hold: Hold,
+}
+
+/// For how long a change may be held back.
+#[derive(Clone, Copy)]
+pub(crate) struct Hold {
+    /// What the entry was before may be shown until then.
+    pub(crate) until: Moment,
+    /// All that was committed before is in that.
+    pub(crate) as_of: Moment,
 }
 
 /// The value with the pending patches; none where that cannot be told here.

@@ -121,7 +121,7 @@ impl Slot<i32, i64> {
 
     fn hears(&mut self, kind: ChangeKind, version: i64) {
         let change = Change { table: TableId(1), key: KeyHash(1), version: Version(version), kind };
-        self.change(&change, GENERATION, HELD_UNTIL, &Numbers);
+        self.change(&change, GENERATION, Hold { until: HELD_UNTIL, as_of: Moment::NEVER }, &Numbers);
     }
 
     fn learns(&mut self, sequence: i64, verdict: Verdict, replaced: i64, version: i64) {

@@ -64,6 +64,20 @@ async fn is_a_matter_of_age() {
     close(client).await;
 }
 
+/// However old an answer may be, it is none that the feed has said to be wrong.
+#[tokio::test]
+async fn is_never_what_is_known_to_have_changed() {
+    let (db, client, cache) = node_with(1).await;
+    for change in ["TRUNCATE account", "INSERT INTO account VALUES (1, 'again', 7)", "UPDATE account SET balance = 8"] {
+        let _ = cache.get(&1).await.unwrap();
+        db.psql(change);
+        client.wait_for(&client.token().await.unwrap()).await.unwrap();
+        let found = cache.lookup(&1, Freshness::AtMost(LONG)).await.unwrap();
+        assert_eq!(found.source, Source::Postgres, "after {change}");
+    }
+    close(client).await;
+}
+
 /// Who wants the latest at the same moment shares a load, and who comes later does not.
 #[tokio::test]
 async fn is_kept_by_one_load_for_all() {

@@ -144,12 +144,13 @@ async fn what_makes_no_sense_is_refused() {
     let db = Database::with_extension();
     make_accounts(&db, 1);
     let client = client(&db).await;
-    let refused: [(&str, Setting); 9] = [
+    let refused: [(&str, Setting); 10] = [
         ("time_to_live", |builder| builder.time_to_live(Duration::ZERO)),
         ("time_to_idle", |builder| builder.time_to_idle(Duration::ZERO)),
         ("absent_time_to_live", |builder| builder.absent_time_to_live(Duration::ZERO)),
         ("refresh_ahead", |builder| builder.time_to_live(HOUR).refresh_ahead(1.0)),
         ("refresh_ahead", |builder| builder.refresh_ahead(0.5)),
+        ("together", |builder| builder.time_to_live(HOUR).refresh_ahead(0.5).time_to_live_jitter(0.5)),
         ("time_to_live_jitter", |builder| builder.time_to_live(HOUR).time_to_live_jitter(f64::NAN)),
         ("loads_max", |builder| builder.loads_max(0)),
         ("waiting_keys_max", |builder| builder.waiting_keys_max(0)),
