@@ -56,6 +56,7 @@ impl Client {
         within("catching up with the feed", shared.config.query_timeout, async {
             // Where nothing is held any more there is nothing to wait for.
             while !shared.feed.is_idle() && !shared.feed.probed().await {
+                shared.common.check_open()?;
                 match shared.store.feed_head().await {
                     Ok((epoch, position)) if shared.feed.reached(epoch, position).await => break,
                     // The server was restarted meanwhile.
@@ -110,6 +111,7 @@ impl Client {
         }
         shared.supervisor.end().await;
         shared.store.close();
+        shared.feed.end();
         shared.standby.iter().for_each(|standby| standby.close());
         let tables = std::mem::take(&mut *lock(&shared.tables));
         tables.iter().for_each(|(_, table)| table.abandon());

@@ -74,6 +74,8 @@ pub(crate) struct Feed {
     hearing: Retried,
     /// The next connection, which serves tables that were added: the last one goes on meanwhile.
     adding: Retried,
+    /// The client is closed: whoever waits for the feed waits in vain.
+    ended: AtomicBool,
     pub(crate) gaps: AtomicU64,
     pub(crate) connects: AtomicU64,
     #[cfg(feature = "test-faults")]
@@ -94,6 +96,7 @@ impl Feed {
             kind: watch::Sender::default(),
             hearing: Retried::new("hearing the feed", None),
             adding: Retried::new("subscribing to more tables", None),
+            ended: AtomicBool::new(false),
             gaps: AtomicU64::new(0),
             connects: AtomicU64::new(0),
             #[cfg(feature = "test-faults")]
@@ -139,7 +142,18 @@ impl Feed {
 
     async fn served(&self, registration: u64) {
         let mut progress = self.progress.subscribe();
-        drop(progress.wait_for(|progress| progress.registration >= registration).await);
+        drop(progress.wait_for(|progress| progress.registration >= registration || self.has_ended()).await);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Nothing is heard any more: whoever waits for it goes on, to hear that the client is closed.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.progress.send_modify(|_| ());
+        self.kind.send_modify(|_| ());
     }
 
     /// Waits until the subscription serves what was registered under this number.
@@ -150,16 +164,20 @@ impl Feed {
         let served = self.served(registration);
         tokio::pin!(served);
         if tokio::time::timeout(store.connect_timeout, &mut served).await.is_ok() {
-            return Ok(());
+            return self.check_ended();
         }
         if let Some(failing) = self.adding.failing().or_else(|| self.hearing.failing()) {
             return Err(failing.error().during(SUBSCRIBING));
         }
         within(SUBSCRIBING, store.query_timeout.saturating_sub(store.connect_timeout), async {
             served.await;
-            Ok(())
+            self.check_ended()
         })
         .await
+    }
+
+    fn check_ended(&self) -> Result<(), Error> {
+        if self.has_ended() { Err(Error::closed()) } else { Ok(()) }
     }
 
     /// Why the feed is not heard at present.
@@ -174,7 +192,9 @@ impl Feed {
         let before = progress.borrow_and_update().epoch;
         let is_over = |progress: &Progress| progress.epoch != epoch && progress.epoch != before;
         let is_there = |progress: &Progress| progress.epoch == epoch && progress.position >= position;
-        let ended = progress.wait_for(|progress| is_there(progress) || is_over(progress) || self.is_idle()).await;
+        let ended = progress
+            .wait_for(|progress| is_there(progress) || is_over(progress) || self.is_idle() || self.has_ended())
+            .await;
         ended.is_ok_and(|progress| is_there(&progress))
     }
 
@@ -189,7 +209,7 @@ impl Feed {
 
     /// Waits until the feed is heard by NOTIFY, or nobody wants to hear anything any more.
     pub(crate) async fn is_heard_by_notify(&self) {
-        let is_so = |kind: &Option<FeedKind>| *kind == Some(FeedKind::Notify) || self.is_idle();
+        let is_so = |kind: &Option<FeedKind>| *kind == Some(FeedKind::Notify) || self.is_idle() || self.has_ended();
         drop(self.kind.subscribe().wait_for(is_so).await);
     }
 

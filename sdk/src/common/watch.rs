@@ -19,7 +19,7 @@ pub struct Watch<T>(BoxStream<'static, T>);
 
 impl<T> Watch<T> {
     pub(crate) fn new(items: impl Stream<Item = T> + Send + 'static) -> Watch<T> {
-        Watch(items.boxed())
+        Watch(items.fuse().boxed())
     }
 
     /// The next item; `None` at the end. May be given up, and called again.

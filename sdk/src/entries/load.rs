@@ -23,10 +23,10 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         loaded.version = self.believable(loaded.version);
         let mut place = self.place(hash);
         let Some(slot) = place.slot() else { return false };
-        let is_wanted_again = slot.loaded(flight, &loaded, self.generation(), &self.schema);
+        let arrived = slot.loaded(flight, &loaded, self.generation(), &self.schema);
         place.reflect(self.common.now());
         place.leave();
-        is_wanted_again
+        arrived.tell()
     }
 
     /// A version far ahead of the server's clock was written by hand, and says nothing about order.

@@ -4,10 +4,14 @@ use super::*;
 use crate::codec::layout::{Layout, tests::table};
 use crate::codec::value::Row;
 use crate::common::freshness::Freshness;
+use crate::common::lock::lock;
 use crate::entries::entry::Confirmed;
-use cache_sync_core::number::Version;
+use cache_sync_core::number::{Sequence, Version};
 use cache_sync_core::wire::{Change, ChangeKind};
 use futures_util::FutureExt;
+use std::sync::Mutex;
+use std::task::{Context, Wake, Waker};
+use tokio::sync::oneshot;
 
 const TIMEOUT: Duration = Duration::from_secs(3600);
 const HASH: KeyHash = KeyHash(7);
@@ -104,6 +108,41 @@ fn whoever_watches_hears_of_what_is_not_held() {
     assert!(changed.now_or_never().is_some());
     drop(watched);
     entries.shards.each_shard(|shard| assert!(shard.topics.is_empty(), "nobody watches any more"));
+}
+
+/// Looks what a hit would be shown at the moment at which somebody is woken.
+struct Woken {
+    entries: Arc<Entries<i64, i64>>,
+    shown: Mutex<Option<i64>>,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        *lock(&self.shown) = self.entries.hit(1);
+    }
+}
+
+/// Hits take no lock: who has waited for a load and reads again must not be shown what was there before it.
+#[test]
+fn memory_shows_what_was_loaded_before_anybody_is_told() {
+    let entries = Arc::new(entries());
+    entries.hear();
+    entries.hold(1, Lifetime::ENDLESS);
+    let (sender, mut receiver) = oneshot::channel();
+    let now = entries.common.now();
+    entries.place(HASH).slot_or_new(&1).join(1, entries.generation(), Some(now), sender);
+    let (flight, _) = entries.start_load(HASH).unwrap();
+    let woken = Arc::new(Woken { entries: entries.clone(), shown: Mutex::default() });
+    let waker = Waker::from(woken.clone());
+    assert!(receiver.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    let (last_seq, lifetime) = (Sequence(0), Lifetime::ENDLESS);
+    let value = Some(Row::new(2, 1));
+    assert!(!entries.loaded(
+        HASH,
+        flight,
+        Loaded { value, version: Version(2), lifetime, last_seq, trusted: true, as_of: now }
+    ));
+    assert_eq!(*lock(&woken.shown), Some(2));
 }
 
 #[cfg(feature = "test-faults")]

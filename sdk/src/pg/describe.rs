@@ -87,6 +87,7 @@ impl Store {
         match self.describe(&format!("{}.{}", quote(&known.schema), quote(&known.name))).await {
             Ok(meta) => Ok(meta.relation == known.relation
                 && meta.hash_key == known.hash_key
+                && meta.expires == known.expires
                 && meta.table_id == known.table_id),
             // Who may no longer read it hears nothing of it either.
             Err(error) if error.sqlstate().is_some_and(is_of_no_use) => Ok(false),

@@ -94,7 +94,8 @@ impl Store {
             self.login.established();
             Ok(())
         };
-        self.established.get_or_try_init(check).await.map(|()| ())
+        self.established.get_or_try_init(check).await?;
+        Ok(())
     }
 
     /// The head of the feed as the pool's server tells it.

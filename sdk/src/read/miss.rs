@@ -119,10 +119,10 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         shown.or(stale).ok_or_else(|| Error::new(ErrorKind::Unavailable, AWAY))
     }
 
-    /// A row that was asked for at some version must have it by now.
+    /// A row that was asked for at some version must have it by now. One without a version is gone, and a write that waits makes it anew.
     fn at_its_version(&self, answer: Answer<V>, freshness: Freshness) -> Result<Answer<V>, Error> {
         match freshness {
-            Freshness::AtLeast(least) if answer.value.is_some() && answer.version < least => {
+            Freshness::AtLeast(least) if answer.version != Version::NONE && answer.version < least => {
                 let (table, version) = (self.entries.schema.display_name(), answer.version);
                 let message =
                     format!("a row of table {table} is at version {version}, and version {least} is asked for");

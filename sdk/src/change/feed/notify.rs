@@ -30,7 +30,7 @@ impl Feed {
         self.probes.wanted.notify_one();
         tokio::select! {
             answered = answered.wait_for(|number| *number > begun) => answered.is_ok(),
-            _ = kind.wait_for(|kind| *kind != Some(FeedKind::Notify) || self.is_idle()) => false,
+            _ = kind.wait_for(|kind| *kind != Some(FeedKind::Notify) || self.is_idle() || self.has_ended()) => false,
         }
     }
 

@@ -25,6 +25,28 @@ pub(crate) struct Loaded<V> {
     pub(crate) as_of: Moment,
 }
 
+/// What comes of what a load brought.
+#[must_use]
+pub(crate) struct Arrived<V> {
+    /// It does not contain a write of ours that has been settled meanwhile: it has to be asked again.
+    is_wanted_again: bool,
+    answered: Option<(Answer<V>, Vec<Waiter<V>>)>,
+}
+
+impl<V> Arrived<V> {
+    fn nothing() -> Arrived<V> {
+        Arrived { is_wanted_again: false, answered: None }
+    }
+
+    /// Tells those who waited; memory must show it by then, where hits look without a lock. Returns whether it has to be asked again.
+    pub(crate) fn tell(self) -> bool {
+        if let Some((answer, waiters)) = self.answered {
+            waiters.into_iter().for_each(|waiter| drop(waiter.send(Ok(answer.clone()))));
+        }
+        self.is_wanted_again
+    }
+}
+
 impl<K, V> Slot<K, V> {
     /// Waits for the load that brings what is true from now on, or for one that began at `since` or later, if changes are heard
     /// (else there is no such). Returns the number of the load; it is the one given if a new one has to be asked for.
@@ -72,24 +94,25 @@ impl<K, V> Slot<K, V> {
         Some(flight.number)
     }
 
-    /// Takes what a load brought. Returns whether it has to be asked again: it does not contain a write of ours that has
-    /// been settled meanwhile.
+    /// Takes what a load brought.
     pub(crate) fn loaded(
         &mut self,
         number: u64,
         loaded: &Loaded<V>,
         generation: u64,
         schema: &impl Preview<V>,
-    ) -> bool {
-        let Some(at) = self.flights.iter().position(|flight| flight.number == number) else { return false };
-        let Some(started) = &self.flights[at].started else { return false };
+    ) -> Arrived<V> {
+        let Some(at) = self.flights.iter().position(|flight| flight.number == number) else {
+            return Arrived::nothing();
+        };
+        let Some(started) = &self.flights[at].started else { return Arrived::nothing() };
         if started.settled.is_some_and(|settled| loaded.last_seq < settled) {
             self.flights[at].started = None;
             let is_wanted = self.flights[at].present > 0;
             if !is_wanted {
                 self.flights.remove(at);
             }
-            return is_wanted;
+            return Arrived { is_wanted_again: is_wanted, ..Arrived::nothing() };
         }
         let fence_open = match started.fence {
             LoadFence::Open => true,
@@ -124,10 +147,8 @@ impl<K, V> Slot<K, V> {
             self.show(generation, schema);
         }
         // Whoever waited for an older load is answered too: a later one must not be followed by an older answer.
-        for flight in self.flights.drain(..=at) {
-            flight.waiters.into_iter().for_each(|waiter| drop(waiter.send(Ok(answer.clone()))));
-        }
-        false
+        let waiters = self.flights.drain(..=at).flat_map(|flight| flight.waiters).collect();
+        Arrived { is_wanted_again: false, answered: Some((answer, waiters)) }
     }
 
     /// Whether something is held that may be older than what was loaded.

@@ -116,7 +116,7 @@ impl Slot<i32, i64> {
             trusted: true,
             as_of: Moment::NEVER,
         };
-        self.loaded(flight, &loaded, GENERATION, &Numbers)
+        self.loaded(flight, &loaded, GENERATION, &Numbers).tell()
     }
 
     fn hears(&mut self, kind: ChangeKind, version: i64) {
@@ -336,7 +336,7 @@ fn after_a_generation_nothing_older_is_shown_or_kept() {
         trusted: true,
         as_of: Moment::NEVER,
     };
-    slot.loaded(1, &loaded, GENERATION + 1, &Numbers);
+    slot.loaded(1, &loaded, GENERATION + 1, &Numbers).tell();
     assert_eq!(answer(waiting), Some(10));
     assert!(slot.shown(GENERATION + 1, NOW).is_none(), "the load began before the generation");
 }
@@ -353,7 +353,7 @@ fn a_load_from_another_server_is_not_kept() {
         trusted: false,
         as_of: Moment::NEVER,
     };
-    slot.loaded(1, &loaded, GENERATION, &Numbers);
+    slot.loaded(1, &loaded, GENERATION, &Numbers).tell();
     assert_eq!((answer(waiting), slot.number()), (Some(10), None));
 }
 

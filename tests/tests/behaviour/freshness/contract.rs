@@ -40,6 +40,21 @@ async fn is_kept_by_asking_postgres_where_the_feed_is_too_slow() {
     close(client).await;
 }
 
+/// A row that is gone has no version, whatever this client is about to write in its place.
+#[tokio::test]
+async fn is_kept_where_the_row_is_gone_and_made_anew() {
+    let db = Database::with_extension();
+    make_accounts(&db, 1);
+    let client = open(Client::builder(&db.dsn()).flush_interval(LONG)).await;
+    let cache = accounts(&client).await;
+    let account = Account { id: 7, name: "new".to_owned(), balance: 0, note: None };
+    let _ = cache.put(7, account).await.unwrap();
+    let found = cache.lookup(&7, Freshness::AtLeast(Version(1))).await.unwrap();
+    assert_eq!(found.value.unwrap().name, "new");
+    client.flush().await.unwrap();
+    close(client).await;
+}
+
 /// Silence makes an answer older, by the moment; who takes less asks Postgres, and who takes more is told how old it is.
 #[tokio::test]
 async fn is_a_matter_of_age() {

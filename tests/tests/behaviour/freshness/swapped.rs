@@ -111,3 +111,27 @@ async fn writes_alone_find_out() {
     assert_eq!(db.psql("SELECT cents FROM price"), "200", "a write went to the table that has the name now");
     client.close(SOON).await.unwrap();
 }
+
+/// Which column says when rows expire is a part of how a cache reads the table.
+#[tokio::test]
+async fn a_table_whose_rows_expire_otherwise_is_another() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE session (id bigint PRIMARY KEY, ends timestamptz); SELECT cache_sync.attach('session');
+         INSERT INTO session VALUES (1, now() - interval '1 hour')",
+    );
+    #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    struct Session {}
+    let client = cache_sync_tests::rows::client(&db).await;
+    let open = || client.cache::<i64, Session>("session").columns(["ends"]).open();
+    let before = open().await.unwrap();
+    assert!(before.get(&1).await.unwrap().is_some());
+    db.psql("SELECT cache_sync.set_expiry('session', 'ends')");
+    wait_until(SOON, "it says so", async || {
+        before.get(&1).await.is_err_and(|error| error.to_string().contains("open it again"))
+    })
+    .await;
+    drop(before);
+    assert!(open().await.unwrap().get(&1).await.unwrap().is_none(), "it has expired");
+    cache_sync_tests::rows::close(client).await;
+}

@@ -56,7 +56,7 @@ async fn a_feed_without_a_connection_says_so_and_leaves_others_alone() {
     let builder = Client::builder(&db.dsn_as(&role)).pool_size(2).feed_timeout(Duration::from_millis(1000));
     let client = open(builder.connect_timeout(Duration::from_millis(1800))).await;
     let began = Instant::now();
-    let error = client.cache::<i64, Account>("account").open().await.err().expect("it opens without a feed");
+    let error = client.cache::<i64, Account>("account").open().await.expect_err("it opens without a feed");
     assert_eq!((error.sqlstate(), error.is_unavailable()), (Some("53300"), true), "{error:?}");
     assert!(error.to_string().contains("too many connections"), "{error}");
     assert!(began.elapsed() < SOON, "it takes {:?}", began.elapsed());
@@ -70,7 +70,7 @@ async fn a_feed_without_a_connection_says_so_and_leaves_others_alone() {
     tokio::pin!(opening);
     let error = loop {
         tokio::select! {
-            opened = &mut opening => break opened.err().expect("it opens without a connection"),
+            opened = &mut opening => break opened.expect_err("it opens without a connection"),
             () = tokio::time::sleep(Duration::from_millis(20)) => {
                 assert!(cache.cached(&1).is_some(), "the other one's feed is lost: {:?}", client.status());
             }

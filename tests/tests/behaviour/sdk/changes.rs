@@ -53,6 +53,7 @@ async fn are_told_of_tables_that_nobody_holds() {
     assert!(says_nothing(&mut changes));
     close(client).await;
     assert!(timeout(SOON, changes.next()).await.expect("it ends with the client").is_none());
+    assert!(changes.next().await.is_none(), "and that is its end");
 }
 
 /// Who takes them slowly is told of each row once, as it is in the end; of too many rows as of all, and nothing less.

@@ -62,3 +62,31 @@ async fn while_a_table_is_locked_and_a_writer_waits() {
     assert!(writer.await.unwrap().unwrap_err().is_closed());
     theirs.batch_execute("COMMIT").await.unwrap();
 }
+
+/// The feed does not go on, and calls wait for it: what they wait for does not come any more.
+#[tokio::test]
+async fn while_somebody_waits_for_the_feed() {
+    let db = Database::with_extension();
+    make_accounts(&db, 1);
+    db.psql("CREATE TABLE other (LIKE account INCLUDING ALL); SELECT cache_sync.attach('other')");
+    let proxy = Proxy::start(db.cluster().port()).await;
+    let client = open(Client::builder(&proxy.dsn(&db)).feed_timeout(Duration::from_secs(600))).await;
+    let cache = accounts(&client).await;
+    cache.get(&1).await.unwrap();
+    let token = client.token().await.unwrap();
+    proxy.faults.set(|faults| &faults.silent_feed, true);
+    db.psql("UPDATE account SET balance = 1");
+    let waiting = [client.clone(), client.clone()].map(|client| tokio::spawn(async move { client.catch_up().await }));
+    let opening = {
+        let client = client.clone();
+        tokio::spawn(async move { client.cache::<i64, Account>("other").open().await.map(drop) })
+    };
+    client.wait_for(&token).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    client.close(Duration::from_secs(5)).await.unwrap();
+    let quick = Duration::from_secs(5);
+    for waiting in waiting.into_iter().chain([opening]) {
+        let ended = tokio::time::timeout(quick, waiting).await.expect("it ends with the client").unwrap();
+        assert!(ended.unwrap_err().is_closed());
+    }
+}

@@ -17,10 +17,10 @@ async fn it_waits_for_postgres_for_as_long_as_it_is_told() {
     make_accounts(&db, 1);
     let dsn = db.dsn();
     cluster.stop("fast").unwrap();
-    assert!(Client::connect(&dsn).await.err().expect("it is not there").is_unavailable());
+    assert!(Client::connect(&dsn).await.expect_err("it is not there").is_unavailable());
     let begun = Instant::now();
     let told = Duration::from_millis(500);
-    let given_up = Client::builder(&dsn).retry_for(told).connect().await.err().expect("it is not there");
+    let given_up = Client::builder(&dsn).retry_for(told).connect().await.expect_err("it is not there");
     assert!(given_up.is_unavailable() && begun.elapsed() >= told && begun.elapsed() < SOON, "{given_up}");
 
     let connecting = tokio::spawn(Client::builder(&dsn).retry_for(HOUR).connect());
@@ -31,7 +31,7 @@ async fn it_waits_for_postgres_for_as_long_as_it_is_told() {
     // What does not pass is not waited for.
     let wrong = dsn.replace(db.name(), "no_such_db");
     let error = timeout(SOON, Client::builder(&wrong).retry_for(HOUR).connect()).await.expect("it ends at once");
-    assert!(error.err().expect("there is no such database").to_string().contains("no_such_db"));
+    assert!(error.expect_err("there is no such database").to_string().contains("no_such_db"));
 }
 
 /// A client that connects later says then what there is to say, and goes on once that has passed.
@@ -44,7 +44,7 @@ async fn it_may_come_later() {
     cluster.stop("fast").unwrap();
     let client = Client::builder(&db.dsn()).connect_lazy().unwrap();
     assert!(!client.status().feed_live);
-    assert!(client.cache::<i64, Account>("account").open().await.err().expect("it is not there").is_unavailable());
+    assert!(client.cache::<i64, Account>("account").open().await.expect_err("it is not there").is_unavailable());
     let count = || client.query::<i64>("SELECT count(*) FROM account").fetch();
     assert!(count().await.unwrap_err().is_unavailable());
     cluster.launch().unwrap();
@@ -54,7 +54,7 @@ async fn it_may_come_later() {
     close(client).await;
     // It is the same check.
     let lacking = Client::builder(&db.dsn().replace(db.name(), "bare")).connect_lazy().unwrap();
-    let error = lacking.cache::<i64, Account>("account").open().await.err().expect("there is no extension");
+    let error = lacking.cache::<i64, Account>("account").open().await.expect_err("there is no extension");
     assert!(error.to_string().contains("CREATE EXTENSION"), "{error}");
     close(lacking).await;
     assert!(Client::builder("host=h port=none").connect_lazy().is_err());
@@ -62,7 +62,7 @@ async fn it_may_come_later() {
 
 #[test]
 fn it_needs_a_runtime_and_says_so() {
-    let error = Client::builder("host=h").connect_lazy().err().expect("there is none");
+    let error = Client::builder("host=h").connect_lazy().expect_err("there is none");
     assert!(error.to_string().contains("tokio runtime"), "{error}");
 }
 

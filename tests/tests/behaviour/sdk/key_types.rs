@@ -157,10 +157,10 @@ async fn derived() {
     let columns = "int,int,int,int,int,int,int,int,int,bigint";
     works(&db, &client, columns, [(ten(1), "1, 2, 3, 4, 5, 6, 7, 8, 9, 1"), (ten(2), "1, 2, 3, 4, 5, 6, 7, 8, 9, 2")])
         .await;
-    let misfit = client.cache::<Seat<String>, Row>("keyed").open().await.err().expect("ten columns").to_string();
+    let misfit = client.cache::<Seat<String>, Row>("keyed").open().await.expect_err("ten columns").to_string();
     assert!(misfit.contains("the key type has 3 columns"), "{misfit}");
     db.psql("CREATE TABLE t (id text PRIMARY KEY, v int); SELECT cache_sync.attach('t')");
-    let misfit = client.cache::<UserId, Row>("t").open().await.err().expect("a text").to_string();
+    let misfit = client.cache::<UserId, Row>("t").open().await.expect_err("a text").to_string();
     assert!(misfit.contains("cannot be a i64"), "{misfit}");
     close(client).await;
 }

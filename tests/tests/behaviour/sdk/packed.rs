@@ -66,7 +66,7 @@ async fn what_is_no_packed_value_says_so() {
         let error = error(&cache, id).await;
         assert!(error.contains("column \"tiles\" (bytea)") && error.contains(said), "{error}");
     }
-    let refused = client.cache::<i32, Level>("text").open().await.err().expect("a text").to_string();
+    let refused = client.cache::<i32, Level>("text").open().await.expect_err("a text").to_string();
     assert!(refused.contains("expected a packed value, which is bytes"), "{refused}");
     close(client).await;
 }

@@ -54,7 +54,7 @@ async fn a_member_is_the_column_of_any_of_its_names() {
     // Where both are columns, it must be said which it is.
     db.psql("ALTER TABLE person ADD fullname text");
     let client = client(&db).await;
-    let refused = client.cache::<i32, Person>("person").open().await.err().expect("two columns for one member");
+    let refused = client.cache::<i32, Person>("person").open().await.expect_err("two columns for one member");
     assert!(refused.to_string().contains("a name, fullname, name"), "{refused}");
     let cache: Cache<i32, Person> = client.cache("person").columns(["name", "visits"]).open().await.unwrap();
     assert_eq!(cache.get(&1).await.unwrap().unwrap().name, "Ann 7.");

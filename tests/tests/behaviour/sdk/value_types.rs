@@ -14,7 +14,7 @@ struct Name {
 async fn each_has_columns_of_its_own() {
     let (db, client, accounts) = node_with(3).await;
     let names: Cache<i64, Name> = client.cache("account").open().await.unwrap();
-    let again = client.cache::<i64, Name>("account").open().await.err().expect("it is open").to_string();
+    let again = client.cache::<i64, Name>("account").open().await.expect_err("it is open").to_string();
     assert!(again.contains("with the same types"), "{again}");
     let name = async |id| names.get(&id).await.unwrap().unwrap().name.clone();
     let account = async |id| Account::clone(&*accounts.get(&id).await.unwrap().unwrap());

@@ -46,7 +46,7 @@ fn a_load_that_is_not_kept_does_not_make_what_is_held_any_younger() {
         trusted: false,
         as_of: Moment::NEVER,
     };
-    slot.loaded(1, &loaded, GENERATION, &Numbers);
+    slot.loaded(1, &loaded, GENERATION, &Numbers).tell();
     assert_eq!(slot.entry(GENERATION, NOW).map(|(_, lifetime)| lifetime), Some(lifetime));
     assert!(slot.entry(GENERATION, LATER).is_none());
 }
