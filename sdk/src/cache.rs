@@ -123,7 +123,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// ```
     ///
     /// # Errors
-    /// As [`Cache::get`]: what is not [`Freshness::Cached`] is never served stale. [`Error::is_unavailable`] also when Postgres does not have the version
+    /// As [`Cache::get`]; but only what is [`Freshness::Cached`] is served stale where the cache allows that for outages. [`Error::is_unavailable`] also when Postgres does not have the version
     /// that is asked for, and [`Error::is_rule_violation`] when one is asked for of a plain table.
     pub async fn lookup<Q: ?Sized + Sync>(&self, key: &Q, freshness: Freshness) -> Result<Lookup<V>, Error>
     where

@@ -23,7 +23,7 @@ pub(crate) mod watch;
 
 use crate::error::{Error, ErrorKind};
 use clock::Clock;
-use freshness::Freshness;
+use freshness::FeedFreshness;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,7 +32,7 @@ use uuid::Uuid;
 
 /// What a client shares with all its tables.
 pub(crate) struct Common {
-    pub(crate) freshness: Freshness,
+    pub(crate) freshness: FeedFreshness,
     pub(crate) clock: Clock,
     pub(crate) closed: AtomicBool,
     /// Why the client is good for nothing any more: a task of it has ended.
@@ -40,7 +40,7 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    pub(crate) fn new(freshness: Freshness) -> Common {
+    pub(crate) fn new(freshness: FeedFreshness) -> Common {
         let (closed, broken) = (AtomicBool::new(false), OnceLock::new());
         Common { freshness, clock: Clock::default(), closed, broken }
     }

@@ -213,6 +213,11 @@ fn may_be_said(dsn: &str, why: &str) -> Option<String> {
     is_safe.then(|| why.to_owned())
 }
 
+/// So much of a time. Times without end are just below what can be said, and rounded above it.
+pub(crate) fn share_of(time: Duration, share: f64) -> Duration {
+    Duration::try_from_secs_f64(time.as_secs_f64() * share).unwrap_or(time)
+}
+
 /// For how long a cache's entries are good.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ages {

@@ -27,7 +27,7 @@ use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
 use crate::common::time::Moment;
-use crate::config::{Ages, CacheConfig, ClientConfig, StaleService};
+use crate::config::{Ages, CacheConfig, ClientConfig, StaleService, share_of};
 use crate::entries::{Answer, Entries};
 use crate::pg::{LoadStatement, Store};
 use cache_sync_core::number::KeyHash;
@@ -39,7 +39,7 @@ use wanted::WantedKeys;
 
 /// What the settings of a cache say of its reads.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct ReadTerms {
     stale_service: Option<StaleService>,
     waiting_keys_max: usize,
     fails_fast: bool,
@@ -47,12 +47,12 @@ pub(crate) struct Terms {
     refresh_ahead: Option<Duration>,
 }
 
-impl Terms {
-    pub(crate) fn of(cache: &CacheConfig, client: &ClientConfig) -> Terms {
+impl ReadTerms {
+    pub(crate) fn of(cache: &CacheConfig, client: &ClientConfig) -> ReadTerms {
         let Ages { time_to_live, refresh_ahead, .. } = cache.ages;
-        let refresh_ahead = time_to_live.filter(|_| refresh_ahead > 0.0).map(|time| time.mul_f64(refresh_ahead));
+        let refresh_ahead = time_to_live.filter(|_| refresh_ahead > 0.0).map(|time| share_of(time, refresh_ahead));
         let (stale_service, waiting_keys_max) = (cache.stale_service(client), cache.waiting_keys_max);
-        Terms { stale_service, waiting_keys_max, fails_fast: cache.fails_fast, refresh_ahead }
+        ReadTerms { stale_service, waiting_keys_max, fails_fast: cache.fails_fast, refresh_ahead }
     }
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Reads<K, V> {
     flights: AtomicU64,
     /// What loads from the primary have shown.
     seen: Mutex<Seen>,
-    terms: Terms,
+    terms: ReadTerms,
     /// Until this [`Moment`] nothing is loaded ahead.
     refreshing_paused: AtomicU64,
 }
@@ -77,7 +77,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         entries: Arc<Entries<K, V>>,
         store: Arc<Store>,
         standby: Option<Arc<Standby>>,
-        terms: Terms,
+        terms: ReadTerms,
     ) -> Reads<K, V> {
         Reads {
             statement: LoadStatement::new(&entries.schema),

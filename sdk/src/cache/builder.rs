@@ -11,7 +11,7 @@ use crate::codec::value::CacheValue;
 use crate::config::{CacheConfig, Durability};
 use crate::entries::Entries;
 use crate::error::{Error, ErrorKind};
-use crate::read::{Loader, Reads, Terms};
+use crate::read::{Loader, ReadTerms, Reads};
 use crate::receipt::Hindrance;
 use crate::write::{Flusher, Limits, Writes};
 use std::any::TypeId;
@@ -198,7 +198,7 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
             shared.hindrances.clone(),
         );
         let (store, standby) = (shared.store.clone(), shared.standby.clone());
-        let terms = Terms::of(&config, &shared.config);
+        let terms = ReadTerms::of(&config, &shared.config);
         let reads = Arc::new(Reads::new(entries.clone(), store, standby, terms));
         let writes = Arc::new(Writes::new(entries.clone(), shared.budget.clone(), hindrance, limits));
         let table: Arc<dyn CacheTable> = writes.clone();

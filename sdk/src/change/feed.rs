@@ -23,7 +23,7 @@ mod subscriber;
 pub(crate) use subscriber::{Part, Subscriber};
 
 use crate::common::Common;
-use crate::common::freshness::Freshness;
+use crate::common::freshness::FeedFreshness;
 use crate::common::jittered;
 use crate::common::lock::lock;
 use crate::common::trouble::{Retried, Trouble};
@@ -297,7 +297,7 @@ impl Feed {
         tables
     }
 
-    async fn begin(&self, epoch: Epoch, resumed: bool, store: &Store, freshness: &Freshness) -> Result<(), Error> {
+    async fn begin(&self, epoch: Epoch, resumed: bool, store: &Store, freshness: &FeedFreshness) -> Result<(), Error> {
         let before = freshness.epoch();
         if before != epoch.0 && before != 0 {
             self.check_tables(store).await?;

@@ -3,7 +3,7 @@
 use super::Client;
 use super::shared::Shared;
 use crate::common::Common;
-use crate::common::freshness::Freshness;
+use crate::common::freshness::FeedFreshness;
 use crate::common::jittered;
 use crate::config::{ClientConfig, Credentials, WhenFull};
 use crate::error::{Error, ErrorKind};
@@ -194,13 +194,13 @@ impl ClientBuilder {
         let retry_for = self.config.as_ref().map_or(Duration::ZERO, |config| config.retry_for);
         let client = self.connect_lazy()?;
         let store = &client.shared.store;
-        let until = Instant::now() + retry_for;
+        let begun = Instant::now();
         let mut pause = PAUSE_MIN;
         loop {
             match store.established().await {
-                Err(error) if error.is_unavailable() && Instant::now() < until => {
+                Err(error) if error.is_unavailable() && begun.elapsed() < retry_for => {
                     tracing::warn!(%error, "connecting to Postgres is tried again");
-                    tokio::time::sleep(jittered(pause).min(until.saturating_duration_since(Instant::now()))).await;
+                    tokio::time::sleep(jittered(pause).min(retry_for.saturating_sub(begun.elapsed()))).await;
                     pause = (2 * pause).min(PAUSE_MAX);
                 }
                 established => return established.map(|()| client),
@@ -232,7 +232,7 @@ impl ClientBuilder {
         let standby = standby.transpose()?.map(Arc::new);
         let store = Store::new(&config, self.connector, login)?;
         let budget = Budget::new(config.buffer_entries_max, config.buffer_bytes_max, config.when_full);
-        let common = Common::new(Freshness::new(config.feed_timeout));
+        let common = Common::new(FeedFreshness::new(config.feed_timeout));
         Ok(Client { shared: Shared::begin(config, common, budget, store, standby) })
     }
 }

@@ -11,7 +11,7 @@ const NO_LSN: u64 = u64::MAX;
 
 /// Shared by the feed, which writes it, and every read.
 #[derive(Debug)]
-pub(crate) struct Freshness {
+pub(crate) struct FeedFreshness {
     /// The [`Moment`] until which what is held may be served.
     live_until: AtomicU64,
     /// The [`Moment`] before which nothing was committed that has not been processed here.
@@ -25,9 +25,9 @@ pub(crate) struct Freshness {
     ended: AtomicBool,
 }
 
-impl Freshness {
-    pub(crate) fn new(timeout: Duration) -> Freshness {
-        Freshness {
+impl FeedFreshness {
+    pub(crate) fn new(timeout: Duration) -> FeedFreshness {
+        FeedFreshness {
             live_until: AtomicU64::new(0),
             in_step_at: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
@@ -109,7 +109,7 @@ mod tests {
     /// it wakes: whoever reads first must notice by himself.
     #[test]
     fn a_process_that_was_stopped_serves_nothing_old_when_it_wakes() {
-        let freshness = Freshness::new(TIMEOUT);
+        let freshness = FeedFreshness::new(TIMEOUT);
         let as_of = Moment::from_micros(1_000_000);
         freshness.in_step(as_of);
         assert!(freshness.is_live(as_of + TIMEOUT.saturating_sub(Duration::from_nanos(1))));
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn nothing_is_served_before_the_feed_is_heard_and_old_news_takes_nothing_back() {
-        let freshness = Freshness::new(TIMEOUT);
+        let freshness = FeedFreshness::new(TIMEOUT);
         let as_of = Moment::from_micros(10_000_000);
         assert!(!freshness.is_live(as_of));
         freshness.in_step(as_of);

@@ -3,7 +3,7 @@
 use super::entry::Lifetime;
 use crate::codec::value::Value;
 use crate::common::time::Moment;
-use crate::config::Ages;
+use crate::config::{Ages, share_of};
 use cache_sync_core::number::KeyHash;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) fn lifetimes(ages: &Ages, hash: KeyHash, as_of: Moment, good_for: Opt
     let left = 1.0 - ages.jitter * chance(hash, as_of);
     let end = |time: Option<Duration>| time.map_or(Moment::NEVER, |time| as_of + time);
     // Without jitter it is exact.
-    let cut = |time: Duration| if ages.jitter > 0.0 { time.mul_f64(left) } else { time };
+    let cut = |time: Duration| if ages.jitter > 0.0 { share_of(time, left) } else { time };
     let of_cache = ages.time_to_live.map(cut);
     let row = Lifetime { until: end(good_for).min(end(of_cache)), row_expires: good_for.is_some() };
     let absence = ages.absent_time_to_live.map(cut).into_iter().chain(of_cache).min();

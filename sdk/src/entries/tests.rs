@@ -3,7 +3,7 @@
 use super::*;
 use crate::codec::layout::{Layout, tests::table};
 use crate::codec::value::Row;
-use crate::common::freshness::Freshness;
+use crate::common::freshness::FeedFreshness;
 use crate::common::lock::lock;
 use crate::entries::entry::Confirmed;
 use cache_sync_core::number::{Sequence, Version};
@@ -21,7 +21,7 @@ fn entries() -> Entries<i64, i64> {
 }
 
 fn entries_with(ages: Ages) -> Entries<i64, i64> {
-    let common = Arc::new(Common::new(Freshness::new(TIMEOUT)));
+    let common = Arc::new(Common::new(FeedFreshness::new(TIMEOUT)));
     let layout = Layout::new(None, &table()).unwrap();
     Entries::new(Schema::new(table(), layout), &CacheConfig { ages, ..CacheConfig::default() }, common)
 }
@@ -204,5 +204,10 @@ mod ages {
         let (first, last) = (*ends.first().unwrap(), *ends.last().unwrap());
         assert!(first >= HOUR.mul_f64(0.9) && last <= HOUR, "{first:?} to {last:?}");
         assert!(last - first > HOUR.mul_f64(0.09), "{first:?} to {last:?}");
+        let endless = entries_with(Ages { time_to_live: Some(Duration::MAX), jitter: 0.1, ..Ages::default() });
+        for key in 0..1000 {
+            let lifetime = endless.lifetimes(KeyHash(key << 32), now, None).of(&Some(Row::new(1, 1)));
+            assert!(!lifetime.is_over(now + 1000 * HOUR));
+        }
     }
 }

@@ -14,9 +14,9 @@ use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind, Step};
 use cache_sync_core::number::{Epoch, Position};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{OnceCell, Semaphore, watch};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -31,7 +31,9 @@ pub(crate) struct Store {
     runtime: tokio::runtime::Handle,
     postgres: tokio_postgres::Config,
     sessions: SessionCheck,
-    established: OnceCell<()>,
+    established: OnceLock<()>,
+    /// When the last check has failed, and why. One checks at a time.
+    last_failure: AsyncMutex<Option<(Instant, Error)>>,
     /// Whether Postgres is known to be away.
     pub(crate) breaker: Breaker,
     /// Whether the server is still the one to talk to.
@@ -48,7 +50,8 @@ impl Store {
         Ok(Store {
             sessions: SessionCheck::new(&pool, &endpoint)?,
             connections: Connections::new(pool, &endpoint),
-            established: OnceCell::new(),
+            established: OnceLock::new(),
+            last_failure: AsyncMutex::default(),
             breaker: Breaker::default(),
             doubt: Doubt::default(),
             queries: Semaphore::new((config.pool_size - 1).max(1)),
@@ -86,15 +89,31 @@ impl Store {
     }
 
     /// Checks, once, that the server is one to work with: that each connection of the pool is its own, and the extension fits. Whoever asks for
-    /// something first does so.
+    /// something first does so, for all who wait meanwhile: if it fails they are told the same, and do not try one after the other.
     pub(crate) async fn established(&self) -> Result<(), Error> {
-        let check = async || {
-            self.sessions.run(self.connect_timeout).await?;
-            self.check_versions().await?;
-            self.login.established();
-            Ok(())
-        };
-        self.established.get_or_try_init(check).await?;
+        if self.established.get().is_some() {
+            return Ok(());
+        }
+        let asked = Instant::now();
+        let mut last_failure = self.last_failure.lock().await;
+        if self.established.get().is_some() {
+            return Ok(());
+        }
+        if let Some((_, error)) = last_failure.as_ref().filter(|(at, _)| *at >= asked) {
+            return Err(error.clone());
+        }
+        let checked = self.check().await;
+        match &checked {
+            Ok(()) => drop(self.established.set(())),
+            Err(error) => *last_failure = Some((Instant::now(), error.clone())),
+        }
+        checked
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        self.sessions.run(self.connect_timeout).await?;
+        self.check_versions().await?;
+        self.login.established();
         Ok(())
     }
 

@@ -204,9 +204,6 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             true => now,
             false => freshness.since(now, state.timeout()),
         });
-        if is_past_the_feed {
-            lock(&self.seen).only_primary(hash);
-        }
         let (sender, receiver) = oneshot::channel();
         let next = self.flights.fetch_add(1, Ordering::Relaxed);
         let slot = place.slot_or_new(key);
@@ -218,6 +215,9 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             return Err(Error::new(ErrorKind::Overloaded, format!("{max} keys of table {table} wait for a load")));
         }
         entries.count_miss(hash);
+        if is_past_the_feed {
+            lock(&self.seen).only_primary(hash);
+        }
         // Under the lock, so that nobody joins a load in between that somebody else leads.
         let leader = if number == next {
             self.wanted.push(number, hash, || (request == Request::Single).then(|| self.led(number, hash)))
@@ -273,6 +273,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let mut place = self.entries.place(hash);
         if place.slot().is_some_and(|slot| slot.give_up(number)) {
             self.wanted.remove(number);
+            lock(&self.seen).not_wanted(hash);
         }
         place.leave();
     }

@@ -33,6 +33,11 @@ impl Seen {
         }
     }
 
+    /// Nobody wants that load any more.
+    pub(crate) fn not_wanted(&mut self, key: KeyHash) {
+        self.of_primary.remove(&key);
+    }
+
     /// The invalidations so far, for [`Seen::note`].
     pub(crate) fn invalidations(&self) -> u64 {
         self.invalidations

@@ -82,7 +82,9 @@ async fn while_somebody_waits_for_the_feed() {
         tokio::spawn(async move { client.cache::<i64, Account>("other").open().await.map(drop) })
     };
     client.wait_for(&token).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let asked = "SELECT count(*) FROM pg_stat_activity
+                 WHERE query LIKE '%feed_head%' AND state = 'idle' AND pid <> pg_backend_pid() AND datname = current_database()";
+    wait_until(SOON, "they know how far the feed is to come", async || db.psql(asked) != "0").await;
     client.close(Duration::from_secs(5)).await.unwrap();
     let quick = Duration::from_secs(5);
     for waiting in waiting.into_iter().chain([opening]) {

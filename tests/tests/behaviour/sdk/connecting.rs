@@ -7,8 +7,6 @@ use cache_sync_tests::{Database, SOON, start, unsynced, wait_until};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-const HOUR: Duration = Duration::from_secs(3600);
-
 /// An application and its database start together.
 #[tokio::test]
 async fn it_waits_for_postgres_for_as_long_as_it_is_told() {
@@ -23,14 +21,15 @@ async fn it_waits_for_postgres_for_as_long_as_it_is_told() {
     let given_up = Client::builder(&dsn).retry_for(told).connect().await.expect_err("it is not there");
     assert!(given_up.is_unavailable() && begun.elapsed() >= told && begun.elapsed() < SOON, "{given_up}");
 
-    let connecting = tokio::spawn(Client::builder(&dsn).retry_for(HOUR).connect());
+    let connecting = tokio::spawn(Client::builder(&dsn).retry_for(Duration::MAX).connect());
     cluster.launch().unwrap();
     let client = timeout(SOON, connecting).await.expect("it connects").unwrap().unwrap();
     assert!(accounts(&client).await.get(&1).await.unwrap().is_some());
     close(client).await;
     // What does not pass is not waited for.
     let wrong = dsn.replace(db.name(), "no_such_db");
-    let error = timeout(SOON, Client::builder(&wrong).retry_for(HOUR).connect()).await.expect("it ends at once");
+    let error =
+        timeout(SOON, Client::builder(&wrong).retry_for(Duration::MAX).connect()).await.expect("it ends at once");
     assert!(error.expect_err("there is no such database").to_string().contains("no_such_db"));
 }
 
@@ -58,6 +57,24 @@ async fn it_may_come_later() {
     assert!(error.to_string().contains("CREATE EXTENSION"), "{error}");
     close(lacking).await;
     assert!(Client::builder("host=h port=none").connect_lazy().is_err());
+}
+
+/// Many who come first find out together that nobody is there, and not one after the other.
+#[tokio::test]
+async fn those_who_come_first_wait_for_one_another_no_longer_than_for_one_try() {
+    // It takes connections, and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let timeout = Duration::from_secs(1);
+    let builder = Client::builder(&format!("postgresql://postgres@127.0.0.1:{port}/shop")).connect_timeout(timeout);
+    let client = builder.connect_lazy().unwrap();
+    let begun = Instant::now();
+    let open = || client.cache::<i64, Account>("account").open();
+    for opened in futures_util::future::join_all((0..50).map(|_| open())).await {
+        assert!(opened.unwrap_err().is_unavailable());
+    }
+    assert!(begun.elapsed() < 10 * timeout, "{:?}", begun.elapsed());
+    close(client).await;
 }
 
 #[test]
