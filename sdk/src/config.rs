@@ -351,6 +351,12 @@ mod tests {
     }
 
     #[test]
+    fn the_whole_of_a_time_without_end_is_itself() {
+        assert_eq!(share_of(Duration::MAX, 1.0), Duration::MAX);
+        assert_eq!(share_of(Duration::from_secs(10), 0.5), Duration::from_secs(5));
+    }
+
+    #[test]
     fn no_part_of_a_password_is_said() {
         for dsn in [
             "postgres://u:p?word@h/d",
