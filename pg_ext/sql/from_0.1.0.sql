@@ -13,7 +13,7 @@ ALTER TABLE cache_sync.field DROP CONSTRAINT field_table_id_fkey;
 ALTER TABLE cache_sync.session DROP CONSTRAINT session_table_id_fkey, DROP CONSTRAINT session_pkey,
     ADD COLUMN stretch bigint GENERATED ALWAYS AS (last_seq / 16) STORED, ADD PRIMARY KEY (session, table_id, stretch);
 ALTER TABLE cache_sync.dead_letter DROP CONSTRAINT dead_letter_table_id_fkey;
-ALTER TABLE cache_sync.dead_letter ADD COLUMN shape jsonb, ADD COLUMN hlc bigint;
+ALTER TABLE cache_sync.dead_letter ADD COLUMN shape jsonb, ADD COLUMN hlc bigint, ADD COLUMN constraint_name text;
 CREATE INDEX session_of_table ON cache_sync.session (table_id);
 CREATE INDEX dead_letter_of_table ON cache_sync.dead_letter (table_id, at);
 CREATE INDEX dead_letter_by_age ON cache_sync.dead_letter (at);

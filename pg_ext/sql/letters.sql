@@ -5,7 +5,7 @@
 CREATE OR REPLACE VIEW cache_sync.dead_letters WITH (security_barrier) AS
     SELECT d.id, a.tbl,
            CASE WHEN pg_catalog.has_table_privilege(a.tbl, 'INSERT, UPDATE, DELETE') THEN d.session END AS session,
-           d.seq, d.ord, d.at, d.sqlstate, d.message, d.op, d.patch
+           d.seq, d.ord, d.at, d.sqlstate, d.message, d.constraint_name, d.op, d.patch
     FROM cache_sync.dead_letter d JOIN cache_sync.attached a USING (table_id)
     WHERE pg_catalog.has_table_privilege(a.tbl, 'SELECT')
       AND NOT pg_catalog.row_security_active(a.tbl::pg_catalog.oid);

@@ -65,7 +65,9 @@ CREATE TABLE cache_sync.dead_letter (
     patch        json NOT NULL,
     -- What is needed to apply it later: operation, fields, and what hlc() was.
     shape        jsonb,
-    hlc          bigint
+    hlc          bigint,
+    -- The violated constraint, where there is one.
+    constraint_name text
 );
 CREATE INDEX dead_letter_of_table ON cache_sync.dead_letter (table_id, at);
 CREATE INDEX dead_letter_by_age ON cache_sync.dead_letter (at);

@@ -189,6 +189,11 @@ impl Error {
         self.db_error().map(|db| db.code().code())
     }
 
+    /// The name of the constraint that Postgres says is violated.
+    pub fn constraint(&self) -> Option<&str> {
+        self.db_error()?.constraint()
+    }
+
     /// Whether Postgres ended the connection with it, so that it does not say what became of the statement.
     pub(crate) fn is_fatal(&self) -> bool {
         self.db_error().is_some_and(|db| !matches!(db.parsed_severity(), Some(Severity::Error)))

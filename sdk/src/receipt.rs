@@ -34,9 +34,12 @@ pub struct Outcome {
     pub lowered: bool,
     /// Why Postgres refused the write.
     pub sqlstate: Option<String>,
-    /// What Postgres said when it refused the write, with the name of a violated constraint. `None` too if the role may not read the
-    /// table's dead letters, or could not be told in time.
+    /// What Postgres said when it refused the write. `None` too if the role may not read the table's dead letters, or could not be
+    /// told in time.
     pub message: Option<String>,
+    /// The name of the violated constraint, as in the error's field `constraint_name`; `None` where the error names none, and as with
+    /// the message.
+    pub constraint: Option<String>,
     /// The number of the refused write in `cache_sync.dead_letters`, for `requeue_dead_letter`; `None` as with the message.
     pub dead_letter: Option<i64>,
 }
@@ -45,6 +48,7 @@ pub struct Outcome {
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     pub(crate) message: String,
+    pub(crate) constraint: Option<String>,
     pub(crate) dead_letter: Option<i64>,
 }
 
@@ -55,13 +59,21 @@ impl Outcome {
     }
 
     pub(crate) fn unknown() -> Outcome {
-        let version = Version::NONE;
-        Outcome { verdict: None, version, lowered: false, sqlstate: None, message: None, dead_letter: None }
+        Outcome {
+            verdict: None,
+            version: Version::NONE,
+            lowered: false,
+            sqlstate: None,
+            message: None,
+            constraint: None,
+            dead_letter: None,
+        }
     }
 
     /// The same, with what is known of why it was refused.
     pub(crate) fn refused(mut self, why: Option<&Refusal>) -> Outcome {
         self.message = why.map(|why| why.message.clone());
+        self.constraint = why.and_then(|why| why.constraint.clone());
         self.dead_letter = why.and_then(|why| why.dead_letter);
         self
     }

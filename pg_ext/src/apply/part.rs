@@ -19,13 +19,14 @@ use std::rc::Rc;
 const PATCHES_MAX: usize = 100_000;
 
 const BURY: &str = "INSERT INTO cache_sync.dead_letter \
-    (table_id, session, seq, ord, sqlstate, message, op, patch, shape, hlc) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    (table_id, session, seq, ord, sqlstate, message, constraint_name, op, patch, shape, hlc) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const LETTER: &[pg_sys::Oid] = &[
     pg_sys::INT4OID,
     pg_sys::UUIDOID,
     pg_sys::INT8OID,
     pg_sys::INT4OID,
+    pg_sys::TEXTOID,
     pg_sys::TEXTOID,
     pg_sys::TEXTOID,
     pg_sys::TEXTOID,
@@ -104,6 +105,7 @@ impl Part {
             Some((place as i32).into()),
             text(&String::from_utf8_lossy(&refusal.sqlstate)),
             text(&refusal.message),
+            refusal.constraint.as_deref().and_then(text),
             text(self.compiled.shape.op()),
             Some(value::bytea(patch.text(self.json()))),
             Some(value::jsonb(&self.compiled.shape.to_json().to_string())?),

@@ -19,6 +19,8 @@ const RAISE: &str = "exec_stmt_raise";
 pub(crate) struct Refusal {
     pub(crate) sqlstate: [u8; 5],
     pub(crate) message: String,
+    /// Which constraint was violated, where the error says so.
+    pub(crate) constraint: Option<Box<str>>,
     /// The code alone does not say that it is the patch's fault.
     pub(crate) is_suspicion: bool,
     /// It came when deferred constraints were checked: the caller's transaction may have violated one before.
@@ -115,7 +117,8 @@ pub(crate) fn attempt_unless<T>(
             }
             let Some(is_suspicion) = blame.of(sqlstate, raised_in).filter(|_| !is_panic) else { caught.rethrow() };
             let message = sqlstate::report(&caught).message().to_owned();
-            Ok(Err(Refusal { sqlstate, message, is_suspicion, is_deferred: false }))
+            let constraint = sqlstate::names_of(&caught).constraint;
+            Ok(Err(Refusal { sqlstate, message, constraint, is_suspicion, is_deferred: false }))
         }
     }
 }

@@ -14,11 +14,30 @@ use std::ffi::{CStr, CString, c_char, c_int};
 #[derive(Debug)]
 pub(crate) struct Failure {
     sqlstate: [u8; 5],
-    message: String,
+    message: Box<str>,
     detail: Option<Box<str>>,
     log_detail: Option<Box<str>>,
     hint: Option<Box<str>>,
     origin: Option<Origin>,
+    names: Option<Box<Names>>,
+}
+
+/// What an error is about, as far as it says: parts of it that drivers hand out.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) schema: Option<Box<str>>,
+    pub(crate) table: Option<Box<str>>,
+    pub(crate) column: Option<Box<str>>,
+    pub(crate) datatype: Option<Box<str>>,
+    pub(crate) constraint: Option<Box<str>>,
+}
+
+impl Names {
+    /// Whether there are any.
+    pub(crate) fn any(&self) -> bool {
+        let Names { schema, table, column, datatype, constraint } = self;
+        [schema, table, column, datatype, constraint].into_iter().any(Option::is_some)
+    }
 }
 
 /// Where in Postgres an error arose: some errors can be told from others only by that.
@@ -53,11 +72,12 @@ impl Failure {
     pub(crate) fn new(sqlstate: &[u8; 5], message: impl Into<String>) -> Failure {
         Failure {
             sqlstate: *sqlstate,
-            message: message.into(),
+            message: message.into().into(),
             detail: None,
             log_detail: None,
             hint: None,
             origin: None,
+            names: None,
         }
     }
 
@@ -99,6 +119,13 @@ impl Failure {
         self
     }
 
+    /// Says what it is about.
+    #[must_use]
+    pub(crate) fn about(mut self, names: Names) -> Failure {
+        self.names = names.any().then(|| Box::new(names));
+        self
+    }
+
     /// The library was not preloaded, on a server before PostgreSQL 17, which gives shared memory to no other: there is no ring.
     pub(crate) fn not_preloaded() -> Failure {
         Failure::new(b"CS006", "cache_sync is not preloaded")
@@ -114,10 +141,16 @@ impl Failure {
             let data = pg_sys::palloc0(size_of::<pg_sys::ErrorData>()).cast::<pg_sys::ErrorData>();
             (*data).elevel = level as c_int;
             (*data).sqlerrcode = code;
-            (*data).message = in_postgres_memory(Some(self.message.into()));
+            (*data).message = in_postgres_memory(Some(self.message));
             (*data).detail = in_postgres_memory(self.detail);
             (*data).detail_log = in_postgres_memory(self.log_detail);
             (*data).hint = in_postgres_memory(self.hint);
+            let Names { schema, table, column, datatype, constraint } = *self.names.unwrap_or_default();
+            (*data).schema_name = in_postgres_memory(schema);
+            (*data).table_name = in_postgres_memory(table);
+            (*data).column_name = in_postgres_memory(column);
+            (*data).datatype_name = in_postgres_memory(datatype);
+            (*data).constraint_name = in_postgres_memory(constraint);
             if let Some(origin) = self.origin {
                 (*data).filename = origin.file.as_ptr();
                 (*data).lineno = origin.line as c_int;

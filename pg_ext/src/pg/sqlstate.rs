@@ -1,23 +1,33 @@
-//! Keeps SQLSTATEs that users made up. pgrx turns every code that Postgres does not define into XX000, but Postgres
-//! asks the error context callbacks before an error leaves the place where it arose, and they may look at it.
+//! Keeps what pgrx forgets of errors: SQLSTATEs that users made up, which it turns into XX000, and the names of the constraint, table,
+//! column and type that an error is about. Postgres asks the error context callbacks before an error leaves the place where it arose,
+//! and they may look at it.
 
 use super::backend::OfBackend;
-use super::failure::{Failure, Origin};
+use super::failure::{Failure, Names, Origin};
 use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
 use pgrx::{PgLogLevel, PgSqlErrorCode, PgTryBuilder};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char};
 use std::panic::AssertUnwindSafe;
 
-/// How many errors with codes of users' are remembered: an error may be caught, others may come and be caught, and then it is raised again.
+/// How many errors are remembered: an error may be caught, others may come and be caught, and then it is raised again.
 const NOTED_MAX: usize = 64;
 
-/// Errors with codes of users', the latest last: their messages and codes. An error that is raised again does not ask the callbacks again.
-static NOTED: OfBackend<RefCell<VecDeque<(String, i32)>>> = OfBackend::new(RefCell::new(VecDeque::new()));
+/// Errors of which pgrx forgets something, the latest last. An error that is raised again does not ask the callbacks again.
+static NOTED: OfBackend<RefCell<VecDeque<Noted>>> = OfBackend::new(RefCell::new(VecDeque::new()));
+/// The code of a notice.
+const SUCCESS: i32 = PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION as i32;
+
 /// How many of [`preserving`] are under way, one in the other.
 static DEPTH: OfBackend<Cell<usize>> = OfBackend::new(Cell::new(0));
+
+struct Noted {
+    message: String,
+    code: i32,
+    names: Names,
+}
 
 /// Our place among the error context callbacks, given up when dropped, also when an error passes through.
 struct Noting(Box<pg_sys::ErrorContextCallback>);
@@ -62,22 +72,57 @@ unsafe extern "C-unwind" fn note(_arg: *mut std::ffi::c_void) {
     // memory for errors it takes no copies.
     unsafe {
         let code = pg_sys::geterrcode();
-        if !is_made_up(code) || pg_sys::TopTransactionContext.is_null() {
+        if code == SUCCESS || pg_sys::TopTransactionContext.is_null() {
             return;
         }
         let context = pg_sys::CurrentMemoryContext;
         pg_sys::CurrentMemoryContext = pg_sys::TopTransactionContext;
         let error = pg_sys::CopyErrorData();
-        if (*error).elevel >= PgLogLevel::ERROR as i32 && !(*error).message.is_null() {
-            let mut noted = NOTED.borrow_mut();
-            if noted.len() == NOTED_MAX {
-                noted.pop_front();
+        if (*error).elevel >= PgLogLevel::ERROR as i32
+            && let Some(message) = owned((*error).message)
+        {
+            let names = Names {
+                schema: owned((*error).schema_name),
+                table: owned((*error).table_name),
+                column: owned((*error).column_name),
+                datatype: owned((*error).datatype_name),
+                constraint: owned((*error).constraint_name),
+            };
+            if is_made_up(code) || names.any() {
+                remember(Noted { message: message.into(), code, names });
             }
-            noted.push_back((CStr::from_ptr((*error).message).to_string_lossy().into_owned(), code));
         }
         pg_sys::FreeErrorData(error);
         pg_sys::CurrentMemoryContext = context;
     }
+}
+
+/// A string of Postgres'.
+///
+/// # Safety
+/// It must be null or end in a zero byte.
+unsafe fn owned(text: *const c_char) -> Option<Box<str>> {
+    // SAFETY: the caller vouches for it.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into())
+}
+
+fn remember(error: Noted) {
+    let mut noted = NOTED.borrow_mut();
+    if noted.len() == NOTED_MAX {
+        noted.pop_front();
+    }
+    noted.push_back(error);
+}
+
+/// What was noted of a caught error.
+fn recall<T>(caught: &CaughtError, take: impl FnOnce(&Noted) -> T) -> Option<T> {
+    let CaughtError::PostgresError(report) = caught else { return None };
+    let known = report.sql_error_code() as i32;
+    let is_it = |noted: &&Noted| {
+        noted.message == report.message()
+            && (noted.code == known || is_made_up(noted.code) && known == PgSqlErrorCode::ERRCODE_INTERNAL_ERROR as i32)
+    };
+    NOTED.borrow().iter().rev().find(is_it).map(take)
 }
 
 /// The report of a caught error.
@@ -90,15 +135,16 @@ pub(crate) fn report(caught: &CaughtError) -> &ErrorReportWithLevel {
 
 /// The SQLSTATE of a caught error, inside [`preserving`].
 pub(crate) fn of(caught: &CaughtError) -> [u8; 5] {
-    let known = report(caught).sql_error_code() as i32;
-    let is_unnamed =
-        matches!(caught, CaughtError::PostgresError(_)) && known == PgSqlErrorCode::ERRCODE_INTERNAL_ERROR as i32;
-    let noted = |message: &str| NOTED.borrow().iter().rev().find(|noted| noted.0 == message).map(|noted| noted.1);
-    let code = if is_unnamed { noted(report(caught).message()).unwrap_or(known) } else { known };
+    let code = recall(caught, |noted| noted.code).unwrap_or(report(caught).sql_error_code() as i32);
     std::array::from_fn(|place| ((code >> (6 * place)) & 0x3f) as u8 + b'0')
 }
 
-/// Runs `body`; an error comes back as a failure with its own code, and without the backtrace that pgrx adds to it.
+/// What a caught error is about, inside [`preserving`].
+pub(crate) fn names_of(caught: &CaughtError) -> Names {
+    recall(caught, |noted| noted.names.clone()).unwrap_or_default()
+}
+
+/// Runs `body`; an error comes back as a failure with its own code and names, and without the backtrace that pgrx adds to it.
 ///
 /// # Errors
 /// Those of `body`, and the errors that Postgres raises in it.
@@ -112,7 +158,7 @@ pub(crate) fn preserving<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result
             let code = of(&caught);
             let report = report(&caught);
             let origin = Origin::new(report.file(), report.line_number(), report.function_name());
-            let mut failure = Failure::new(&code, report.message()).from(origin);
+            let mut failure = Failure::new(&code, report.message()).from(origin).about(names_of(&caught));
             if let Some(detail) = report.detail() {
                 failure = failure.detail(detail);
             }

@@ -73,6 +73,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             patches,
             sqlstate,
             message = refusal.map(|refusal| &*refusal.message),
+            constraint = refusal.and_then(|refusal| refusal.constraint.as_deref()),
             dead_letter = refusal.and_then(|refusal| refusal.dead_letter),
             batches_not_said,
             "Postgres refused patches; cache_sync.dead_letters has them"

@@ -130,7 +130,7 @@ impl Connected {
         sequence: Sequence,
         refused: usize,
     ) -> Result<HashMap<usize, Refusal>, Error> {
-        let text = "SELECT ord, id, message FROM cache_sync.dead_letters \
+        let text = "SELECT ord, id, message, constraint_name FROM cache_sync.dead_letters \
                     WHERE session OPERATOR(pg_catalog.=) $1 AND seq OPERATOR(pg_catalog.=) $2 ORDER BY id DESC LIMIT $3";
         let rows = self.client.query(text, &[&session, &sequence.0, &(refused as i64)]).await;
         let rows = rows.map_err(|error| Error::query("asking why patches were refused", error))?;
@@ -138,7 +138,7 @@ impl Connected {
             .iter()
             .map(|row| {
                 let (place, dead_letter): (i32, i64) = (row.get(0), row.get(1));
-                let refusal = Refusal { message: row.get(2), dead_letter: Some(dead_letter) };
+                let refusal = Refusal { message: row.get(2), constraint: row.get(3), dead_letter: Some(dead_letter) };
                 (usize::try_from(place).unwrap_or_default(), refusal)
             })
             .collect())

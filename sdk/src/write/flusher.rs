@@ -325,7 +325,11 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
         // Before anybody hears of it: a load that begins then must count as one that contains the batch.
         self.writes.entries.numbering.leave_out(*sequence);
         let sqlstate = error.sqlstate().and_then(|code| code.as_bytes().try_into().ok());
-        let refusal = Refusal { message: error.to_string(), dead_letter: None };
+        let refusal = Refusal {
+            message: error.to_string(),
+            constraint: error.constraint().map(str::to_owned),
+            dead_letter: None,
+        };
         Outcomes {
             records: Some(vec![Record { sqlstate, ..Record::of(Verdict::Rejected) }]),
             refusals: HashMap::from([(0, refusal)]),

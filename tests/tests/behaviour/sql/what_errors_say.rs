@@ -114,3 +114,47 @@ fn merge_asks_a_function_as_patches_do() {
         assert!(error.contains("22004: the function public.bits returned null"), "{error}");
     }
 }
+
+/// Postgres' own errors name what they are about, and drivers hand that out: callers tell a taken name from a taken address by it.
+/// pgrx once lost all five on the way.
+#[test]
+fn what_an_error_is_about_is_handed_on() {
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE DOMAIN age AS int CONSTRAINT plausible CHECK (VALUE < 150);
+         CREATE TABLE t (id int PRIMARY KEY, name text NOT NULL CONSTRAINT taken UNIQUE, years age,
+             boss int CONSTRAINT employed REFERENCES t, paid int CONSTRAINT fair CHECK (paid > 0));
+         CREATE FUNCTION frown() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             -- What is raised, caught and left is not what is raised in the end.
+             BEGIN
+                 RAISE 'no' USING CONSTRAINT = 'inner';
+             EXCEPTION WHEN OTHERS THEN
+                 NULL;
+             END;
+             RAISE 'no' USING ERRCODE = 'ZZ001', CONSTRAINT = 'polite', TABLE = 'elsewhere';
+         END $$;
+         CREATE TRIGGER frown BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.name = 'rude') EXECUTE FUNCTION frown();
+         SELECT cache_sync.attach('t', true); INSERT INTO t VALUES (1, 'ann');
+         CREATE FUNCTION told(row_of jsonb) RETURNS text LANGUAGE plpgsql AS $$
+         DECLARE c text; t text; s text; col text; d text;
+         BEGIN
+             PERFORM cache_sync.upsert('t', row_of);
+             RETURN 'nothing';
+         EXCEPTION WHEN OTHERS THEN
+             GET STACKED DIAGNOSTICS c = CONSTRAINT_NAME, t = TABLE_NAME, s = SCHEMA_NAME, col = COLUMN_NAME, d = PG_DATATYPE_NAME;
+             RETURN concat_ws(' ', SQLSTATE, c, t, s, col, d);
+         END $$",
+    );
+    for (row, told) in [
+        (r#"{"id": 2, "name": "ann"}"#, "23505 taken t public  "),
+        (r#"{"id": 2, "name": "bob", "boss": 9}"#, "23503 employed t public  "),
+        (r#"{"id": 2, "name": "bob", "paid": 0}"#, "23514 fair t public  "),
+        (r#"{"id": 2, "name": null}"#, "23502  t public name "),
+        (r#"{"id": 2, "name": "bob", "years": 150}"#, "23514 plausible  public  age"),
+        (r#"{"id": 2, "name": "rude"}"#, "ZZ001 polite elsewhere   "),
+        (r#"{"id": 2, "name": "bob"}"#, "nothing"),
+    ] {
+        assert_eq!(db.psql(&format!("SELECT told('{row}')")), told, "{row}");
+    }
+}

@@ -18,9 +18,13 @@ async fn the_outcome_says_what_postgres_said_and_where_the_write_is_kept() {
     let outcome = bad.written().await.unwrap();
     assert_eq!((outcome.verdict, outcome.sqlstate.as_deref()), (Some(Verdict::Rejected), Some("23514")));
     assert!(outcome.message.as_deref().is_some_and(|message| message.contains("nobody_owes")), "{outcome:?}");
-    assert_eq!(good.written().await.unwrap().message, None);
+    assert_eq!(outcome.constraint.as_deref(), Some("nobody_owes"));
+    let good = good.written().await.unwrap();
+    assert_eq!((good.message, good.constraint), (None, None));
     let letter = outcome.dead_letter.expect("it says where it is kept");
-    assert_eq!(db.psql(&format!("SELECT patch->>'id' FROM cache_sync.dead_letters WHERE id = {letter}")), "2");
+    let kept =
+        db.psql(&format!("SELECT patch->>'id', constraint_name FROM cache_sync.dead_letters WHERE id = {letter}"));
+    assert_eq!(kept, "2|nobody_owes");
     db.psql("ALTER TABLE account DROP CONSTRAINT nobody_owes");
     assert_eq!(db.psql(&format!("SELECT outcome FROM cache_sync.requeue_dead_letter({letter})")), "applied");
     close(client).await;
@@ -42,7 +46,7 @@ async fn who_may_not_read_it_hears_the_code_alone() {
     let bad = cache.patch(&2, Patch::new().add("balance", -1)).await.unwrap();
     let outcome = tokio::time::timeout(SOON, bad.written()).await.unwrap().unwrap();
     assert_eq!(outcome.sqlstate.as_deref(), Some("23514"));
-    assert_eq!((outcome.message, outcome.dead_letter), (None, None));
+    assert_eq!((outcome.message, outcome.constraint, outcome.dead_letter), (None, None, None));
     close(client).await;
 }
 
@@ -63,7 +67,7 @@ async fn the_log_tells_of_those_that_nobody_waits_for_but_not_of_each() {
         let _ = cache.patch(&2, Patch::new().add("balance", -1)).await.unwrap();
         rejected(count).await;
     }
-    let lines = logged.with(&["WARN", "public.account", "23514", "nobody_owes", "dead_letter="]);
+    let lines = logged.with(&["WARN", "public.account", "23514", "constraint=\"nobody_owes\"", "dead_letter="]);
     assert!((1..20).contains(&lines.len()), "{lines:?}");
     assert!(lines[0].contains("dead_letter=1"), "{lines:?}");
     close(client).await;
