@@ -20,6 +20,21 @@ pub enum WhenFull {
     Refuse,
 }
 
+/// What a buffer takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Buffer {
+    pub(crate) entries_max: usize,
+    pub(crate) bytes_max: usize,
+    pub(crate) when_full: WhenFull,
+}
+
+impl Buffer {
+    fn check(self) -> Result<(), Error> {
+        within("buffer_entries_max", self.entries_max, 1, 100_000_000)?;
+        within("buffer_bytes_max", self.bytes_max, 1024, 1 << 40)
+    }
+}
+
 /// When a write returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -67,9 +82,7 @@ pub(crate) struct ClientConfig {
     pub(crate) feed_timeout: Duration,
     pub(crate) stale_while_unavailable: Duration,
     pub(crate) stale_after: Duration,
-    pub(crate) buffer_entries_max: usize,
-    pub(crate) buffer_bytes_max: usize,
-    pub(crate) when_full: WhenFull,
+    pub(crate) buffer: Buffer,
     pub(crate) flush_interval: Duration,
     pub(crate) batch_entries_max: usize,
     pub(crate) query_results_max: u64,
@@ -110,9 +123,7 @@ impl ClientConfig {
             feed_timeout: Duration::from_secs(3),
             stale_while_unavailable: Duration::ZERO,
             stale_after: Duration::from_secs(1),
-            buffer_entries_max: 100_000,
-            buffer_bytes_max: 64 << 20,
-            when_full: WhenFull::Wait,
+            buffer: Buffer { entries_max: 100_000, bytes_max: 64 << 20, when_full: WhenFull::Wait },
             flush_interval: Duration::from_millis(5),
             batch_entries_max: 1000,
             query_results_max: 1000,
@@ -138,8 +149,7 @@ impl ClientConfig {
         within("connect_timeout in milliseconds", millis(self.connect_timeout), 1, 3_600_000)?;
         within("query_timeout in milliseconds", millis(self.query_timeout), 1, 3_600_000)?;
         within("feed_timeout in milliseconds", millis(self.feed_timeout), 100, 3_600_000)?;
-        within("buffer_entries_max", self.buffer_entries_max, 1, 100_000_000)?;
-        within("buffer_bytes_max", self.buffer_bytes_max, 1024, 1 << 40)?;
+        self.buffer.check()?;
         check_batches(self.flush_interval, self.batch_entries_max)
     }
 }
@@ -242,6 +252,9 @@ pub(crate) struct CacheConfig {
     /// Those of the client, where there is none.
     pub(crate) flush_interval: Option<Duration>,
     pub(crate) batch_entries_max: Option<usize>,
+    pub(crate) buffer_entries_max: Option<usize>,
+    pub(crate) buffer_bytes_max: Option<usize>,
+    pub(crate) when_full: Option<WhenFull>,
     pub(crate) durability: Durability,
     pub(crate) write_timeout: Option<Duration>,
     pub(crate) stale_while_unavailable: Option<Duration>,
@@ -264,6 +277,17 @@ impl CacheConfig {
 
     pub(crate) fn batch_entries_max(&self, client: &ClientConfig) -> usize {
         self.batch_entries_max.unwrap_or(client.batch_entries_max)
+    }
+
+    /// What of the client's buffer this cache may take, if that has bounds of its own.
+    pub(crate) fn buffer(&self, client: &ClientConfig) -> Option<Buffer> {
+        let has_its_own =
+            self.buffer_entries_max.is_some() || self.buffer_bytes_max.is_some() || self.when_full.is_some();
+        has_its_own.then(|| Buffer {
+            entries_max: self.buffer_entries_max.unwrap_or(client.buffer.entries_max),
+            bytes_max: self.buffer_bytes_max.unwrap_or(client.buffer.bytes_max),
+            when_full: self.when_full.unwrap_or(client.buffer.when_full),
+        })
     }
 
     pub(crate) fn check(&self, client: &ClientConfig) -> Result<(), Error> {
@@ -295,6 +319,7 @@ impl CacheConfig {
         }
         within("loads_max", self.loads_max, 1, 64)?;
         within("waiting_keys_max", self.waiting_keys_max, 1, usize::MAX)?;
+        self.buffer(client).map_or(Ok(()), Buffer::check)?;
         check_batches(self.flush_interval(client), self.batch_entries_max(client))
     }
 
@@ -318,6 +343,9 @@ impl Default for CacheConfig {
             fails_fast: false,
             flush_interval: None,
             batch_entries_max: None,
+            buffer_entries_max: None,
+            buffer_bytes_max: None,
+            when_full: None,
             durability: Durability::Memory,
             write_timeout: None,
             stale_while_unavailable: None,

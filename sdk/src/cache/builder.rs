@@ -8,7 +8,7 @@ use crate::codec::key::{self, Key};
 use crate::codec::layout::{Layout, members_of};
 use crate::codec::schema::Schema;
 use crate::codec::value::CacheValue;
-use crate::config::{CacheConfig, Durability};
+use crate::config::{CacheConfig, Durability, WhenFull};
 use crate::entries::Entries;
 use crate::error::{Error, ErrorKind};
 use crate::read::{Loader, ReadTerms, Reads};
@@ -134,6 +134,27 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         self
     }
 
+    /// How many patches of this cache may wait for Postgres, so that it leaves room in the client's buffer
+    /// ([`ClientBuilder::buffer_entries_max`](crate::ClientBuilder::buffer_entries_max)) for others. Default: as many as there is room for there.
+    pub fn buffer_entries_max(mut self, entries: usize) -> CacheBuilder<K, V> {
+        self.config.buffer_entries_max = Some(entries);
+        self
+    }
+
+    /// How many bytes of patches of this cache may wait for Postgres, at least 1 KiB. Default: as many as there is room for in the client's buffer
+    /// ([`ClientBuilder::buffer_bytes_max`](crate::ClientBuilder::buffer_bytes_max)).
+    pub fn buffer_bytes_max(mut self, bytes: usize) -> CacheBuilder<K, V> {
+        self.config.buffer_bytes_max = Some(bytes);
+        self
+    }
+
+    /// What a write of this cache does when there is no room for it, in its own bounds or in those of the client. Default: that of
+    /// [`ClientBuilder::when_full`](crate::ClientBuilder::when_full).
+    pub fn when_full(mut self, when_full: WhenFull) -> CacheBuilder<K, V> {
+        self.config.when_full = Some(when_full);
+        self
+    }
+
     /// When writes return. Default [`Durability::Memory`].
     pub fn durability(mut self, durability: Durability) -> CacheBuilder<K, V> {
         self.config.durability = durability;
@@ -197,10 +218,14 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
             shared.supervisor.runtime(),
             shared.hindrances.clone(),
         );
+        let budget = match config.buffer(&shared.config) {
+            Some(buffer) => shared.budget.part(buffer),
+            None => shared.budget.clone(),
+        };
         let (store, standby) = (shared.store.clone(), shared.standby.clone());
         let terms = ReadTerms::of(&config, &shared.config);
         let reads = Arc::new(Reads::new(entries.clone(), store, standby, terms));
-        let writes = Arc::new(Writes::new(entries.clone(), shared.budget.clone(), hindrance, limits));
+        let writes = Arc::new(Writes::new(entries.clone(), budget, hindrance, limits));
         let table: Arc<dyn CacheTable> = writes.clone();
         shared.add_table((id, types), table.clone()).await?;
         let opening = Opening { shared: &shared, table: &table };

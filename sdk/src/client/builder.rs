@@ -121,17 +121,17 @@ impl ClientBuilder {
 
     /// How many patches may wait for Postgres. Default 100,000.
     pub fn buffer_entries_max(self, entries: usize) -> ClientBuilder {
-        self.set(|config| config.buffer_entries_max = entries)
+        self.set(|config| config.buffer.entries_max = entries)
     }
 
     /// How many bytes of patches may wait for Postgres. Default 64 MiB, at least 1 KiB.
     pub fn buffer_bytes_max(self, bytes: usize) -> ClientBuilder {
-        self.set(|config| config.buffer_bytes_max = bytes)
+        self.set(|config| config.buffer.bytes_max = bytes)
     }
 
     /// What a write does when the buffer is full. Default: it waits.
     pub fn when_full(self, when_full: WhenFull) -> ClientBuilder {
-        self.set(|config| config.when_full = when_full)
+        self.set(|config| config.buffer.when_full = when_full)
     }
 
     /// How long calls wait for a write to get to Postgres: [`Receipt::written`](crate::Receipt::written), [`Client::flush`] and writes with
@@ -231,7 +231,7 @@ impl ClientBuilder {
         });
         let standby = standby.transpose()?.map(Arc::new);
         let store = Store::new(&config, self.connector, login)?;
-        let budget = Budget::new(config.buffer_entries_max, config.buffer_bytes_max, config.when_full);
+        let budget = Budget::new(config.buffer);
         let common = Common::new(FeedFreshness::new(config.feed_timeout));
         Ok(Client { shared: Shared::begin(config, common, budget, store, standby) })
     }

@@ -1,12 +1,15 @@
-//! The bounds of the buffer: how many patches, and how many bytes, may wait for Postgres.
+//! The bounds of the buffer: how many patches, and how many bytes, may wait for Postgres; of all caches of a client, and of one of them
+//! that has bounds of its own.
 
-use crate::config::WhenFull;
+use crate::common::lock::lock;
+use crate::config::{Buffer, WhenFull};
 use crate::error::{Error, ErrorKind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError};
 
-/// What a client may buffer, for all its caches together. Those who wait for room get it in the order of their arrival, each as it
+/// What a client may buffer, for all its caches together; or what one of them may. Those who wait for room get it in the order of their arrival, each as it
 /// becomes free, whether he is being polled or not: one who does not look keeps nobody else waiting.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -18,6 +21,10 @@ pub(crate) struct Budget {
     /// How many wait for room.
     waiting: AtomicUsize,
     hurried: Notify,
+    /// That of the client, in which there must be room too.
+    whole: Option<Arc<Budget>>,
+    /// Those of its caches that have their own.
+    parts: Mutex<Vec<Weak<Budget>>>,
 }
 
 /// What is free.
@@ -65,7 +72,8 @@ impl Room {
 }
 
 impl Budget {
-    pub(crate) fn new(entries_max: usize, bytes_max: usize, when_full: WhenFull) -> Budget {
+    pub(crate) fn new(buffer: Buffer) -> Budget {
+        let Buffer { entries_max, bytes_max, when_full } = buffer;
         Budget {
             room: Room {
                 entries: Semaphore::new(entries_max),
@@ -78,40 +86,74 @@ impl Budget {
             bytes: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             hurried: Notify::new(),
+            whole: None,
+            parts: Mutex::default(),
         }
+    }
+
+    /// One for a part of what this one is for.
+    pub(crate) fn part(self: &Arc<Budget>, buffer: Buffer) -> Arc<Budget> {
+        let part = Arc::new(Budget { whole: Some(self.clone()), ..Budget::new(buffer) });
+        let mut parts = lock(&self.parts);
+        parts.retain(|part| part.strong_count() > 0);
+        parts.push(Arc::downgrade(&part));
+        part
     }
 
     /// Takes room for one patch, waiting for it if the caller chose so.
     pub(super) async fn take(&self, bytes: usize) -> Result<(), Error> {
+        let permits = self.room(bytes, self.when_full).await?;
+        if let Some(whole) = &self.whole {
+            // Who gives up waiting here gives back what he has there.
+            let of_whole = whole.room(bytes, self.when_full).await?;
+            whole.taken(bytes, of_whole);
+        }
+        self.taken(bytes, permits);
+        Ok(())
+    }
+
+    fn taken(&self, bytes: usize, permits: [SemaphorePermit<'_>; 2]) {
+        permits.into_iter().for_each(SemaphorePermit::forget);
+        self.entries.fetch_add(1, Ordering::AcqRel);
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    async fn room(&self, bytes: usize, when_full: WhenFull) -> Result<[SemaphorePermit<'_>; 2], Error> {
         let Some(wanted) = u32::try_from(bytes).ok().filter(|_| bytes <= self.bytes_max) else {
             let max = self.bytes_max;
             let message = format!("a write that takes {bytes} bytes of the buffer exceeds buffer_bytes_max = {max}");
             return Err(Error::new(ErrorKind::TooLarge, message));
         };
-        let permits = match self.room.try_take(wanted) {
-            Err(TryAcquireError::NoPermits) if self.when_full == WhenFull::Wait => self.wait(wanted).await?,
+        match self.room.try_take(wanted) {
+            Err(TryAcquireError::NoPermits) if when_full == WhenFull::Wait => self.wait(wanted).await,
             Err(TryAcquireError::NoPermits) => {
-                return Err(Error::new(ErrorKind::Full, "the buffer of unwritten patches is full"));
+                Err(Error::new(ErrorKind::Full, "the buffer of unwritten patches is full"))
             }
-            Err(TryAcquireError::Closed) => return Err(Error::closed()),
-            Ok(permits) => permits,
-        };
-        permits.into_iter().for_each(SemaphorePermit::forget);
-        self.entries.fetch_add(1, Ordering::AcqRel);
-        self.bytes.fetch_add(bytes, Ordering::AcqRel);
-        Ok(())
+            Err(TryAcquireError::Closed) => Err(Error::closed()),
+            Ok(permits) => Ok(permits),
+        }
     }
 
     async fn wait(&self, bytes: u32) -> Result<[SemaphorePermit<'_>; 2], Error> {
         let _waiting = Waiting::new(&self.waiting);
-        self.hurried.notify_waiters();
+        self.hurry();
         let entry = self.room.entries.acquire().await.map_err(|_| Error::closed())?;
         Ok([entry, self.room.bytes.acquire_many(bytes).await.map_err(|_| Error::closed())?])
     }
 
+    fn hurry(&self) {
+        self.hurried.notify_waiters();
+        self.each_part(Budget::hurry);
+    }
+
+    fn each_part(&self, of: impl Fn(&Budget)) {
+        let parts: Vec<_> = lock(&self.parts).iter().filter_map(Weak::upgrade).collect();
+        parts.iter().for_each(|part| of(part));
+    }
+
     /// Whether somebody waits for room: what stands in line must not wait for more.
     pub(super) fn is_wanted(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) > 0
+        self.waiting.load(Ordering::Acquire) > 0 || self.whole.as_ref().is_some_and(|whole| whole.is_wanted())
     }
 
     /// Waits until somebody has to wait for room.
@@ -121,6 +163,7 @@ impl Budget {
 
     /// The patch for which room was taken became part of one that waits already, which grew by `grown` bytes.
     pub(super) fn merged(&self, reserved: usize, grown: isize) {
+        self.whole.iter().for_each(|whole| whole.merged(reserved, grown));
         self.entries.fetch_sub(1, Ordering::AcqRel);
         match usize::try_from(grown).unwrap_or_default().checked_sub(reserved) {
             Some(more) => {
@@ -136,10 +179,12 @@ impl Budget {
     pub(crate) fn close(&self) {
         self.room.entries.close();
         self.room.bytes.close();
+        self.each_part(Budget::close);
     }
 
     /// Gives back what one patch has taken.
     pub(super) fn give_back(&self, bytes: usize) {
+        self.whole.iter().for_each(|whole| whole.give_back(bytes));
         self.entries.fetch_sub(1, Ordering::AcqRel);
         self.release(bytes);
         self.room.entries.add_permits(1);
@@ -164,9 +209,17 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
 
+    fn buffer(entries_max: usize, when_full: WhenFull) -> Buffer {
+        Buffer { entries_max, bytes_max: 100, when_full }
+    }
+
+    fn budget(entries_max: usize, when_full: WhenFull) -> Arc<Budget> {
+        Arc::new(Budget::new(buffer(entries_max, when_full)))
+    }
+
     #[test]
     fn one_who_does_not_look_keeps_nobody_else_waiting() {
-        let budget = Budget::new(2, 100, WhenFull::Wait);
+        let budget = budget(2, WhenFull::Wait);
         for _ in 0..2 {
             budget.take(10).now_or_never().unwrap().unwrap();
         }
@@ -184,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_patches_grow_and_shrink_by_is_counted_and_paid_for() {
-        let budget = Budget::new(10, 100, WhenFull::Refuse);
+        let budget = budget(10, WhenFull::Refuse);
         let take = |bytes| budget.take(bytes).now_or_never().unwrap();
         take(60).unwrap();
         take(30).unwrap();
@@ -208,7 +261,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_one_that_is_closed() {
-        let budget = Budget::new(1, 100, WhenFull::Wait);
+        let budget = budget(1, WhenFull::Wait);
         budget.take(10).now_or_never().unwrap().unwrap();
         let mut waiting = Box::pin(budget.take(10));
         assert!((&mut waiting).now_or_never().is_none());
@@ -217,5 +270,42 @@ mod tests {
         assert!(budget.take(1).now_or_never().unwrap().unwrap_err().is_closed());
         budget.give_back(10);
         assert_eq!((budget.entries(), budget.bytes()), (0, 0));
+    }
+
+    /// One of a cache's own leaves room for the others, and takes none that is not there.
+    #[test]
+    fn a_part_is_bounded_by_itself_and_by_the_whole() {
+        let whole = budget(3, WhenFull::Wait);
+        let part = whole.part(buffer(2, WhenFull::Refuse));
+        let take = |of: &Budget| of.take(10).now_or_never();
+        take(&part).unwrap().unwrap();
+        take(&part).unwrap().unwrap();
+        assert!(take(&part).unwrap().unwrap_err().is_full(), "by itself");
+        assert_eq!((whole.entries(), whole.bytes()), (2, 20));
+        take(&whole).unwrap().unwrap();
+        part.give_back(10);
+        take(&whole).unwrap().unwrap();
+        assert!(take(&part).unwrap().unwrap_err().is_full(), "by the whole, as the part says");
+        whole.give_back(10);
+        take(&part).unwrap().expect("what it could not use was given back");
+        part.merged(10, -5);
+        assert_eq!((part.entries(), part.bytes(), whole.entries(), whole.bytes()), (1, 5, 2, 15));
+    }
+
+    #[test]
+    fn who_waits_for_the_whole_holds_nothing_once_he_has_left() {
+        let whole = budget(1, WhenFull::Wait);
+        let part = whole.part(buffer(1, WhenFull::Wait));
+        whole.take(10).now_or_never().unwrap().unwrap();
+        let waiting = part.take(10).now_or_never();
+        assert!(waiting.is_none());
+        whole.give_back(10);
+        part.take(10).now_or_never().expect("the first one has left").unwrap();
+        assert!(!part.is_wanted());
+        let mut waiting = Box::pin(part.take(10));
+        assert!((&mut waiting).now_or_never().is_none());
+        assert!(part.is_wanted() && !whole.is_wanted(), "others need not hurry");
+        whole.close();
+        assert!((&mut waiting).now_or_never().unwrap().unwrap_err().is_closed());
     }
 }
