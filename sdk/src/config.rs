@@ -259,6 +259,9 @@ pub(crate) struct CacheConfig {
     pub(crate) write_timeout: Option<Duration>,
     pub(crate) stale_while_unavailable: Option<Duration>,
     pub(crate) stale_after: Option<Duration>,
+    /// Zero: what is superseded is not served.
+    pub(crate) stale_while_refreshing: Duration,
+    pub(crate) refresh_on_change: bool,
     pub(crate) members: Option<Vec<String>>,
 }
 
@@ -350,6 +353,8 @@ impl Default for CacheConfig {
             write_timeout: None,
             stale_while_unavailable: None,
             stale_after: None,
+            stale_while_refreshing: Duration::ZERO,
+            refresh_on_change: false,
             members: None,
         }
     }

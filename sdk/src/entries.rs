@@ -30,10 +30,10 @@ mod topics;
 mod watched;
 
 pub(crate) use ages::Lifetimes;
-pub(crate) use entry::{Answer, Entry, Lifetime};
+pub(crate) use entry::{Answer, Entry, Lifetime, Weigher};
 pub(crate) use outcome::Outcomes;
 pub(crate) use place::{Place, Written};
-pub(crate) use slot::{Loaded, Pending, Slot};
+pub(crate) use slot::{Loaded, Next, Pending, Slot};
 pub(crate) use watched::Watched;
 
 use crate::codec::key::{Key, LookUp};
@@ -54,9 +54,12 @@ use memory::Memory;
 use session::Numbering;
 use shards::Shards;
 use slot::Preview;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+/// Has a key loaded again, for whose load nobody waits.
+pub(crate) type Refresher<K> = Box<dyn Fn(&K, KeyHash) + Send + Sync>;
 
 /// What all handles of one cache hold.
 pub(crate) struct Entries<K, V> {
@@ -71,14 +74,27 @@ pub(crate) struct Entries<K, V> {
     shards: Shards<K, V>,
     /// The table is no longer attached as it was, or keys are hashed anew: nothing that is held can be told apart any more.
     retired: AtomicBool,
+    /// For how long what is superseded is served.
+    stale_while_refreshing: Duration,
+    /// What is read is to be loaded again when it changes.
+    refreshes: bool,
+    refresher: OnceLock<Refresher<K>>,
     /// Patches that Postgres refuses may be many.
     refusals_said: Seldom,
 }
 
 impl<K: Key, V: CacheValue> Entries<K, V> {
-    pub(crate) fn new(schema: Schema, config: &CacheConfig, common: Arc<Common>) -> Entries<K, V> {
+    pub(crate) fn new(
+        schema: Schema,
+        config: &CacheConfig,
+        weigher: Option<Weigher<K, V>>,
+        common: Arc<Common>,
+    ) -> Entries<K, V> {
         Entries {
-            memory: Memory::new(Capacity::new(config.max_capacity, config.bytes_max()), &config.ages),
+            memory: Memory::new(Capacity::new(config.max_capacity, config.bytes_max()), weigher, &config.ages),
+            stale_while_refreshing: config.stale_while_refreshing,
+            refreshes: config.refresh_on_change,
+            refresher: OnceLock::new(),
             ages: config.ages,
             idling: Idling::of(&config.ages),
             generations: Generations::new(),
@@ -90,6 +106,15 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             schema,
             common,
         }
+    }
+
+    /// Who has keys loaded again that were read and have changed. The first one counts.
+    pub(crate) fn set_refresher(&self, refresher: Refresher<K>) {
+        let _ = self.refresher.set(refresher);
+    }
+
+    pub(crate) fn refresh(&self, key: &K, hash: KeyHash) {
+        self.refresher.get().into_iter().for_each(|refresh| refresh(key, hash));
     }
 
     /// Until when what was true at `as_of` is good: for so long if its row expires, and no longer than the cache says.

@@ -5,6 +5,7 @@
 //! wanted   the keys that wait for a load             loader   misses become batched loads
 //! standby  loads from a hot standby                  seen     what a standby must be up to date with
 //! live     a key that is watched                        lookup   how fresh an answer has to be, and what is known of it
+//! refresh  loads for which nobody waits
 //! ```
 //! cache -> hit | miss -> wanted -> loader -> pg -> codec -> entries
 
@@ -13,6 +14,7 @@ mod live;
 mod loader;
 mod lookup;
 mod miss;
+mod refresh;
 mod seen;
 mod standby;
 mod wanted;
@@ -45,6 +47,9 @@ pub(crate) struct ReadTerms {
     fails_fast: bool,
     /// How long before its end an entry is loaded again.
     refresh_ahead: Option<Duration>,
+    /// How old what is superseded may be that is served while it is loaded again.
+    superseded_max: Option<Duration>,
+    refresh_on_change: bool,
 }
 
 impl ReadTerms {
@@ -52,7 +57,11 @@ impl ReadTerms {
         let Ages { time_to_live, refresh_ahead, .. } = cache.ages;
         let refresh_ahead = time_to_live.filter(|_| refresh_ahead > 0.0).map(|time| share_of(time, refresh_ahead));
         let (stale_service, waiting_keys_max) = (cache.stale_service(client), cache.waiting_keys_max);
-        ReadTerms { stale_service, waiting_keys_max, fails_fast: cache.fails_fast, refresh_ahead }
+        // A change may be heard of as late as that.
+        let superseded_max = Some(cache.stale_while_refreshing).filter(|bound| *bound > Duration::ZERO);
+        let superseded_max = superseded_max.map(|bound| bound.saturating_add(client.feed_timeout));
+        let (fails_fast, refresh_on_change) = (cache.fails_fast, cache.refresh_on_change);
+        ReadTerms { stale_service, waiting_keys_max, fails_fast, refresh_ahead, superseded_max, refresh_on_change }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::codec::layout::{Layout, members_of};
 use crate::codec::schema::Schema;
 use crate::codec::value::CacheValue;
 use crate::config::{CacheConfig, Durability, WhenFull};
-use crate::entries::Entries;
+use crate::entries::{Entries, Weigher};
 use crate::error::{Error, ErrorKind};
 use crate::read::{Loader, ReadTerms, Reads};
 use crate::receipt::Hindrance;
@@ -34,6 +34,7 @@ pub struct CacheBuilder<K, V> {
     shared: Arc<Shared>,
     name: String,
     config: CacheConfig,
+    weigher: Option<Weigher<K, V>>,
     types: PhantomData<fn() -> (K, V)>,
 }
 
@@ -45,7 +46,13 @@ impl<K, V> fmt::Debug for CacheBuilder<K, V> {
 
 impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
     fn new(shared: Arc<Shared>, table: &str) -> CacheBuilder<K, V> {
-        CacheBuilder { shared, name: table.to_owned(), config: CacheConfig::default(), types: PhantomData }
+        CacheBuilder {
+            shared,
+            name: table.to_owned(),
+            config: CacheConfig::default(),
+            weigher: None,
+            types: PhantomData,
+        }
     }
 
     /// Entries held at most. Default 10,000.
@@ -59,6 +66,13 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
     /// whichever is more. A row that is larger is not held.
     pub fn bytes_max(mut self, bytes: u64) -> CacheBuilder<K, V> {
         self.config.bytes_max = Some(bytes);
+        self
+    }
+
+    /// How many bytes a value takes, in place of what its row has: for types that take much more of memory than what is written of them, or less. It is
+    /// asked for each value that comes to be held, under a lock, so it must be quick; where it panics the row's size counts.
+    pub fn weigher(mut self, bytes: impl Fn(&K, &V) -> u64 + Send + Sync + 'static) -> CacheBuilder<K, V> {
+        self.weigher = Some(Arc::new(bytes));
         self
     }
 
@@ -95,6 +109,24 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
     /// failed there is none for a second.
     pub fn refresh_ahead(mut self, share: f64) -> CacheBuilder<K, V> {
         self.config.ages.refresh_ahead = share;
+        self
+    }
+
+    /// Has a row loaded again as soon as somebody else has changed it: its next reader finds it, or waits for what is left of the load. What nobody has
+    /// read the last seven times that it was loaded is left to its next reader. Default: all is. After a load that failed there is none for a second.
+    pub fn refresh_on_change(mut self, refreshes: bool) -> CacheBuilder<K, V> {
+        self.config.refresh_on_change = refreshes;
+        self
+    }
+
+    /// For how long after a change, or a gap in the feed, a row is still served as it was before, while one load brings what it is now: nobody waits for
+    /// that, and what is read is behind by so much more than [`ClientBuilder::feed_timeout`](crate::ClientBuilder::feed_timeout) allows, at most.
+    /// [`Cache::lookup`](crate::Cache::lookup) says of which answer that is so. Default zero: who reads a row that has changed waits for the load.
+    ///
+    /// Only [`Freshness::Cached`](crate::Freshness) is served so, and neither to who watches a row nor of one that has expired; what this client
+    /// writes shows at once.
+    pub fn stale_while_refreshing(mut self, bound: Duration) -> CacheBuilder<K, V> {
+        self.config.stale_while_refreshing = bound;
         self
     }
 
@@ -200,12 +232,12 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
     /// When the table is not attached, `K` or `V` does not fit it (the message names the member, both types, and what mends it), the
     /// client has a cache of it with the same types already, or the feed does not answer ([`Error::is_unavailable`]).
     pub async fn open(self) -> Result<Cache<K, V>, Error> {
-        let CacheBuilder { shared, name, config, .. } = self;
+        let CacheBuilder { shared, name, config, weigher, .. } = self;
         shared.common.check_open()?;
         config.check(&shared.config)?;
         let schema = schema_of::<K, V>(&shared, &name, &config).await?;
         let (id, types) = (schema.table_id(), TypeId::of::<(K, V)>());
-        let entries = Arc::new(Entries::new(schema, &config, shared.common.clone()));
+        let entries = Arc::new(Entries::new(schema, &config, weigher, shared.common.clone()));
         let limits = Limits {
             durability: config.durability,
             batch_entries_max: config.batch_entries_max(&shared.config),
@@ -225,6 +257,14 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         let (store, standby) = (shared.store.clone(), shared.standby.clone());
         let terms = ReadTerms::of(&config, &shared.config);
         let reads = Arc::new(Reads::new(entries.clone(), store, standby, terms));
+        if config.refresh_on_change {
+            let reads = Arc::downgrade(&reads);
+            entries.set_refresher(Box::new(move |key, hash| {
+                if let Some(reads) = reads.upgrade() {
+                    let _ = reads.refresh(key, hash);
+                }
+            }));
+        }
         let writes = Arc::new(Writes::new(entries.clone(), budget, hindrance, limits));
         let table: Arc<dyn CacheTable> = writes.clone();
         shared.add_table((id, types), table.clone()).await?;

@@ -16,7 +16,11 @@ impl<K: Key, V: CacheValue> Subscriber for Entries<K, V> {
             ChangeKind::FlushTable => self.raise_generation(),
             // What depends on it are queries.
             ChangeKind::Tag => {}
-            ChangeKind::Versioned | ChangeKind::Unversioned => self.change(change),
+            ChangeKind::Versioned | ChangeKind::Unversioned => {
+                if let Some(key) = self.change(change) {
+                    self.refresh(&key, change.key);
+                }
+            }
         }
     }
 

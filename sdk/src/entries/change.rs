@@ -1,6 +1,7 @@
 //! What others did: changes of keys, and moments after which nothing held may be trusted unseen.
 
 use super::Entries;
+use super::Entry;
 use super::shards::Shard;
 use super::slot::Hold;
 use crate::codec::key::Key;
@@ -14,40 +15,65 @@ use std::time::Duration;
 const HOLD_MAX: Duration = Duration::from_millis(250);
 
 impl<K: Key, V: CacheValue> Entries<K, V> {
-    /// Takes a committed change of one key.
-    pub(crate) fn change(&self, change: &Change) {
+    /// Takes a committed change of one key. Returns the key if it is to be loaded again, because what the change has replaced was read.
+    pub(crate) fn change(&self, change: &Change) -> Option<K> {
         let mut place = self.place(change.key);
+        let is_read = |entry: &Entry<K, V>| (self.refreshes && entry.is_read()).then(|| entry.key().clone());
         match place.slot() {
             Some(slot) => {
                 let now = self.common.now();
-                if slot.change(change, self.generation(), self.hold_back(now), &self.schema) {
-                    place.reflect(now);
-                    place.tell_watchers();
+                if !slot.change(change, self.generation(), self.hold_back(now), &self.schema) {
+                    return None;
                 }
+                let read = self.memory.peek(change.key, is_read).flatten();
+                place.reflect(now);
+                place.tell_watchers();
+                read
             }
             None => {
-                let is_old = self.memory.peek(change.key, |entry| {
+                let is_old = |entry: &Entry<K, V>| {
                     change.version == Version::NONE
                         || (entry.version != change.version
                             && (change.kind != ChangeKind::Versioned || entry.version < change.version))
-                });
-                if is_old == Some(true) {
-                    self.memory.drop_entry(change.key);
+                };
+                let held = self.memory.peek(change.key, |entry| (is_old(entry), is_read(entry)));
+                match &held {
+                    Some((true, read)) if read.is_some() || self.serves_superseded() => {
+                        self.supersede(change.key);
+                    }
+                    Some((true, _)) => self.memory.drop_entry(change.key),
+                    _ => {}
                 }
                 // Also of what is not held: what they were shown may have been evicted.
-                if is_old != Some(false) {
+                if !matches!(held, Some((false, _))) {
                     place.tell_watchers();
                 }
+                held.filter(|(is_old, _)| *is_old)?.1
             }
         }
     }
 
-    /// For how long a change that was told at `now` may be held back as the possible echo of a batch under way. It may have been
-    /// committed at any time since everything before was known to be told, so what it replaced is old by then already.
+    fn serves_superseded(&self) -> bool {
+        self.stale_while_refreshing > Duration::ZERO
+    }
+
+    /// What memory holds for the key is no longer so: it is kept for who takes it, or for what is known of its readers. Its shard is locked.
+    fn supersede(&self, hash: KeyHash) {
+        let (hold, current) = (self.hold_back(self.common.now()), self.generation());
+        self.memory.supersede(hash, |entry| {
+            let (generation, until) = hold.superseded(entry.generation, current, entry.lifetime().until)?;
+            Some(entry.superseded(generation, until))
+        });
+    }
+
+    /// What may be shown of a row of which a change was told at `now`. It may have been committed at any time since everything before was known to
+    /// be told, so what it replaced is old by then already.
     pub(super) fn hold_back(&self, now: Moment) -> Hold {
         let freshness = &self.common.freshness;
         let as_of = freshness.in_step_at();
-        Hold { until: (now + HOLD_MAX).min(as_of + freshness.timeout()), as_of }
+        let is_kept = self.refreshes || self.serves_superseded();
+        let kept_until = is_kept.then(|| now + self.stale_while_refreshing);
+        Hold { until: (now + HOLD_MAX).min(as_of + freshness.timeout()), as_of, kept_until }
     }
 
     /// What is held back is no echo: everybody must see it from now on.

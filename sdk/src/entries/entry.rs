@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// So many hits of a stay are told to moka whatever else: whether something is read again is what moka has to know most.
 const TOLD_FIRST: u8 = 3;
+/// Somebody has read it: it is worth being loaded again so many times.
+const WORTH_MAX: u8 = 7;
 
 /// A row, or its known absence, in memory. It lies in the map's own node, and in one piece: a hit costs as much as the cache
 /// lines that it touches.
@@ -40,12 +42,19 @@ impl<K: Clone, V> Entry<K, V> {
     }
 }
 
+/// How many bytes a value takes, where its type's user knows better than what is written of it.
+pub(crate) type Weigher<K, V> = Arc<dyn Fn(&K, &V) -> u64 + Send + Sync>;
+
 /// About how many bytes of memory an entry takes: with what moka and the map need for it, but without what a type needs beyond what is
-/// written of it.
-pub(super) fn size<K: Key, V>(key: &K, value: &Value<V>) -> u64 {
+/// written of it, unless somebody weighs that.
+pub(super) fn size<K: Key, V>(key: &K, value: &Value<V>, weigher: Option<&Weigher<K, V>>) -> u64 {
     const OF_MOKA_AND_MAP: usize = 280;
     let fixed = OF_MOKA_AND_MAP + size_of::<Entry<K, V>>() + if value.is_some() { size_of::<V>() } else { 0 };
-    (fixed + key::size(key)) as u64 + value.as_ref().map_or(0, |row| u64::from(row.bytes))
+    let of_row = value.as_ref().map_or(0, |row| {
+        let weighed = weigher.map(|weigh| caught(|| weigh(key, &row.value)));
+        weighed.and_then(Result::ok).unwrap_or(u64::from(row.bytes))
+    });
+    ((fixed + key::size(key)) as u64).saturating_add(of_row)
 }
 
 /// The number of a stay. Those that could be taken for each other are four billion stays apart.
@@ -59,13 +68,34 @@ pub(super) struct Stay {
     pub(super) tenure: Tenure,
     /// What it weighs, as far as moka knows.
     weight: u32,
+    /// Its [`Reads`], in one byte.
+    reads: AtomicU8,
+}
+
+/// What is known of who reads an entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Reads {
     /// How many of its hits moka was told because they were the first, up to [`TOLD_FIRST`].
-    told: AtomicU8,
+    told: u8,
+    /// How many more times it is loaded again by itself.
+    worth: u8,
+}
+
+impl Reads {
+    const MANY: u8 = Reads { told: TOLD_FIRST, worth: WORTH_MAX }.packed();
+
+    const fn packed(self) -> u8 {
+        self.told | self.worth << 2
+    }
+
+    const fn of(packed: u8) -> Reads {
+        Reads { told: packed & 3, worth: packed >> 2 }
+    }
 }
 
 impl Stay {
     pub(super) fn new(tenure: Tenure, weight: u32) -> Stay {
-        Stay { tenure, weight, told: AtomicU8::new(0) }
+        Stay { tenure, weight, reads: AtomicU8::new(0) }
     }
 
     /// Whether it can go on with a value of this weight: one that weighs more, or much less, has to be told.
@@ -73,20 +103,36 @@ impl Stay {
         weight <= self.weight && self.weight - weight <= self.weight / 4
     }
 
-    /// The same stay, with another value.
-    pub(super) fn goes_on(&self) -> Stay {
-        Stay { told: AtomicU8::new(self.told.load(Ordering::Relaxed)), ..*self }
+    /// The same stay, with another value, which nobody has read.
+    fn goes_on(&self) -> Stay {
+        let Reads { told, worth } = self.reads();
+        self.with(Reads { told, worth: worth.saturating_sub(1) })
+    }
+
+    /// The same stay, with the same value.
+    fn stays(&self) -> Stay {
+        self.with(self.reads())
+    }
+
+    fn with(&self, reads: Reads) -> Stay {
+        Stay { reads: AtomicU8::new(reads.packed()), ..*self }
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::of(self.reads.load(Ordering::Relaxed))
     }
 
     /// Whether a hit now is one of the first. Of two at the same time one may not count.
     #[inline]
     pub(super) fn has_begun(&self) -> bool {
-        let told = self.told.load(Ordering::Relaxed);
-        let is_first = told < TOLD_FIRST;
-        if is_first {
-            self.told.store(told + 1, Ordering::Relaxed);
+        let reads = self.reads.load(Ordering::Relaxed);
+        if reads == Reads::MANY {
+            return false;
         }
-        is_first
+        let told = Reads::of(reads).told;
+        let reads = Reads { told: (told + 1).min(TOLD_FIRST), worth: WORTH_MAX };
+        self.reads.store(reads.packed(), Ordering::Relaxed);
+        told < TOLD_FIRST
     }
 }
 
@@ -110,6 +156,20 @@ impl<K, V> Entry<K, V> {
         self.used_at.store(at.nanos(), Ordering::Relaxed);
     }
 
+    /// The same stay, with this value.
+    pub(super) fn stay_with(&self, value: &Value<V>) -> Stay {
+        let is_same = match (&self.value, value) {
+            (Some(before), Some(row)) => Arc::ptr_eq(before, &row.value),
+            (before, value) => before.is_none() && value.is_none(),
+        };
+        if is_same { self.stay.stays() } else { self.stay.goes_on() }
+    }
+
+    /// Whether it was read lately: it, or one of the last that lay here.
+    pub(super) fn is_read(&self) -> bool {
+        self.stay.reads().worth > 0
+    }
+
     pub(crate) fn answer(&self) -> Answer<V> {
         Answer { value: self.row(), version: self.version, as_of: None, is_loaded: false }
     }
@@ -118,6 +178,21 @@ impl<K, V> Entry<K, V> {
     pub(crate) fn row(&self) -> Value<V> {
         let bytes = self.bytes;
         self.value.clone().map(|value| Row { value, bytes })
+    }
+}
+
+impl<K: Clone, V> Entry<K, V> {
+    /// The same, but somebody has changed the row.
+    pub(super) fn superseded(&self, generation: u64, until: Moment) -> Entry<K, V> {
+        Entry {
+            key: self.key.clone(),
+            value: self.value.clone(),
+            used_at: AtomicU64::new(self.used_at.load(Ordering::Relaxed)),
+            stay: self.stay.stays(),
+            generation,
+            until,
+            ..*self
+        }
     }
 }
 

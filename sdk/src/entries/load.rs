@@ -1,7 +1,7 @@
 //! What loads do: begin, bring something, fail.
 
 use super::Entries;
-use super::slot::Loaded;
+use super::slot::{Loaded, Next};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::error::Error;
@@ -17,12 +17,12 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         Some((flight, slot.key.clone()))
     }
 
-    /// Takes what the load of this number brought. Returns whether it has to be asked again.
+    /// Takes what the load of this number brought.
     #[must_use]
-    pub(crate) fn loaded(&self, hash: KeyHash, flight: u64, mut loaded: Loaded<V>) -> bool {
+    pub(crate) fn loaded(&self, hash: KeyHash, flight: u64, mut loaded: Loaded<V>) -> Next {
         loaded.version = self.believable(loaded.version);
         let mut place = self.place(hash);
-        let Some(slot) = place.slot() else { return false };
+        let Some(slot) = place.slot() else { return Next::Nothing };
         let arrived = slot.loaded(flight, &loaded, self.generation(), &self.schema);
         place.reflect(self.common.now());
         place.leave();

@@ -5,7 +5,7 @@
 //! moka, so that no read waits for moka. So whatever lies in the map is known to moka, or is about to be. A value that takes the place of
 //! another that weighs about as much leaves moka out: it is the same stay.
 
-use super::entry::{Confirmed, Entry, Stay, Tenure, size};
+use super::entry::{Confirmed, Entry, Stay, Tenure, Weigher, size};
 use super::hits::Hits;
 use crate::codec::key::{Key, LookUp};
 use crate::codec::value::Value;
@@ -58,6 +58,7 @@ pub(super) struct Memory<K, V> {
     /// The same hashes, without their values.
     policy: moka::sync::Cache<KeyHash, Known, Hashing>,
     capacity: Capacity,
+    weigher: Option<Weigher<K, V>>,
     /// How many stays there were; each has the next number.
     tenures: AtomicU32,
     /// moka ends a stay by its age, so each value begins one of its own.
@@ -70,7 +71,7 @@ pub(super) struct Memory<K, V> {
 }
 
 impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
-    pub(super) fn new(capacity: Capacity, ages: &Ages) -> Memory<K, V> {
+    pub(super) fn new(capacity: Capacity, weigher: Option<Weigher<K, V>>, ages: &Ages) -> Memory<K, V> {
         let held: Arc<Held<K, V>> = Arc::default();
         let evicts_from = held.clone();
         let evict = move |hash: Arc<KeyHash>, known: Known, _cause| {
@@ -94,6 +95,7 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
             held,
             policy: builder.build_with_hasher(Hashing::default()),
             capacity,
+            weigher,
             tenures: AtomicU32::new(0),
             ends_by_age: ages.time_to_live.or(ages.time_to_idle).is_some(),
             holds_nothing: capacity.weight_max() == 0,
@@ -180,11 +182,11 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
         if self.holds_nothing {
             return;
         }
-        let weight = self.capacity.weight(size(key, value));
+        let weight = self.capacity.weight(size(key, value, self.weigher.as_ref()));
         let entry = |stay| Entry::new(key, value.clone(), version, confirmed, stay);
         let guard = self.held.guard();
         let replace = |before: Option<(&KeyHash, &Entry<K, V>)>| match before {
-            Some((_, before)) if before.stay.can_bear(weight) => Operation::Insert(entry(before.stay.goes_on())),
+            Some((_, before)) if before.stay.can_bear(weight) => Operation::Insert(entry(before.stay_with(value))),
             _ => Operation::Abort(()),
         };
         // Who evicts the stay meanwhile either comes first, or takes the new value too.
@@ -195,6 +197,20 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
         self.held.insert(hash, entry(Stay::new(tenure, weight)), &guard);
         drop(guard);
         self.policy.insert(hash, Known { tenure, weight });
+    }
+
+    /// Keeps what memory holds for the key, if `superseded` makes something of it, as that; else lets it go. The key's shard is locked.
+    pub(super) fn supersede(&self, hash: KeyHash, superseded: impl Fn(&Entry<K, V>) -> Option<Entry<K, V>>) {
+        let guard = self.held.guard();
+        let replace = |before: Option<(&KeyHash, &Entry<K, V>)>| match before {
+            Some((_, entry)) => superseded(entry).map_or(Operation::Remove, Operation::Insert),
+            None => Operation::Abort(()),
+        };
+        // It weighs the same: moka need not hear of it.
+        if let Compute::Removed(..) = self.held.compute(hash, replace, &guard) {
+            drop(guard);
+            self.policy.invalidate(&hash);
+        }
     }
 
     /// The key's shard is locked.

@@ -17,11 +17,11 @@ mod pending;
 mod write;
 
 pub(crate) use base::{Base, Preview};
-pub(crate) use load::Loaded;
+pub(crate) use load::{Loaded, Next};
 pub(crate) use pending::{Hold, Pending};
 
 use super::entry::{Answer, Lifetime};
-use super::generation::is_unheard;
+use super::generation::{is_unheard, unheard};
 use crate::codec::value::Value;
 use crate::common::time::Moment;
 use cache_sync_core::number::Version;
@@ -97,7 +97,11 @@ impl<K, V> Slot<K, V> {
     pub(crate) fn last_known(&self, generation: u64, now: Moment, schema: &impl Preview<V>) -> Option<(Value<V>, u64)> {
         let (base, confirmed) = match &self.base {
             Base::Known { lifetime, .. } if lifetime.is_over(now) => (None, generation),
-            Base::Known { value, generation: of, .. } => (Some(value.clone()), *of),
+            // It may be what the change that is held back has replaced.
+            Base::Known { value, generation: of, .. } => {
+                let held_back = self.held_back().filter(|_| *of == generation);
+                (Some(value.clone()), held_back.map_or(*of, |held| unheard(held.hold.as_of)))
+            }
             Base::Unknown => (None, generation),
         };
         apply_all(base, self.pending(), schema).map(|value| (value, confirmed))
@@ -123,7 +127,10 @@ impl<K, V> Slot<K, V> {
         let may_be_gone = self
             .pending()
             .any(|pending| pending.patch.kind == PatchKind::Delete || !schema.leaves_expiry(&pending.patch));
-        !may_be_gone && matches!(&self.base, Base::Known { value: Some(_), lifetime, .. } if !lifetime.row_expires)
+        // Nor what was seen of it before it changed.
+        !may_be_gone
+            && matches!(&self.base, Base::Known { value: Some(_), lifetime, generation, .. }
+                if !lifetime.row_expires && !is_unheard(*generation))
     }
 
     pub(crate) fn base_version(&self) -> Version {

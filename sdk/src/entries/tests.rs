@@ -21,9 +21,13 @@ fn entries() -> Entries<i64, i64> {
 }
 
 fn entries_with(ages: Ages) -> Entries<i64, i64> {
+    entries_of(&CacheConfig { ages, ..CacheConfig::default() })
+}
+
+fn entries_of(config: &CacheConfig) -> Entries<i64, i64> {
     let common = Arc::new(Common::new(FeedFreshness::new(TIMEOUT)));
     let layout = Layout::new(None, &table()).unwrap();
-    Entries::new(Schema::new(table(), layout), &CacheConfig { ages, ..CacheConfig::default() }, common)
+    Entries::new(Schema::new(table(), layout), config, None, common)
 }
 
 impl Entries<i64, i64> {
@@ -110,6 +114,45 @@ fn whoever_watches_hears_of_what_is_not_held() {
     entries.shards.each_shard(|shard| assert!(shard.topics.is_empty(), "nobody watches any more"));
 }
 
+/// Memory alone knows the row; what nobody has read since it came is not loaded again by itself.
+#[test]
+fn what_a_change_has_replaced_is_kept_for_a_while_but_no_hit() {
+    let (bound, entries) = (TIMEOUT / 4, |bound| {
+        let config = CacheConfig { stale_while_refreshing: bound, refresh_on_change: true, ..CacheConfig::default() };
+        let entries = entries_of(&config);
+        entries.hear();
+        entries.hold(1, Lifetime::ENDLESS);
+        entries
+    });
+    let change = |entries: &Entries<i64, i64>, version: i64| {
+        let (table, kind, version) = (entries.schema.table_id(), ChangeKind::Versioned, Version(version));
+        entries.change(&Change { table, key: HASH, kind, version })
+    };
+    let kept = |entries: &Entries<i64, i64>| entries.peek(&1, HASH, |entry| entry.lifetime().until);
+    let keeps = entries(bound);
+    assert_eq!(change(&keeps, 2), None, "nobody has read it");
+    let until = kept(&keeps).expect("it is kept");
+    assert!(until <= keeps.common.now() + bound);
+    assert_eq!(keeps.hit(1), None);
+    change(&keeps, 3);
+    assert_eq!(kept(&keeps), Some(until));
+    keeps.hold(1, Lifetime::ENDLESS);
+    assert_eq!(keeps.hit(1), Some(1));
+    for version in 4..11 {
+        assert_eq!(change(&keeps, version), Some(1), "somebody has");
+        keeps.hold(1, Lifetime::ENDLESS);
+    }
+    assert_eq!(change(&keeps, 11), None, "not for some time");
+    // What was in doubt already is let go.
+    keeps.hold(1, Lifetime::ENDLESS);
+    keeps.raise_generation();
+    change(&keeps, 5);
+    assert_eq!(kept(&keeps), None);
+    let lets_go = entries(Duration::ZERO);
+    change(&lets_go, 2);
+    assert_eq!(kept(&lets_go), None, "nobody has read it");
+}
+
 /// Looks what a hit would be shown at the moment at which somebody is woken.
 struct Woken {
     entries: Arc<Entries<i64, i64>>,
@@ -137,11 +180,8 @@ fn memory_shows_what_was_loaded_before_anybody_is_told() {
     assert!(receiver.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
     let (last_seq, lifetime) = (Sequence(0), Lifetime::ENDLESS);
     let value = Some(Row::new(2, 1));
-    assert!(!entries.loaded(
-        HASH,
-        flight,
-        Loaded { value, version: Version(2), lifetime, last_seq, trusted: true, as_of: now }
-    ));
+    let loaded = Loaded { value, version: Version(2), lifetime, last_seq, trusted: true, as_of: now };
+    assert_eq!(entries.loaded(HASH, flight, loaded), Next::Nothing);
     assert_eq!(*lock(&woken.shown), Some(2));
 }
 

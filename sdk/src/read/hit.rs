@@ -54,7 +54,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             look(entry)
         });
         if let Some(key) = is_due {
-            self.refresh(&key, hash);
+            let _ = self.refresh(&key, hash);
         }
         found
     }

@@ -43,7 +43,7 @@ impl<K: Key, V: CacheValue> Watchable for WatchedKey<K, V> {
             Some(held) => held,
             // Never as who leads the load: whoever does not take items for a while, as a server does whose client is slow, must not keep a
             // connection meanwhile.
-            None => self.reads.load(&self.key, self.hash, Request::OneOfMany, Freshness::Cached).await?,
+            None => self.reads.load(&self.key, self.hash, Request::OfWatcher, Freshness::Cached).await?,
         };
         self.as_of = self.reads.entries.common.now().before(seen.age);
         Ok(seen)

@@ -10,7 +10,7 @@ use crate::codec::key::{self, Key};
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
 use crate::common::time::Moment;
-use crate::entries::{Answer, Entries, Lifetime, Loaded};
+use crate::entries::{Answer, Entries, Lifetime, Loaded, Next};
 use crate::error::{Error, ErrorKind};
 use crate::pg::{LoadState, LoadStatement, LoadedRow, Loading, Taking};
 use cache_sync_core::number::{KeyHash, Sequence, Version};
@@ -208,8 +208,12 @@ impl<K: Key, V: CacheValue> Arriving<'_, K, V> {
         let last_seq = last_seq.unwrap_or(Sequence(0));
         let loaded = Loaded { value, version: row.version, lifetime, last_seq, trusted, as_of: shown.as_of };
         // Nobody else asks for it: who joins meanwhile finds a load that was asked for.
-        if entries.loaded(wanted.hash, wanted.flight, loaded) {
-            self.reads.wanted.push(wanted.flight, wanted.hash, || None);
+        match entries.loaded(wanted.hash, wanted.flight, loaded) {
+            Next::Again => drop(self.reads.wanted.push(wanted.flight, wanted.hash, || None)),
+            Next::Overtaken if self.reads.terms.refresh_on_change => {
+                let _ = self.reads.refresh(&wanted.key, wanted.hash);
+            }
+            Next::Overtaken | Next::Nothing => {}
         }
     }
 }

@@ -5,9 +5,8 @@ use super::{Freshness, Lookup, Reads, Source};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
-use crate::common::time::Moment;
 use crate::config::StaleService;
-use crate::entries::{Answer, Place, Slot};
+use crate::entries::{Answer, Place};
 use crate::error::{Error, ErrorKind};
 use cache_sync_core::number::{KeyHash, Version};
 use futures_util::FutureExt;
@@ -20,8 +19,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// For so long nothing is loaded ahead after a load has failed.
-const REFRESH_PAUSE: Duration = Duration::from_secs(1);
 const AWAY: &str = "Postgres is away; it is looked now and then whether it is back";
 
 /// What became of a look-up.
@@ -38,6 +35,8 @@ enum Found<'a, V> {
 pub(crate) enum Request {
     Single,
     OneOfMany,
+    /// By somebody who watches it, and takes what is superseded from nobody.
+    OfWatcher,
 }
 
 /// Somebody who waits for a load. Dropped before the answer has come, he has given up.
@@ -64,6 +63,9 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         freshness: Freshness,
     ) -> Pin<Box<impl Future<Output = Result<Lookup<V>, Error>> + 'a>> {
         Box::pin(async move {
+            if let Some(meanwhile) = self.meanwhile(key, hash, request, freshness) {
+                return Ok(meanwhile);
+            }
             let stale_service = self.terms.stale_service.filter(|_| freshness == Freshness::Cached);
             let instead = || stale_service.and_then(|service| self.stale(key, hash, service.max));
             let breaker = &self.store.breaker;
@@ -156,7 +158,13 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
 
     /// What is shown of the key, if it is fresh enough. How far the feed has come is looked at first: what it tells meanwhile is not in
     /// that. In silence what is held is as old as the silence.
-    fn shown(&self, place: &mut Place<'_, K, V>, key: &K, hash: KeyHash, freshness: Freshness) -> Option<Lookup<V>> {
+    pub(super) fn shown(
+        &self,
+        place: &mut Place<'_, K, V>,
+        key: &K,
+        hash: KeyHash,
+        freshness: Freshness,
+    ) -> Option<Lookup<V>> {
         let entries = &*self.entries;
         let now = entries.common.now();
         let (live, in_step_at) = (entries.common.freshness.is_live(now), entries.common.freshness.in_step_at());
@@ -228,34 +236,6 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         Ok(Found::Loading(number, receiver, leader))
     }
 
-    /// Has the key loaded again, unless that is under way. Nobody waits for it.
-    #[cold]
-    pub(super) fn refresh(&self, key: &K, hash: KeyHash) {
-        let entries = &*self.entries;
-        let is_of_no_use = || {
-            let paused = Moment::from_nanos(self.refreshing_paused.load(Ordering::Relaxed));
-            entries.common.now() < paused || self.store.breaker.is_away()
-        };
-        if is_of_no_use() || self.wanted.is_full(self.terms.waiting_keys_max) {
-            return;
-        }
-        let mut place = entries.place(hash);
-        let is_at_work = |slot: &Slot<K, V>| slot.key != *key || slot.is_loading();
-        if entries.check_usable().is_err() || place.slot().is_some_and(|slot| is_at_work(slot)) {
-            return;
-        }
-        let (sender, _) = oneshot::channel();
-        let next = self.flights.fetch_add(1, Ordering::Relaxed);
-        let number = place.slot_or_new(key).join(next, entries.generation(), Some(entries.common.now()), sender);
-        self.wanted.push(number, hash, || None);
-    }
-
-    /// A load has failed: what nobody waits for can wait.
-    pub(super) fn pause_refreshing(&self) {
-        let until = self.entries.common.now() + REFRESH_PAUSE;
-        self.refreshing_paused.store(until.nanos(), Ordering::Relaxed);
-    }
-
     /// A load of one key, for whoever drives it. It does not panic: others may wait for it.
     fn led(self: &Arc<Self>, number: u64, hash: KeyHash) -> Load {
         let reads = self.clone();
@@ -280,7 +260,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
 
     /// What was held when the database went away, or changes were not heard any more, if it has been in doubt for no longer than the caller
     /// allows.
-    fn stale(&self, key: &K, hash: KeyHash, max: Duration) -> Option<Lookup<V>> {
+    pub(super) fn stale(&self, key: &K, hash: KeyHash, max: Duration) -> Option<Lookup<V>> {
         let entries = &*self.entries;
         // Before it is looked for: what the feed tells meanwhile is not in it.
         let (now, generation) = (entries.common.now(), entries.generation());

@@ -16,7 +16,7 @@ const CONFIRMED: Confirmed = Confirmed { generation: 1, lifetime: Lifetime::ENDL
 
 impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
     fn of(count: u64, time_to_live: Option<Duration>) -> Memory<K, V> {
-        Memory::new(Capacity::new(count, 1 << 30), &Ages { time_to_live, ..Ages::default() })
+        Memory::new(Capacity::new(count, 1 << 30), None, &Ages { time_to_live, ..Ages::default() })
     }
 
     /// What lies in the map, and what moka knows.

@@ -32,9 +32,9 @@ impl<K, V> Slot<K, V> {
             }
             Some(under_way) => {
                 under_way.held = Some(Held { version: Version::NONE, foreign: true, hold });
-                self.doubt(generation, schema);
+                self.doubt(generation, Some(hold), schema);
             }
-            None => self.doubt(generation, schema),
+            None => self.doubt(generation, Some(hold), schema),
         }
         true
     }
@@ -52,20 +52,30 @@ impl<K, V> Slot<K, V> {
         for started in self.flights.iter_mut().filter_map(|flight| flight.started.as_mut()) {
             started.fence = LoadFence::Shut;
         }
-        self.doubt(generation, schema);
+        self.doubt(generation, None, schema);
     }
 
     /// Whatever is held back counts as somebody else's change. Says whether anything was.
     pub(crate) fn end_hold(&mut self, generation: u64, schema: &impl Preview<V>) -> bool {
-        let is_held = self.held_back().is_some();
-        if is_held {
-            self.doubt(generation, schema);
+        let hold = self.held_back().map(|held| held.hold);
+        if hold.is_some() {
+            self.doubt(generation, hold, schema);
         }
-        is_held
+        hold.is_some()
     }
 
-    fn doubt(&mut self, generation: u64, schema: &impl Preview<V>) {
-        self.base = Base::Unknown;
+    /// What is known of the row is no longer so; it may be kept as what it was.
+    fn doubt(&mut self, generation: u64, hold: Option<Hold>, schema: &impl Preview<V>) {
+        let kept = match (&mut self.base, hold) {
+            (Base::Known { generation: of, lifetime, .. }, Some(hold)) => {
+                let superseded = hold.superseded(*of, generation, lifetime.until);
+                superseded.map(|superseded| (*of, lifetime.until) = superseded)
+            }
+            _ => None,
+        };
+        if kept.is_none() {
+            self.base = Base::Unknown;
+        }
         self.show(generation, schema);
     }
 }

@@ -25,25 +25,41 @@ pub(crate) struct Loaded<V> {
     pub(crate) as_of: Moment,
 }
 
+/// What there is to do after a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Nothing,
+    /// The same has to be asked again.
+    Again,
+    /// The row has changed meanwhile: whoever reads it next has to load it again.
+    Overtaken,
+}
+
 /// What comes of what a load brought.
 #[must_use]
 pub(crate) struct Arrived<V> {
     /// It does not contain a write of ours that has been settled meanwhile: it has to be asked again.
     is_wanted_again: bool,
+    /// The row has changed while it was under way, and may not be kept.
+    is_overtaken: bool,
     answered: Option<(Answer<V>, Vec<Waiter<V>>)>,
 }
 
 impl<V> Arrived<V> {
     fn nothing() -> Arrived<V> {
-        Arrived { is_wanted_again: false, answered: None }
+        Arrived { is_wanted_again: false, is_overtaken: false, answered: None }
     }
 
-    /// Tells those who waited; memory must show it by then, where hits look without a lock. Returns whether it has to be asked again.
-    pub(crate) fn tell(self) -> bool {
+    /// Tells those who waited; memory must show it by then, where hits look without a lock.
+    pub(crate) fn tell(self) -> Next {
         if let Some((answer, waiters)) = self.answered {
             waiters.into_iter().for_each(|waiter| drop(waiter.send(Ok(answer.clone()))));
         }
-        self.is_wanted_again
+        match self {
+            Arrived { is_wanted_again: true, .. } => Next::Again,
+            Arrived { is_overtaken: true, .. } => Next::Overtaken,
+            _ => Next::Nothing,
+        }
     }
 }
 
@@ -119,7 +135,8 @@ impl<K, V> Slot<K, V> {
             LoadFence::AtLeast(version) => loaded.version != Version::NONE && loaded.version >= version,
             LoadFence::Shut => false,
         };
-        let storable = fence_open && loaded.trusted && started.generation == generation;
+        let started_in = started.generation;
+        let storable = fence_open && loaded.trusted && started_in == generation;
         let base_is_newer = matches!(&self.base, Base::Known { version, generation: of, .. }
             if *of == generation && loaded.version != Version::NONE && *version > loaded.version);
         let (value, version) = match &self.shown {
@@ -148,7 +165,8 @@ impl<K, V> Slot<K, V> {
         }
         // Whoever waited for an older load is answered too: a later one must not be followed by an older answer.
         let waiters = self.flights.drain(..=at).flat_map(|flight| flight.waiters).collect();
-        Arrived { is_wanted_again: false, answered: Some((answer, waiters)) }
+        let is_overtaken = !fence_open && loaded.trusted && started_in == generation;
+        Arrived { is_wanted_again: false, is_overtaken, answered: Some((answer, waiters)) }
     }
 
     /// Whether something is held that may be older than what was loaded.

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 mod given_up;
 mod goes_back;
+mod superseded;
 mod times;
 
 /// A row of one number; field 0 sets it, field 1 adds to it.
@@ -55,6 +56,7 @@ const GENERATION: u64 = 7;
 const NOW: Moment = Moment::from_micros(1_000_000);
 const LATER: Moment = Moment::from_micros(2_000_000);
 const HELD_UNTIL: Moment = Moment::from_micros(1_250_000);
+const HOLD: Hold = Hold { until: HELD_UNTIL, as_of: Moment::NEVER, kept_until: None };
 
 fn row(number: i64) -> Value<i64> {
     Some(Row::new(number, size_of::<i64>()))
@@ -116,12 +118,12 @@ impl Slot<i32, i64> {
             trusted: true,
             as_of: Moment::NEVER,
         };
-        self.loaded(flight, &loaded, GENERATION, &Numbers).tell()
+        self.loaded(flight, &loaded, GENERATION, &Numbers).tell() == Next::Again
     }
 
     fn hears(&mut self, kind: ChangeKind, version: i64) {
         let change = Change { table: TableId(1), key: KeyHash(1), version: Version(version), kind };
-        self.change(&change, GENERATION, Hold { until: HELD_UNTIL, as_of: Moment::NEVER }, &Numbers);
+        self.change(&change, GENERATION, HOLD, &Numbers);
     }
 
     fn learns(&mut self, sequence: i64, verdict: Verdict, replaced: i64, version: i64) {

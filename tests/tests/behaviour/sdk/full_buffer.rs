@@ -1,6 +1,6 @@
 //! A write enters the buffer before the entry changes: what was not accepted is not shown.
 
-use cache_sync::{Client, Patch, WhenFull};
+use cache_sync::{Cache, Client, Patch, WhenFull};
 use cache_sync_tests::rows::{Account, accounts, close, make_accounts, open};
 use cache_sync_tests::{Database, wait_until};
 use std::time::Duration;
@@ -60,4 +60,38 @@ async fn is_emptied_at_once_for_those_who_wait_in_their_order() {
     tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("they are not served").unwrap();
     assert_eq!(db.psql("SELECT note FROM account WHERE id = 1"), "30", "the last one came last");
     close(client).await;
+}
+
+/// One table that cannot be written once took all the room, and nobody could write any other.
+#[tokio::test]
+async fn of_one_cache_leaves_room_for_the_others() {
+    let db = Database::with_extension();
+    make_accounts(&db, 20);
+    db.psql("CREATE TABLE other (id bigint PRIMARY KEY, name text NOT NULL); SELECT cache_sync.attach('other')");
+    let client = open(Client::builder(&db.dsn()).buffer_entries_max(10)).await;
+    let bounded = client.cache::<i64, Account>("account").buffer_entries_max(7).when_full(WhenFull::Refuse);
+    let bounded = bounded.open().await.unwrap();
+    let other: Cache<i64, Named> = client.cache("other").open().await.unwrap();
+    let lock = db.connect().await;
+    lock.batch_execute("BEGIN; LOCK TABLE account").await.unwrap();
+    for id in 1..=7 {
+        let _ = bounded.patch(&id, Patch::new().add("balance", 1)).await.unwrap();
+    }
+    assert!(bounded.patch(&8, Patch::new().add("balance", 1)).await.unwrap_err().is_full());
+    for id in 1..=30 {
+        let put = other.put(id, Named { name: format!("{id}") });
+        let _ = tokio::time::timeout(Duration::from_secs(20), put).await.expect("there is room").unwrap();
+    }
+    lock.batch_execute("COMMIT").await.unwrap();
+    client.flush().await.unwrap();
+    let _ = bounded.patch(&8, Patch::new().add("balance", 1)).await.expect("there is room again");
+    client.flush().await.unwrap();
+    assert_eq!(db.psql("SELECT sum(balance), (SELECT count(*) FROM other) FROM account"), "8|30");
+    assert_eq!((client.status().buffered, client.status().buffered_bytes), (0, 0));
+    close(client).await;
+}
+
+#[derive(Clone, serde::Deserialize, serde::Serialize)]
+struct Named {
+    name: String,
 }

@@ -144,7 +144,7 @@ async fn what_makes_no_sense_is_refused() {
     let db = Database::with_extension();
     make_accounts(&db, 1);
     let client = client(&db).await;
-    let refused: [(&str, Setting); 10] = [
+    let refused: [(&str, Setting); 12] = [
         ("time_to_live", |builder| builder.time_to_live(Duration::ZERO)),
         ("time_to_idle", |builder| builder.time_to_idle(Duration::ZERO)),
         ("absent_time_to_live", |builder| builder.absent_time_to_live(Duration::ZERO)),
@@ -155,6 +155,8 @@ async fn what_makes_no_sense_is_refused() {
         ("loads_max", |builder| builder.loads_max(0)),
         ("waiting_keys_max", |builder| builder.waiting_keys_max(0)),
         ("batch_entries_max", |builder| builder.batch_entries_max(10_001)),
+        ("buffer_entries_max", |builder| builder.buffer_entries_max(0)),
+        ("buffer_bytes_max", |builder| builder.buffer_bytes_max(1023)),
     ];
     for (name, set) in refused {
         let error = set(client.cache("account")).open().await.expect_err("it is refused").to_string();

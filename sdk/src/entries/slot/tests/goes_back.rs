@@ -13,7 +13,7 @@ fn a_load_of_a_time_when_no_changes_were_heard() {
     let mut slot = known(10, 5);
     let waiting = slot.begin_load(1);
     let loaded = in_doubt(20, 6);
-    assert!(!slot.loaded(1, &loaded, GENERATION, &Numbers).tell());
+    assert_eq!(slot.loaded(1, &loaded, GENERATION, &Numbers).tell(), Next::Nothing);
     assert_eq!(answer(waiting), Some(20));
     assert_eq!(slot.number(), None, "10 again");
     assert_eq!(slot.last_known(GENERATION, NOW, &Numbers).unwrap().0.as_deref(), Some(&20), "it may be served stale");
@@ -37,7 +37,7 @@ fn what_was_held_before_a_gap() {
     let mut slot = known(10, 5);
     let waiting = slot.begin_load(1);
     let loaded = in_doubt(20, 6);
-    assert!(!slot.loaded(1, &loaded, GENERATION + 1, &Numbers).tell());
+    assert_eq!(slot.loaded(1, &loaded, GENERATION + 1, &Numbers).tell(), Next::Nothing);
     assert_eq!(answer(waiting), Some(20));
     let (value, _) = slot.last_known(GENERATION + 1, NOW, &Numbers).unwrap();
     assert_eq!(value.as_deref(), Some(&20), "10 again");
@@ -49,6 +49,6 @@ fn what_is_certainly_the_same_is_still_held() {
     let mut slot = known(10, 5);
     let waiting = slot.begin_load(1);
     let loaded = in_doubt(10, 5);
-    assert!(!slot.loaded(1, &loaded, GENERATION, &Numbers).tell());
+    assert_eq!(slot.loaded(1, &loaded, GENERATION, &Numbers).tell(), Next::Nothing);
     assert_eq!((answer(waiting), slot.number()), (Some(10), Some(10)));
 }
