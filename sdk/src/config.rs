@@ -77,6 +77,8 @@ pub(crate) struct ClientConfig {
     pub(crate) standby: Option<tokio_postgres::Config>,
     pub(crate) credentials: Option<Arc<dyn Credentials>>,
     pub(crate) pool_size: usize,
+    /// The application's own.
+    pub(crate) pool: Option<deadpool_postgres::Pool>,
     pub(crate) connect_timeout: Duration,
     pub(crate) query_timeout: Duration,
     pub(crate) feed_timeout: Duration,
@@ -118,6 +120,7 @@ impl ClientConfig {
             standby: None,
             credentials: None,
             pool_size: 4,
+            pool: None,
             connect_timeout: Duration::from_secs(5),
             query_timeout: Duration::from_secs(30),
             feed_timeout: Duration::from_secs(3),

@@ -9,6 +9,7 @@
 //! select        queries of the user's                                 apply    batches, on a connection of their own
 //! server_state  which server answers, and how far it is               doubt    whether it is the one to ask
 //! within        time-outs                                             failure  how questions fail
+//! lent          connections of a pool that is the application's own
 //! ```
 
 mod apply;
@@ -18,6 +19,7 @@ mod describe;
 mod doubt;
 mod failure;
 mod lease;
+mod lent;
 mod load;
 mod login;
 mod pooler;

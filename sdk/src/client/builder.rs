@@ -90,6 +90,16 @@ impl ClientBuilder {
         self.set(|config| config.pool_size = connections)
     }
 
+    /// Takes the connections for loads and queries from a pool that the application has for other work, too. It is not closed with the client; feed
+    /// and flusher have connections of their own, made as `dsn` says. Default: a pool of the client's own, of
+    /// [`pool_size`](ClientBuilder::pool_size).
+    ///
+    /// Each connection is set for reading when it is taken and set back before it returns, which costs a round trip each; one that comes in a
+    /// transaction that somebody has left open is closed. The pool must be of the same database as `dsn`, and its waits should have a bound.
+    pub fn pool(self, pool: deadpool_postgres::Pool) -> ClientBuilder {
+        self.set(|config| config.pool = Some(pool))
+    }
+
     /// How long connecting may take. Default 5 s, at least 1 ms.
     pub fn connect_timeout(self, timeout: Duration) -> ClientBuilder {
         self.set(|config| config.connect_timeout = timeout)

@@ -1,12 +1,11 @@
 //! Batches, on a connection of their own.
 
-use super::connection::{Messages, SESSION};
+use super::connection::{SESSION, drive};
 use super::store::Store;
 use crate::common::task::OwnedTask;
 use crate::error::Error;
 use crate::receipt::Refusal;
 use cache_sync_core::number::{Epoch, Fence, Sequence};
-use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,10 +103,6 @@ impl BatchConnection {
     pub(crate) async fn forget(&self) {
         *self.current.lock().await = None;
     }
-}
-
-async fn drive(mut messages: Messages) {
-    while let Some(Ok(_)) = messages.next().await {}
 }
 
 impl Connected {

@@ -152,6 +152,11 @@ pub(super) async fn connect(
     .await
 }
 
+/// Keeps a connection outside a pool going.
+pub(super) async fn drive(mut messages: Messages) {
+    while let Some(Ok(_)) = messages.next().await {}
+}
+
 /// A server, and what its connections are for.
 #[derive(Clone, Copy)]
 pub(crate) struct Endpoint<'a> {
@@ -165,16 +170,17 @@ pub(crate) struct Endpoint<'a> {
 }
 
 impl Endpoint<'_> {
+    /// What is set on connections for loads. A load that nobody waits for any more must not keep one busy, and nobody writes here, so
+    /// that nothing is written by what is taken for a read.
+    pub(super) fn settings(&self) -> String {
+        let timeout = self.config.query_timeout.as_millis();
+        format!("{SESSION}; SET default_transaction_read_only = on; SET statement_timeout = {timeout}")
+    }
+
     /// A pool of connections for loads.
     pub(crate) fn pool(&self, size: usize) -> Result<Pool, Error> {
         let Endpoint { config, postgres, connector, login, purpose } = self;
-        // A load that nobody waits for any more must not keep a connection busy, and nobody writes here, so that nothing is
-        // written by what is taken for a read.
-        let settings = format!(
-            "{SESSION}; SET default_transaction_read_only = on; SET statement_timeout = {}",
-            config.query_timeout.as_millis()
-        );
-        let settings: Arc<str> = settings.into();
+        let settings: Arc<str> = self.settings().into();
         let set = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
             let settings = settings.clone();
             Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })

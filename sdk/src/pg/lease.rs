@@ -5,10 +5,11 @@
 
 use super::connection::Connector;
 use super::connection::Endpoint;
+use super::lent::{self, Restore};
 use super::login::Login;
 use super::statements::Statements;
 use crate::common::lock::lock;
-use crate::error::{Error, Step};
+use crate::error::{Error, ErrorKind, Step};
 use deadpool_postgres::{Object, Pool};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::sync::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_postgres::Statement;
+use tokio_postgres::error::SqlState;
 
 /// The connections of a pool.
 #[derive(Clone)]
@@ -27,6 +29,8 @@ pub(crate) struct Connections {
     postgres: tokio_postgres::Config,
     renewal: Arc<Renewal>,
     runtime: Handle,
+    /// What is set on each that is lent by the application, whose pool it is.
+    lent: Option<Arc<str>>,
 }
 
 /// When all connections were given up the last time.
@@ -46,17 +50,45 @@ impl Connections {
         let (connector, login, postgres) =
             (endpoint.connector.clone(), endpoint.login.clone(), endpoint.postgres.clone());
         let (statements, renewal, runtime) = (Arc::default(), Arc::default(), Handle::current());
-        Connections { pool, connector, statements, login, postgres, renewal, runtime }
+        Connections { pool, connector, statements, login, postgres, renewal, runtime, lent: None }
+    }
+
+    /// Those of a pool that is the application's own.
+    pub(crate) fn lent(pool: Pool, endpoint: &Endpoint<'_>) -> Connections {
+        Connections { lent: Some(endpoint.settings().into()), ..Connections::new(pool, endpoint) }
     }
 
     /// One of them.
     pub(super) async fn get(&self, step: Step) -> Result<Lease<'_>, Error> {
+        let Some(settings) = &self.lent else { return self.any(step).await };
+        for _ in 0..lent::tries(&self.pool) {
+            // Given up from here on, it does not return to the pool.
+            let mut lease = self.any(step).await?;
+            match lent::borrow(&lease, settings).await {
+                Ok(Some(restore)) => {
+                    lease.restore = Some(restore);
+                    return Ok(lease);
+                }
+                Ok(None) => {
+                    tracing::warn!("a connection of the application's pool was left in a transaction; it is closed")
+                }
+                Err(error) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {}
+                Err(error) => return Err(Error::query(step, error)),
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            format!("{step}: the connections of the application's pool are in transactions"),
+        ))
+    }
+
+    async fn any(&self, step: Step) -> Result<Lease<'_>, Error> {
         let asked = Instant::now();
         let connection = self.pool.get().await;
         let connection = connection.map_err(|error| self.login.no_connection(step, &self.postgres, error))?;
         let metrics = Object::metrics(&connection);
         let begun = if metrics.recycle_count == 0 { asked } else { metrics.created.into() };
-        Ok(Lease { connection: Some(connection), connections: self, begun })
+        Ok(Lease { connection: Some(connection), connections: self, begun, restore: None })
     }
 
     /// Gives all of them up: who asks from here on gets a new one.
@@ -66,7 +98,9 @@ impl Connections {
     }
 
     pub(crate) fn close(&self) {
-        self.pool.close();
+        if self.lent.is_none() {
+            self.pool.close();
+        }
     }
 }
 
@@ -76,6 +110,7 @@ pub(super) struct Lease<'a> {
     connections: &'a Connections,
     /// When somebody began to make it, or later.
     begun: Instant,
+    restore: Option<Restore>,
 }
 
 impl Lease<'_> {
@@ -88,10 +123,11 @@ impl Lease<'_> {
 
     /// Gives it back: everything that was asked has been answered.
     pub(super) fn idle(mut self) {
-        if !self.connections.renewal.includes(self.begun) {
-            self.connection = None;
-        } else if let Some(connection) = self.connection.take() {
-            drop(Object::take(connection));
+        let Some(connection) = self.connection.take() else { return };
+        match self.restore.take() {
+            _ if self.connections.renewal.includes(self.begun) => drop(Object::take(connection)),
+            Some(restore) => lent::give_back(&self.connections.runtime, connection, restore),
+            None => drop(connection),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct SessionCheck {
 impl SessionCheck {
     /// For the connections of a pool that was made of these.
     pub(crate) fn new(pool: &Pool, endpoint: &Endpoint<'_>) -> Result<SessionCheck, Error> {
-        let is_apart = endpoint.config.pool_size < 2;
+        let is_apart = pool.status().max_size < 2;
         let pool = if is_apart { endpoint.pool(2)? } else { pool.clone() };
         let (login, postgres) = (endpoint.login.clone(), endpoint.postgres.clone());
         Ok(SessionCheck { pool, login, postgres, is_apart })

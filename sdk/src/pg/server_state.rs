@@ -17,6 +17,13 @@ pub(crate) struct History {
     database: i64,
 }
 
+impl History {
+    /// Whether these are of one database, or of copies of it that replication keeps.
+    pub(super) fn is_of(self, other: History) -> bool {
+        self.system == other.system && self.database == other.database
+    }
+}
+
 /// Where a server is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServerState {

@@ -24,6 +24,8 @@ use tokio_postgres::types::ToSql;
 /// The connections to the primary.
 pub(crate) struct Store {
     pub(super) connections: Connections,
+    /// The pool is the application's own.
+    is_lent: bool,
     /// How many queries of the user's may run at once: one connection is left for rows, however slow they are.
     pub(super) queries: Semaphore,
     connector: Connector,
@@ -46,15 +48,22 @@ impl Store {
     pub(crate) fn new(config: &ClientConfig, connector: Connector, login: Arc<Login>) -> Result<Store, Error> {
         let postgres = config.postgres.clone();
         let endpoint = Endpoint { config, postgres: &postgres, connector: &connector, login: &login, purpose: "pool" };
-        let pool = endpoint.pool(config.pool_size)?;
+        let (pool, connections) = match &config.pool {
+            Some(pool) => (pool.clone(), Connections::lent(pool.clone(), &endpoint)),
+            None => {
+                let pool = endpoint.pool(config.pool_size)?;
+                (pool.clone(), Connections::new(pool, &endpoint))
+            }
+        };
         Ok(Store {
             sessions: SessionCheck::new(&pool, &endpoint)?,
-            connections: Connections::new(pool, &endpoint),
+            connections,
+            is_lent: config.pool.is_some(),
             established: OnceLock::new(),
             last_failure: AsyncMutex::default(),
             breaker: Breaker::default(),
             doubt: Doubt::default(),
-            queries: Semaphore::new((config.pool_size - 1).max(1)),
+            queries: Semaphore::new(pool.status().max_size.saturating_sub(1).max(1)),
             connector,
             login,
             runtime: tokio::runtime::Handle::current(),
@@ -113,6 +122,9 @@ impl Store {
     async fn check(&self) -> Result<(), Error> {
         self.sessions.run(self.connect_timeout).await?;
         self.check_versions().await?;
+        if self.is_lent {
+            self.check_database().await?;
+        }
         self.login.established();
         Ok(())
     }

@@ -24,6 +24,7 @@ mod meanwhile;
 mod one_row;
 mod opening;
 mod operations;
+mod own_pool;
 mod packed;
 mod passwords;
 mod queries;
