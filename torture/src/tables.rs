@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 /// Its keys run from 1 to `ROWS`.
 pub(crate) const KEPT_TABLE: &str = "kept";
 pub(crate) const ROWS: i32 = 48;
+/// Rows that are not there at first: whoever counts in one makes it. Their keys are `-CREATED` to -1, and they are of no group that queries ask
+/// for, also not by their remainder.
+pub(crate) const CREATED: i32 = GROUPS - 1;
 /// A name that two tables have by turns.
 pub(crate) const SWAPPED_TABLE: &str = "shelf";
 /// The name of the one whose turn it is not.

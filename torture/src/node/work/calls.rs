@@ -2,8 +2,8 @@
 
 use super::super::table::Table;
 use super::{HOT, Item, Row, Work};
-use crate::history::{Call, Event, Nanos, Span};
-use crate::tables::{GROUPS, ITEM_TABLE, ITEMS, KEPT_TABLE, ROWS, SHELF_ROWS, SWAPPED_TABLE};
+use crate::history::{COLUMNS, Call, Event, Nanos, Span};
+use crate::tables::{CREATED, GROUPS, ITEM_TABLE, ITEMS, KEPT_TABLE, ROWS, SHELF_ROWS, SWAPPED_TABLE};
 use cache_sync::{Freshness, Query};
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Dice, Result, locked};
@@ -56,7 +56,17 @@ impl Work {
     }
 
     pub(super) async fn read_row(&self, table: &Table<Row>, dice: &mut Dice) -> Result<()> {
-        let (key, opened) = (self.row_key(table, dice), table.now());
+        let key = self.row_key(table, dice);
+        self.read_numbers(table, key, dice).await
+    }
+
+    /// Reads a row that is there as soon as somebody has counted in it.
+    pub(super) async fn read_created(&self, dice: &mut Dice) -> Result<()> {
+        self.read_numbers(&self.kept, -1 - dice.below(CREATED as u64) as i32, dice).await
+    }
+
+    async fn read_numbers(&self, table: &Table<Row>, key: i32, dice: &mut Dice) -> Result<()> {
+        let opened = table.now();
         let begun = now_ns();
         let (freshness, caught_up) = self.asked_for(begun, dice);
         let read = match self.call(dice, opened.cache.lookup(&key, freshness)).await {
@@ -66,9 +76,15 @@ impl Work {
         };
         let call = self.answered(begun, caught_up, read.stale_for, opened.number);
         locked(&self.counts).reads += 1;
-        let Some(row) = read.value else { return self.gone(key) };
-        opened.home.get_or_init(|| row.home);
-        self.log.write(&Event::Row { call, home: row.home, id: key, values: row.values() })
+        let (home, values) = match (&read.value, opened.home.get()) {
+            (Some(row), _) => (row.home, row.values()),
+            // What nobody has counted in yet.
+            (None, Some(home)) if key < 0 => (*home, [0; COLUMNS]),
+            (None, None) if key < 0 => return Ok(()),
+            (None, _) => return self.gone(key),
+        };
+        opened.home.get_or_init(|| home);
+        self.log.write(&Event::Row { call, home, id: key, values })
     }
 
     /// Rows of numbers are never deleted.

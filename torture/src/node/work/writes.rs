@@ -2,8 +2,8 @@
 
 use super::super::table::Table;
 use super::{Answer, Item, Row, Work};
-use crate::history::{Add, Event, Fate, ItemWrite, Nanos, Span, Written};
-use crate::tables::{GROUPS, ITEMS};
+use crate::history::{Add, COLUMNS, Event, Fate, ItemWrite, Nanos, Span, Written};
+use crate::tables::{CREATED, GROUPS, ITEMS};
 use cache_sync::{CacheValue, Error, Outcome, Patch, Receipt};
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Dice, Result, locked};
@@ -12,6 +12,8 @@ use tokio::task::JoinHandle;
 
 /// What is added is 1 and, higher up, the write's own number: so a sum tells which are in it.
 const OWN_NUMBER_BIT: u32 = 24;
+/// By the number of the process that adds to it; none adds to the first.
+const COLUMN_NAMES: [&str; COLUMNS] = ["n", "w1", "w2", "w3", "w4"];
 /// States are numbered by process.
 pub(crate) const PROCESS_BIT: u32 = 40;
 
@@ -39,7 +41,7 @@ impl Work {
         let change = |row: &mut Row| *row.column(number) += amount;
         let accepted = match dice.below(8) {
             0..4 => {
-                let patch = Patch::new().add(["", "w1", "w2", "w3", "w4"][column], amount);
+                let patch = Patch::new().add(COLUMN_NAMES[column], amount);
                 self.call(dice, opened.cache.patch(&id, patch)).await
             }
             4..7 => self.call(dice, opened.cache.update(&id, change)).await,
@@ -60,6 +62,26 @@ impl Work {
             }
             None => self.not_accepted(begun, opened.number, Fate::Unknown, &line).map(|()| None),
         }
+    }
+
+    /// Counts in a row that may not be there yet.
+    pub(super) async fn count_or_create(&self, dice: &mut Dice) -> Result<()> {
+        let (table, opened) = (&self.kept, self.kept.now());
+        let Some(home) = opened.home.get().copied().filter(|_| !self.only_reads) else { return Ok(()) };
+        let id = -1 - dice.below(CREATED as u64) as i32;
+        let (number, column) = (self.number, self.number as usize);
+        let amount = 1 + (self.next_serial() << OWN_NUMBER_BIT);
+        let line: Line = Box::new(move |written| Event::Added(Add { home, id, column, amount, after: None, written }));
+        let initial = || {
+            let mut row = Row { id, grp: id, home, n: 0, w1: 0, w2: 0, w3: 0, w4: 0 };
+            *row.column(number) += amount;
+            row
+        };
+        let begun = now_ns();
+        let counting = opened.cache.patch_or_put(&id, Patch::new().add(COLUMN_NAMES[column], amount), initial);
+        let counted = self.call(dice, counting).await;
+        let decided = counted.map(|counted| counted.as_ref().map(fate).map_err(Clone::clone));
+        self.decided(table, opened.number, begun, decided, line).await
     }
 
     pub(super) async fn write_item(&self, dice: &mut Dice) -> Result<()> {
