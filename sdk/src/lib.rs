@@ -109,6 +109,7 @@ struct Readme;
 // floor 3: patch     changes that a caller spells out
 // floor 3: receipt   what a write hands back
 // floor 3: status    what a client is doing
+// floor 3: tls       TLS as libpq does it, from files
 // floor 2: codec     types against columns
 // floor 2: common    what a client shares with its tables: is it open, is the feed heard, the time
 // floor 2: config    settings
@@ -129,6 +130,8 @@ mod read;
 mod receipt;
 mod results;
 mod status;
+#[cfg(feature = "tls")]
+mod tls;
 mod write;
 
 pub use cache::{Cache, CacheBuilder};

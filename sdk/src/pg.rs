@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! connection    how connections are made, and what is set on each     pooler   whether a pooler lies in between
-//! login         with which password, and why they are not made          breaker  whether Postgres is known to be away
+//! encryption    with TLS or without, and by whom                        breaker  whether Postgres is known to be away
 //! store         the pool, and questions asked over it                 stream   what turns a connection into a feed
 //! describe      what the extension says of itself and of a table      load     rows by key
 //! lease         a connection of the pool while it is in use           statements  what each of them keeps prepared
@@ -16,6 +16,7 @@ mod breaker;
 mod connection;
 mod describe;
 mod doubt;
+mod encryption;
 mod failure;
 mod lease;
 mod load;
@@ -30,6 +31,7 @@ mod within;
 
 pub(crate) use apply::{BatchConnection, Connected, Sending};
 pub(crate) use connection::{Connector, Endpoint, FEED, Messages, prefer_primary, share_time};
+pub(crate) use encryption::{Given, mode_for};
 pub(crate) use lease::Connections;
 pub(crate) use load::{LoadState, LoadStatement, LoadedRow, Loading, Taking};
 pub(crate) use login::Login;

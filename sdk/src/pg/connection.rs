@@ -1,9 +1,11 @@
 //! How connections are made, and what is set on each.
 
+use super::encryption::{Given, NotOpened, Tls, open};
 use super::login::Login;
 use super::within::within;
 use crate::common::task::OwnedTask;
 use crate::config::ClientConfig;
+use crate::config::tls::{SslMode, TlsTerms};
 use crate::error::{Error, ErrorKind, Step};
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod};
 use futures_util::future::BoxFuture;
@@ -13,55 +15,84 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::TargetSessionAttrs;
-use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{AsyncMessage, CancelToken, Socket};
+use tokio_postgres::tls::NoTls;
+use tokio_postgres::{AsyncMessage, CancelToken};
 
 /// The messages of a connection of one's own; polling them is what drives it.
 pub(crate) type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Error>>;
 
-type Opened = Result<(tokio_postgres::Client, Messages), tokio_postgres::Error>;
-type Cancel = dyn Fn(CancelToken) -> BoxFuture<'static, Result<(), tokio_postgres::Error>> + Send + Sync;
-type Connect = dyn Fn(tokio_postgres::Config) -> BoxFuture<'static, Opened> + Send + Sync;
-type MakeManager = dyn Fn(tokio_postgres::Config, Arc<Login>) -> Manager + Send + Sync;
+type Opened = Result<(tokio_postgres::Client, Messages), NotOpened>;
+type Cancel = dyn Fn(CancelToken) -> BoxFuture<'static, Result<(), NotOpened>> + Send + Sync;
+type Connect = dyn Fn(tokio_postgres::Config, SslMode) -> BoxFuture<'static, Opened> + Send + Sync;
+type MakeManager = dyn Fn(tokio_postgres::Config, SslMode, Arc<Login>) -> Manager + Send + Sync;
 
 pub(super) const CONNECTING: Step = "connecting to Postgres";
 
 /// How to reach Postgres, with or without TLS.
 #[derive(Clone)]
 pub(crate) struct Connector {
+    mode: SslMode,
     connect: Arc<Connect>,
     manager: Arc<MakeManager>,
     cancel: Arc<Cancel>,
 }
 
 impl Connector {
-    pub(crate) fn new<T>(tls: T) -> Connector
-    where
-        T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
-        T::Stream: Send + Sync + 'static,
-        T::TlsConnect: Send + Sync,
-        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
-    {
+    pub(crate) fn new(tls: impl Tls) -> Connector {
         let (for_pool, for_cancel) = (tls.clone(), tls.clone());
         Connector {
-            connect: Arc::new(move |config| {
+            mode: SslMode::Prefer,
+            connect: Arc::new(move |config, mode| {
                 let tls = tls.clone();
                 Box::pin(async move {
-                    let (client, mut connection) = config.connect(tls).await?;
+                    let (client, mut connection) = open(&tls, mode, config).await?;
                     let messages: Messages = Box::pin(poll_fn(move |context| connection.poll_message(context)));
                     Ok((client, messages))
                 })
             }),
-            manager: Arc::new(move |config, login| {
+            manager: Arc::new(move |config, mode, login| {
                 let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-                let connect = PoolConnect { tls: for_pool.clone(), login, runtime: Handle::current() };
+                let connect = PoolConnect { tls: for_pool.clone(), mode, login, runtime: Handle::current() };
                 Manager::from_connect(config, connect, recycling)
             }),
             cancel: Arc::new(move |token| {
                 let tls = for_cancel.clone();
-                Box::pin(async move { token.cancel_query(tls).await })
+                Box::pin(async move {
+                    let tls = tls.ready().await.map_err(NotOpened::Unready)?;
+                    Ok(token.cancel_query(tls).await?)
+                })
             }),
         }
+    }
+
+    /// For a server of which this is said: by a connector of the user's, which knows itself what it trusts, or else as the DSN has it.
+    ///
+    /// # Errors
+    /// It says what cannot be done without the crate's feature.
+    pub(crate) fn for_server(own: Option<&Connector>, mode: SslMode, terms: &TlsTerms) -> Result<Connector, Error> {
+        match own {
+            Some(own) => Ok(Connector { mode, ..own.clone() }),
+            None if mode == SslMode::Disable => Ok(Connector::without_tls()),
+            None => Connector::from_files(mode, terms),
+        }
+    }
+
+    fn without_tls() -> Connector {
+        Connector { mode: SslMode::Disable, ..Connector::new(Given(NoTls)) }
+    }
+
+    #[cfg(feature = "tls")]
+    fn from_files(mode: SslMode, terms: &TlsTerms) -> Result<Connector, Error> {
+        Ok(Connector { mode, ..Connector::new(crate::tls::FromFiles::new(terms.clone())) })
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn from_files(_: SslMode, terms: &TlsTerms) -> Result<Connector, Error> {
+        let Some(option) = terms.asks_for else { return Ok(Connector::without_tls()) };
+        let message = format!(
+            "`{option}` of the DSN needs TLS: compile cache-sync with its feature `tls`, or give ClientBuilder::tls a connector"
+        );
+        Err(Error::new(ErrorKind::Config, message))
     }
 
     /// Has the server cancel what runs on a connection.
@@ -79,25 +110,24 @@ impl Connector {
 /// which may end or stand still long before it.
 struct PoolConnect<T> {
     tls: T,
+    mode: SslMode,
     login: Arc<Login>,
     /// Where the client was made.
     runtime: Handle,
 }
 
-impl<T> deadpool_postgres::Connect for PoolConnect<T>
-where
-    T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
-    T::Stream: Send + Sync + 'static,
-    T::TlsConnect: Send + Sync,
-    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
-{
+impl<T: Tls> deadpool_postgres::Connect for PoolConnect<T> {
     fn connect(
         &self,
         config: &tokio_postgres::Config,
     ) -> BoxFuture<'_, Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>> {
-        let (config, tls, login) = (config.clone(), self.tls.clone(), self.login.clone());
+        let (config, tls, mode, login) = (config.clone(), self.tls.clone(), self.mode, self.login.clone());
         let connecting = OwnedTask(self.runtime.spawn(async move {
-            let (client, connection) = login.ready_for_pool(&config).await?.connect(tls).await?;
+            let ready = login.ready_for_pool(&config).await?;
+            let (client, connection) = open(&tls, mode, ready).await.map_err(|error| match error {
+                NotOpened::Driver(error) => error,
+                NotOpened::Unready(error) => login.refuse(login.unready(CONNECTING, error)),
+            })?;
             let driver = tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection of the pool broke");
@@ -133,8 +163,11 @@ pub(super) async fn connect(
 ) -> Result<(tokio_postgres::Client, Messages), Error> {
     within(CONNECTING, timeout, async {
         let ready = login.ready(&postgres).await?;
-        let connected = (connector.connect)(ready).await;
-        let (client, mut messages) = connected.map_err(|error| login.not_connected(CONNECTING, &postgres, error))?;
+        let connected = (connector.connect)(ready, connector.mode).await;
+        let (client, mut messages) = connected.map_err(|error| match error {
+            NotOpened::Driver(error) => login.not_connected(CONNECTING, &postgres, error),
+            NotOpened::Unready(error) => login.unready(CONNECTING, error),
+        })?;
         {
             let set = client.batch_execute(settings);
             tokio::pin!(set);
@@ -179,7 +212,7 @@ impl Endpoint<'_> {
             let settings = settings.clone();
             Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
         });
-        Pool::builder((connector.manager)(named(postgres, purpose), Arc::clone(login)))
+        Pool::builder((connector.manager)(named(postgres, purpose), connector.mode, Arc::clone(login)))
             .max_size(size)
             // The one that was used last: its server process has what it needs at hand.
             .queue_mode(QueueMode::Lifo)

@@ -44,7 +44,7 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new(config: &ClientConfig, connector: Connector, login: Arc<Login>) -> Result<Store, Error> {
-        let postgres = config.postgres.clone();
+        let postgres = config.primary.postgres.clone();
         let endpoint = Endpoint { config, postgres: &postgres, connector: &connector, login: &login, purpose: "pool" };
         let pool = endpoint.pool(config.pool_size)?;
         Ok(Store {
