@@ -88,11 +88,7 @@ impl Connector {
 
     #[cfg(not(feature = "tls"))]
     fn from_files(_: SslMode, terms: &TlsTerms) -> Result<Connector, Error> {
-        let Some(option) = terms.asks_for else { return Ok(Connector::without_tls()) };
-        let message = format!(
-            "`{option}` of the DSN needs TLS: compile cache-sync with its feature `tls`, or give ClientBuilder::tls a connector"
-        );
-        Err(Error::new(ErrorKind::Config, message))
+        needs_no_feature(terms).map(|()| Connector::without_tls())
     }
 
     /// Has the server cancel what runs on a connection.
@@ -104,6 +100,16 @@ impl Connector {
             failed => tracing::debug!(?failed, "what a caller gave up could not be cancelled"),
         }
     }
+}
+
+/// Whether it can be done without TLS.
+#[cfg(any(test, not(feature = "tls")))]
+fn needs_no_feature(terms: &TlsTerms) -> Result<(), Error> {
+    let Some(option) = terms.asks_for else { return Ok(()) };
+    let message = format!(
+        "`{option}` needs TLS: compile cache-sync with its feature `tls`, or give ClientBuilder::tls a connector"
+    );
+    Err(Error::new(ErrorKind::Config, message))
 }
 
 /// How a pool connects: as all others do, with the password of that moment. Whoever needs the connection first may be of another runtime,
@@ -246,5 +252,36 @@ pub(crate) fn prefer_primary(postgres: &mut tokio_postgres::Config) {
     let hosts = postgres.get_hosts().len().max(postgres.get_hostaddrs().len());
     if hosts > 1 && postgres.get_target_session_attrs() == TargetSessionAttrs::Any {
         postgres.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(dsn: &str) -> TlsTerms {
+        ClientConfig::new(dsn).unwrap_or_else(|error| panic!("{dsn}: {error}")).primary.tls
+    }
+
+    #[test]
+    fn without_the_feature_what_needs_tls_says_so() {
+        for option in ["sslmode=require", "sslmode=verify-ca", "sslmode=verify-full", "sslrootcert=/x", "sslcert=/x"] {
+            let error = needs_no_feature(&terms(&format!("host=h password=secret {option}"))).unwrap_err();
+            let (said, name) = (error.to_string(), option.split('=').next().unwrap());
+            assert!(said.contains("feature `tls`") && said.contains(&format!("`{name}`")), "{said}");
+            assert!(!error.is_unavailable() && !said.contains("secret"));
+        }
+        for dsn in ["host=h", "host=h sslmode=disable", "host=h sslmode=allow", "postgres://h?sslmode=prefer"] {
+            assert!(needs_no_feature(&terms(dsn)).is_ok(), "{dsn}");
+        }
+    }
+
+    /// A connector of the user's does what the DSN asks for, with the feature or without it.
+    #[test]
+    fn a_connector_of_ones_own_needs_no_feature() {
+        let own = Connector::new(Given(NoTls));
+        let mode = SslMode::VerifyFull;
+        let connector = Connector::for_server(Some(&own), mode, &terms("host=h sslmode=verify-full sslrootcert=/x"));
+        assert_eq!(connector.map(|connector| connector.mode).ok(), Some(mode));
     }
 }

@@ -106,7 +106,10 @@ impl Chain {
     fn refusal(&self, error: rustls::Error, host: &ServerName<'_>) -> rustls::Error {
         let rustls::Error::InvalidCertificate(error) = error else { return error };
         let why = match &error {
-            CertificateError::UnknownIssuer => format!("it is not signed by a root of {}", self.origin),
+            // By one who has the name of a root, and another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                format!("it is not signed by a root of {}", self.origin)
+            }
             CertificateError::NotValidForNameContext { presented, .. } => {
                 format!("it is for {}, not for {}", shown(presented), host.to_str())
             }
