@@ -86,6 +86,7 @@
 //! | `derive` (default) | `#[derive(Key)]` |
 //! | `chrono`, `jiff`, `time` | dates and times of these crates as keys, and their lengths of time in [`interval`] columns |
 //! | `packed` | `Packed`, members as MessagePack and zstd |
+//! | `tls` | encrypted connections: `sslmode` and the other options that libpq has for it in a DSN (docs/tls.md) |
 //!
 //! Which types members may be of is in docs/types.md; for dates and times the features `serde` of these crates are enough.
 #![forbid(unsafe_code)]

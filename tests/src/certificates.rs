@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
+use std::process::Command;
 
 use cache_sync_cluster::Cluster;
 use rcgen::{
@@ -163,7 +164,20 @@ pub fn let_in(cluster: &Cluster, rules: &str) {
 /// # Errors
 /// What psql says.
 pub fn libpq(cluster: &Cluster, dsn: &str) -> Result<bool, String> {
+    ask(cluster.client("psql", "postgres"), dsn)
+}
+
+/// The same for somebody who is at home there.
+///
+/// # Errors
+/// What psql says.
+pub fn libpq_of(cluster: &Cluster, dsn: &str, home: &Path) -> Result<bool, String> {
     let mut psql = cluster.client("psql", "postgres");
+    psql.env("HOME", home);
+    ask(psql, dsn)
+}
+
+fn ask(mut psql: Command, dsn: &str) -> Result<bool, String> {
     psql.env_remove("PGHOST").env_remove("PGDATABASE").env_remove("PGUSER").env_remove("PGPORT");
     psql.args(["-X", "-A", "-t", "-c", "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", "-d", dsn]);
     let answer = psql.output().unwrap();

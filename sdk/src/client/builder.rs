@@ -32,7 +32,8 @@ impl Client {
     }
 
     /// Settings first. `dsn` is a Postgres connection string, of either form. Of several hosts the first one is taken that takes writes, unless
-    /// `target_session_attrs` says otherwise.
+    /// `target_session_attrs` says otherwise. With the feature `tls` the connection is as encrypted as `sslmode` says, which is `prefer` by default: it
+    /// promises nothing; `verify-full` does.
     pub fn builder(dsn: &str) -> ClientBuilder {
         ClientBuilder { config: ClientConfig::new(dsn), own_tls: None }
     }
@@ -66,7 +67,13 @@ impl ClientBuilder {
         self
     }
 
-    /// How TLS connections are made. Default: none; a DSN with `sslmode=require` then fails to connect.
+    /// Who makes TLS connections instead of what the DSN says. Default, with the feature `tls`: as libpq does it, by the DSN's `sslmode`,
+    /// `sslrootcert`, `sslcert`, `sslkey`, `sslcrl`, `sslsni`, `ssl_min_protocol_version` and `ssl_max_protocol_version`, whose files are
+    /// read for each connection. Default without the feature: nobody; a DSN that needs TLS is an error.
+    ///
+    /// The connector is for all connections, those to the standby, too. `sslmode` still says whether there is to be TLS: never (`disable`), only
+    /// where the server refuses to do without (`allow`), if the server has it (`prefer`, the default), or always. What is verified is the connector's
+    /// own: with it `verify-ca` and `verify-full` are no more than `require`, and the DSN's files are not read.
     pub fn tls<T>(mut self, tls: T) -> ClientBuilder
     where
         T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
@@ -188,7 +195,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// [`Error::is_unavailable`] when Postgres cannot be reached, or has no connection left: what can pass. Else the message says that
-    /// role, password or database are not right, that TLS is refused, which setting is out of bounds, which side to upgrade, or that a
+    /// role, password or database are not right, why there is no TLS and which file is at fault, which setting is out of bounds, which side to upgrade, or that a
     /// pooler is in between that is not in session mode.
     pub async fn connect(self) -> Result<Client, Error> {
         let retry_for = self.config.as_ref().map_or(Duration::ZERO, |config| config.retry_for);

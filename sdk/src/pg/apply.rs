@@ -1,6 +1,7 @@
 //! Batches, on a connection of their own.
 
-use super::connection::{Messages, SESSION};
+use super::connection::SESSION;
+use super::connector::Messages;
 use super::store::Store;
 use crate::common::task::OwnedTask;
 use crate::error::Error;

@@ -1,7 +1,8 @@
 //! The pool of connections, and questions asked over it.
 
 use super::breaker::Breaker;
-use super::connection::{self, Connector, Endpoint, Messages};
+use super::connection::{self, Endpoint};
+use super::connector::{Connector, Messages};
 use super::doubt::Doubt;
 use super::failure::is_plan_outdated;
 use super::lease::{Connections, Lease};

@@ -1,5 +1,6 @@
 //! What a server's certificate has to be.
 
+use super::fault;
 use super::files::{self, Files, Trust, unusable};
 use super::platform;
 use crate::config::tls::{SslMode, TlsTerms};
@@ -9,8 +10,7 @@ use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
-use std::fmt;
+use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::sync::Arc;
 
 /// Takes a server's certificate, or says why not.
@@ -99,25 +99,8 @@ impl Chain {
     /// Whether it is only wrong in being a root itself: a server that has signed its own certificate is trusted by that, and openssl makes
     /// these as roots. Dates are looked at before.
     fn is_a_root(&self, certificate: &CertificateDer<'_>, error: &CertificateError) -> bool {
-        let is_of_a_root = matches!(cause(error), Some(webpki::Error::CaUsedAsEndEntity));
+        let is_of_a_root = matches!(fault::cause(error), Some(webpki::Error::CaUsedAsEndEntity));
         is_of_a_root && !self.checks_revocation && self.roots.contains(certificate)
-    }
-
-    fn refusal(&self, error: rustls::Error, host: &ServerName<'_>) -> rustls::Error {
-        let rustls::Error::InvalidCertificate(error) = error else { return error };
-        let why = match &error {
-            // By one who has the name of a root, and another key.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                format!("it is not signed by a root of {}", self.origin)
-            }
-            CertificateError::NotValidForNameContext { presented, .. } => {
-                format!("it is for {}, not for {}", shown(presented), host.to_str())
-            }
-            CertificateError::Revoked => "it was revoked".to_owned(),
-            CertificateError::UnknownRevocationStatus => "the revocation lists say nothing of its issuer".to_owned(),
-            error => why(error),
-        };
-        refused(why)
     }
 }
 
@@ -131,7 +114,9 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         if let Some(chain) = &self.chain {
-            chain.verify(certificate, between, host, now).map_err(|error| chain.refusal(error, host))?;
+            chain
+                .verify(certificate, between, host, now)
+                .map_err(|error| fault::refusal(error, host, &chain.origin))?;
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -143,7 +128,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms).map_err(in_words)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms).map_err(fault::in_words)
     }
 
     fn verify_tls13_signature(
@@ -152,63 +137,10 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms).map_err(in_words)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms).map_err(fault::in_words)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
-    }
-}
-
-/// Why a server's certificate is not taken, in a sentence.
-#[derive(Debug)]
-pub(super) struct Refused(String);
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Refused {}
-
-fn refused(why: String) -> rustls::Error {
-    let refused = Refused(format!("the server's certificate cannot be trusted: {why}"));
-    rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refused))))
-}
-
-fn in_words(error: rustls::Error) -> rustls::Error {
-    match error {
-        rustls::Error::InvalidCertificate(error) => refused(why(&error)),
-        error => error,
-    }
-}
-
-fn why(error: &CertificateError) -> String {
-    match cause(error) {
-        Some(webpki::Error::UnsupportedCertVersion) => {
-            "it is of an old version of X.509; there must be extensions in it".to_owned()
-        }
-        Some(webpki::Error::CaUsedAsEndEntity) => {
-            "it is an authority's, and not itself a root that is trusted".to_owned()
-        }
-        Some(cause) => cause.to_string(),
-        None => error.to_string(),
-    }
-}
-
-/// What has no name of its own in rustls.
-fn cause(error: &CertificateError) -> Option<&webpki::Error> {
-    match error {
-        CertificateError::Other(OtherError(cause)) => cause.downcast_ref(),
-        _ => None,
-    }
-}
-
-/// The names that a certificate is for.
-fn shown(presented: &[String]) -> String {
-    match presented {
-        [] => "no host by its subjectAltName, and nothing else counts".to_owned(),
-        names => names.join(", "),
     }
 }

@@ -4,6 +4,7 @@ mod certificates;
 mod clients;
 mod errors;
 mod everywhere;
+mod home;
 mod modes;
 mod own;
 mod renewal;

@@ -1,6 +1,7 @@
 //! Servers that want to know who a client is: by certificate, or by a password that is bound to the connection.
 
 use super::{connected, dsn_with, encrypted};
+use cache_sync::Client;
 use cache_sync_tests::certificates::{Authority, let_in, libpq, write};
 use cache_sync_tests::{Database, SOON, start, unsynced, wait_until};
 use std::fs;
@@ -73,4 +74,16 @@ async fn a_password_is_bound_to_the_connection() {
         );
         assert!(!format!("{ours:?}").contains("secret"));
     }
+    // It is not tried without encryption what was refused with it.
+    let refused = || {
+        std::fs::read_to_string(cluster.log_file()).unwrap().matches("authentication failed for user \"bound\"").count()
+    };
+    let tries = async |mode: &str| {
+        let before = refused();
+        let builder = Client::builder(&dsn_with(&db, &format!("user=bound password=wrong sslmode={mode}")));
+        assert_eq!(builder.connect().await.unwrap_err().sqlstate(), Some("28P01"));
+        refused() - before
+    };
+    let once = tries("require").await;
+    assert_eq!((tries("prefer").await, tries("allow").await), (once, once));
 }
