@@ -54,7 +54,8 @@ async fn what_nobody_waits_for_is_cancelled() {
     let dsn = format!("{}?sslmode=verify-full&sslrootcert={root}&application_name=shop", db.dsn());
     let client = open(Client::builder(&dsn)).await;
     assert_eq!(encryption(&db, "shop"), "t");
-    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'shop pool' AND state = 'active'";
+    let sleeping = "SELECT count(*) FROM pg_stat_activity
+         WHERE application_name = 'shop pool' AND state = 'active' AND query LIKE 'SELECT pg_sleep%'";
     let count = || cluster.psql("postgres", sleeping).unwrap();
     let asked = tokio::spawn({
         let sql = "SELECT pg_sleep(1000)::text AS slept FROM (SELECT count(*) FROM account) a";
