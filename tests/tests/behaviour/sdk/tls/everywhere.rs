@@ -2,7 +2,7 @@
 
 use super::{HOSTS, encrypted, encryption};
 use cache_sync::{Client, Patch};
-use cache_sync_tests::certificates::{Authority, let_in, libpq, write};
+use cache_sync_tests::certificates::{Authority, let_in, libpq, serve, write};
 use cache_sync_tests::rows::{accounts, close, make_accounts, open};
 use cache_sync_tests::{Database, SOON, start, unsynced, wait_until};
 
@@ -73,10 +73,13 @@ async fn what_nobody_waits_for_is_cancelled() {
 async fn of_several_hosts_each_is_verified() {
     let (former, cluster) = (start(unsynced()), start(unsynced()));
     let stranger = Authority::new("another's");
-    cache_sync_tests::certificates::serve(&former, &stranger.server(&HOSTS), &stranger.pem(), &stranger.pem());
+    serve(&former, &stranger.server(&HOSTS), &stranger.pem(), &stranger.pem());
     let db = Database::with_extension_in(&cluster);
     make_accounts(&db, 1);
-    let root = write(&cluster, "root.crt", &encrypted(&cluster).pem());
+    // All that a client could want, but for the rows.
+    former.createdb(db.name()).unwrap();
+    former.psql(db.name(), "CREATE EXTENSION cache_sync").unwrap();
+    let root = write(&cluster, "several.crt", &encrypted(&cluster).pem());
     let (name, ports) = (db.name(), (former.port(), cluster.port()));
     let dsn = format!(
         "postgresql://postgres@localhost:{},127.0.0.1:{}/{name}?sslmode=verify-full&sslrootcert={root}",
