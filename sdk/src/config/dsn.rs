@@ -2,8 +2,8 @@
 //!
 //! An error names the option, and never a value: where a password was written without the escapes that it needs, any value may be a part of it.
 
-use super::tls::{OPTIONS, TlsTerms, invalid};
-use crate::error::{Error, ErrorKind, root_cause};
+use super::tls::{OPTIONS, TlsTerms, invalid, wrong};
+use crate::error::{Error, root_cause};
 use percent_encoding::percent_decode_str;
 
 /// What is said of TLS: names of [`OPTIONS`], each with its value.
@@ -21,12 +21,6 @@ pub(super) fn read(dsn: &str) -> Result<(tokio_postgres::Config, TlsTerms), Erro
         wrong(may_be_said(&rest, &root_cause(&error)).as_deref())
     })?;
     Ok((postgres, TlsTerms::new(said)?))
-}
-
-/// The error that says what is wrong with a connection string.
-pub(super) fn wrong(why: Option<&str>) -> Error {
-    let message = "the DSN is not a valid Postgres connection string".to_owned();
-    Error::new(ErrorKind::Config, why.map_or(message.clone(), |why| format!("{message}: {why}")))
 }
 
 fn option_named(name: &str) -> Option<&'static str> {

@@ -1,7 +1,6 @@
 //! What a DSN says about TLS, in libpq's terms.
 
-use super::dsn::wrong;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use std::path::PathBuf;
 
 /// The options that are read here; the driver knows the first one in part, and none of the others.
@@ -183,4 +182,10 @@ impl TlsTerms {
 /// The error for a value that an option cannot have.
 pub(super) fn invalid(option: &'static str, why: &str) -> Error {
     wrong(Some(&format!("invalid value for option `{option}`: {why}")))
+}
+
+/// The error that says what is wrong with a connection string.
+pub(super) fn wrong(why: Option<&str>) -> Error {
+    let message = "the DSN is not a valid Postgres connection string".to_owned();
+    Error::new(ErrorKind::Config, why.map_or(message.clone(), |why| format!("{message}: {why}")))
 }

@@ -1,19 +1,21 @@
 //! The roots that the platform trusts.
 
 use crate::common::lock::lock;
+use crate::common::time::{Moment, Time};
 use crate::error::{Error, ErrorKind};
 use rustls::RootCertStore;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long they are good for: they are hundreds of files, and change when the platform is updated.
 const AGE_MAX: Duration = Duration::from_secs(600);
 
 /// The roots, read once in a while for all clients of the process.
 pub(super) fn roots() -> Result<Arc<RootCertStore>, Error> {
-    static READ: Mutex<Option<(Instant, Arc<RootCertStore>)>> = Mutex::new(None);
+    static READ: Mutex<Option<(Moment, Arc<RootCertStore>)>> = Mutex::new(None);
+    let now = Time::default().now();
     let mut read = lock(&READ);
-    if let Some((_, roots)) = read.as_ref().filter(|(at, _)| at.elapsed() < AGE_MAX) {
+    if let Some((_, roots)) = read.as_ref().filter(|(at, _)| now.since(*at) < AGE_MAX) {
         return Ok(roots.clone());
     }
     let found = rustls_native_certs::load_native_certs();
@@ -25,6 +27,6 @@ pub(super) fn roots() -> Result<Arc<RootCertStore>, Error> {
         return Err(Error::new(ErrorKind::Config, format!("the platform's root certificates cannot be used: {why}")));
     }
     let roots = Arc::new(roots);
-    *read = Some((Instant::now(), roots.clone()));
+    *read = Some((now, roots.clone()));
     Ok(roots)
 }
