@@ -86,6 +86,7 @@
 //! | `derive` (default) | `#[derive(Key)]` |
 //! | `chrono`, `jiff`, `time` | dates and times of these crates as keys, and their lengths of time in [`interval`] columns |
 //! | `packed` | `Packed`, members as MessagePack and zstd |
+//! | `tls` | encrypted connections: `sslmode` and the other options that libpq has for it in a DSN (docs/tls.md) |
 //!
 //! Which types members may be of is in docs/types.md; for dates and times the features `serde` of these crates are enough.
 #![forbid(unsafe_code)]
@@ -109,6 +110,7 @@ struct Readme;
 // floor 3: patch     changes that a caller spells out
 // floor 3: receipt   what a write hands back
 // floor 3: status    what a client is doing
+// floor 3: tls       TLS as libpq does it, from files
 // floor 2: codec     types against columns
 // floor 2: common    what a client shares with its tables: is it open, is the feed heard, the time
 // floor 2: config    settings
@@ -129,6 +131,8 @@ mod read;
 mod receipt;
 mod results;
 mod status;
+#[cfg(feature = "tls")]
+mod tls;
 mod write;
 
 pub use cache::{Cache, CacheBuilder};

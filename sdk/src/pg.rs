@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! connection    how connections are made, and what is set on each     pooler   whether a pooler lies in between
-//! login         with which password, and why they are not made          breaker  whether Postgres is known to be away
+//! connector     who makes them                                        encryption  with TLS or without
+//! login         with which password, and why they are not made        breaker  whether Postgres is known to be away
 //! store         the pool, and questions asked over it                 stream   what turns a connection into a feed
 //! describe      what the extension says of itself and of a table      load     rows by key
 //! lease         a connection of the pool while it is in use           statements  what each of them keeps prepared
@@ -15,8 +16,10 @@
 mod apply;
 mod breaker;
 mod connection;
+mod connector;
 mod describe;
 mod doubt;
+mod encryption;
 mod failure;
 mod lease;
 mod lent;
@@ -31,7 +34,9 @@ mod stream;
 mod within;
 
 pub(crate) use apply::{BatchConnection, Connected, Sending};
-pub(crate) use connection::{Connector, Endpoint, FEED, Messages, prefer_primary, share_time};
+pub(crate) use connection::{Endpoint, FEED, prefer_primary, share_time};
+pub(crate) use connector::{Connector, Messages};
+pub(crate) use encryption::{Given, mode_for};
 pub(crate) use lease::Connections;
 pub(crate) use load::{LoadState, LoadStatement, LoadedRow, Loading, Taking};
 pub(crate) use login::Login;

@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod batches;
+pub mod certificates;
 pub mod document;
 pub mod dump;
 pub mod feed;

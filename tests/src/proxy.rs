@@ -21,6 +21,8 @@ const READY_FOR_QUERY: u8 = b'Z';
 const DATA_ROW: u8 = b'D';
 /// A notification, as the feed sends them.
 const NOTIFICATION: u8 = b'A';
+/// What a client asks ahead of everything else if it would rather have TLS.
+const SSL_REQUEST: [u8; 4] = 80_877_103_u32.to_be_bytes();
 /// How often it is looked whether held answers may go.
 const HELD_POLL: Duration = Duration::from_millis(1);
 
@@ -146,11 +148,12 @@ async fn carry(mut client: TcpStream, server_port: u16, faults: Arc<Faults>) {
 
 /// The first message of a client, and what its application name says.
 async fn read_startup(client: &mut TcpStream) -> Option<(Vec<u8>, Purpose)> {
-    let mut message = vec![0; 4];
-    client.read_exact(&mut message).await.ok()?;
-    let length = u32::from_be_bytes([message[0], message[1], message[2], message[3]]) as usize;
-    message.resize(length, 0);
-    client.read_exact(&mut message[4..]).await.ok()?;
+    let mut message = read_first(client).await?;
+    if message[4..].starts_with(&SSL_REQUEST) {
+        // What is to be read must not be encrypted.
+        client.write_all(b"N").await.ok()?;
+        message = read_first(client).await?;
+    }
     let ends_with = |purpose: &str| {
         let end = format!(" {purpose}\0");
         message.windows(end.len()).any(|window| window == end.as_bytes())
@@ -161,6 +164,16 @@ async fn read_startup(client: &mut TcpStream) -> Option<(Vec<u8>, Purpose)> {
         _ => Purpose::Other,
     };
     Some((message, purpose))
+}
+
+/// A message without a type, as clients begin with.
+async fn read_first(client: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut message = vec![0; 4];
+    client.read_exact(&mut message).await.ok()?;
+    let length = u32::from_be_bytes([message[0], message[1], message[2], message[3]]) as usize;
+    message.resize(length, 0);
+    client.read_exact(&mut message[4..]).await.ok()?;
+    Some(message)
 }
 
 async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {

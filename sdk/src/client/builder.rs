@@ -5,9 +5,9 @@ use super::shared::Shared;
 use crate::common::Common;
 use crate::common::freshness::FeedFreshness;
 use crate::common::jittered;
-use crate::config::{ClientConfig, Credentials, WhenFull};
+use crate::config::{ClientConfig, Credentials, Server, WhenFull};
 use crate::error::{Error, ErrorKind};
-use crate::pg::{Connector, Endpoint, Login, Store, prefer_primary, share_time};
+use crate::pg::{Connector, Endpoint, Given, Login, Store, mode_for, prefer_primary, share_time};
 use crate::read::Standby;
 use crate::write::Budget;
 use std::fmt;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_postgres::Socket;
-use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 /// How long it is between two tries to connect; each time twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -32,15 +32,16 @@ impl Client {
     }
 
     /// Settings first. `dsn` is a Postgres connection string, of either form. Of several hosts the first one is taken that takes writes, unless
-    /// `target_session_attrs` says otherwise.
+    /// `target_session_attrs` says otherwise. With the feature `tls` the connection is as encrypted as `sslmode` says, which is `prefer` by default: it
+    /// promises nothing; `verify-full` does.
     pub fn builder(dsn: &str) -> ClientBuilder {
-        ClientBuilder { config: ClientConfig::new(dsn), connector: Connector::new(NoTls) }
+        ClientBuilder { config: ClientConfig::new(dsn), own_tls: None }
     }
 
     /// As [`Client::builder`], for an application that has its connection's settings otherwise than as a string. What they leave open is filled in as it
     /// is there.
     pub fn builder_from(postgres: tokio_postgres::Config) -> ClientBuilder {
-        ClientBuilder { config: Ok(ClientConfig::of(postgres)), connector: Connector::new(NoTls) }
+        ClientBuilder { config: Ok(ClientConfig::of(postgres)), own_tls: None }
     }
 }
 
@@ -48,7 +49,7 @@ impl Client {
 #[must_use]
 pub struct ClientBuilder {
     config: Result<ClientConfig, Error>,
-    connector: Connector,
+    own_tls: Option<Connector>,
 }
 
 /// Without the DSN, which may have a password.
@@ -66,7 +67,13 @@ impl ClientBuilder {
         self
     }
 
-    /// How TLS connections are made. Default: none; a DSN with `sslmode=require` then fails to connect.
+    /// Who makes TLS connections instead of what the DSN says. Default, with the feature `tls`: as libpq does it, by the DSN's `sslmode`,
+    /// `sslrootcert`, `sslcert`, `sslkey`, `sslcrl`, `sslsni`, `ssl_min_protocol_version` and `ssl_max_protocol_version`, whose files are
+    /// read for each connection. Default without the feature: nobody; a DSN that needs TLS is an error.
+    ///
+    /// The connector is for all connections, those to the standby, too. `sslmode` still says whether there is to be TLS: never (`disable`), only
+    /// where the server refuses to do without (`allow`), if the server has it (`prefer`, the default), or always. What is verified is the connector's
+    /// own: with it `verify-ca` and `verify-full` are no more than `require`, and the DSN's files are not read.
     pub fn tls<T>(mut self, tls: T) -> ClientBuilder
     where
         T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
@@ -74,7 +81,7 @@ impl ClientBuilder {
         T::TlsConnect: Send + Sync,
         <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
     {
-        self.connector = Connector::new(tls);
+        self.own_tls = Some(Connector::new(Given(tls)));
         self
     }
 
@@ -198,7 +205,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// [`Error::is_unavailable`] when Postgres cannot be reached, or has no connection left: what can pass. Else the message says that
-    /// role, password or database are not right, that TLS is refused, which setting is out of bounds, which side to upgrade, or that a
+    /// role, password or database are not right, why there is no TLS and which file is at fault, which setting is out of bounds, which side to upgrade, or that a
     /// pooler is in between that is not in session mode.
     pub async fn connect(self) -> Result<Client, Error> {
         let retry_for = self.config.as_ref().map_or(Duration::ZERO, |config| config.retry_for);
@@ -232,15 +239,21 @@ impl ClientBuilder {
                 "a client needs a tokio runtime for its tasks; make it inside one",
             ));
         }
-        prefer_primary(&mut config.postgres);
-        share_time(&mut config.postgres, config.connect_timeout);
+        let connector_for = |server: &mut Server| {
+            let mode = mode_for(server)?;
+            Connector::for_server(self.own_tls.as_ref(), mode, &server.tls)
+        };
+        let connector = connector_for(&mut config.primary)?;
+        let standbys = config.standby.as_mut().map(connector_for).transpose()?;
+        prefer_primary(&mut config.primary.postgres);
+        share_time(&mut config.primary.postgres, config.connect_timeout);
         let login = Arc::new(Login::new(&config));
-        let standby = config.standby.as_ref().map(|postgres| {
-            let (connector, login) = (&self.connector, &login);
+        let standby = config.standby.as_ref().zip(standbys.as_ref()).map(|(server, connector)| {
+            let (postgres, login) = (&server.postgres, &login);
             Standby::new(&Endpoint { config: &config, postgres, connector, login, purpose: "standby" })
         });
         let standby = standby.transpose()?.map(Arc::new);
-        let store = Store::new(&config, self.connector, login)?;
+        let store = Store::new(&config, connector, login)?;
         let budget = Budget::new(config.buffer);
         let common = Common::new(FeedFreshness::new(config.feed_timeout));
         Ok(Client { shared: Shared::begin(config, common, budget, store, standby) })

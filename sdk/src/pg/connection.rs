@@ -1,117 +1,16 @@
 //! How connections are made, and what is set on each.
 
+use super::connector::{CONNECTING, Connector, Messages};
+use super::encryption::NotOpened;
 use super::login::Login;
 use super::within::within;
-use crate::common::task::OwnedTask;
 use crate::config::ClientConfig;
-use crate::error::{Error, ErrorKind, Step};
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod};
-use futures_util::future::BoxFuture;
-use futures_util::stream::{BoxStream, StreamExt, poll_fn};
+use crate::error::{Error, ErrorKind};
+use deadpool_postgres::{Hook, HookError, Pool, QueueMode};
+use futures_util::stream::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 use tokio_postgres::config::TargetSessionAttrs;
-use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{AsyncMessage, CancelToken, Socket};
-
-/// The messages of a connection of one's own; polling them is what drives it.
-pub(crate) type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Error>>;
-
-type Opened = Result<(tokio_postgres::Client, Messages), tokio_postgres::Error>;
-type Cancel = dyn Fn(CancelToken) -> BoxFuture<'static, Result<(), tokio_postgres::Error>> + Send + Sync;
-type Connect = dyn Fn(tokio_postgres::Config) -> BoxFuture<'static, Opened> + Send + Sync;
-type MakeManager = dyn Fn(tokio_postgres::Config, Arc<Login>) -> Manager + Send + Sync;
-
-pub(super) const CONNECTING: Step = "connecting to Postgres";
-
-/// How to reach Postgres, with or without TLS.
-#[derive(Clone)]
-pub(crate) struct Connector {
-    connect: Arc<Connect>,
-    manager: Arc<MakeManager>,
-    cancel: Arc<Cancel>,
-}
-
-impl Connector {
-    pub(crate) fn new<T>(tls: T) -> Connector
-    where
-        T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
-        T::Stream: Send + Sync + 'static,
-        T::TlsConnect: Send + Sync,
-        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
-    {
-        let (for_pool, for_cancel) = (tls.clone(), tls.clone());
-        Connector {
-            connect: Arc::new(move |config| {
-                let tls = tls.clone();
-                Box::pin(async move {
-                    let (client, mut connection) = config.connect(tls).await?;
-                    let messages: Messages = Box::pin(poll_fn(move |context| connection.poll_message(context)));
-                    Ok((client, messages))
-                })
-            }),
-            manager: Arc::new(move |config, login| {
-                let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-                let connect = PoolConnect { tls: for_pool.clone(), login, runtime: Handle::current() };
-                Manager::from_connect(config, connect, recycling)
-            }),
-            cancel: Arc::new(move |token| {
-                let tls = for_cancel.clone();
-                Box::pin(async move { token.cancel_query(tls).await })
-            }),
-        }
-    }
-
-    /// Has the server cancel what runs on a connection.
-    pub(super) async fn cancel(&self, token: CancelToken) {
-        const CANCEL_MAX: Duration = Duration::from_secs(5);
-        match tokio::time::timeout(CANCEL_MAX, (self.cancel)(token)).await {
-            Ok(Ok(())) => {}
-            // The server's own time-outs are the net under it.
-            failed => tracing::debug!(?failed, "what a caller gave up could not be cancelled"),
-        }
-    }
-}
-
-/// How a pool connects: as all others do, with the password of that moment. Whoever needs the connection first may be of another runtime,
-/// which may end or stand still long before it.
-struct PoolConnect<T> {
-    tls: T,
-    login: Arc<Login>,
-    /// Where the client was made.
-    runtime: Handle,
-}
-
-impl<T> deadpool_postgres::Connect for PoolConnect<T>
-where
-    T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
-    T::Stream: Send + Sync + 'static,
-    T::TlsConnect: Send + Sync,
-    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
-{
-    fn connect(
-        &self,
-        config: &tokio_postgres::Config,
-    ) -> BoxFuture<'_, Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>> {
-        let (config, tls, login) = (config.clone(), self.tls.clone(), self.login.clone());
-        let connecting = OwnedTask(self.runtime.spawn(async move {
-            let (client, connection) = login.ready_for_pool(&config).await?.connect(tls).await?;
-            let driver = tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection of the pool broke");
-                }
-            });
-            Ok((client, driver))
-        }));
-        Box::pin(async move {
-            let connected = connecting.join().await;
-            // The runtime has ended, of which everybody is told.
-            connected.unwrap_or_else(|_| Err(self.login.refuse(Error::closed())))
-        })
-    }
-}
 
 /// What is set on the connections of pool and flusher. A load must see everything that was committed before it was sent, and a
 /// batch looks at rows again in new snapshots, whatever the role's default isolation is. Set, not given as start-up options,
@@ -133,8 +32,11 @@ pub(super) async fn connect(
 ) -> Result<(tokio_postgres::Client, Messages), Error> {
     within(CONNECTING, timeout, async {
         let ready = login.ready(&postgres).await?;
-        let connected = (connector.connect)(ready).await;
-        let (client, mut messages) = connected.map_err(|error| login.not_connected(CONNECTING, &postgres, error))?;
+        let connected = connector.connect(ready).await;
+        let (client, mut messages) = connected.map_err(|error| match error {
+            NotOpened::Driver(error) => login.not_connected(CONNECTING, &postgres, error),
+            NotOpened::Unready(error) => login.unready(CONNECTING, error),
+        })?;
         {
             let set = client.batch_execute(settings);
             tokio::pin!(set);
@@ -185,7 +87,7 @@ impl Endpoint<'_> {
             let settings = settings.clone();
             Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
         });
-        Pool::builder((connector.manager)(named(postgres, purpose), Arc::clone(login)))
+        Pool::builder(connector.manager(named(postgres, purpose), login))
             .max_size(size)
             // The one that was used last: its server process has what it needs at hand.
             .queue_mode(QueueMode::Lifo)

@@ -3,8 +3,8 @@
 //! A caller may be given up at any moment, and what he had asked goes on. The next one must not wait behind it: a connection that
 //! does not come back idle is closed, and what runs on it cancelled.
 
-use super::connection::Connector;
 use super::connection::Endpoint;
+use super::connector::Connector;
 use super::lent::{self, Restore};
 use super::login::Login;
 use super::statements::Statements;

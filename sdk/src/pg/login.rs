@@ -100,17 +100,33 @@ impl Login {
         postgres: &tokio_postgres::Config,
         error: tokio_postgres::Error,
     ) -> Error {
-        let cause = error.as_db_error().map_or_else(|| root_cause(&error), |db| db.message().to_owned());
+        let cause = error.as_db_error().map_or_else(|| cause(&error), |db| db.message().to_owned());
         let message = format!("{step}: {} cannot be used: {cause}", address(postgres));
         let kind = match error.code().map(|code| Fault::of(code.code())) {
             Some(Fault::Login) if self.is_established.load(Ordering::Acquire) => ErrorKind::Unavailable,
             Some(fault) if fault.passes() || fault == Fault::WrongServer => ErrorKind::Unavailable,
             Some(_) => ErrorKind::Config,
-            None if can_pass(&error) => ErrorKind::Unavailable,
+            // Certificates are renewed as passwords are.
+            None if can_pass(&error) || self.is_established.load(Ordering::Acquire) => ErrorKind::Unavailable,
             None => ErrorKind::Config,
         };
         Error::caused(kind, message, error)
     }
+
+    /// Why it was not even tried: the files of TLS cannot be used. Those of a client that was let in once are being replaced.
+    pub(super) fn unready(&self, step: Step, error: Error) -> Error {
+        let is_established = self.is_established.load(Ordering::Acquire);
+        let kind = if is_established { ErrorKind::Unavailable } else { error.kind() };
+        Error::caused(kind, format!("{step}: {error}"), error)
+    }
+}
+
+fn cause(error: &tokio_postgres::Error) -> String {
+    #[cfg(feature = "tls")]
+    if let Some(said) = crate::tls::said(error) {
+        return said;
+    }
+    root_cause(error)
 }
 
 /// What the driver takes for an option that it does not know.

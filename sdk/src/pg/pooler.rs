@@ -1,6 +1,7 @@
 //! Whether a connection is one of the server's, or a pooler hands its statements to several.
 
-use super::connection::{CONNECTING, Endpoint};
+use super::connection::Endpoint;
+use super::connector::CONNECTING;
 use super::login::Login;
 use super::within::within;
 use crate::error::{Error, ErrorKind, NEEDS_SESSIONS, Step};

@@ -1,7 +1,8 @@
 //! The pool of connections, and questions asked over it.
 
 use super::breaker::Breaker;
-use super::connection::{self, Connector, Endpoint, Messages};
+use super::connection::{self, Endpoint};
+use super::connector::{Connector, Messages};
 use super::doubt::Doubt;
 use super::failure::is_plan_outdated;
 use super::lease::{Connections, Lease};
@@ -46,7 +47,7 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new(config: &ClientConfig, connector: Connector, login: Arc<Login>) -> Result<Store, Error> {
-        let postgres = config.postgres.clone();
+        let postgres = config.primary.postgres.clone();
         let endpoint = Endpoint { config, postgres: &postgres, connector: &connector, login: &login, purpose: "pool" };
         let (pool, connections) = match &config.pool {
             Some(pool) => (pool.clone(), Connections::lent(pool.clone(), &endpoint)),

@@ -35,6 +35,7 @@ mod reads;
 mod renamed_columns;
 mod settings;
 mod skipped;
+mod tls;
 mod types;
 mod value_types;
 mod values;

@@ -16,6 +16,8 @@ use tokio::time::Instant;
 const CHUNK: usize = 16 << 10;
 /// So many chunks are under way at most; then whoever sends has to wait, as with TCP.
 const CHUNKS_MAX: usize = 256;
+/// Length and code of what clients ask first that would rather have TLS.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 /// How often it is looked whether the way is free again.
 const PAUSE: Duration = Duration::from_millis(2);
 /// How often some bytes come through where few do.
@@ -112,10 +114,7 @@ struct Carrying {
 
 async fn carry(mut client: TcpStream, server_port: u16, carrying: Carrying, mut cut: watch::Receiver<()>) {
     cut.mark_unchanged();
-    // The first message is the start-up packet, and comes in one piece.
-    let mut first = vec![0; CHUNK];
-    let Ok(length) = client.read(&mut first).await else { return };
-    first.truncate(length);
+    let Some(first) = read_startup(&mut client).await else { return };
     let purpose = purpose_of(&first);
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", server_port)).await else { return };
     if client.set_nodelay(true).and(server.set_nodelay(true)).is_err() || server.write_all(&first).await.is_err() {
@@ -127,6 +126,20 @@ async fn carry(mut client: TcpStream, server_port: u16, carrying: Carrying, mut 
         () = pass(client_read, server_write, &carrying, true, purpose) => {}
         () = pass(server_read, client_write, &carrying, false, purpose) => {}
         _ = cut.changed() => {}
+    }
+}
+
+/// The start-up packet. It comes in one piece, as what may be asked ahead of it does: whether there is TLS, of which there is none where
+/// names are to be read.
+async fn read_startup(client: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut first = vec![0; CHUNK];
+    loop {
+        let length = client.read(&mut first).await.ok()?;
+        if first[..length] != SSL_REQUEST {
+            first.truncate(length);
+            return Some(first);
+        }
+        client.write_all(b"N").await.ok()?;
     }
 }
 

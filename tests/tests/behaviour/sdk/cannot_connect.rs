@@ -29,7 +29,7 @@ async fn the_message_says_the_cause() {
         (format!("postgresql://nobody_at_all@127.0.0.1:{port}/{name}"), "nobody_at_all", Some("28000"), false),
         (format!("postgresql://postgres@127.0.0.1:{port}/no_such_db"), "no_such_db", Some("3D000"), false),
         (format!("postgresql://postgres@127.0.0.1:{port}/{name}?sslmode=require"), "TLS", None, false),
-        (format!("postgresql://postgres@127.0.0.1:{port}/{name}?sslrootcert=/x"), "`sslrootcert`", None, false),
+        (format!("postgresql://postgres@127.0.0.1:{port}/{name}?sslpassword=x"), "`sslpassword`", None, false),
     ] {
         let error = refused(&dsn).await;
         assert!(error.to_string().contains(says), "{dsn}: {error}");

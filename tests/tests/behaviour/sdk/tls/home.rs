@@ -1,0 +1,83 @@
+//! Files that no connection string names, where libpq looks for them.
+
+use super::{dsn_with, encrypted};
+use cache_sync::Client;
+use cache_sync_tests::certificates::{Authority, let_in, libpq_of, write};
+use cache_sync_tests::rows::close;
+use cache_sync_tests::{Database, SOON, start, unsynced, wait_until};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// What the other process connects to.
+const DSN: &str = "CACHE_SYNC_TESTS_DSN";
+/// Where it is at home, and which roots its platform trusts.
+type Environment<'a> = [(&'a str, &'a Path); 2];
+
+/// The environment is a process's own, so another one connects in it: this test, once more.
+fn connects(dsn: &str, environment: Environment<'_>) -> bool {
+    let mut other = Command::new(std::env::current_exe().unwrap());
+    other.args(["--exact", "sdk::tls::home::files_are_where_libpq_looks_for_them"]);
+    other.env(DSN, dsn).envs(environment).env_remove("SSL_CERT_DIR").output().unwrap().status.success()
+}
+
+#[tokio::test]
+async fn files_are_where_libpq_looks_for_them() {
+    if let Ok(dsn) = std::env::var(DSN) {
+        close(Client::builder(&dsn).connect().await.unwrap_or_else(|error| panic!("{error}"))).await;
+        return;
+    }
+    let cluster = start(unsynced());
+    let db = Database::with_extension_in(&cluster);
+    let authority = encrypted(&cluster);
+    db.psql("CREATE ROLE shown LOGIN SUPERUSER");
+    let_in(&cluster, "hostssl all shown 0.0.0.0/0 cert\nhostnossl all shown 0.0.0.0/0 reject");
+    let bare = cluster.socket_dir().join("bare");
+    let is_refused = async || libpq_of(&cluster, &dsn_with(&db, "user=shown"), &bare).is_err();
+    wait_until(SOON, "the server knows its rules", is_refused).await;
+
+    let (right, wrong) = (authority.pem(), Authority::new("ours").pem());
+    let client = authority.client("shown", 1);
+    let full = [("root.crt", &right), ("postgresql.crt", &client.cert), ("postgresql.key", &client.key)];
+    let homes = [
+        ("bare", &[][..]),
+        ("of_right", &[("root.crt", &right)][..]),
+        ("of_wrong", &[("root.crt", &wrong)]),
+        ("full", &full),
+        ("without_key", &full[..2]),
+    ];
+    let no_roots = write(&cluster, "none.crt", &wrong);
+    for (home, files) in homes {
+        fs::create_dir_all(cluster.socket_dir().join(home).join(".postgresql")).unwrap();
+        for (name, text) in files {
+            write(&cluster, &format!("{home}/.postgresql/{name}"), text);
+        }
+        let at_home = cluster.socket_dir().join(home);
+        for (options, good) in [
+            ("sslmode=require", &["bare", "of_right", "full"][..]),
+            ("sslmode=verify-ca", &["of_right", "full"]),
+            ("sslmode=verify-full", &["of_right", "full"]),
+            ("sslmode=require user=shown", &["full"]),
+        ] {
+            let dsn = dsn_with(&db, options);
+            let ours = connects(&dsn, [("HOME", &at_home), ("SSL_CERT_FILE", Path::new(&no_roots))]);
+            let theirs = libpq_of(&cluster, &dsn, &at_home);
+            assert_eq!(
+                (ours, theirs.is_ok()),
+                (good.contains(&home), good.contains(&home)),
+                "{home} {options}: {theirs:?}"
+            );
+        }
+    }
+    // libpq has no roots of the platform's before PostgreSQL 16, and then only if it is told.
+    let trusted = write(&cluster, "platform.crt", &right);
+    for (options, is_good) in [
+        ("sslmode=verify-full", true),
+        ("sslrootcert=system", true),
+        ("sslmode=verify-full host=elsewhere.test", false),
+        ("sslmode=verify-ca", false),
+    ] {
+        let ours = connects(&dsn_with(&db, options), [("HOME", &bare), ("SSL_CERT_FILE", Path::new(&trusted))]);
+        assert_eq!(ours, is_good, "{options}");
+    }
+}
