@@ -77,6 +77,8 @@ pub(crate) struct ClientConfig {
     pub(crate) write_timeout: Option<Duration>,
     /// How long connecting is tried again.
     pub(crate) retry_for: Duration,
+    /// How often counters and gauges are published.
+    pub(crate) metrics_interval: Duration,
 }
 
 /// How what cannot be confirmed is served.
@@ -119,6 +121,7 @@ impl ClientConfig {
             query_results_bytes_max: 64 << 20,
             write_timeout: None,
             retry_for: Duration::ZERO,
+            metrics_interval: Duration::from_secs(5),
         }
     }
 
@@ -140,7 +143,13 @@ impl ClientConfig {
         within("feed_timeout in milliseconds", millis(self.feed_timeout), 100, 3_600_000)?;
         within("buffer_entries_max", self.buffer_entries_max, 1, 100_000_000)?;
         within("buffer_bytes_max", self.buffer_bytes_max, 1024, 1 << 40)?;
+        within("metrics_interval in milliseconds", millis(self.metrics_interval), 100, 3_600_000)?;
         check_batches(self.flush_interval, self.batch_entries_max)
+    }
+
+    /// The name of the database, as libpq takes it: the user's, unless it is said.
+    pub(crate) fn database(&self) -> &str {
+        self.postgres.get_dbname().or(self.postgres.get_user()).unwrap_or_default()
     }
 }
 

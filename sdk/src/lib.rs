@@ -113,6 +113,7 @@ struct Readme;
 // floor 2: common    what a client shares with its tables: is it open, is the feed heard, the time
 // floor 2: config    settings
 // floor 1: error     what went wrong
+// floor 1: meter     what is measured where it happens
 
 mod cache;
 mod change;
@@ -122,6 +123,7 @@ mod common;
 mod config;
 mod entries;
 mod error;
+mod meter;
 mod patch;
 mod pg;
 mod query;
@@ -147,6 +149,8 @@ pub use common::trouble::Trouble;
 pub use common::watch::Watch;
 pub use config::{Credentials, Durability, WhenFull};
 pub use error::{Error, ErrorKind};
+#[cfg(feature = "metrics")]
+pub use meter::{METRICS, Metric, MetricKind};
 pub use patch::Patch;
 pub use query::{Float, Parameters, PreparedQuery, Query, QueryRead, QueryReads};
 pub use read::{Freshness, Lookup, Source};

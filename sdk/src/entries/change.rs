@@ -14,16 +14,18 @@ use std::time::Duration;
 const HOLD_MAX: Duration = Duration::from_millis(250);
 
 impl<K: Key, V: CacheValue> Entries<K, V> {
-    /// Takes a committed change of one key.
-    pub(crate) fn change(&self, change: &Change) {
+    /// Takes a committed change of one key. Says whether what was held of it is dropped, or held back.
+    pub(crate) fn change(&self, change: &Change) -> bool {
         let mut place = self.place(change.key);
         match place.slot() {
             Some(slot) => {
                 let now = self.common.now();
-                if slot.change(change, self.generation(), self.hold_back(now), &self.schema) {
+                let is_turned = slot.change(change, self.generation(), self.hold_back(now), &self.schema);
+                if is_turned {
                     place.reflect(now);
                     place.tell_watchers();
                 }
+                is_turned
             }
             None => {
                 let is_old = self.memory.peek(change.key, |entry| {
@@ -38,6 +40,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
                 if is_old != Some(false) {
                     place.tell_watchers();
                 }
+                is_old == Some(true)
             }
         }
     }

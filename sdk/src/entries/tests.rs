@@ -6,6 +6,7 @@ use crate::codec::value::Row;
 use crate::common::freshness::FeedFreshness;
 use crate::common::lock::lock;
 use crate::entries::entry::Confirmed;
+use crate::meter::ClientMeter;
 use cache_sync_core::number::{Sequence, Version};
 use cache_sync_core::wire::{Change, ChangeKind};
 use futures_util::FutureExt;
@@ -21,7 +22,7 @@ fn entries() -> Entries<i64, i64> {
 }
 
 fn entries_with(ages: Ages) -> Entries<i64, i64> {
-    let common = Arc::new(Common::new(FeedFreshness::new(TIMEOUT)));
+    let common = Arc::new(Common::new(FeedFreshness::new(TIMEOUT), ClientMeter::new("d")));
     let layout = Layout::new(None, &table()).unwrap();
     Entries::new(Schema::new(table(), layout), &CacheConfig { ages, ..CacheConfig::default() }, common)
 }

@@ -20,6 +20,7 @@ mod last_handle;
 mod live;
 mod live_queries;
 mod many_queries;
+mod metrics;
 mod one_row;
 mod opening;
 mod operations;
