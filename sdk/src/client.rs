@@ -112,7 +112,7 @@ impl Client {
             let _ = tokio::time::timeout(deadline, decided).await;
         }
         shared.supervisor.end().await;
-        shared.publisher.end(shared);
+        shared.publish_last();
         shared.store.close();
         shared.feed.end();
         shared.standby.iter().for_each(|standby| standby.close());

@@ -47,31 +47,31 @@ impl Recorded {
         })
     }
 
-    /// Where a counter stands, of the series of this name that has these labels: `name{table=public.account}`.
+    /// Where a counter stands, of the series of this name that has these labels, each `name=value`; 0 before there is one.
     pub fn counter(&self, name: &str, labels: &[&str]) -> u64 {
-        self.series(|series| one(&series.counters, name, labels).load(Ordering::Relaxed))
+        self.one(name, labels, |series| &series.counters).map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 
     /// The same of a gauge.
     pub fn gauge(&self, name: &str, labels: &[&str]) -> f64 {
-        self.series(|series| f64::from_bits(one(&series.gauges, name, labels).load(Ordering::Relaxed)))
+        self.one(name, labels, |series| &series.gauges)
+            .map_or(0.0, |gauge| f64::from_bits(gauge.load(Ordering::Relaxed)))
     }
 
     /// What a histogram was told.
     pub fn samples(&self, name: &str, labels: &[&str]) -> Vec<f64> {
-        self.series(|series| {
-            one(&series.histograms, name, labels).0.lock().expect("nobody panics while recording").clone()
-        })
+        let samples = self.one(name, labels, |series| &series.histograms);
+        samples.map_or_else(Vec::new, |samples| samples.0.lock().expect("nobody panics while recording").clone())
     }
-}
 
-fn one<'a, T>(all: &'a BTreeMap<String, T>, name: &str, labels: &[&str]) -> &'a T {
-    let is_it =
-        |series: &str| series.split('{').next() == Some(name) && labels.iter().all(|label| series.contains(label));
-    let found: Vec<_> = all.iter().filter(|(series, _)| is_it(series)).collect();
-    match found[..] {
-        [(_, one)] => one,
-        _ => panic!("{} series are {name} with {labels:?}, of {:?}", found.len(), all.keys().collect::<Vec<_>>()),
+    fn one<T>(&self, name: &str, labels: &[&str], of: fn(&Series) -> &BTreeMap<String, Arc<T>>) -> Option<Arc<T>> {
+        let is_it =
+            |series: &str| series.split('{').next() == Some(name) && labels.iter().all(|label| series.contains(label));
+        let found: Vec<_> = self.series(|series| {
+            of(series).iter().filter(|(series, _)| is_it(series)).map(|(_, one)| one.clone()).collect()
+        });
+        assert!(found.len() < 2, "{} series are {name} with {labels:?}", found.len());
+        found.into_iter().next()
     }
 }
 

@@ -43,7 +43,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_postgres::Client;
-use tracing::{Instrument, Span, field, info_span};
+use tracing::{Instrument, field, info_span};
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -217,7 +217,6 @@ impl Feed {
 
     /// Notes how the feed is heard.
     fn is_of(&self, kind: FeedKind) {
-        Span::current().record("kind", field::debug(kind));
         let before = self.kind.send_replace(Some(kind));
         if kind == FeedKind::Notify && before != Some(kind) {
             tracing::warn!(
@@ -259,13 +258,12 @@ impl Feed {
         let doubts = store.doubts();
         let (mut client, mut messages) = self.connect(store).await?;
         loop {
-            let mut link = Link { messages, doubts: doubts.clone(), store, common };
-            // Each connection has its own: what it is, it says when it begins.
+            // Of each connection: what it is, it hears when it begins.
             let span = info_span!("cache_sync.feed", kind = field::Empty, epoch = field::Empty);
-            let notified = span.clone();
-            (client, messages) = match self.stream(&client, &mut link).instrument(span).await {
+            let mut link = Link { messages, doubts: doubts.clone(), store, common, span: span.clone() };
+            (client, messages) = match self.stream(&client, &mut link).instrument(span.clone()).await {
                 Err(error) if error.sqlstate() == Some(NOT_PRELOADED) => {
-                    return self.listen_to_notify(&client, &mut link).instrument(notified).await;
+                    return self.listen_to_notify(&client, &mut link).instrument(span).await;
                 }
                 next => next?,
             };
@@ -312,7 +310,6 @@ impl Feed {
             self.doubt_everything();
         }
         freshness.set_epoch(epoch.0);
-        Span::current().record("epoch", epoch.0);
         Ok(())
     }
 

@@ -1,6 +1,5 @@
 //! What a client and its caches count, published now and then: a hit tells nobody.
 
-use super::shared::Shared;
 use super::table::CacheTable;
 use crate::common::lock::lock;
 use crate::common::trouble::Trouble;
@@ -8,16 +7,8 @@ use crate::meter::{ClientMeter, IS_ON, Series};
 use crate::status::{CacheStatus, FeedKind, Status};
 use std::sync::{Arc, Mutex, Weak};
 
-/// Publishes until the client ends, which it does not keep alive.
-pub(super) async fn publish(client: Weak<Shared>) {
-    loop {
-        let Some(shared) = client.upgrade() else { return };
-        let interval = shared.config.metrics_interval;
-        shared.publisher.publish(&shared);
-        drop(shared);
-        tokio::time::sleep(interval).await;
-    }
-}
+/// The caches of a client.
+type Tables = Vec<Arc<dyn CacheTable>>;
 
 /// What was published so far. Nothing once the client has ended.
 pub(super) struct Publisher(Mutex<Option<Published>>);
@@ -40,9 +31,10 @@ impl Publisher {
         Publisher(Mutex::new(IS_ON.then(published)))
     }
 
-    fn publish(&self, shared: &Shared) {
+    /// Publishes what a client and its caches count by now.
+    pub(super) fn publish(&self, look: impl FnOnce() -> (Status, Tables), meter: &ClientMeter) {
         if let Some(published) = &mut *lock(&self.0) {
-            published.publish(shared);
+            published.publish(look(), meter);
         }
     }
 
@@ -55,19 +47,18 @@ impl Publisher {
     }
 
     /// The client has ended: what it has counted last counts, too.
-    pub(super) fn end(&self, shared: &Shared) {
-        let published = lock(&self.0).take();
-        published.into_iter().for_each(|mut published| published.publish(shared));
+    pub(super) fn end(&self, look: impl FnOnce() -> (Status, Tables), meter: &ClientMeter) {
+        if let Some(mut published) = lock(&self.0).take() {
+            published.publish(look(), meter);
+        }
     }
 }
 
 impl Published {
-    fn publish(&mut self, shared: &Shared) {
-        let status = shared.status();
+    fn publish(&mut self, (status, tables): (Status, Tables), meter: &ClientMeter) {
         let feed_changes = self.feed.changes(status.epoch, status.feed_position);
         self.of_client.publish(&counters(&status, feed_changes), &gauges(&status));
-        let tables: Vec<_> = lock(&shared.tables).iter().map(|(_, table)| table.clone()).collect();
-        tables.iter().for_each(|table| self.publish_table(table, &shared.common.meter));
+        tables.iter().for_each(|table| self.publish_table(table, meter));
     }
 
     fn publish_table(&mut self, table: &Arc<dyn CacheTable>, meter: &ClientMeter) {

@@ -1,6 +1,6 @@
 //! What all handles of a client and of its caches share: connections, tables, tasks.
 
-use super::publisher::{Publisher, publish};
+use super::publisher::Publisher;
 use super::supervisor::Supervisor;
 use super::table::CacheTable;
 use crate::change::Feed;
@@ -19,7 +19,7 @@ use crate::write::Budget;
 use cache_sync_core::number::TableId;
 use std::any::TypeId;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use tokio::sync::Notify;
 
 /// A table, and what the cache has it as: a client has one cache of each, however many handles that has.
@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     pub(super) tables: Mutex<Vec<(CacheId, Arc<dyn CacheTable>)>>,
     /// Whether the feed is heard; its task is begun by who asks first.
     liveness: OnceLock<Liveness>,
-    pub(super) publisher: Publisher,
+    publisher: Publisher,
     /// A table was taken off that list.
     table_left: Notify,
     /// What Postgres may not have, once the client has been closed. One closes it at a time.
@@ -133,6 +133,15 @@ impl Shared {
         self.table_left.notify_waiters();
     }
 
+    /// What the client and its caches have counted last counts, too; from here on nothing of it is there any more.
+    pub(super) fn publish_last(&self) {
+        self.publisher.end(|| self.counted(), &self.common.meter);
+    }
+
+    fn counted(&self) -> (Status, Vec<Arc<dyn CacheTable>>) {
+        (self.status(), lock(&self.tables).iter().map(|(_, table)| table.clone()).collect())
+    }
+
     /// What the client is doing.
     pub(super) fn status(&self) -> Status {
         let progress = self.feed.progress();
@@ -170,10 +179,21 @@ impl Shared {
     }
 }
 
+/// Publishes what a client counts until it ends, which this does not keep alive.
+async fn publish(client: Weak<Shared>) {
+    loop {
+        let Some(shared) = client.upgrade() else { return };
+        let interval = shared.config.metrics_interval;
+        shared.publisher.publish(|| shared.counted(), &shared.common.meter);
+        drop(shared);
+        tokio::time::sleep(interval).await;
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         self.supervisor.abort();
-        self.publisher.end(self);
+        self.publish_last();
         let buffered = self.budget.entries();
         if buffered > 0 && self.unwritten.get_mut().is_none() {
             tracing::error!(buffered, "the client was dropped before it was closed: these patches are lost");

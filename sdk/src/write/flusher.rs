@@ -137,7 +137,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
         }
     }
 
-    /// The same, and says so to whom it concerns.
+    /// Writes a batch, and says so to whom it concerns. `false`: it was not applied, and must go out otherwise.
     async fn write_measured(&self, fence: &mut Option<Fence>, batch: &Batch, turn: Turn) -> bool {
         let entries = &*self.writes.entries;
         if batch.keys.is_empty() {
@@ -157,7 +157,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
         is_settled
     }
 
-    /// Sends a batch until its outcome is known. `false`: it was not applied, and must go out otherwise.
+    /// Sends a batch until its outcome is known.
     async fn write(&self, fence: &mut Option<Fence>, batch: &Batch, turn: Turn) -> bool {
         let entries = &*self.writes.entries;
         let began = Timer::start();

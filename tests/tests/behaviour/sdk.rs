@@ -19,6 +19,7 @@ mod key_types;
 mod last_handle;
 mod live;
 mod live_queries;
+mod logs;
 mod many_queries;
 mod metrics;
 mod one_row;

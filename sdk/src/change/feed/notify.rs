@@ -80,6 +80,7 @@ impl Feed {
         common.clock.hear(Stamp(hlc), common.now());
         if is_new || common.freshness.epoch() != epoch.0 {
             self.is_of(FeedKind::Notify);
+            link.begins(FeedKind::Notify, epoch);
             common.freshness.set_lsn(None);
             self.begin(epoch, false, link.store, &common.freshness).await?;
         }

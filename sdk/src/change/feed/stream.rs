@@ -97,6 +97,7 @@ impl Feed {
         match &message.body {
             Body::Start { resumed } => {
                 self.is_of(FeedKind::Stream);
+                link.begins(FeedKind::Stream, message.epoch);
                 self.is_to_skip.store(false, Ordering::Release);
                 self.begin(message.epoch, *resumed, link.store, &common.freshness).await?;
             }

@@ -1,7 +1,7 @@
 //! What a client and its caches count and measure reaches the recorder of the facade `metrics`, adds up over caches and clients, and goes
 //! with them.
 
-use cache_sync::{Cache, Client, Durability, METRICS, Patch};
+use cache_sync::{Cache, Client, METRICS, Patch};
 use cache_sync_tests::recorded::Recorded;
 use cache_sync_tests::rows::{Account, accounts, close, make_accounts, open};
 use cache_sync_tests::{Database, SOON, wait_until};
@@ -175,21 +175,20 @@ async fn what_fails_shows() {
     let _here = set_default_local_recorder(&recorded);
     let db = Database::with_extension();
     make(&db);
-    db.psql(
-        "CREATE ROLE measured LOGIN; GRANT SELECT ON account TO measured; GRANT USAGE ON SCHEMA cache_sync TO measured",
-    );
-    let client = open(Client::builder(&db.dsn_as("measured")).metrics_interval(OFTEN)).await;
-    let cache = client.cache::<i64, Account>("account").durability(Durability::Memory).open().await.unwrap();
+    let role = format!("measured_{}", db.name());
+    db.psql(&format!("CREATE ROLE {role} LOGIN IN ROLE cache_sync_user; GRANT SELECT ON account TO {role}"));
+    let client = open(Client::builder(&db.dsn_as(&role)).metrics_interval(OFTEN)).await;
+    let cache = client.cache::<i64, Account>("account").open().await.unwrap();
     let _ = cache.patch(&1, Patch::new().add("balance", 1)).await.unwrap();
     let trouble = async || recorded.gauge("cache_sync_write_trouble_seconds", TABLE) >= 1.0;
     wait_until(SOON, "it cannot be written", trouble).await;
     assert_eq!(recorded.gauge("cache_sync_buffered_patches", &[]), 1.0);
-    db.psql("GRANT ALL ON account TO measured");
+    db.psql(&format!("GRANT UPDATE ON account TO {role}"));
     let is_over = async || recorded.gauge("cache_sync_write_trouble_seconds", TABLE) == 0.0;
     wait_until(SOON, "it is written", is_over).await;
     assert!(recorded.counter("cache_sync_flush_retries_total", TABLE) >= 1);
     assert!(recorded.samples("cache_sync_batch_tries", TABLE)[0] >= 2.0);
-    db.psql("REVOKE SELECT ON account FROM measured");
+    db.psql(&format!("REVOKE SELECT ON account FROM {role}"));
     cache.invalidate(&2);
     cache.get(&2).await.unwrap_err();
     assert_eq!(recorded.samples("cache_sync_load_seconds", &["outcome=error"]).len(), 1);
