@@ -22,6 +22,7 @@ mod live_queries;
 mod logs;
 mod many_queries;
 mod metrics;
+mod metrics_reference;
 mod one_row;
 mod opening;
 mod operations;
