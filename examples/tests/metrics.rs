@@ -50,7 +50,8 @@ fn scraped(db: &Database<'_>, service: &str) -> (Running, String) {
     command.arg(format!("--storage.tsdb.path={}", dir.join("prometheus").display()));
     command.arg(format!("--web.listen-address={address}")).arg("--log.level=error");
     let prometheus = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    wait_blocking(SOON, || "Prometheus listens".to_owned(), || TcpStream::connect(&address).is_ok());
+    let is_ready = || TcpStream::connect(&address).is_ok() && get(&address, "/-/ready").contains("is Ready");
+    wait_blocking(SOON, || "Prometheus is ready".to_owned(), is_ready);
     (prometheus, address)
 }
 

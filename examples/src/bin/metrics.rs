@@ -41,10 +41,11 @@ async fn serve(client: &Client, articles: &Cache<i64, Article>) -> Result<()> {
 /// Another program, which knows nothing of the cache.
 async fn edit(sql: &tokio_postgres::Client) -> Result<()> {
     let mut every = tokio::time::interval(Duration::from_millis(50));
-    loop {
+    for id in (2..=20_i64).cycle() {
         every.tick().await;
-        sql.batch_execute("UPDATE article SET title = 'edited at ' || now() WHERE id = 2 + random() * 18").await?;
+        sql.execute("UPDATE article SET title = 'edited at ' || now() WHERE id = $1", &[&id]).await?;
     }
+    Ok(())
 }
 
 #[tokio::main]

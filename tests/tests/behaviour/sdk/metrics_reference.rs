@@ -39,7 +39,8 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
 
 /// The messages of all lines of this level: of each call the last text.
 fn messages(source: &str, level: &str) -> Vec<String> {
-    let calls = source.split(&format!("tracing::{level}!(")).skip(1);
+    let begin = format!("tracing::{level}!(");
+    let calls = source.split(&begin).skip(1);
     let message = |call: &str| {
         let call = call.split_once(");").map_or(call, |(call, _)| call);
         let call = call.split_once(")\n").map_or(call, |(call, _)| call);
