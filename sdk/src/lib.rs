@@ -79,6 +79,13 @@
 //! | the buffer is full | go on | wait, or fail ([`ClientBuilder::when_full`]) |
 //! | this process crashes | | what was buffered is lost, unless awaited |
 //!
+//! # Seeing it
+//!
+//! [`Client::status`] and [`Cache::status`] say what there is now. The feature `metrics` tells the recorder of the facade of that name, from which
+//! exporters take it: install the recorder before the first client is made. Loads, batches, queries and the feed's connections are
+//! spans of `tracing`, and what goes wrong is in the log; neither holds keys or values, but for a row that would be lost otherwise.
+//! docs/metrics.md has every metric, span and line, with what to do about it, and docs/grafana.json is a dashboard.
+//!
 //! # Features
 //!
 //! | feature | what it adds |
@@ -86,6 +93,7 @@
 //! | `derive` (default) | `#[derive(Key)]` |
 //! | `chrono`, `jiff`, `time` | dates and times of these crates as keys, and their lengths of time in [`interval`] columns |
 //! | `packed` | `Packed`, members as MessagePack and zstd |
+//! | `metrics` | counters, gauges and histograms for the recorder of the facade `metrics`; `METRICS` lists them |
 //!
 //! Which types members may be of is in docs/types.md; for dates and times the features `serde` of these crates are enough.
 #![forbid(unsafe_code)]

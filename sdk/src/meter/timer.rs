@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn about_one_look_up_in_a_thousand_is_measured_and_the_first_one_is() {
-        let looks = 0..1024 * u32::try_from(SAMPLED_ONE_IN).unwrap();
+        let looks = 0..1024 * SAMPLED_ONE_IN;
         let measured: Vec<_> = looks.filter(|_| sampled().is_some()).collect();
         assert!((900..1150).contains(&measured.len()), "{}", measured.len());
         assert_eq!(measured[0], 0);
