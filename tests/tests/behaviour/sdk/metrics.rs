@@ -147,7 +147,7 @@ async fn caches_and_clients_add_up_and_take_their_share_along() {
     }
     until(&recorded, "cache_sync_misses_total", 7).await;
     assert_eq!(recorded.gauge("cache_sync_clients", &[]), 2.0);
-    assert_eq!(recorded.gauge("cache_sync_entries", TABLE), 7.0);
+    wait_until(SOON, "all are held", async || recorded.gauge("cache_sync_entries", TABLE) == 7.0).await;
     // A cache that is opened again begins at nothing, and its table goes on.
     drop(here);
     wait_until(SOON, "it has left", async || recorded.gauge("cache_sync_entries", TABLE) == 4.0).await;
