@@ -1,7 +1,7 @@
 //! Throw-away PostgreSQL clusters that have the extension, for the tests, the demo and the benchmarks.
 //!
 //! ```text
-//! tools      programs of others that tests use: Python's drivers, pgbouncer
+//! tools      programs of others that tests use: Python's drivers, pgbouncer, Prometheus
 //! setup      finds PostgreSQL and libclang, installs them on Debian, says elsewhere what to install
 //! postgres   a PostgreSQL installation and its directories
 //! script     puts the extension's scripts together
@@ -31,7 +31,7 @@ pub use postgres::Postgres;
 pub use script::write_scripts;
 pub use setup::setup;
 pub use throwaway::{Cluster, Options, free_port};
-pub use tools::{pgbouncer, python, setup_tools};
+pub use tools::{pgbouncer, prometheus, python, setup_tools};
 pub use tree::Tree;
 pub use workspace::{cargo, target_dir, workspace_root};
 

@@ -1,6 +1,7 @@
-//! Programs of others with which the tests try the feed: Python with two Postgres drivers, and pgbouncer.
+//! Programs of others that the tests run: Python with two Postgres drivers, pgbouncer, and Prometheus.
 //!
-//! pgbouncer's package would start a service, so its files are unpacked (under `target/tools`) instead of being installed.
+//! The packages of pgbouncer and Prometheus would start services, so their files are unpacked (under `target/tools`) instead of being
+//! installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,21 @@ use crate::user::dir_for_servers;
 
 /// What Debian and Ubuntu call the drivers.
 const PYTHON_PACKAGES: [&str; 3] = ["python3", "python3-asyncpg", "python3-psycopg"];
-const HOW_TO_GET_THEM: &str = "cargo xtask test installs what is missing on Debian and Ubuntu; elsewhere install pgbouncer, and Python with \
-     `pip install asyncpg psycopg`";
+const HOW_TO_GET_THEM: &str = "cargo xtask test installs what is missing on Debian and Ubuntu; elsewhere install pgbouncer, Prometheus, \
+     and Python with `pip install asyncpg psycopg`";
+
+/// A program whose package is unpacked.
+struct Unpacked {
+    /// Its name, and its package's.
+    name: &'static str,
+    /// Where it lies in its package.
+    path: &'static str,
+    /// Whether it needs what its package depends on. All else are pages that it would show.
+    needs_others: bool,
+}
+
+const PGBOUNCER: Unpacked = Unpacked { name: "pgbouncer", path: "usr/sbin/pgbouncer", needs_others: true };
+const PROMETHEUS: Unpacked = Unpacked { name: "prometheus", path: "usr/bin/prometheus", needs_others: false };
 
 /// Python that has the drivers asyncpg and psycopg (3).
 ///
@@ -31,10 +45,15 @@ pub fn python() -> Result<PathBuf> {
 /// # Errors
 /// There is none: the error says how to get it.
 pub fn pgbouncer() -> Result<PathBuf> {
-    let unpacked = pgbouncer_dir()?.join("usr/sbin/pgbouncer");
-    let places = [Path::new("pgbouncer"), Path::new("/usr/sbin/pgbouncer"), &unpacked];
-    let runs = |place: &&&Path| command::succeeds(Command::new(place).arg("--version"));
-    places.iter().find(runs).map(|place| place.to_path_buf()).ok_or_else(|| missing("pgbouncer"))
+    PGBOUNCER.find()
+}
+
+/// Prometheus.
+///
+/// # Errors
+/// There is none: the error says how to get it.
+pub fn prometheus() -> Result<PathBuf> {
+    PROMETHEUS.find()
 }
 
 /// Installs what is missing.
@@ -42,41 +61,56 @@ pub fn pgbouncer() -> Result<PathBuf> {
 /// # Errors
 /// It cannot be installed from here: the error says what to install.
 pub fn setup_tools() -> Result<()> {
-    let (no_python, no_pgbouncer) = (python().is_err(), pgbouncer().is_err());
-    if !no_python && !no_pgbouncer {
+    let no_python = python().is_err();
+    let missing_programs: Vec<_> = [PGBOUNCER, PROMETHEUS].into_iter().filter(|one| one.find().is_err()).collect();
+    if !no_python && missing_programs.is_empty() {
         return Ok(());
     }
-    let root = Root::get_with_apt().ok_or_else(|| missing("Python with asyncpg and psycopg, or pgbouncer"))?;
+    let root =
+        Root::get_with_apt().ok_or_else(|| missing("Python with asyncpg and psycopg, pgbouncer, or Prometheus"))?;
     println!("Updating the list of packages (apt-get update).");
     root.apt_get(&["update", "-qq"])?;
     if no_python {
         root.install(&PYTHON_PACKAGES.map(str::to_owned), false)?;
         python()?;
     }
-    if no_pgbouncer {
-        unpack_pgbouncer(&root)?;
-        pgbouncer()?;
+    for program in missing_programs {
+        program.unpack(&root)?;
+        program.find()?;
     }
     Ok(())
 }
 
-fn unpack_pgbouncer(root: &Root) -> Result<()> {
-    let dir = pgbouncer_dir()?;
-    println!("Unpacking pgbouncer into {}", dir.display());
-    fs::create_dir_all(&dir)?;
-    command::run(Command::new("apt-get").args(["download", "-qq", "pgbouncer"]).current_dir(&dir))?;
-    let package =
-        fs::read_dir(&dir)?.flatten().map(|file| file.path()).find(|file| file.extension() == Some("deb".as_ref()));
-    let package = package.ok_or_else(|| Error::from("apt-get downloaded no package of pgbouncer"))?;
-    let needs = command::output(Command::new("dpkg-deb").arg("-f").arg(&package).arg("Depends"))?;
-    root.apt_get(&["satisfy", "-y", "-qq", "--no-install-recommends", needs.trim()])?;
-    command::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&dir))?;
-    fs::remove_file(package).map_err(Error::from)
-}
+impl Unpacked {
+    fn find(&self) -> Result<PathBuf> {
+        let unpacked = self.dir()?.join(self.path);
+        let installed = Path::new("/").join(self.path);
+        let places = [Path::new(self.name), &installed, &unpacked];
+        let runs = |place: &&&Path| command::succeeds(Command::new(place).arg("--version"));
+        places.iter().find(runs).map(|place| place.to_path_buf()).ok_or_else(|| missing(self.name))
+    }
 
-/// It runs as the user that servers run as.
-fn pgbouncer_dir() -> Result<PathBuf> {
-    Ok(dir_for_servers("tools")?.join("pgbouncer"))
+    /// Downloads its package, and unpacks it.
+    fn unpack(&self, root: &Root) -> Result<()> {
+        let dir = self.dir()?;
+        println!("Downloading the package of {} and unpacking it into {}", self.name, dir.display());
+        fs::create_dir_all(&dir)?;
+        command::run(Command::new("apt-get").args(["download", "-qq", self.name]).current_dir(&dir))?;
+        let is_package = |file: &PathBuf| file.extension() == Some("deb".as_ref());
+        let package = fs::read_dir(&dir)?.flatten().map(|file| file.path()).find(is_package);
+        let package = package.ok_or_else(|| Error::from(format!("apt-get downloaded no package of {}", self.name)))?;
+        if self.needs_others {
+            let needs = command::output(Command::new("dpkg-deb").arg("-f").arg(&package).arg("Depends"))?;
+            root.apt_get(&["satisfy", "-y", "-qq", "--no-install-recommends", needs.trim()])?;
+        }
+        command::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&dir))?;
+        fs::remove_file(package).map_err(Error::from)
+    }
+
+    /// Where it is unpacked: it runs as the user that servers run as.
+    fn dir(&self) -> Result<PathBuf> {
+        Ok(dir_for_servers("tools")?.join(self.name))
+    }
 }
 
 fn missing(what: &str) -> Error {

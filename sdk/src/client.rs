@@ -4,10 +4,12 @@
 //! builder     settings, and how a client connects      shared   what all its handles and caches share
 //! supervisor  owns the client's tasks                  table    what a client does with each of its tables
 //! changes     what was committed, for callers          token    points in the database's history
+//! publisher   counters and gauges, now and then
 //! ```
 
 mod builder;
 mod changes;
+mod publisher;
 mod shared;
 mod supervisor;
 mod table;
@@ -110,6 +112,7 @@ impl Client {
             let _ = tokio::time::timeout(deadline, decided).await;
         }
         shared.supervisor.end().await;
+        shared.publish_last();
         shared.store.close();
         shared.feed.end();
         shared.standby.iter().for_each(|standby| standby.close());
@@ -128,25 +131,7 @@ impl Client {
 
     /// What the client is doing.
     pub fn status(&self) -> Status {
-        let shared = &self.shared;
-        let progress = shared.feed.progress();
-        Status {
-            feed_kind: shared.feed.kind(),
-            feed_live: shared.common.is_live(),
-            epoch: progress.epoch.0,
-            feed_position: progress.position.0,
-            feed_connects: shared.feed.connects.load(Ordering::Relaxed),
-            feed_trouble: shared.feed.trouble(),
-            gaps: shared.feed.gaps.load(Ordering::Relaxed),
-            buffered: shared.budget.entries(),
-            buffered_bytes: shared.budget.bytes(),
-            standby_loads: shared.standby.as_ref().map_or(0, |standby| standby.loads.get()),
-            standby_passed_over: shared.standby.as_ref().map_or(0, |standby| standby.passed_over.get()),
-            query_results: shared.results.count(),
-            query_hits: shared.results.hits.get(),
-            query_loads: shared.results.loads.get(),
-            caches: shared.cache_statuses(),
-        }
+        self.shared.status()
     }
 
     /// Only for tests: the feed goes on, but tells nobody.

@@ -22,6 +22,7 @@ pub(crate) mod trouble;
 pub(crate) mod watch;
 
 use crate::error::{Error, ErrorKind};
+use crate::meter::ClientMeter;
 use clock::Clock;
 use freshness::FeedFreshness;
 use std::sync::OnceLock;
@@ -34,15 +35,16 @@ use uuid::Uuid;
 pub(crate) struct Common {
     pub(crate) freshness: FeedFreshness,
     pub(crate) clock: Clock,
+    pub(crate) meter: ClientMeter,
     pub(crate) closed: AtomicBool,
     /// Why the client is good for nothing any more: a task of it has ended.
     pub(crate) broken: OnceLock<&'static str>,
 }
 
 impl Common {
-    pub(crate) fn new(freshness: FeedFreshness) -> Common {
+    pub(crate) fn new(freshness: FeedFreshness, meter: ClientMeter) -> Common {
         let (closed, broken) = (AtomicBool::new(false), OnceLock::new());
-        Common { freshness, clock: Clock::default(), closed, broken }
+        Common { freshness, clock: Clock::default(), meter, closed, broken }
     }
 
     #[inline]

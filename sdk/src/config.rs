@@ -115,6 +115,8 @@ pub(crate) struct ClientConfig {
     pub(crate) write_timeout: Option<Duration>,
     /// How long connecting is tried again.
     pub(crate) retry_for: Duration,
+    /// How often counters and gauges are published.
+    pub(crate) metrics_interval: Duration,
 }
 
 /// How what cannot be confirmed is served.
@@ -160,6 +162,7 @@ impl ClientConfig {
             query_results_bytes_max: 64 << 20,
             write_timeout: None,
             retry_for: Duration::ZERO,
+            metrics_interval: Duration::from_secs(5),
         }
     }
 
@@ -180,7 +183,14 @@ impl ClientConfig {
         within("query_timeout in milliseconds", millis(self.query_timeout), 1, 3_600_000)?;
         within("feed_timeout in milliseconds", millis(self.feed_timeout), 100, 3_600_000)?;
         self.buffer.check()?;
+        within("metrics_interval in milliseconds", millis(self.metrics_interval), 100, 3_600_000)?;
         check_batches(self.flush_interval, self.batch_entries_max)
+    }
+
+    /// The name of the database, as libpq takes it: the user's, unless it is said.
+    pub(crate) fn database(&self) -> &str {
+        let postgres = &self.primary.postgres;
+        postgres.get_dbname().or(postgres.get_user()).unwrap_or_default()
     }
 }
 

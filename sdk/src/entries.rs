@@ -46,6 +46,7 @@ use crate::common::time::Moment;
 use crate::common::trouble::Seldom;
 use crate::config::{Ages, CacheConfig};
 use crate::error::{Error, ErrorKind};
+use crate::meter::TableMeter;
 use ages::Idling;
 use cache_sync_core::number::KeyHash;
 use cache_sync_core::patch::RowPatch;
@@ -66,6 +67,7 @@ pub(crate) struct Entries<K, V> {
     pub(crate) schema: Schema,
     pub(crate) common: Arc<Common>,
     pub(crate) counters: Counters,
+    pub(crate) meter: TableMeter,
     pub(crate) numbering: Numbering,
     memory: Memory<K, V>,
     ages: Ages,
@@ -100,6 +102,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             generations: Generations::new(),
             shards: Shards::new(),
             counters: Counters::default(),
+            meter: common.meter.of_table(|| schema.display_name()),
             numbering: Numbering::new(),
             retired: AtomicBool::new(false),
             refusals_said: Seldom::default(),
@@ -134,6 +137,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     where
         K: LookUp<Q>,
     {
+        let sample = self.meter.sample();
         let mut is_noted = false;
         let found = self.memory.read(hash, by, |entry| {
             let is_good = |now| self.is_current(entry, now) && self.common.freshness.is_live(now);
@@ -151,6 +155,9 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         if is_noted {
             // moka lets go of what it does not hear of for as long.
             self.memory.tell(hash);
+        }
+        if found.is_some() {
+            self.meter.hit(sample, || self.common.freshness.doubt(self.common.now()));
         }
         found
     }

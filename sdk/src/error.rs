@@ -1,9 +1,9 @@
 //! One error for everything; it answers what callers act on.
 
-use cache_sync_core::sqlstate::Fault;
+use cache_sync_core::sqlstate::{Fault, is_of_definitions};
 use std::fmt;
 use std::sync::Arc;
-use tokio_postgres::error::Severity;
+use tokio_postgres::error::{DbError, Severity};
 
 /// What went wrong. Cheap to clone: everybody who waited for the same load gets the same error.
 ///
@@ -199,11 +199,24 @@ impl Error {
         self.db_error().is_some_and(|db| !matches!(db.parsed_severity(), Some(Severity::Error)))
     }
 
-    pub(crate) fn db_error(&self) -> Option<&tokio_postgres::error::DbError> {
+    pub(crate) fn db_error(&self) -> Option<&DbError> {
         let source = self.0.source.as_ref()?;
         match source.downcast_ref::<Error>() {
             Some(cause) => cause.db_error(),
             None => source.downcast_ref::<tokio_postgres::Error>()?.as_db_error(),
+        }
+    }
+
+    /// As the log says it: without what Postgres says where that may quote a row or a key.
+    pub(crate) fn logged(&self) -> impl fmt::Display {
+        const LEFT_OUT: &str = "(left out: it may quote a row)";
+        let may_quote = |db: &&DbError| {
+            let code = db.code().code();
+            Fault::of(code).may_be_of_a_row() && !is_of_definitions(code)
+        };
+        match self.db_error().filter(may_quote) {
+            Some(db) => self.0.message.replace(db.message(), LEFT_OUT),
+            None => self.0.message.clone(),
         }
     }
 

@@ -79,6 +79,13 @@
 //! | the buffer is full | go on | wait, or fail ([`ClientBuilder::when_full`]) |
 //! | this process crashes | | what was buffered is lost, unless awaited |
 //!
+//! # Seeing it
+//!
+//! [`Client::status`] and [`Cache::status`] say what there is now. The feature `metrics` tells the recorder of the facade of that name, from which
+//! exporters take it: install the recorder before the first client is made. Loads, batches, queries and the feed's connections are
+//! spans of `tracing`, and what goes wrong is in the log; neither holds keys or values, but for a row that would be lost otherwise.
+//! docs/metrics.md has every metric, span and line, with what to do about it, and docs/grafana.json is a dashboard.
+//!
 //! # Features
 //!
 //! | feature | what it adds |
@@ -87,6 +94,7 @@
 //! | `chrono`, `jiff`, `time` | dates and times of these crates as keys, and their lengths of time in [`interval`] columns |
 //! | `packed` | `Packed`, members as MessagePack and zstd |
 //! | `tls` | encrypted connections: `sslmode` and the other options that libpq has for it in a DSN (docs/tls.md) |
+//! | `metrics` | counters, gauges and histograms for the recorder of the facade `metrics`; `METRICS` lists them |
 //!
 //! Which types members may be of is in docs/types.md; for dates and times the features `serde` of these crates are enough.
 #![forbid(unsafe_code)]
@@ -115,6 +123,7 @@ struct Readme;
 // floor 2: common    what a client shares with its tables: is it open, is the feed heard, the time
 // floor 2: config    settings
 // floor 1: error     what went wrong
+// floor 1: meter     what is measured where it happens
 
 mod cache;
 mod change;
@@ -124,6 +133,7 @@ mod common;
 mod config;
 mod entries;
 mod error;
+mod meter;
 mod patch;
 mod pg;
 mod query;
@@ -151,6 +161,8 @@ pub use common::trouble::Trouble;
 pub use common::watch::Watch;
 pub use config::{Credentials, Durability, WhenFull};
 pub use error::{Error, ErrorKind};
+#[cfg(feature = "metrics")]
+pub use meter::{METRICS, Metric, MetricKind};
 pub use patch::Patch;
 pub use query::{Float, Parameters, PreparedQuery, Query, QueryRead, QueryReads};
 pub use read::{Freshness, Lookup, Source};

@@ -12,6 +12,7 @@ pub(crate) use hindrance::{Hindrance, Hindrances};
 pub use unwritten::{Operation, Unwritten};
 
 use crate::error::Error;
+use crate::meter::Timer;
 use cache_sync_core::number::{KeyHash, Version};
 use cache_sync_core::outcome::{Record, Verdict};
 use std::fmt;
@@ -50,6 +51,13 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     pub(crate) constraint: Option<String>,
     pub(crate) dead_letter: Option<i64>,
+}
+
+impl Refusal {
+    /// What the log may say of it: a message of a violated constraint names what the table is made of; all others may quote the row.
+    pub(crate) fn said(&self) -> Option<&str> {
+        self.constraint.is_some().then_some(&*self.message)
+    }
 }
 
 impl Outcome {
@@ -97,6 +105,8 @@ struct Fate {
     /// `None` inside: nobody will ever know.
     outcome: OnceLock<Option<Outcome>>,
     known: Notify,
+    /// When the first of the writes was accepted that it is of.
+    accepted: Timer,
     /// What may keep it from being known.
     hindrance: Option<(Arc<Hindrance>, KeyHash)>,
 }
@@ -137,6 +147,11 @@ impl Settler {
     /// Of a patch of this key, which may meet this hindrance.
     pub(crate) fn new(hindrance: Arc<Hindrance>, key: KeyHash) -> Settler {
         Settler(Arc::new(Fate { hindrance: Some((hindrance, key)), ..Fate::default() }))
+    }
+
+    /// When the first of the writes was accepted.
+    pub(crate) fn accepted(&self) -> Timer {
+        self.0.accepted
     }
 
     pub(crate) fn receipt(&self) -> Receipt {

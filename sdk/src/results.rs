@@ -33,6 +33,7 @@ use crate::common::lock::lock;
 use crate::common::time::Moment;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind, Step};
+use crate::meter::Timer;
 use crate::pg::{NextExpiry, Store, within};
 use cache_sync_core::number::Epoch;
 use depends::Mark;
@@ -48,6 +49,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
+use tracing::{Instrument, debug_span};
 
 const PANICKED: &str = "the code of a parameter's type panicked";
 const LOOKING_UP: Step = "looking up the tables of a query";
@@ -265,6 +267,11 @@ impl Results {
         let _turn = tokio::time::timeout(self.common.freshness.timeout(), turn.lock()).await;
         let (at, mut marks, mut expiries) = (self.common.now(), Vec::new(), Vec::new());
         let watched = within(LOOKING_UP, self.store.query_timeout, self.statements.watched(&question)).await?;
+        let tables = || watched.iter().map(|watched| watched.source.name()).collect::<Vec<_>>().join(", ");
+        let statement = || format!("{:016x}", question.statement.fingerprint());
+        let parameters = question.parameters.len();
+        // Its text may have values in it.
+        let span = debug_span!("cache_sync.query", tables = tables(), statement = statement(), parameters);
         for Watched { source, flushes, rows } in watched {
             marks.push(source.look(flushes, &rows)?);
             expiries.extend(source.next_expiry(&rows));
@@ -273,7 +280,10 @@ impl Results {
         let asked = self.common.now();
         let live = self.common.freshness.is_live(asked);
         self.loads.add(1);
-        let Loaded { epoch, rows, bytes, digest, good_for } = load(expiries).await?;
+        let sent = Timer::start();
+        let loaded = load(expiries).instrument(span).await;
+        self.common.meter.query(sent);
+        let Loaded { epoch, rows, bytes, digest, good_for } = loaded?;
         let is_same = epoch.0 == self.common.freshness.epoch();
         if live && !is_same {
             self.store.doubt_server();

@@ -20,6 +20,7 @@ pub mod locks;
 pub mod logged;
 pub mod pooler;
 pub mod proxy;
+pub mod recorded;
 pub mod rows;
 mod statements;
 

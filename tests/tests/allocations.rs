@@ -6,10 +6,15 @@ use cache_sync::{Cache, Client, Freshness, Patch};
 use cache_sync_tests::rows::{Account, accounts, close, make_accounts, node_with, open};
 use cache_sync_tests::{Database, SOON, wait_until};
 use futures_util::FutureExt;
+use metrics::{
+    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    set_default_local_recorder,
+};
 use serde::{Deserialize, Serialize};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -98,6 +103,57 @@ async fn a_hit_allocates_nothing() {
     // Once in thousands of hits one does what moka has put off, which makes an entry in a list of what is to be freed.
     assert!(allocated <= 3 * HITS as u64 / 1000, "{allocated} allocations");
     assert!(before > 0, "nothing is counted");
+    close(client).await;
+}
+
+/// Of every histogram how much it was told; nothing else.
+#[derive(Clone, Default)]
+struct Tally(Arc<AtomicU64>);
+
+impl HistogramFn for Tally {
+    fn record(&self, _: f64) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Recorder for Tally {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(Arc::new(self.clone()))
+    }
+}
+
+/// Those that are measured, too, whatever the recorder does with it.
+#[tokio::test]
+async fn a_hit_that_is_measured_allocates_nothing() {
+    let _one = ONE.lock().await;
+    let tally = Tally::default();
+    let _here = set_default_local_recorder(&tally);
+    let (_db, client, cache) = node_with(1).await;
+    let hit = async || {
+        for _ in 0..20 * HITS {
+            assert!(cache.get(&1).await.unwrap().is_some());
+        }
+    };
+    // moka makes queues for reads on first use.
+    hit().await;
+    let (told, before) = (tally.0.load(Ordering::Relaxed), allocations());
+    hit().await;
+    let (told, allocated) = (tally.0.load(Ordering::Relaxed) - told, allocations() - before);
+    assert!(told > 300, "of two histograms, one hit in a thousand each: {told}");
+    // Once in thousands of hits one does what moka has put off.
+    assert!(allocated < told / 4, "{allocated} allocations by {told} samples");
     close(client).await;
 }
 

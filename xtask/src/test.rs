@@ -70,6 +70,10 @@ fn all(steps: &mut Steps) -> Result<()> {
 fn checks(steps: &mut Steps, postgres: &Postgres) -> Result<()> {
     steps.step("format", |_| command::run(cargo().args(["fmt", "--all", "--check"])))?;
     steps.step("clippy", |_| command::run(&mut Half::Others.clippy(postgres)))?;
+    // Beside the others it has all its features: what is there without them is compiled nowhere else.
+    steps.step("clippy, the SDK alone", |_| {
+        command::run(cargo().args(["clippy", "--package", "cache-sync", "--", "-D", "warnings"]))
+    })?;
     steps.step("tests, compiled", |_| command::run(cargo().args(["test", "--no-run"]).args(TESTED)))?;
     let programs = PROGRAMS.into_iter().flat_map(|program| ["--bin", program]);
     steps.step("programs, compiled", |_| command::run(cargo().arg("build").args(programs).args(TESTED)))

@@ -5,20 +5,22 @@ use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::entries::Entries;
 use crate::error::Error;
+use crate::meter::ToldAt;
 use crate::pg::Store;
 use cache_sync_core::wire::{Change, ChangeKind};
 use futures_util::future::BoxFuture;
 
 impl<K: Key, V: CacheValue> Subscriber for Entries<K, V> {
-    fn tell(&self, change: &Change) {
+    fn tell(&self, change: &Change, told: &ToldAt) {
         self.counters.changes.add(1);
         match change.kind {
             ChangeKind::FlushTable => self.raise_generation(),
             // What depends on it are queries.
             ChangeKind::Tag => {}
             ChangeKind::Versioned | ChangeKind::Unversioned => {
-                if let Some(key) = self.change(change) {
-                    self.refresh(&key, change.key);
+                if let Some(turned) = self.change(change) {
+                    self.meter.dropped(told, change.version.0);
+                    turned.to_refresh.iter().for_each(|key| self.refresh(key, change.key));
                 }
             }
         }

@@ -28,6 +28,7 @@ use crate::common::jittered;
 use crate::common::lock::lock;
 use crate::common::trouble::{Retried, Trouble};
 use crate::error::{Error, Step};
+use crate::meter::ToldAt;
 use crate::pg::{FEED, Messages, Store, within};
 use crate::status::FeedKind;
 use cache_sync_core::number::{Epoch, Position, TableId};
@@ -42,6 +43,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_postgres::Client;
+use tracing::{Instrument, field, info_span};
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -241,7 +243,7 @@ impl Feed {
             if error.fault() == Some(Fault::Table)
                 && let Err(error) = self.check_tables(store).await
             {
-                tracing::warn!(%error, "the tables could not be checked");
+                tracing::warn!(error = %error.logged(), "the tables could not be checked");
             }
             if (self.progress(), self.probes.last()) != before {
                 pause = PAUSE_MIN;
@@ -256,10 +258,12 @@ impl Feed {
         let doubts = store.doubts();
         let (mut client, mut messages) = self.connect(store).await?;
         loop {
-            let mut link = Link { messages, doubts: doubts.clone(), store, common };
-            (client, messages) = match self.stream(&client, &mut link).await {
+            // Of each connection: what it is, it hears when it begins.
+            let span = info_span!("cache_sync.feed", kind = field::Empty, epoch = field::Empty);
+            let mut link = Link { messages, doubts: doubts.clone(), store, common, span: span.clone() };
+            (client, messages) = match self.stream(&client, &mut link).instrument(span.clone()).await {
                 Err(error) if error.sqlstate() == Some(NOT_PRELOADED) => {
-                    return self.listen_to_notify(&client, &mut link).await;
+                    return self.listen_to_notify(&client, &mut link).instrument(span).await;
                 }
                 next => next?,
             };
@@ -327,7 +331,7 @@ impl Feed {
         false
     }
 
-    fn tell(&self, changes: &[Change]) {
+    fn tell(&self, changes: &[Change], told: &ToldAt) {
         if self.is_muted() {
             return;
         }
@@ -335,7 +339,7 @@ impl Feed {
         let subscribers = lock(&self.subscribers);
         for change in changes {
             for (_, subscriber) in subscribers.get(&change.table).into_iter().flatten() {
-                subscriber.tell(change);
+                subscriber.tell(change, told);
             }
         }
     }

@@ -4,6 +4,7 @@ use super::feed::Subscriber;
 use crate::codec::layout::TableMeta;
 use crate::common::lock::lock;
 use crate::error::{Error, ErrorKind};
+use crate::meter::ToldAt;
 use crate::pg::Store;
 use cache_sync_core::number::{KeyHash, TableId, Version};
 use cache_sync_core::wire::{self, ChangeKind};
@@ -83,7 +84,7 @@ impl Listener {
 }
 
 impl Subscriber for Listener {
-    fn tell(&self, change: &wire::Change) {
+    fn tell(&self, change: &wire::Change, _: &ToldAt) {
         let version = match change.kind {
             ChangeKind::Versioned => Some(change.version),
             ChangeKind::Unversioned => None,

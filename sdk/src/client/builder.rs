@@ -7,6 +7,7 @@ use crate::common::freshness::FeedFreshness;
 use crate::common::jittered;
 use crate::config::{ClientConfig, Credentials, Server, WhenFull};
 use crate::error::{Error, ErrorKind};
+use crate::meter::ClientMeter;
 use crate::pg::{Connector, Endpoint, Given, Login, Store, mode_for, prefer_primary, share_time};
 use crate::read::Standby;
 use crate::write::Budget;
@@ -194,6 +195,13 @@ impl ClientBuilder {
         self
     }
 
+    /// How often counters and gauges are published to the recorder of the facade `metrics`; what they say is as old at most. Default 5 s, from
+    /// 100 ms to an hour. Needs the feature `metrics`.
+    #[cfg(feature = "metrics")]
+    pub fn metrics_interval(self, interval: Duration) -> ClientBuilder {
+        self.set(|config| config.metrics_interval = interval)
+    }
+
     /// For how long [`connect`](ClientBuilder::connect) tries again while Postgres is [unavailable](Error::is_unavailable), as where an application
     /// starts together with its database: at once, and then after pauses that grow from 0.1 s to 2 s. Default zero: it tries once. What does not
     /// pass by itself, such as a wrong password, is an error at once.
@@ -216,7 +224,7 @@ impl ClientBuilder {
         loop {
             match store.established().await {
                 Err(error) if error.is_unavailable() && begun.elapsed() < retry_for => {
-                    tracing::warn!(%error, "connecting to Postgres is tried again");
+                    tracing::warn!(error = %error.logged(), "connecting to Postgres is tried again");
                     tokio::time::sleep(jittered(pause).min(retry_for.saturating_sub(begun.elapsed()))).await;
                     pause = (2 * pause).min(PAUSE_MAX);
                 }
@@ -255,7 +263,8 @@ impl ClientBuilder {
         let standby = standby.transpose()?.map(Arc::new);
         let store = Store::new(&config, connector, login)?;
         let budget = Budget::new(config.buffer);
-        let common = Common::new(FeedFreshness::new(config.feed_timeout));
+        let meter = ClientMeter::new(config.database());
+        let common = Common::new(FeedFreshness::new(config.feed_timeout), meter);
         Ok(Client { shared: Shared::begin(config, common, budget, store, standby) })
     }
 }

@@ -1,5 +1,6 @@
 //! What all handles of a client and of its caches share: connections, tables, tasks.
 
+use super::publisher::Publisher;
 use super::supervisor::Supervisor;
 use super::table::CacheTable;
 use crate::change::Feed;
@@ -8,15 +9,17 @@ use crate::common::liveness::Liveness;
 use crate::common::lock::lock;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind};
+use crate::meter::IS_ON;
 use crate::pg::{BatchConnection, Store, within};
 use crate::read::Standby;
 use crate::receipt::{Hindrances, Unwritten};
 use crate::results::Results;
-use crate::status::CacheStatus;
+use crate::status::{CacheStatus, Status};
 use crate::write::Budget;
 use cache_sync_core::number::TableId;
 use std::any::TypeId;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use tokio::sync::Notify;
 
 /// A table, and what the cache has it as: a client has one cache of each, however many handles that has.
@@ -39,6 +42,7 @@ pub(crate) struct Shared {
     pub(super) tables: Mutex<Vec<(CacheId, Arc<dyn CacheTable>)>>,
     /// Whether the feed is heard; its task is begun by who asks first.
     liveness: OnceLock<Liveness>,
+    publisher: Publisher,
     /// A table was taken off that list.
     table_left: Notify,
     /// What Postgres may not have, once the client has been closed. One closes it at a time.
@@ -62,6 +66,7 @@ impl Shared {
             supervisor: Supervisor::new(common.clone(), budget.clone()),
             tables: Mutex::default(),
             liveness: OnceLock::new(),
+            publisher: Publisher::new(&common.meter),
             table_left: Notify::new(),
             unwritten: tokio::sync::Mutex::default(),
             common: common.clone(),
@@ -73,6 +78,9 @@ impl Shared {
             config,
         });
         shared.supervisor.spawn(None, async move { feed.run(&store, &common).await });
+        if IS_ON {
+            shared.supervisor.spawn(None, publish(Arc::downgrade(&shared)));
+        }
         shared
     }
 
@@ -121,11 +129,43 @@ impl Shared {
 
     pub(crate) fn remove_table(&self, table: &Arc<dyn CacheTable>) {
         lock(&self.tables).retain(|(_, known)| !std::ptr::addr_eq(Arc::as_ptr(known), Arc::as_ptr(table)));
+        self.publisher.table_left(table, &self.common.meter);
         self.table_left.notify_waiters();
     }
 
+    /// What the client and its caches have counted last counts, too; from here on nothing of it is there any more.
+    pub(super) fn publish_last(&self) {
+        self.publisher.end(|| self.counted(), &self.common.meter);
+    }
+
+    fn counted(&self) -> (Status, Vec<Arc<dyn CacheTable>>) {
+        (self.status(), lock(&self.tables).iter().map(|(_, table)| table.clone()).collect())
+    }
+
+    /// What the client is doing.
+    pub(super) fn status(&self) -> Status {
+        let progress = self.feed.progress();
+        Status {
+            feed_kind: self.feed.kind(),
+            feed_live: self.common.is_live(),
+            epoch: progress.epoch.0,
+            feed_position: progress.position.0,
+            feed_connects: self.feed.connects.load(Ordering::Relaxed),
+            feed_trouble: self.feed.trouble(),
+            gaps: self.feed.gaps.load(Ordering::Relaxed),
+            buffered: self.budget.entries(),
+            buffered_bytes: self.budget.bytes(),
+            standby_loads: self.standby.as_ref().map_or(0, |standby| standby.loads.get()),
+            standby_passed_over: self.standby.as_ref().map_or(0, |standby| standby.passed_over.get()),
+            query_results: self.results.count(),
+            query_hits: self.results.hits.get(),
+            query_loads: self.results.loads.get(),
+            caches: self.cache_statuses(),
+        }
+    }
+
     /// What the caches are doing. One that has retired is passed over when another one has taken its place.
-    pub(super) fn cache_statuses(&self) -> Vec<CacheStatus> {
+    fn cache_statuses(&self) -> Vec<CacheStatus> {
         let tables = lock(&self.tables);
         let statuses: Vec<_> = tables.iter().map(|(id, table)| (*id, table.is_retired(), table.status())).collect();
         let is_followed = |place: usize, (_, types): CacheId, of: &CacheStatus| {
@@ -139,9 +179,21 @@ impl Shared {
     }
 }
 
+/// Publishes what a client counts until it ends, which this does not keep alive.
+async fn publish(client: Weak<Shared>) {
+    loop {
+        let Some(shared) = client.upgrade() else { return };
+        let interval = shared.config.metrics_interval;
+        shared.publisher.publish(|| shared.counted(), &shared.common.meter);
+        drop(shared);
+        tokio::time::sleep(interval).await;
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         self.supervisor.abort();
+        self.publish_last();
         let buffered = self.budget.entries();
         if buffered > 0 && self.unwritten.get_mut().is_none() {
             tracing::error!(buffered, "the client was dropped before it was closed: these patches are lost");

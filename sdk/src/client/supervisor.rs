@@ -101,7 +101,7 @@ impl Drop for DeathNotice {
         };
         if std::thread::panicking() || !(self.is_done || self.ending.load(Ordering::Acquire)) {
             if self.common.broken.set(why).is_ok() {
-                tracing::error!("{why}");
+                tracing::error!(why, "the client is good for nothing any more");
             }
             self.common.freshness.end();
             self.budget.close();

@@ -136,6 +136,7 @@ mod tests {
     use super::*;
     use crate::common::Common;
     use crate::common::freshness::FeedFreshness;
+    use crate::meter::ClientMeter;
     use std::sync::Arc;
     use tokio::sync::Notify;
     use tokio::sync::futures::OwnedNotified;
@@ -197,7 +198,7 @@ mod tests {
     /// A change between a look and the wait for the next one is heard of: the last state is always shown.
     #[tokio::test(start_paused = true)]
     async fn what_changes_during_a_look_is_shown() {
-        let common = Arc::new(Common::new(FeedFreshness::new(LONG)));
+        let common = Arc::new(Common::new(FeedFreshness::new(LONG), ClientMeter::new("d")));
         common.freshness.in_step(common.now());
         // What follows it would only tell of silence.
         let (liveness, _follow) = Liveness::of(common);

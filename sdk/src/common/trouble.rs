@@ -105,7 +105,7 @@ impl Retried {
         let mut failing = lock(failing);
         let Some(known) = &mut *failing else {
             *failing = Some(Failing::new(error));
-            tracing::warn!(table = table.as_deref(), %error, sqlstate = error.sqlstate(), "{what} failed; it is tried again");
+            tracing::warn!(table = table.as_deref(), error = %error.logged(), sqlstate = error.sqlstate(), "{what} failed; it is tried again");
             return true;
         };
         let was_for_good = known.for_good_since.is_some();
@@ -113,6 +113,7 @@ impl Retried {
         if known.is_to_be_said() {
             let (since, tries) = (known.since.elapsed(), known.tries);
             let (table, sqlstate) = (table.as_deref(), error.sqlstate());
+            let error = error.logged();
             tracing::warn!(table, %error, sqlstate, ?since, tries, "{what} still fails; it is tried again");
         }
         was_for_good != known.for_good_since.is_some()

@@ -14,9 +14,16 @@ use std::time::Duration;
 /// How long a change that may be the echo of a batch under way is held back at most before the entry is doubted.
 const HOLD_MAX: Duration = Duration::from_millis(250);
 
+/// What was held is dropped, or held back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Turned<K> {
+    /// The key, if what was held was read: it is to be loaded again.
+    pub(crate) to_refresh: Option<K>,
+}
+
 impl<K: Key, V: CacheValue> Entries<K, V> {
-    /// Takes a committed change of one key. Returns the key if it is to be loaded again, because what the change has replaced was read.
-    pub(crate) fn change(&self, change: &Change) -> Option<K> {
+    /// Takes a committed change of one key. None: it changes nothing of what is held.
+    pub(crate) fn change(&self, change: &Change) -> Option<Turned<K>> {
         let mut place = self.place(change.key);
         let is_read = |entry: &Entry<K, V>| (self.refreshes && entry.is_read()).then(|| entry.key().clone());
         match place.slot() {
@@ -25,10 +32,10 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
                 if !slot.change(change, self.generation(), self.hold_back(now), &self.schema) {
                     return None;
                 }
-                let read = self.memory.peek(change.key, is_read).flatten();
+                let to_refresh = self.memory.peek(change.key, is_read).flatten();
                 place.reflect(now);
                 place.tell_watchers();
-                read
+                Some(Turned { to_refresh })
             }
             None => {
                 let is_old = |entry: &Entry<K, V>| {
@@ -48,7 +55,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
                 if !matches!(held, Some((false, _))) {
                     place.tell_watchers();
                 }
-                held.filter(|(is_old, _)| *is_old)?.1
+                held.filter(|(is_old, _)| *is_old).map(|(_, to_refresh)| Turned { to_refresh })
             }
         }
     }

@@ -44,6 +44,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             let record = outcomes.records.as_ref().and_then(|records| records.get(at));
             if let Some(done) = self.settle_one(*hash, sequence, record, outcomes.same_server) {
                 free(done.size);
+                self.meter.settled(done.fate.accepted());
                 let outcome = record.map_or_else(Outcome::unknown, Outcome::from);
                 done.fate.settle(outcome.refused(outcomes.refusals.get(&at)));
             }
@@ -72,7 +73,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             table = table(),
             patches,
             sqlstate,
-            message = refusal.map(|refusal| &*refusal.message),
+            message = refusal.and_then(Refusal::said),
             constraint = refusal.and_then(|refusal| refusal.constraint.as_deref()),
             dead_letter = refusal.and_then(|refusal| refusal.dead_letter),
             batches_not_said,

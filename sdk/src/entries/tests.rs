@@ -1,11 +1,13 @@
 //! Hits: an entry is served as long as nothing makes it doubtful.
 
+use super::change::Turned;
 use super::*;
 use crate::codec::layout::{Layout, tests::table};
 use crate::codec::value::Row;
 use crate::common::freshness::FeedFreshness;
 use crate::common::lock::lock;
 use crate::entries::entry::Confirmed;
+use crate::meter::ClientMeter;
 use cache_sync_core::number::{Sequence, Version};
 use cache_sync_core::wire::{Change, ChangeKind};
 use futures_util::FutureExt;
@@ -25,7 +27,7 @@ fn entries_with(ages: Ages) -> Entries<i64, i64> {
 }
 
 fn entries_of(config: &CacheConfig) -> Entries<i64, i64> {
-    let common = Arc::new(Common::new(FeedFreshness::new(TIMEOUT)));
+    let common = Arc::new(Common::new(FeedFreshness::new(TIMEOUT), ClientMeter::new("d")));
     let layout = Layout::new(None, &table()).unwrap();
     Entries::new(Schema::new(table(), layout), config, None, common)
 }
@@ -130,7 +132,7 @@ fn what_a_change_has_replaced_is_kept_for_a_while_but_no_hit() {
     };
     let kept = |entries: &Entries<i64, i64>| entries.peek(&1, HASH, |entry| entry.lifetime().until);
     let keeps = entries(bound);
-    assert_eq!(change(&keeps, 2), None, "nobody has read it");
+    assert_eq!(change(&keeps, 2), Some(Turned { to_refresh: None }), "nobody has read it");
     let until = kept(&keeps).expect("it is kept");
     assert!(until <= keeps.common.now() + bound);
     assert_eq!(keeps.hit(1), None);
@@ -139,10 +141,10 @@ fn what_a_change_has_replaced_is_kept_for_a_while_but_no_hit() {
     keeps.hold(1, Lifetime::ENDLESS);
     assert_eq!(keeps.hit(1), Some(1));
     for version in 4..11 {
-        assert_eq!(change(&keeps, version), Some(1), "somebody has");
+        assert_eq!(change(&keeps, version), Some(Turned { to_refresh: Some(1) }), "somebody has");
         keeps.hold(1, Lifetime::ENDLESS);
     }
-    assert_eq!(change(&keeps, 11), None, "not for some time");
+    assert_eq!(change(&keeps, 11), Some(Turned { to_refresh: None }), "not for some time");
     // What was in doubt already is let go.
     keeps.hold(1, Lifetime::ENDLESS);
     keeps.raise_generation();

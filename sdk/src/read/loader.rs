@@ -12,11 +12,13 @@ use crate::common::lock::lock;
 use crate::common::time::Moment;
 use crate::entries::{Answer, Entries, Lifetime, Loaded, Next};
 use crate::error::{Error, ErrorKind};
+use crate::meter::Timer;
 use crate::pg::{LoadState, LoadStatement, LoadedRow, Loading, Taking};
 use cache_sync_core::number::{KeyHash, Sequence, Version};
 use cache_sync_core::sqlstate::{Fault, is_misfit};
 use std::sync::Arc;
 use tokio_postgres::Row;
+use tracing::{Instrument, debug_span};
 use uuid::Uuid;
 
 /// Keys in one statement.
@@ -79,11 +81,10 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         if wanted.is_empty() {
             return;
         }
-        entries.counters.load_statements.add(1);
-        entries.counters.loaded_keys.add(wanted.len() as u64);
         let session = entries.numbering.session().id;
         let mut arriving = Arriving { reads: self, session, sent, live, wanted };
-        let loaded = self.rows(&mut arriving).await;
+        let (keys, single) = (arriving.wanted.len(), arriving.hashes().next().filter(|_| arriving.wanted.len() == 1));
+        let loaded = self.measured(keys, single, self.rows(&mut arriving)).await;
         let left: Vec<_> = arriving.wanted.into_iter().flatten().collect();
         match loaded {
             // One of the keys is no value of the column's type, as it is by now: the others are none the worse for it.
@@ -100,6 +101,28 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                 left.iter().for_each(|wanted| entries.load_failed(wanted.hash, wanted.flight, &error));
             }
         }
+    }
+
+    /// Runs a statement that loads so many keys, and says so to whom it concerns: of a single one by its hash, never by its value.
+    async fn measured<T>(
+        &self,
+        keys: usize,
+        single: Option<KeyHash>,
+        load: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let Entries { schema, counters, meter, .. } = &*self.entries;
+        counters.load_statements.add(1);
+        counters.loaded_keys.add(keys as u64);
+        let span = debug_span!(
+            "cache_sync.load",
+            table = schema.display_name(),
+            keys,
+            key_hash = single.map(|hash| format!("{:016x}", hash.0)),
+        );
+        let began = Timer::start();
+        let loaded = load.instrument(span).await;
+        meter.load(began, keys, loaded.is_ok());
+        loaded
     }
 
     async fn by_halves(&self, mut wanted: Vec<Wanted<K>>) {
@@ -252,14 +275,13 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
 
     /// Loads one row past the cache: it shows nothing but what Postgres has.
     pub(crate) async fn load_past_cache(&self, key: &K) -> Result<Lookup<V>, Error> {
-        let Entries { schema, counters, .. } = &*self.entries;
-        counters.load_statements.add(1);
-        counters.loaded_keys.add(1);
+        let schema = &self.entries.schema;
         let session = self.entries.numbering.session().id;
         let loading = Loading { session, meta: &schema.meta, keys: std::slice::from_ref(key) };
         let (sent, mut loaded) = (self.entries.common.now(), None);
         let each = |(): &(), row: &Row| loaded = LoadedRow::of(row, schema);
-        match self.load_rows(&self.statement, &loading, |_| (), each).await {
+        let load = self.load_rows(&self.statement, &loading, |_| (), each);
+        match self.measured(1, Some(schema.hash::<K, K>(key)), load).await {
             Ok(()) => {}
             Err(error) => return Err(self.lasting(error).await),
         }

@@ -8,6 +8,7 @@ use crate::common::lock::lock;
 use crate::config::StaleService;
 use crate::entries::{Answer, Place};
 use crate::error::{Error, ErrorKind};
+use crate::meter::Timer;
 use cache_sync_core::number::{KeyHash, Version};
 use futures_util::FutureExt;
 use std::future::Future;
@@ -86,7 +87,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             if let Some(stale) = stale {
                 return Ok(stale);
             }
-            let waiting = Waiting { reads: self, hash, number };
+            let (waiting, began) = (Waiting { reads: self, hash, number }, Timer::start());
             let answer = async {
                 if let Some(leader) = leader {
                     leader.drive().await;
@@ -94,6 +95,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                 receiver.await
             };
             let answer = self.patiently(answer, key, hash, stale_service).await;
+            self.entries.meter.miss(began);
             if answer.is_ok() {
                 std::mem::forget(waiting);
             }

@@ -182,7 +182,7 @@ impl Standby {
         let mut paused = lock(&self.paused);
         let pause = paused.map_or(PAUSE_MIN, |(_, pause)| (2 * pause).min(PAUSE_MAX));
         if paused.is_none() {
-            tracing::warn!(%error, "the standby cannot be asked; rows are loaded from the primary");
+            tracing::warn!(error = %error.logged(), "the standby cannot be asked; rows are loaded from the primary");
         }
         *paused = Some((now + pause, pause));
     }

@@ -7,6 +7,7 @@ use crate::change::Subscriber;
 use crate::codec::layout::{TableMeta, quote};
 use crate::common::lock::lock;
 use crate::error::{Error, ErrorKind};
+use crate::meter::ToldAt;
 use crate::pg::{NextExpiry, Store};
 use cache_sync_core::number::{KeyHash, TableId};
 use cache_sync_core::wire::{Change, ChangeKind};
@@ -61,6 +62,12 @@ struct Tags {
 }
 
 impl Source {
+    /// The table's, with its schema, for people.
+    pub(super) fn name(&self) -> String {
+        let meta = lock(&self.meta);
+        format!("{}.{}", meta.schema, meta.name)
+    }
+
     pub(super) fn new(meta: TableMeta) -> Source {
         Source {
             id: meta.table_id,
@@ -192,7 +199,7 @@ impl Mark {
 }
 
 impl Subscriber for Source {
-    fn tell(&self, change: &Change) {
+    fn tell(&self, change: &Change, _: &ToldAt) {
         self.changes.raise();
         if change.kind == ChangeKind::FlushTable {
             self.doubt_all();

@@ -4,7 +4,7 @@ use super::bind::Bound;
 use super::tag::TagValue;
 use std::any::TypeId;
 use std::borrow::Borrow;
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// What a result depends on.
@@ -43,6 +43,15 @@ pub(crate) struct Statement {
     pub(crate) is_complete: bool,
     /// Of what type the rows are.
     pub(crate) rows: TypeId,
+}
+
+impl Statement {
+    /// By what the log knows it: the same text has the same one.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.sql.hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// Which result it is.

@@ -25,6 +25,7 @@ use crate::common::jittered;
 use crate::common::lock::lock;
 use crate::entries::Outcomes;
 use crate::error::{Error, ErrorKind};
+use crate::meter::Timer;
 use crate::pg::{BatchConnection, Connected, Sending};
 use crate::receipt::Refusal;
 use cache_sync_core::number::{Fence, Sequence};
@@ -35,6 +36,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::{Instrument, debug_span, field};
 use uuid::Uuid;
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -56,6 +58,8 @@ pub(crate) struct Flusher<K, V> {
 /// What is known from the tries of a batch so far.
 #[derive(Default)]
 struct Tries {
+    /// How many there were.
+    sends: u32,
     /// It may have reached the server, which may have applied it.
     sent: bool,
     /// How often Postgres has refused it as a whole.
@@ -87,7 +91,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             };
             let batch = Batch::new(sequence, &frozen, &self.writes.entries.schema);
             drop(frozen);
-            if self.write(&mut fence, &batch, turn).await {
+            if self.write_measured(&mut fence, &batch, turn).await {
                 pace.went_well(turn);
                 continue;
             }
@@ -133,17 +137,35 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
         }
     }
 
-    /// Sends a batch until its outcome is known. `false`: it was not applied, and must go out otherwise.
-    async fn write(&self, fence: &mut Option<Fence>, batch: &Batch, turn: Turn) -> bool {
+    /// Writes a batch, and says so to whom it concerns. `false`: it was not applied, and must go out otherwise.
+    async fn write_measured(&self, fence: &mut Option<Fence>, batch: &Batch, turn: Turn) -> bool {
         let entries = &*self.writes.entries;
         if batch.keys.is_empty() {
             entries.numbering.leave_out(batch.sequence);
             return true;
         }
+        let (table, patches) = (&entries.schema, batch.keys.len());
+        let span = debug_span!(
+            "cache_sync.batch",
+            table = table.display_name(),
+            patches,
+            sequence = batch.sequence.0,
+            outcome = field::Empty,
+        );
+        let is_settled = self.write(fence, batch, turn).instrument(span.clone()).await;
+        span.record("outcome", if is_settled { "settled" } else { "undone" });
+        is_settled
+    }
+
+    /// Sends a batch until its outcome is known.
+    async fn write(&self, fence: &mut Option<Fence>, batch: &Batch, turn: Turn) -> bool {
+        let entries = &*self.writes.entries;
+        let began = Timer::start();
         // What was set aside is suspicious, and must not keep the line waiting.
         let suspicions = if turn == Turn::Aside { REFUSALS_MAX } else { 0 };
         let (mut tries, mut pause) = (Tries { suspicions, ..Tries::default() }, PAUSE_MIN);
         let outcomes = loop {
+            tries.sends += 1;
             let next = match self.send(fence, batch, &mut tries).await {
                 Ok(outcomes) => Next::Settled(outcomes),
                 Err(error) => {
@@ -168,6 +190,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             self.writes.hindrance.succeeded();
         }
         self.writes.hindrance.succeeded_aside(&batch.keys);
+        entries.meter.batch(began, batch.keys.len(), tries.sends);
         let free = |bytes| self.writes.budget.give_back(bytes);
         entries.settle(&batch.keys, batch.sequence, &outcomes, free);
         true
@@ -265,7 +288,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             return HashMap::new();
         };
         letters.unwrap_or_else(|error| {
-            tracing::debug!(%error, "why patches were refused could not be asked");
+            tracing::debug!(error = %error.logged(), "why patches were refused could not be asked");
             HashMap::new()
         })
     }
@@ -292,7 +315,7 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             }
             Some(Fault::Session) if code == "CS003" => self.follow_server(fence, batch, error),
             Some(Fault::Session) => {
-                tracing::error!(table, %error, sent = tries.sent, "the session is lost; going on with a new one");
+                tracing::error!(table, error = %error.logged(), sent = tries.sent, "the session is lost; going on with a new one");
                 // Something of ours was committed under this number.
                 self.leave_session(fence, batch, tries.sent || code == "CS004")
             }

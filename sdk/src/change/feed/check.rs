@@ -21,7 +21,7 @@ impl Feed {
             match self.check_some(store, |table| tables.contains(&table)).await {
                 Ok(()) => pause = PAUSE_MIN,
                 Err(error) => {
-                    tracing::warn!(%error, "it could not be checked whether tables are still what they were");
+                    tracing::warn!(error = %error.logged(), "it could not be checked whether tables are still what they were");
                     tokio::time::sleep(pause).await;
                     pause = (2 * pause).min(PAUSE_MAX);
                     self.doubtful.add(tables);

@@ -25,7 +25,7 @@ impl Feed {
             match store.server_state().await {
                 Ok(state) if state.epoch.0 == common.freshness.epoch() => common.clock.compare(asked, state.host_time),
                 Ok(_) => {}
-                Err(error) => tracing::debug!(%error, "the clocks could not be compared"),
+                Err(error) => tracing::debug!(error = %error.logged(), "the clocks could not be compared"),
             }
         }
     }

@@ -8,6 +8,7 @@ use super::link::{LISTENING, Link};
 use super::{Feed, Progress};
 use crate::common::Common;
 use crate::error::Error;
+use crate::meter::ToldAt;
 use crate::pg::{LISTEN, LISTEN_STATE, within};
 use crate::status::FeedKind;
 use cache_sync_core::number::{Epoch, Position, Stamp};
@@ -79,6 +80,7 @@ impl Feed {
         common.clock.hear(Stamp(hlc), common.now());
         if is_new || common.freshness.epoch() != epoch.0 {
             self.is_of(FeedKind::Notify);
+            link.begins(FeedKind::Notify, epoch);
             common.freshness.set_lsn(None);
             self.begin(epoch, false, link.store, &common.freshness).await?;
         }
@@ -124,7 +126,7 @@ impl Feed {
         }
         match Message::decode(notification.payload()) {
             Ok(Message { epoch, body: Body::Changes(changes), .. }) if epoch.0 == common.freshness.epoch() => {
-                self.tell(&changes.into_iter().map(Change::unversioned).collect::<Vec<_>>());
+                self.tell(&changes.into_iter().map(Change::unversioned).collect::<Vec<_>>(), &ToldAt::unknown());
             }
             // Another server's, another extension's, or of a writer with another version of the library.
             Ok(_) | Err(WireError::Protocol(_)) => self.doubt_everything(),

@@ -5,6 +5,7 @@ use super::{Feed, Progress};
 use crate::common::Common;
 use crate::common::time::Moment;
 use crate::error::{Error, ErrorKind};
+use crate::meter::ToldAt;
 use crate::pg::{Messages, Since, stream_statement};
 use crate::status::FeedKind;
 use cache_sync_core::number::Epoch;
@@ -96,11 +97,12 @@ impl Feed {
         match &message.body {
             Body::Start { resumed } => {
                 self.is_of(FeedKind::Stream);
+                link.begins(FeedKind::Stream, message.epoch);
                 self.is_to_skip.store(false, Ordering::Release);
                 self.begin(message.epoch, *resumed, link.store, &common.freshness).await?;
             }
             Body::Gap => self.doubt_everything(),
-            Body::Changes(changes) => self.tell(changes),
+            Body::Changes(changes) => self.tell(changes, &told(message, common)),
             Body::Heartbeat => {}
         }
         // Until everything that was missed meanwhile has been told, entries may be as old as the interruption was long. However
@@ -149,6 +151,11 @@ impl Feed {
         self.is_to_skip.store(true, Ordering::Release);
         Err(Error::timeout("keeping up with the feed", timeout))
     }
+}
+
+/// When the message was made, at the earliest: as far as the clocks of both hosts are known.
+fn told(message: &Message, common: &Common) -> ToldAt {
+    ToldAt::new(message.hlc.0, || Some(common.now().since(common.clock.earliest(message.sent)?)))
 }
 
 /// The next message of the feed; `None` for what is not one. Silence for longer than the bound on staleness is an error.

@@ -1,6 +1,7 @@
 //! Who is told of changes.
 
 use crate::error::Error;
+use crate::meter::ToldAt;
 use crate::pg::Store;
 use cache_sync_core::wire::Change;
 use futures_util::future::BoxFuture;
@@ -9,7 +10,7 @@ use std::any::TypeId;
 /// Who is told of changes.
 pub(crate) trait Subscriber: Send + Sync {
     /// A change of the subscriber's table was committed.
-    fn tell(&self, change: &Change);
+    fn tell(&self, change: &Change, told: &ToldAt);
     /// Everything told so far must show from now on.
     fn end_holds(&self);
     /// Nothing that is held may be trusted unseen.
