@@ -222,6 +222,21 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         self.update_with(key, change).await.map(|((), receipt)| receipt)
     }
 
+    /// The row, but nothing that a change has replaced: that would be written again.
+    async fn get_to_change<Q: ?Sized + Sync>(&self, key: &Q) -> Result<Option<Arc<V>>, Error>
+    where
+        K: LookUp<Q>,
+    {
+        let hash = self.hash(key);
+        match self.reads.hit(key, hash, |entry| entry.value.clone()) {
+            Some(value) => Ok(value),
+            None => {
+                let read = self.reads.load(&K::key(key), hash, Request::ToChange, Freshness::Cached).await;
+                read.map(|read| read.value)
+            }
+        }
+    }
+
     /// As [`Cache::update`], and returns what `change` returned the last time.
     ///
     /// # Errors
@@ -236,7 +251,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         V: Clone,
     {
         loop {
-            let Some(before) = self.get(key).await? else {
+            let Some(before) = self.get_to_change(key).await? else {
                 return Err(self.missing());
             };
             let mut after = V::clone(&before);

@@ -55,12 +55,12 @@ use memory::Memory;
 use session::Numbering;
 use shards::Shards;
 use slot::Preview;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// Has a key loaded again, for whose load nobody waits.
-pub(crate) type Refresher<K> = Box<dyn Fn(&K, KeyHash) + Send + Sync>;
+/// Has a key loaded again, for whose load nobody waits; whether it is now.
+pub(crate) type Refresher<K> = Box<dyn Fn(&K, KeyHash) -> bool + Send + Sync>;
 
 /// What all handles of one cache hold.
 pub(crate) struct Entries<K, V> {
@@ -76,11 +76,13 @@ pub(crate) struct Entries<K, V> {
     shards: Shards<K, V>,
     /// The table is no longer attached as it was, or keys are hashed anew: nothing that is held can be told apart any more.
     retired: AtomicBool,
-    /// For how long what is superseded is served.
+    /// For how long what a change has replaced is served.
     stale_while_refreshing: Duration,
     /// What is read is to be loaded again when it changes.
     refreshes: bool,
     refresher: OnceLock<Refresher<K>>,
+    /// When somebody has caught up last, as a [`Moment`].
+    caught_up: AtomicU64,
     /// Patches that Postgres refuses may be many.
     refusals_said: Seldom,
 }
@@ -97,6 +99,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             stale_while_refreshing: config.stale_while_refreshing,
             refreshes: config.refresh_on_change,
             refresher: OnceLock::new(),
+            caught_up: AtomicU64::new(0),
             ages: config.ages,
             idling: Idling::of(&config.ages),
             generations: Generations::new(),
@@ -116,8 +119,28 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         let _ = self.refresher.set(refresher);
     }
 
+    /// Has it loaded again. Where that cannot be, nothing is kept for it that nobody may be served.
     pub(crate) fn refresh(&self, key: &K, hash: KeyHash) {
-        self.refresher.get().into_iter().for_each(|refresh| refresh(key, hash));
+        if self.refresher.get().is_some_and(|refresh| refresh(key, hash)) {
+            return;
+        }
+        let (mut place, now) = (self.place(hash), self.common.now());
+        let is_over = self.memory.peek(hash, |entry| entry.lifetime().is_over(now));
+        if is_over == Some(true) && place.slot().is_none() {
+            self.memory.drop_entry(hash);
+        }
+    }
+
+    /// Everything that was committed before then shows.
+    pub(crate) fn caught_up(&self) -> Moment {
+        Moment::from_nanos(self.caught_up.load(Ordering::Acquire))
+    }
+
+    /// A read was answered with what a change has replaced: it counts as one for what stays.
+    pub(crate) fn count_replaced(&self, hash: KeyHash) {
+        self.counters.replaced_served.add(1);
+        self.memory.peek(hash, |entry| entry.set_used(self.common.now()));
+        self.memory.tell(hash);
     }
 
     /// Until when what was true at `as_of` is good: for so long if its row expires, and no longer than the cache says.

@@ -10,11 +10,12 @@
 //! select        queries of the user's                                 apply    batches, on a connection of their own
 //! server_state  which server answers, and how far it is               doubt    whether it is the one to ask
 //! within        time-outs                                             failure  how questions fail
-//! lent          connections of a pool that is the application's own
+//! lent          connections of a pool that is the application's own  check    whether such a pool will do
 //! ```
 
 mod apply;
 mod breaker;
+mod check;
 mod connection;
 mod connector;
 mod describe;

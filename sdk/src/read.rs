@@ -47,8 +47,8 @@ pub(crate) struct ReadTerms {
     fails_fast: bool,
     /// How long before its end an entry is loaded again.
     refresh_ahead: Option<Duration>,
-    /// How old what is superseded may be that is served while it is loaded again.
-    superseded_max: Option<Duration>,
+    /// How old what a change has replaced may be that is served while it is loaded again.
+    replaced_max: Option<Duration>,
     refresh_on_change: bool,
 }
 
@@ -58,10 +58,10 @@ impl ReadTerms {
         let refresh_ahead = time_to_live.filter(|_| refresh_ahead > 0.0).map(|time| share_of(time, refresh_ahead));
         let (stale_service, waiting_keys_max) = (cache.stale_service(client), cache.waiting_keys_max);
         // A change may be heard of as late as that.
-        let superseded_max = Some(cache.stale_while_refreshing).filter(|bound| *bound > Duration::ZERO);
-        let superseded_max = superseded_max.map(|bound| bound.saturating_add(client.feed_timeout));
+        let replaced_max = Some(cache.stale_while_refreshing).filter(|bound| *bound > Duration::ZERO);
+        let replaced_max = replaced_max.map(|bound| bound.saturating_add(client.feed_timeout));
         let (fails_fast, refresh_on_change) = (cache.fails_fast, cache.refresh_on_change);
-        ReadTerms { stale_service, waiting_keys_max, fails_fast, refresh_ahead, superseded_max, refresh_on_change }
+        ReadTerms { stale_service, waiting_keys_max, fails_fast, refresh_ahead, replaced_max, refresh_on_change }
     }
 }
 

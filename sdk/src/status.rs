@@ -64,6 +64,9 @@ pub struct CacheStatus {
     pub misses: u64,
     /// Reads answered with what was held although it could not be confirmed.
     pub stale_served: u64,
+    /// Reads answered with what a change had replaced, while it was loaded again
+    /// ([`CacheBuilder::stale_while_refreshing`](crate::CacheBuilder::stale_while_refreshing)).
+    pub replaced_served: u64,
     /// Statements that loaded rows.
     pub load_statements: u64,
     /// Keys that those statements asked for.

@@ -17,9 +17,6 @@ const NOTED_MAX: usize = 64;
 
 /// Errors of which pgrx forgets something, the latest last. An error that is raised again does not ask the callbacks again.
 static NOTED: OfBackend<RefCell<VecDeque<Noted>>> = OfBackend::new(RefCell::new(VecDeque::new()));
-/// The code of a notice.
-const SUCCESS: i32 = PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION as i32;
-
 /// How many of [`preserving`] are under way, one in the other.
 static DEPTH: OfBackend<Cell<usize>> = OfBackend::new(Cell::new(0));
 
@@ -72,10 +69,10 @@ unsafe extern "C-unwind" fn note(_arg: *mut std::ffi::c_void) {
     // memory for errors it takes no copies.
     unsafe {
         let code = pg_sys::geterrcode();
-        if code == SUCCESS || pg_sys::TopTransactionContext.is_null() {
+        if is_passed_over(code) || pg_sys::TopTransactionContext.is_null() {
             return;
         }
-        let context = pg_sys::CurrentMemoryContext;
+        let _back = Back(pg_sys::CurrentMemoryContext);
         pg_sys::CurrentMemoryContext = pg_sys::TopTransactionContext;
         let error = pg_sys::CopyErrorData();
         if (*error).elevel >= PgLogLevel::ERROR as i32
@@ -88,12 +85,28 @@ unsafe extern "C-unwind" fn note(_arg: *mut std::ffi::c_void) {
                 datatype: owned((*error).datatype_name),
                 constraint: owned((*error).constraint_name),
             };
-            if is_made_up(code) || names.any() {
+            // One without names may say the same as one that was caught: it must not be taken for that.
+            if is_made_up(code) || names.any() || is_noted(&message) {
                 remember(Noted { message: message.into(), code, names });
             }
         }
         pg_sys::FreeErrorData(error);
-        pg_sys::CurrentMemoryContext = context;
+    }
+}
+
+/// Notices and warnings; and where there is no memory left, or no stack, none is taken.
+fn is_passed_over(code: i32) -> bool {
+    let class: [u8; 2] = std::array::from_fn(|place| ((code >> (6 * place)) & 0x3f) as u8 + b'0');
+    matches!(&class, b"00" | b"01" | b"53") || code == PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX as i32
+}
+
+/// The memory context to go back to, also when an error passes through.
+struct Back(pg_sys::MemoryContext);
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        // SAFETY: it was the current one when this was called, and whoever called is still at work in it.
+        unsafe { pg_sys::CurrentMemoryContext = self.0 };
     }
 }
 
@@ -104,6 +117,10 @@ unsafe extern "C-unwind" fn note(_arg: *mut std::ffi::c_void) {
 unsafe fn owned(text: *const c_char) -> Option<Box<str>> {
     // SAFETY: the caller vouches for it.
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into())
+}
+
+fn is_noted(message: &str) -> bool {
+    NOTED.borrow().iter().any(|noted| noted.message == message)
 }
 
 fn remember(error: Noted) {

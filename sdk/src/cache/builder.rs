@@ -70,7 +70,8 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
     }
 
     /// How many bytes a value takes, in place of what its row has: for types that take much more of memory than what is written of them, or less. It is
-    /// asked for each value that comes to be held, under a lock, so it must be quick; where it panics the row's size counts.
+    /// asked whenever a value comes to be held, under a lock: it must be quick, say the same of the same value, and not use the cache. Where it panics
+    /// the row's size counts.
     pub fn weigher(mut self, bytes: impl Fn(&K, &V) -> u64 + Send + Sync + 'static) -> CacheBuilder<K, V> {
         self.weigher = Some(Arc::new(bytes));
         self
@@ -112,19 +113,21 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         self
     }
 
-    /// Has a row loaded again as soon as somebody else has changed it: its next reader finds it, or waits for what is left of the load. What nobody has
-    /// read the last seven times that it was loaded is left to its next reader. Default: all is. After a load that failed there is none for a second.
+    /// Has a row loaded again as soon as somebody else has changed it: its next reader finds it, or waits for what is left of the load. Left to its next
+    /// reader is what nobody has read the last seven times that it was loaded, what this client is just writing, and, for a second, all after a load
+    /// that failed; and while many keys wait for loads. Default: all is.
     pub fn refresh_on_change(mut self, refreshes: bool) -> CacheBuilder<K, V> {
         self.config.refresh_on_change = refreshes;
         self
     }
 
-    /// For how long after a change, or a gap in the feed, a row is still served as it was before, while one load brings what it is now: nobody waits for
-    /// that, and what is read is behind by so much more than [`ClientBuilder::feed_timeout`](crate::ClientBuilder::feed_timeout) allows, at most.
-    /// [`Cache::lookup`](crate::Cache::lookup) says of which answer that is so. Default zero: who reads a row that has changed waits for the load.
+    /// For how long after a change was heard a row is still served as it was before, while one load brings what it is now: nobody waits for that. The same
+    /// after a gap in the feed, and in its silence. What is read is behind by so much more than
+    /// [`ClientBuilder::feed_timeout`](crate::ClientBuilder::feed_timeout) allows, at most, and [`Cache::lookup`](crate::Cache::lookup) says of which
+    /// answer that is so. Default zero: who reads a row that has changed waits for the load.
     ///
-    /// Only [`Freshness::Cached`](crate::Freshness) is served so, and neither to who watches a row nor of one that has expired; what this client
-    /// writes shows at once.
+    /// Only [`Freshness::Cached`](crate::Freshness) is served so, and never to who watches or updates a row, nor of one that has expired; what this client
+    /// writes shows at once, and so does what [`Client::catch_up`](crate::Client::catch_up) or [`Client::wait_for`](crate::Client::wait_for) has waited for.
     pub fn stale_while_refreshing(mut self, bound: Duration) -> CacheBuilder<K, V> {
         self.config.stale_while_refreshing = bound;
         self
@@ -260,9 +263,7 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         if config.refresh_on_change {
             let reads = Arc::downgrade(&reads);
             entries.set_refresher(Box::new(move |key, hash| {
-                if let Some(reads) = reads.upgrade() {
-                    let _ = reads.refresh(key, hash);
-                }
+                reads.upgrade().is_some_and(|reads| reads.refresh(key, hash))
             }));
         }
         let writes = Arc::new(Writes::new(entries.clone(), budget, hindrance, limits));

@@ -36,6 +36,7 @@ impl<K: Key, V: CacheValue> CacheTable for Writes<K, V> {
             hits: self.entries.hits(),
             misses: counters.misses.get(),
             stale_served: counters.stale_served.get(),
+            replaced_served: counters.replaced_served.get(),
             load_statements: counters.load_statements.get(),
             loaded_keys: counters.loaded_keys.get(),
             changes: counters.changes.get(),

@@ -19,7 +19,9 @@ impl<K: Key, V: CacheValue> Subscriber for Entries<K, V> {
             ChangeKind::Tag => {}
             ChangeKind::Versioned | ChangeKind::Unversioned => {
                 if let Some(turned) = self.change(change) {
-                    self.meter.dropped(told, change.version.0);
+                    if turned.is_dropped {
+                        self.meter.dropped(told, change.version.0);
+                    }
                     turned.to_refresh.iter().for_each(|key| self.refresh(key, change.key));
                 }
             }

@@ -119,7 +119,7 @@ fn gauges(status: &Status) -> [(&'static str, u64); 7] {
     [
         ("cache_sync_clients", 1),
         ("cache_sync_feed_live", u64::from(status.feed_live)),
-        ("cache_sync_feed_by_notify", u64::from(status.feed_kind == Some(FeedKind::Notify))),
+        ("cache_sync_feed_by_notify", u64::from(status.feed_live && status.feed_kind == Some(FeedKind::Notify))),
         ("cache_sync_feed_trouble_seconds", seconds(status.feed_trouble.as_ref())),
         ("cache_sync_buffered_patches", status.buffered as u64),
         ("cache_sync_buffered_bytes", status.buffered_bytes as u64),
@@ -127,11 +127,12 @@ fn gauges(status: &Status) -> [(&'static str, u64); 7] {
     ]
 }
 
-fn counters_of_table(status: &CacheStatus) -> [(&'static str, u64); 12] {
+fn counters_of_table(status: &CacheStatus) -> [(&'static str, u64); 13] {
     [
         ("cache_sync_hits_total", status.hits),
         ("cache_sync_misses_total", status.misses),
         ("cache_sync_stale_served_total", status.stale_served),
+        ("cache_sync_replaced_served_total", status.replaced_served),
         ("cache_sync_load_statements_total", status.load_statements),
         ("cache_sync_loaded_keys_total", status.loaded_keys),
         ("cache_sync_changes_total", status.changes),

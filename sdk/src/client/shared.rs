@@ -18,6 +18,7 @@ use crate::status::{CacheStatus, Status};
 use crate::write::Budget;
 use cache_sync_core::number::TableId;
 use std::any::TypeId;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use tokio::sync::Notify;
@@ -181,12 +182,29 @@ impl Shared {
 
 /// Publishes what a client counts until it ends, which this does not keep alive.
 async fn publish(client: Weak<Shared>) {
+    let publishing = Publishing(client);
     loop {
-        let Some(shared) = client.upgrade() else { return };
+        let Some(shared) = publishing.0.upgrade() else { return };
         let interval = shared.config.metrics_interval;
-        shared.publisher.publish(|| shared.counted(), &shared.common.meter);
+        let published = catch_unwind(AssertUnwindSafe(|| {
+            shared.publisher.publish(|| shared.counted(), &shared.common.meter);
+        }));
+        if published.is_err() {
+            return tracing::error!("the recorder of metrics has panicked; this client publishes nothing any more");
+        }
         drop(shared);
         tokio::time::sleep(interval).await;
+    }
+}
+
+/// Whoever publishes. Where that ends before the client, it is the end of the runtime, and of all that the client does.
+struct Publishing(Weak<Shared>);
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade().filter(|shared| !shared.supervisor.is_ending()) {
+            shared.publish_last();
+        }
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct Counters {
     pub(crate) patches: Counter,
     pub(crate) flush_retries: Counter,
     pub(crate) stale_served: Counter,
+    pub(crate) replaced_served: Counter,
     pub(crate) rejected: Counter,
     pub(crate) unknown: Counter,
 }

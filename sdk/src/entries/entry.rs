@@ -4,6 +4,7 @@ use crate::codec::caught::caught;
 use crate::codec::key::{self, Key};
 use crate::codec::value::{Row, Value};
 use crate::common::time::Moment;
+use crate::entries::generation::is_replaced;
 use cache_sync_core::number::Version;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -68,34 +69,36 @@ pub(super) struct Stay {
     pub(super) tenure: Tenure,
     /// What it weighs, as far as moka knows.
     weight: u32,
-    /// Its [`Reads`], in one byte.
-    reads: AtomicU8,
+    /// Its [`Interest`], in one byte.
+    interest: AtomicU8,
 }
 
-/// What is known of who reads an entry.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Reads {
+/// What is known of who reads a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Interest {
     /// How many of its hits moka was told because they were the first, up to [`TOLD_FIRST`].
     told: u8,
     /// How many more times it is loaded again by itself.
     worth: u8,
 }
 
-impl Reads {
-    const MANY: u8 = Reads { told: TOLD_FIRST, worth: WORTH_MAX }.packed();
+impl Interest {
+    const MANY: u8 = Interest { told: TOLD_FIRST, worth: WORTH_MAX }.packed();
 
     const fn packed(self) -> u8 {
         self.told | self.worth << 2
     }
 
-    const fn of(packed: u8) -> Reads {
-        Reads { told: packed & 3, worth: packed >> 2 }
+    const fn of(packed: u8) -> Interest {
+        Interest { told: packed & 3, worth: packed >> 2 }
     }
 }
 
 impl Stay {
-    pub(super) fn new(tenure: Tenure, weight: u32) -> Stay {
-        Stay { tenure, weight, reads: AtomicU8::new(0) }
+    /// A new one, of a key of which this was known.
+    pub(super) fn new(tenure: Tenure, weight: u32, interest: Interest) -> Stay {
+        let interest = Interest { told: 0, ..interest };
+        Stay { tenure, weight, interest: AtomicU8::new(interest.packed()) }
     }
 
     /// Whether it can go on with a value of this weight: one that weighs more, or much less, has to be told.
@@ -103,35 +106,32 @@ impl Stay {
         weight <= self.weight && self.weight - weight <= self.weight / 4
     }
 
-    /// The same stay, with another value, which nobody has read.
-    fn goes_on(&self) -> Stay {
-        let Reads { told, worth } = self.reads();
-        self.with(Reads { told, worth: worth.saturating_sub(1) })
+    /// The same stay, with another value.
+    pub(super) fn goes_on(&self) -> Stay {
+        Stay { interest: AtomicU8::new(self.interest().packed()), ..*self }
     }
 
-    /// The same stay, with the same value.
-    fn stays(&self) -> Stay {
-        self.with(self.reads())
+    pub(super) fn interest(&self) -> Interest {
+        Interest::of(self.interest.load(Ordering::Relaxed))
     }
 
-    fn with(&self, reads: Reads) -> Stay {
-        Stay { reads: AtomicU8::new(reads.packed()), ..*self }
-    }
-
-    fn reads(&self) -> Reads {
-        Reads::of(self.reads.load(Ordering::Relaxed))
+    /// A load has ended that was for a reader, or for nobody.
+    pub(super) fn was_loaded(&self, for_a_reader: bool) {
+        let Interest { told, worth } = self.interest();
+        let worth = if for_a_reader { WORTH_MAX } else { worth.saturating_sub(1) };
+        self.interest.store(Interest { told, worth }.packed(), Ordering::Relaxed);
     }
 
     /// Whether a hit now is one of the first. Of two at the same time one may not count.
     #[inline]
     pub(super) fn has_begun(&self) -> bool {
-        let reads = self.reads.load(Ordering::Relaxed);
-        if reads == Reads::MANY {
+        let interest = self.interest.load(Ordering::Relaxed);
+        if interest == Interest::MANY {
             return false;
         }
-        let told = Reads::of(reads).told;
-        let reads = Reads { told: (told + 1).min(TOLD_FIRST), worth: WORTH_MAX };
-        self.reads.store(reads.packed(), Ordering::Relaxed);
+        let told = Interest::of(interest).told;
+        let interest = Interest { told: (told + 1).min(TOLD_FIRST), worth: WORTH_MAX };
+        self.interest.store(interest.packed(), Ordering::Relaxed);
         told < TOLD_FIRST
     }
 }
@@ -156,18 +156,14 @@ impl<K, V> Entry<K, V> {
         self.used_at.store(at.nanos(), Ordering::Relaxed);
     }
 
-    /// The same stay, with this value.
-    pub(super) fn stay_with(&self, value: &Value<V>) -> Stay {
-        let is_same = match (&self.value, value) {
-            (Some(before), Some(row)) => Arc::ptr_eq(before, &row.value),
-            (before, value) => before.is_none() && value.is_none(),
-        };
-        if is_same { self.stay.stays() } else { self.stay.goes_on() }
+    /// Whether it is worth being loaded again by itself: it was read, and not loaded too often since for nobody.
+    pub(crate) fn is_read(&self) -> bool {
+        self.stay.interest().worth > 0
     }
 
-    /// Whether it was read lately: it, or one of the last that lay here.
-    pub(super) fn is_read(&self) -> bool {
-        self.stay.reads().worth > 0
+    /// Whether a change of the row was heard since.
+    pub(crate) fn is_replaced(&self) -> bool {
+        is_replaced(self.generation)
     }
 
     pub(crate) fn answer(&self) -> Answer<V> {
@@ -183,12 +179,12 @@ impl<K, V> Entry<K, V> {
 
 impl<K: Clone, V> Entry<K, V> {
     /// The same, but somebody has changed the row.
-    pub(super) fn superseded(&self, generation: u64, until: Moment) -> Entry<K, V> {
+    pub(super) fn replaced(&self, generation: u64, until: Moment) -> Entry<K, V> {
         Entry {
             key: self.key.clone(),
             value: self.value.clone(),
             used_at: AtomicU64::new(self.used_at.load(Ordering::Relaxed)),
-            stay: self.stay.stays(),
+            stay: self.stay.goes_on(),
             generation,
             until,
             ..*self

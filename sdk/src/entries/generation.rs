@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Marks what was loaded while no changes were heard: it is of no generation, and the rest of the number says when it was true.
 const UNHEARD: u64 = 1 << 63;
+/// Marks what somebody has changed since, in the same way.
+const REPLACED: u64 = 1 << 62;
 
 /// How many past generations are remembered with the time until which they were in step, to tell how old an entry is.
 const ENDED_MAX: usize = 64;
@@ -17,9 +19,19 @@ pub(super) fn unheard(at: Moment) -> u64 {
     UNHEARD | at.nanos()
 }
 
-/// Whether something was loaded while no changes were heard.
-pub(super) fn is_unheard(generation: u64) -> bool {
-    generation & UNHEARD != 0
+/// In place of a generation, for what was true at this moment and of which a change was heard since.
+pub(super) fn replaced(at: Moment) -> u64 {
+    REPLACED | at.nanos()
+}
+
+/// Whether a change of it was heard.
+pub(super) fn is_replaced(generation: u64) -> bool {
+    generation & (UNHEARD | REPLACED) == REPLACED
+}
+
+/// Whether something is of no generation.
+pub(super) fn is_of_none(generation: u64) -> bool {
+    generation & (UNHEARD | REPLACED) != 0
 }
 
 #[derive(Debug)]
@@ -50,8 +62,8 @@ impl Generations {
 
     /// When everything of this one was last known to be in step; none for the present one, and for those that are forgotten.
     pub(super) fn in_step_at(&self, generation: u64) -> Option<Moment> {
-        if is_unheard(generation) {
-            return Some(Moment::from_nanos(generation & !UNHEARD));
+        if is_of_none(generation) {
+            return Some(Moment::from_nanos(generation & !(UNHEARD | REPLACED)));
         }
         lock(&self.ended).iter().find(|(of, _)| *of == generation).map(|(_, at)| *at)
     }

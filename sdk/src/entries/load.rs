@@ -25,6 +25,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         let Some(slot) = place.slot() else { return Next::Nothing };
         let arrived = slot.loaded(flight, &loaded, self.generation(), &self.schema);
         place.reflect(self.common.now());
+        self.note_load(hash, arrived.for_a_reader);
         place.leave();
         arrived.tell()
     }
@@ -41,6 +42,14 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         if let Some(slot) = place.slot() {
             slot.load_failed(flight, error);
         }
+        self.note_load(hash, false);
         place.leave();
+    }
+
+    /// A load of the key has ended, for a reader or for nobody.
+    pub(super) fn note_load(&self, hash: KeyHash, for_a_reader: bool) {
+        if self.refreshes {
+            self.memory.peek(hash, |entry| entry.stay.was_loaded(for_a_reader));
+        }
     }
 }

@@ -186,7 +186,7 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
         let entry = |stay| Entry::new(key, value.clone(), version, confirmed, stay);
         let guard = self.held.guard();
         let replace = |before: Option<(&KeyHash, &Entry<K, V>)>| match before {
-            Some((_, before)) if before.stay.can_bear(weight) => Operation::Insert(entry(before.stay_with(value))),
+            Some((_, before)) if before.stay.can_bear(weight) => Operation::Insert(entry(before.stay.goes_on())),
             _ => Operation::Abort(()),
         };
         // Who evicts the stay meanwhile either comes first, or takes the new value too.
@@ -194,16 +194,17 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
             return;
         }
         let tenure = Tenure(self.tenures.fetch_add(1, Ordering::Relaxed));
-        self.held.insert(hash, entry(Stay::new(tenure, weight)), &guard);
+        let interest = self.held.get(&hash, &guard).map(|before| before.stay.interest()).unwrap_or_default();
+        self.held.insert(hash, entry(Stay::new(tenure, weight, interest)), &guard);
         drop(guard);
         self.policy.insert(hash, Known { tenure, weight });
     }
 
-    /// Keeps what memory holds for the key, if `superseded` makes something of it, as that; else lets it go. The key's shard is locked.
-    pub(super) fn supersede(&self, hash: KeyHash, superseded: impl Fn(&Entry<K, V>) -> Option<Entry<K, V>>) {
+    /// Keeps what memory holds for the key, if `replaced` makes something of it, as that; else lets it go. The key's shard is locked.
+    pub(super) fn replace(&self, hash: KeyHash, replaced: impl Fn(&Entry<K, V>) -> Option<Entry<K, V>>) {
         let guard = self.held.guard();
         let replace = |before: Option<(&KeyHash, &Entry<K, V>)>| match before {
-            Some((_, entry)) => superseded(entry).map_or(Operation::Remove, Operation::Insert),
+            Some((_, entry)) => replaced(entry).map_or(Operation::Remove, Operation::Insert),
             None => Operation::Abort(()),
         };
         // It weighs the same: moka need not hear of it.

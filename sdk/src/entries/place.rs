@@ -95,7 +95,7 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
                 let confirmed = Confirmed { generation, lifetime, at: now };
                 entries.memory.hold(self.hash, &slot.key, &answer.value, answer.version, confirmed);
             }
-            None => match slot.unheard() {
+            None => match slot.of_no_generation() {
                 // It may still be served to who takes what is stale.
                 Some(Base::Known { value, version, generation, lifetime }) => {
                     let confirmed = Confirmed { generation: *generation, lifetime: *lifetime, at: now };

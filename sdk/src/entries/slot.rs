@@ -21,7 +21,7 @@ pub(crate) use load::{Loaded, Next};
 pub(crate) use pending::{Hold, Pending};
 
 use super::entry::{Answer, Lifetime};
-use super::generation::{is_unheard, unheard};
+use super::generation::{is_of_none, is_replaced, replaced, unheard};
 use crate::codec::value::Value;
 use crate::common::time::Moment;
 use cache_sync_core::number::Version;
@@ -65,6 +65,10 @@ impl<K, V> Slot<K, V> {
         self.shown.clone()
     }
 
+    pub(crate) fn is_shown(&self, generation: u64, now: Moment) -> bool {
+        self.shown(generation, now).is_some()
+    }
+
     /// What memory may hold: nothing while a change is held back, so that every read comes by here.
     pub(crate) fn entry(&self, generation: u64, now: Moment) -> Option<(Answer<V>, Lifetime)> {
         match self.held_back() {
@@ -81,9 +85,14 @@ impl<K, V> Slot<K, V> {
         self.shown(generation, now).map(|value| Answer { value, version, as_of, is_loaded: false })
     }
 
-    /// What was loaded while no changes were heard, if that is all there is.
-    pub(crate) fn unheard(&self) -> Option<&Base<V>> {
-        matches!(self.base, Base::Known { generation, .. } if is_unheard(generation)).then_some(&self.base)
+    /// What was loaded while no changes were heard, or has changed since, if that is all there is.
+    pub(crate) fn of_no_generation(&self) -> Option<&Base<V>> {
+        matches!(self.base, Base::Known { generation, .. } if is_of_none(generation)).then_some(&self.base)
+    }
+
+    /// What it shows may be what a change has replaced.
+    pub(crate) fn is_holding_back(&self) -> bool {
+        self.held_back().is_some()
     }
 
     fn lifetime(&self) -> Lifetime {
@@ -93,15 +102,27 @@ impl<K, V> Slot<K, V> {
         }
     }
 
-    /// The last value known, however doubtful, and the generation in which it was confirmed.
-    pub(crate) fn last_known(&self, generation: u64, now: Moment, schema: &impl Preview<V>) -> Option<(Value<V>, u64)> {
+    /// The last value known, however doubtful, and the generation in which it was confirmed; what a change has replaced, or may have, only
+    /// to who takes that.
+    pub(crate) fn last_known(
+        &self,
+        generation: u64,
+        now: Moment,
+        takes_replaced: bool,
+        schema: &impl Preview<V>,
+    ) -> Option<(Value<V>, u64)> {
         let (base, confirmed) = match &self.base {
             Base::Known { lifetime, .. } if lifetime.is_over(now) => (None, generation),
+            Base::Known { generation: of, .. } if is_replaced(*of) && !takes_replaced => (None, generation),
             // It may be what the change that is held back has replaced.
-            Base::Known { value, generation: of, .. } => {
-                let held_back = self.held_back().filter(|_| *of == generation);
-                (Some(value.clone()), held_back.map_or(*of, |held| unheard(held.hold.as_of)))
-            }
+            Base::Known { value, generation: of, .. } => match self.held_back().filter(|_| *of == generation) {
+                None => (Some(value.clone()), *of),
+                Some(Held { hold, .. }) if !takes_replaced => (Some(value.clone()), unheard(hold.as_of)),
+                Some(Held { hold, .. }) if hold.kept_until.is_some_and(|until| now < until) => {
+                    (Some(value.clone()), replaced(hold.as_of))
+                }
+                Some(_) => (None, generation),
+            },
             Base::Unknown => (None, generation),
         };
         apply_all(base, self.pending(), schema).map(|value| (value, confirmed))
@@ -127,10 +148,10 @@ impl<K, V> Slot<K, V> {
         let may_be_gone = self
             .pending()
             .any(|pending| pending.patch.kind == PatchKind::Delete || !schema.leaves_expiry(&pending.patch));
-        // Nor what was seen of it before it changed.
+        // It may have been a deletion that was heard.
         !may_be_gone
             && matches!(&self.base, Base::Known { value: Some(_), lifetime, generation, .. }
-                if !lifetime.row_expires && !is_unheard(*generation))
+                if !lifetime.row_expires && !is_replaced(*generation))
     }
 
     pub(crate) fn base_version(&self) -> Version {

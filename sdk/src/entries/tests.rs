@@ -132,7 +132,7 @@ fn what_a_change_has_replaced_is_kept_for_a_while_but_no_hit() {
     };
     let kept = |entries: &Entries<i64, i64>| entries.peek(&1, HASH, |entry| entry.lifetime().until);
     let keeps = entries(bound);
-    assert_eq!(change(&keeps, 2), Some(Turned { to_refresh: None }), "nobody has read it");
+    assert_eq!(change(&keeps, 2), Some(Turned { to_refresh: None, is_dropped: true }), "nobody has read it");
     let until = kept(&keeps).expect("it is kept");
     assert!(until <= keeps.common.now() + bound);
     assert_eq!(keeps.hit(1), None);
@@ -141,14 +141,18 @@ fn what_a_change_has_replaced_is_kept_for_a_while_but_no_hit() {
     keeps.hold(1, Lifetime::ENDLESS);
     assert_eq!(keeps.hit(1), Some(1));
     for version in 4..11 {
-        assert_eq!(change(&keeps, version), Some(Turned { to_refresh: Some(1) }), "somebody has");
+        assert_eq!(change(&keeps, version), Some(Turned { to_refresh: Some(1), is_dropped: true }), "somebody has");
         keeps.hold(1, Lifetime::ENDLESS);
+        keeps.note_load(HASH, false);
     }
-    assert_eq!(change(&keeps, 11), Some(Turned { to_refresh: None }), "not for some time");
+    assert_eq!(change(&keeps, 11), Some(Turned { to_refresh: None, is_dropped: true }), "not for some time");
+    keeps.hold(1, Lifetime::ENDLESS);
+    keeps.note_load(HASH, true);
+    assert_eq!(change(&keeps, 12), Some(Turned { to_refresh: Some(1), is_dropped: true }), "he has waited for it");
     // What was in doubt already is let go.
     keeps.hold(1, Lifetime::ENDLESS);
     keeps.raise_generation();
-    change(&keeps, 5);
+    change(&keeps, 13);
     assert_eq!(kept(&keeps), None);
     let lets_go = entries(Duration::ZERO);
     change(&lets_go, 2);

@@ -84,6 +84,11 @@ pub const METRICS: &[Metric] = &[
     counter("cache_sync_hits_total", OF_TABLE, "Reads answered from memory"),
     counter("cache_sync_misses_total", OF_TABLE, "Reads that waited for a load"),
     counter("cache_sync_stale_served_total", OF_TABLE, "Reads answered with what could not be confirmed"),
+    counter(
+        "cache_sync_replaced_served_total",
+        OF_TABLE,
+        "Reads answered with what was before a change, while it was loaded again",
+    ),
     counter("cache_sync_load_statements_total", OF_TABLE, "Statements that loaded rows"),
     counter("cache_sync_loaded_keys_total", OF_TABLE, "Keys that those statements asked for"),
     counter("cache_sync_changes_total", OF_TABLE, "Changes heard of the table"),
@@ -97,7 +102,12 @@ pub const METRICS: &[Metric] = &[
     times("cache_sync_hit_seconds", OF_TABLE, "Time of a hit, of about one in 1,024", IN_MEMORY),
     times("cache_sync_read_age_seconds", OF_TABLE, "How old what a hit shows may be, of the same hits", AGES),
     times("cache_sync_miss_seconds", OF_TABLE, "How long a reader waited for a load", ROUND_TRIPS),
-    times("cache_sync_load_seconds", OF_LOADS, "Time of a statement that loaded rows", ROUND_TRIPS),
+    times(
+        "cache_sync_load_seconds",
+        OF_LOADS,
+        "Time of a statement that loaded rows, with the wait for its connection",
+        ROUND_TRIPS,
+    ),
     numbers("cache_sync_load_keys", "Keys in such a statement", NUMBERS),
     times("cache_sync_batch_seconds", OF_TABLE, "Time from a batch's first try to its outcome", ROUND_TRIPS),
     numbers("cache_sync_batch_patches", "Patches in a batch", NUMBERS),
@@ -119,7 +129,12 @@ pub const METRICS: &[Metric] = &[
     gauge("cache_sync_query_results", "count", OF_CLIENT, "Results of queries held"),
     counter("cache_sync_query_hits_total", OF_CLIENT, "Queries answered from memory"),
     counter("cache_sync_query_loads_total", OF_CLIENT, "Queries sent to Postgres"),
-    times("cache_sync_query_load_seconds", OF_CLIENT, "Time of a query that was sent to Postgres", ROUND_TRIPS),
+    times(
+        "cache_sync_query_load_seconds",
+        OF_CLIENT,
+        "Time of a query that was sent to Postgres, with the wait for its connection",
+        ROUND_TRIPS,
+    ),
 ];
 
 /// Tells the recorder what they are.

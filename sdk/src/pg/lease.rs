@@ -5,19 +5,19 @@
 
 use super::connection::Endpoint;
 use super::connector::Connector;
-use super::lent::{self, Restore};
+use super::lent::{self, Restore, Terms, Unfit};
 use super::login::Login;
 use super::statements::Statements;
 use crate::common::lock::lock;
 use crate::error::{Error, ErrorKind, Step};
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::{Object, Pool, PoolError, TimeoutType};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_postgres::Statement;
-use tokio_postgres::error::SqlState;
 
 /// The connections of a pool.
 #[derive(Clone)]
@@ -29,8 +29,8 @@ pub(crate) struct Connections {
     postgres: tokio_postgres::Config,
     renewal: Arc<Renewal>,
     runtime: Handle,
-    /// What is set on each that is lent by the application, whose pool it is.
-    lent: Option<Arc<str>>,
+    /// The pool is the application's own.
+    lent: Option<Terms>,
 }
 
 /// When all connections were given up the last time.
@@ -55,46 +55,87 @@ impl Connections {
 
     /// Those of a pool that is the application's own.
     pub(crate) fn lent(pool: Pool, endpoint: &Endpoint<'_>) -> Connections {
-        Connections { lent: Some(endpoint.settings().into()), ..Connections::new(pool, endpoint) }
+        let (settings, wait_max) = (endpoint.settings().into(), endpoint.config.query_timeout / 2);
+        let terms = Terms { settings, character: Arc::default(), wait_max };
+        Connections { lent: Some(terms), ..Connections::new(pool, endpoint) }
+    }
+
+    /// If they are the application's: how they have to be, once that is known.
+    pub(super) fn character(&self) -> Option<&OnceLock<String>> {
+        self.lent.as_ref().map(|terms| &*terms.character)
     }
 
     /// One of them.
     pub(super) async fn get(&self, step: Step) -> Result<Lease<'_>, Error> {
-        let Some(settings) = &self.lent else { return self.any(step).await };
+        let Some(terms) = &self.lent else { return self.any(step).await };
+        let mut unfit = Unfit::InTransaction;
         for _ in 0..lent::tries(&self.pool) {
             // Given up from here on, it does not return to the pool.
             let mut lease = self.any(step).await?;
-            match lent::borrow(&lease, settings).await {
-                Ok(Some(restore)) => {
+            if self.renewal.includes(lease.begun) {
+                continue;
+            }
+            match lent::borrow(&lease, terms).await {
+                Ok(Ok(restore)) => {
                     lease.restore = Some(restore);
                     return Ok(lease);
                 }
-                Ok(None) => {
-                    tracing::warn!("a connection of the application's pool was left in a transaction; it is closed")
+                Ok(Err(why)) => {
+                    tracing::warn!(
+                        "a connection of the application's pool was left in a transaction, or is set otherwise; it is closed"
+                    );
+                    unfit = why;
                 }
-                Err(error) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {}
                 Err(error) => return Err(Error::query(step, error)),
             }
         }
-        Err(Error::new(
-            ErrorKind::Unavailable,
-            format!("{step}: the connections of the application's pool are in transactions"),
-        ))
+        Err(unfit.error(step, terms))
     }
 
     async fn any(&self, step: Step) -> Result<Lease<'_>, Error> {
         let asked = Instant::now();
-        let connection = self.pool.get().await;
-        let connection = connection.map_err(|error| self.login.no_connection(step, &self.postgres, error))?;
+        let connection = match &self.lent {
+            Some(terms) => self.become_free(step, terms).await?,
+            None => {
+                let connection = self.pool.get().await;
+                connection.map_err(|error| self.login.no_connection(step, &self.postgres, error))?
+            }
+        };
         let metrics = Object::metrics(&connection);
         let begun = if metrics.recycle_count == 0 { asked } else { metrics.created.into() };
         Ok(Lease { connection: Some(connection), connections: self, begun, restore: None })
     }
 
+    /// One of the application's. That it has none left says nothing of Postgres.
+    async fn become_free(&self, step: Step, terms: &Terms) -> Result<Object, Error> {
+        let busy = || {
+            let message = format!("{step}: no connection of the application's pool became free in time");
+            Error::new(ErrorKind::Overloaded, message)
+        };
+        let over = {
+            let _here = self.runtime.enter();
+            tokio::time::sleep(terms.wait_max)
+        };
+        tokio::select! {
+            biased;
+            connection = self.pool.get() => connection.map_err(|error| match error {
+                PoolError::Timeout(TimeoutType::Wait) => busy(),
+                PoolError::Closed => {
+                    Error::new(ErrorKind::Config, format!("{step}: the application has closed its pool"))
+                }
+                error => self.login.no_connection(step, &self.postgres, error),
+            }),
+            () = over => Err(busy()),
+        }
+    }
+
     /// Gives all of them up: who asks from here on gets a new one.
     pub(super) fn renew(&self) {
         *lock(&self.renewal.0) = Some(Instant::now());
-        self.pool.retain(|_, _| false);
+        // The application's own are given up as they are taken.
+        if self.lent.is_none() {
+            self.pool.retain(|_, _| false);
+        }
     }
 
     pub(crate) fn close(&self) {
@@ -126,7 +167,10 @@ impl Lease<'_> {
         let Some(connection) = self.connection.take() else { return };
         match self.restore.take() {
             _ if self.connections.renewal.includes(self.begun) => drop(Object::take(connection)),
-            Some(restore) => lent::give_back(&self.connections.runtime, connection, restore),
+            Some(restore) => {
+                let wait_max = self.connections.lent.as_ref().map_or(Duration::MAX, |terms| terms.wait_max);
+                lent::give_back(&self.connections.runtime, connection, restore, wait_max);
+            }
             None => drop(connection),
         }
     }

@@ -26,7 +26,7 @@ pub(crate) struct SessionCheck {
 impl SessionCheck {
     /// For the connections of a pool that was made of these.
     pub(crate) fn new(pool: &Pool, endpoint: &Endpoint<'_>) -> Result<SessionCheck, Error> {
-        let is_apart = pool.status().max_size < 2;
+        let is_apart = endpoint.config.pool_size < 2;
         let pool = if is_apart { endpoint.pool(2)? } else { pool.clone() };
         let (login, postgres) = (endpoint.login.clone(), endpoint.postgres.clone());
         Ok(SessionCheck { pool, login, postgres, is_apart })
@@ -66,6 +66,13 @@ impl Drop for Marked {
 async fn check(connections: [Object; 2], timeout: Duration) -> Result<(), Error> {
     let mut marked = Marked(Some(connections));
     let Some([one, other]) = &marked.0 else { return Ok(()) };
+    are_ones_own(one, other, timeout).await?;
+    marked.0 = None;
+    Ok(())
+}
+
+/// Two connections that are given up if this fails.
+pub(super) async fn are_ones_own(one: &Object, other: &Object, timeout: Duration) -> Result<(), Error> {
     let keep = within(STEP, timeout, async {
         keep_their_marks(one, other).await.map_err(|error| match error.code().map(|code| code.code()) {
             // Poolers in statement mode refuse transactions so.
@@ -73,11 +80,10 @@ async fn check(connections: [Object; 2], timeout: Duration) -> Result<(), Error>
             _ => Error::query(STEP, error),
         })
     });
-    if !keep.await? {
-        return Err(Error::new(ErrorKind::Config, NEEDS_SESSIONS));
+    match keep.await? {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::Config, NEEDS_SESSIONS)),
     }
-    marked.0 = None;
-    Ok(())
 }
 
 async fn keep_their_marks(one: &Object, other: &Object) -> Result<bool, tokio_postgres::Error> {
@@ -94,6 +100,9 @@ async fn keep_their_marks(one: &Object, other: &Object) -> Result<bool, tokio_po
         one.batch_execute("COMMIT").await?;
         kept &= mark(other).await?.as_deref() == Some("other");
         kept &= mark(one).await?.as_deref() == Some("one");
+    }
+    for connection in [one, other] {
+        connection.batch_execute("RESET cache_sync_sdk.mark").await?;
     }
     Ok(kept)
 }

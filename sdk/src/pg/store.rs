@@ -25,15 +25,14 @@ use tokio_postgres::types::ToSql;
 /// The connections to the primary.
 pub(crate) struct Store {
     pub(super) connections: Connections,
-    /// The pool is the application's own.
-    is_lent: bool,
     /// How many queries of the user's may run at once: one connection is left for rows, however slow they are.
     pub(super) queries: Semaphore,
     connector: Connector,
     login: Arc<Login>,
     runtime: tokio::runtime::Handle,
     postgres: tokio_postgres::Config,
-    sessions: SessionCheck,
+    /// None for a pool of the application's, which is looked at otherwise.
+    sessions: Option<SessionCheck>,
     established: OnceLock<()>,
     /// When the last check has failed, and why. One checks at a time.
     last_failure: AsyncMutex<Option<(Instant, Error)>>,
@@ -50,6 +49,10 @@ impl Store {
         let postgres = config.primary.postgres.clone();
         let endpoint = Endpoint { config, postgres: &postgres, connector: &connector, login: &login, purpose: "pool" };
         let (pool, connections) = match &config.pool {
+            Some(pool) if pool.status().max_size < 2 => {
+                let message = "the application's pool must have two connections at least";
+                return Err(Error::new(ErrorKind::Config, message));
+            }
             Some(pool) => (pool.clone(), Connections::lent(pool.clone(), &endpoint)),
             None => {
                 let pool = endpoint.pool(config.pool_size)?;
@@ -57,9 +60,8 @@ impl Store {
             }
         };
         Ok(Store {
-            sessions: SessionCheck::new(&pool, &endpoint)?,
+            sessions: config.pool.is_none().then(|| SessionCheck::new(&pool, &endpoint)).transpose()?,
             connections,
-            is_lent: config.pool.is_some(),
             established: OnceLock::new(),
             last_failure: AsyncMutex::default(),
             breaker: Breaker::default(),
@@ -121,11 +123,12 @@ impl Store {
     }
 
     async fn check(&self) -> Result<(), Error> {
-        self.sessions.run(self.connect_timeout).await?;
-        self.check_versions().await?;
-        if self.is_lent {
-            self.check_database().await?;
+        match (&self.sessions, self.connections.character()) {
+            (Some(sessions), _) => sessions.run(self.connect_timeout).await?,
+            (None, Some(character)) => self.check_lent(character).await?,
+            (None, None) => {}
         }
+        self.check_versions().await?;
         self.login.established();
         Ok(())
     }

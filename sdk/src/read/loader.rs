@@ -233,7 +233,7 @@ impl<K: Key, V: CacheValue> Arriving<'_, K, V> {
         // Nobody else asks for it: who joins meanwhile finds a load that was asked for.
         match entries.loaded(wanted.hash, wanted.flight, loaded) {
             Next::Again => drop(self.reads.wanted.push(wanted.flight, wanted.hash, || None)),
-            Next::Overtaken if self.reads.terms.refresh_on_change => {
+            Next::Overtaken if self.reads.is_worth_it(&wanted.key, wanted.hash) => {
                 let _ = self.reads.refresh(&wanted.key, wanted.hash);
             }
             Next::Overtaken | Next::Nothing => {}

@@ -12,7 +12,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum Freshness {
     /// As [`Cache::get`](crate::Cache::get): from memory while the feed is heard, within
-    /// [`ClientBuilder::feed_timeout`](crate::ClientBuilder::feed_timeout); else from Postgres.
+    /// [`ClientBuilder::feed_timeout`](crate::ClientBuilder::feed_timeout); else from Postgres, unless the cache may serve what is stale.
     #[default]
     Cached,
     /// Everything that was committed longer ago than this is in it. From memory if that is known of what is held, else from Postgres. The
@@ -71,7 +71,8 @@ pub struct Lookup<V> {
     pub age: Duration,
     /// Where it comes from.
     pub source: Source,
-    /// `None`: the value could be confirmed, by the feed or by Postgres. Else the feed is not heard, or has missed changes, and this is the time for
-    /// which the value has been in doubt.
+    /// `None`: the value could be confirmed, by the feed or by Postgres. Else the feed is not heard, or has missed changes, or the row has changed and is
+    /// being loaded again ([`CacheBuilder::stale_while_refreshing`](crate::CacheBuilder::stale_while_refreshing)), and this is the time for which the
+    /// value has been in doubt.
     pub stale_for: Option<Duration>,
 }

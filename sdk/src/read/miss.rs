@@ -36,8 +36,30 @@ enum Found<'a, V> {
 pub(crate) enum Request {
     Single,
     OneOfMany,
-    /// By somebody who watches it, and takes what is superseded from nobody.
+    /// By somebody who watches it.
     OfWatcher,
+    /// By somebody who changes what he is shown.
+    ToChange,
+}
+
+impl Request {
+    /// Whether he may be shown what a change has replaced.
+    pub(super) fn takes_replaced(self) -> bool {
+        matches!(self, Request::Single | Request::OneOfMany)
+    }
+
+    fn may_lead(self) -> bool {
+        matches!(self, Request::Single | Request::ToChange)
+    }
+}
+
+/// What of what is held in doubt somebody takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// Where Postgres cannot be asked: nothing of which a change was heard.
+    Unconfirmed,
+    /// Also what a change has replaced, unless somebody has caught up with that.
+    Replaced,
 }
 
 /// Somebody who waits for a load. Dropped before the answer has come, he has given up.
@@ -64,50 +86,69 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         freshness: Freshness,
     ) -> Pin<Box<impl Future<Output = Result<Lookup<V>, Error>> + 'a>> {
         Box::pin(async move {
+            let counters = &self.entries.counters;
             if let Some(meanwhile) = self.meanwhile(key, hash, request, freshness) {
+                if meanwhile.stale_for.is_some() {
+                    self.entries.count_replaced(hash);
+                }
                 return Ok(meanwhile);
             }
-            let stale_service = self.terms.stale_service.filter(|_| freshness == Freshness::Cached);
-            let instead = || stale_service.and_then(|service| self.stale(key, hash, service.max));
-            let breaker = &self.store.breaker;
-            let is_away = breaker.is_away();
-            // Whoever looks whether Postgres is back does not wait for that, either.
-            let stale = if is_away { instead() } else { None };
-            if (stale.is_some() || self.terms.fails_fast && is_away) && !breaker.may_look() {
-                return self.without_asking(key, hash, freshness, stale);
+            let read = self.asked(key, hash, request, freshness).await;
+            if read.as_ref().is_ok_and(|read| read.stale_for.is_some()) {
+                counters.stale_served.add(1);
             }
-            let (number, receiver, leader) = match self.look_up(key, hash, request, freshness) {
-                Ok(Found::Here(found)) => return Ok(found),
-                Ok(Found::Loading(number, receiver, leader)) => (number, receiver, leader),
-                // In memory of its own, since nearly no read needs that much.
-                Ok(Found::Collision) => return Box::pin(self.load_past_cache(key)).await,
-                Err(error) if error.is_overloaded() => return stale.or_else(instead).ok_or(error),
-                Err(error) => return Err(error),
-            };
-            if let Some(stale) = stale {
-                return Ok(stale);
-            }
-            let (waiting, began) = (Waiting { reads: self, hash, number }, Timer::start());
-            let answer = async {
-                if let Some(leader) = leader {
-                    leader.drive().await;
-                }
-                receiver.await
-            };
-            let answer = self.patiently(answer, key, hash, stale_service).await;
-            self.entries.meter.miss(began);
-            if answer.is_ok() {
-                std::mem::forget(waiting);
-            }
-            let loaded = match answer {
-                Err(stale) => return Ok(stale),
-                Ok(loaded) => loaded.unwrap_or_else(|_| Err(Error::closed())),
-            };
-            match loaded.and_then(|answer| self.at_its_version(answer, freshness)) {
-                Err(error) if error.is_unavailable() => instead().ok_or(error),
-                answer => answer.map(|answer| self.confirmed(answer, self.entries.common.now())),
-            }
+            read
         })
+    }
+
+    /// The same, where nothing is served meanwhile.
+    async fn asked(
+        self: &Arc<Self>,
+        key: &K,
+        hash: KeyHash,
+        request: Request,
+        freshness: Freshness,
+    ) -> Result<Lookup<V>, Error> {
+        let stale_service = self.terms.stale_service.filter(|_| freshness == Freshness::Cached);
+        let instead = || stale_service.and_then(|service| self.stale(key, hash, service.max, Takes::Unconfirmed));
+        let breaker = &self.store.breaker;
+        let is_away = breaker.is_away();
+        // Whoever looks whether Postgres is back does not wait for that, either.
+        let stale = if is_away { instead() } else { None };
+        if (stale.is_some() || self.terms.fails_fast && is_away) && !breaker.may_look() {
+            return self.without_asking(key, hash, freshness, stale);
+        }
+        let (number, receiver, leader) = match self.look_up(key, hash, request, freshness) {
+            Ok(Found::Here(found)) => return Ok(found),
+            Ok(Found::Loading(number, receiver, leader)) => (number, receiver, leader),
+            // In memory of its own, since nearly no read needs that much.
+            Ok(Found::Collision) => return Box::pin(self.load_past_cache(key)).await,
+            Err(error) if error.is_overloaded() => return stale.or_else(instead).ok_or(error),
+            Err(error) => return Err(error),
+        };
+        if let Some(stale) = stale {
+            return Ok(stale);
+        }
+        let (waiting, began) = (Waiting { reads: self, hash, number }, Timer::start());
+        let answer = async {
+            if let Some(leader) = leader {
+                leader.drive().await;
+            }
+            receiver.await
+        };
+        let answer = self.patiently(answer, key, hash, stale_service).await;
+        self.entries.meter.miss(began);
+        if answer.is_ok() {
+            std::mem::forget(waiting);
+        }
+        let loaded = match answer {
+            Err(stale) => return Ok(stale),
+            Ok(loaded) => loaded.unwrap_or_else(|_| Err(Error::closed())),
+        };
+        match loaded.and_then(|answer| self.at_its_version(answer, freshness)) {
+            Err(error) if error.is_unavailable() => instead().ok_or(error),
+            answer => answer.map(|answer| self.confirmed(answer, self.entries.common.now())),
+        }
     }
 
     /// What there is while Postgres is away.
@@ -150,7 +191,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             if let Some(answer) = self.store.wait(&mut load, after).await {
                 return Ok(answer);
             }
-            if let Some(stale) = self.stale(key, hash, max) {
+            if let Some(stale) = self.stale(key, hash, max, Takes::Unconfirmed) {
                 self.store.breaker.is_silent(asked);
                 return Err(stale);
             }
@@ -184,7 +225,6 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             entries.count_hit();
             return Some(shown);
         }
-        entries.counters.stale_served.add(1);
         Some(Lookup { stale_for: Some(shown.age), ..shown })
     }
 
@@ -230,7 +270,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         }
         // Under the lock, so that nobody joins a load in between that somebody else leads.
         let leader = if number == next {
-            self.wanted.push(number, hash, || (request == Request::Single).then(|| self.led(number, hash)))
+            self.wanted.push(number, hash, || request.may_lead().then(|| self.led(number, hash)))
         } else {
             self.wanted.help();
             None
@@ -262,7 +302,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
 
     /// What was held when the database went away, or changes were not heard any more, if it has been in doubt for no longer than the caller
     /// allows.
-    pub(super) fn stale(&self, key: &K, hash: KeyHash, max: Duration) -> Option<Lookup<V>> {
+    pub(super) fn stale(&self, key: &K, hash: KeyHash, max: Duration, takes: Takes) -> Option<Lookup<V>> {
         let entries = &*self.entries;
         // Before it is looked for: what the feed tells meanwhile is not in it.
         let (now, generation) = (entries.common.now(), entries.generation());
@@ -270,20 +310,22 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let mut place = entries.place(hash);
         let (value, confirmed) = match place.slot().filter(|slot| slot.key == *key) {
             Some(slot) => {
-                let (value, confirmed) = slot.last_known(entries.generation(), now, &entries.schema)?;
+                let (value, confirmed) =
+                    slot.last_known(entries.generation(), now, takes == Takes::Replaced, &entries.schema)?;
                 (value.map(|row| row.value), confirmed)
             }
             None => {
                 let held = entries.peek(key, hash, |entry| {
-                    (!entry.lifetime().is_over(now)).then(|| (entry.value.clone(), entry.generation))
+                    let is_taken = takes == Takes::Replaced || !entry.is_replaced();
+                    (is_taken && !entry.lifetime().is_over(now)).then(|| (entry.value.clone(), entry.generation))
                 });
                 held.flatten()?
             }
         };
         drop(place);
         let doubt = if confirmed == generation { doubt } else { entries.doubt(confirmed) };
-        (doubt <= max).then(|| {
-            entries.counters.stale_served.add(1);
+        let is_known_to_all = takes == Takes::Replaced && now.before(doubt) < entries.caught_up();
+        (doubt <= max && !is_known_to_all).then(|| {
             let (version, source, stale_for) = (Version::NONE, Source::Memory, Some(doubt));
             Lookup { value, version, age: doubt, source, stale_for }
         })

@@ -190,9 +190,9 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
             self.writes.hindrance.succeeded();
         }
         self.writes.hindrance.succeeded_aside(&batch.keys);
-        entries.meter.batch(began, batch.keys.len(), tries.sends);
         let free = |bytes| self.writes.budget.give_back(bytes);
         entries.settle(&batch.keys, batch.sequence, &outcomes, free);
+        entries.meter.batch(began, batch.keys.len(), tries.sends);
         true
     }
 

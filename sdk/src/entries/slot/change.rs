@@ -31,6 +31,8 @@ impl<K, V> Slot<K, V> {
                 held.version = held.version.max(change.version);
             }
             Some(under_way) => {
+                // What is held back already is older.
+                let hold = under_way.held.map_or(hold, |held| held.hold);
                 under_way.held = Some(Held { version: Version::NONE, foreign: true, hold });
                 self.doubt(generation, Some(hold), schema);
             }
@@ -68,8 +70,8 @@ impl<K, V> Slot<K, V> {
     fn doubt(&mut self, generation: u64, hold: Option<Hold>, schema: &impl Preview<V>) {
         let kept = match (&mut self.base, hold) {
             (Base::Known { generation: of, lifetime, .. }, Some(hold)) => {
-                let superseded = hold.superseded(*of, generation, lifetime.until);
-                superseded.map(|superseded| (*of, lifetime.until) = superseded)
+                let replaced = hold.replaced(*of, generation, lifetime.until);
+                replaced.map(|replaced| (*of, lifetime.until) = replaced)
             }
             _ => None,
         };

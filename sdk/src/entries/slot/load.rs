@@ -42,12 +42,14 @@ pub(crate) struct Arrived<V> {
     is_wanted_again: bool,
     /// The row has changed while it was under way, and may not be kept.
     is_overtaken: bool,
+    /// Somebody has waited for it.
+    pub(crate) for_a_reader: bool,
     answered: Option<(Answer<V>, Vec<Waiter<V>>)>,
 }
 
 impl<V> Arrived<V> {
     fn nothing() -> Arrived<V> {
-        Arrived { is_wanted_again: false, is_overtaken: false, answered: None }
+        Arrived { is_wanted_again: false, is_overtaken: false, for_a_reader: false, answered: None }
     }
 
     /// Tells those who waited; memory must show it by then, where hits look without a lock.
@@ -164,9 +166,10 @@ impl<K, V> Slot<K, V> {
             self.show(generation, schema);
         }
         // Whoever waited for an older load is answered too: a later one must not be followed by an older answer.
-        let waiters = self.flights.drain(..=at).flat_map(|flight| flight.waiters).collect();
+        let waiters: Vec<_> = self.flights.drain(..=at).flat_map(|flight| flight.waiters).collect();
+        let for_a_reader = waiters.iter().any(|waiter| !waiter.is_closed());
         let is_overtaken = !fence_open && loaded.trusted && started_in == generation;
-        Arrived { is_wanted_again: false, is_overtaken, answered: Some((answer, waiters)) }
+        Arrived { is_wanted_again: false, is_overtaken, for_a_reader, answered: Some((answer, waiters)) }
     }
 
     /// Whether something is held that may be older than what was loaded.

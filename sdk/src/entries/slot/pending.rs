@@ -3,7 +3,7 @@
 use super::base::Preview;
 use crate::codec::value::Value;
 use crate::common::time::Moment;
-use crate::entries::generation::{is_unheard, unheard};
+use crate::entries::generation::{is_replaced, replaced};
 use crate::receipt::Settler;
 use cache_sync_core::number::{Sequence, Version};
 use cache_sync_core::patch::{PatchKind, RowPatch};
@@ -61,18 +61,18 @@ pub(crate) struct Hold {
     pub(crate) until: Moment,
     /// All that was committed before is in that.
     pub(crate) as_of: Moment,
-    /// To who takes what is superseded it may be shown until then; none: it is not kept.
+    /// To who takes what a change has replaced it may be shown until then; none: it is not kept.
     pub(crate) kept_until: Option<Moment>,
 }
 
 impl Hold {
     /// What becomes of a value that was confirmed in `generation` and is good until `until`, in place of these two, once the change counts; none:
-    /// it is let go, as what was in doubt before is. One that was superseded before gains nothing by another change.
-    pub(crate) fn superseded(self, generation: u64, current: u64, until: Moment) -> Option<(u64, Moment)> {
+    /// it is let go, as what was in doubt before is. One that was replaced before gains nothing by another change.
+    pub(crate) fn replaced(self, generation: u64, current: u64, until: Moment) -> Option<(u64, Moment)> {
         let until = until.min(self.kept_until?);
         match generation {
-            _ if generation == current => Some((unheard(self.as_of), until)),
-            _ if is_unheard(generation) => Some((generation, until)),
+            _ if generation == current => Some((replaced(self.as_of), until)),
+            _ if is_replaced(generation) => Some((generation, until)),
             _ => None,
         }
     }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 mod given_up;
 mod goes_back;
-mod superseded;
+mod replaced;
 mod times;
 
 /// A row of one number; field 0 sets it, field 1 adds to it.

@@ -132,6 +132,10 @@ fn what_an_error_is_about_is_handed_on() {
              EXCEPTION WHEN OTHERS THEN
                  NULL;
              END;
+             -- Nor is one that says the same.
+             IF NEW.id > 2 THEN
+                 RAISE 'no';
+             END IF;
              RAISE 'no' USING ERRCODE = 'ZZ001', CONSTRAINT = 'polite', TABLE = 'elsewhere';
          END $$;
          CREATE TRIGGER frown BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.name = 'rude') EXECUTE FUNCTION frown();
@@ -153,6 +157,7 @@ fn what_an_error_is_about_is_handed_on() {
         (r#"{"id": 2, "name": null}"#, "23502  t public name "),
         (r#"{"id": 2, "name": "bob", "years": 150}"#, "23514 plausible  public  age"),
         (r#"{"id": 2, "name": "rude"}"#, "ZZ001 polite elsewhere   "),
+        (r#"{"id": 3, "name": "rude"}"#, "P0001     "),
         (r#"{"id": 2, "name": "bob"}"#, "nothing"),
     ] {
         assert_eq!(db.psql(&format!("SELECT told('{row}')")), told, "{row}");

@@ -16,7 +16,11 @@ fn a_load_of_a_time_when_no_changes_were_heard() {
     assert_eq!(slot.loaded(1, &loaded, GENERATION, &Numbers).tell(), Next::Nothing);
     assert_eq!(answer(waiting), Some(20));
     assert_eq!(slot.number(), None, "10 again");
-    assert_eq!(slot.last_known(GENERATION, NOW, &Numbers).unwrap().0.as_deref(), Some(&20), "it may be served stale");
+    assert_eq!(
+        slot.last_known(GENERATION, NOW, false, &Numbers).unwrap().0.as_deref(),
+        Some(&20),
+        "it may be served stale"
+    );
 }
 
 #[test]
@@ -39,9 +43,9 @@ fn what_was_held_before_a_gap() {
     let loaded = in_doubt(20, 6);
     assert_eq!(slot.loaded(1, &loaded, GENERATION + 1, &Numbers).tell(), Next::Nothing);
     assert_eq!(answer(waiting), Some(20));
-    let (value, _) = slot.last_known(GENERATION + 1, NOW, &Numbers).unwrap();
+    let (value, _) = slot.last_known(GENERATION + 1, NOW, false, &Numbers).unwrap();
     assert_eq!(value.as_deref(), Some(&20), "10 again");
-    assert!(slot.unheard().is_some(), "it may be served stale");
+    assert!(slot.of_no_generation().is_some(), "it may be served stale");
 }
 
 #[test]
