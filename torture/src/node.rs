@@ -28,6 +28,8 @@ pub(crate) const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// For how long one of the nodes serves what it cannot confirm, and says so.
 const STALE_MAX: Duration = Duration::from_secs(4);
+/// For how long the same node serves what was before a change, while it loads what is now.
+const REFRESHING_MAX: Duration = Duration::from_millis(300);
 /// How long what is buffered may take when nothing disturbs any more.
 pub(crate) const SETTLE_MAX: Duration = Duration::from_secs(45);
 /// Tasks that work side by side.

@@ -4,6 +4,7 @@ use cache_sync::{Cache, CacheValue, Client, Error};
 use cache_sync_kit::locked;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
 
 /// One opening of a cache.
@@ -21,19 +22,35 @@ impl<V> Clone for Opened<V> {
     }
 }
 
+/// How caches are opened.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    /// What was before a change is served for so long while it is loaded again.
+    pub(crate) stale_while_refreshing: Duration,
+    pub(crate) refresh_on_change: bool,
+}
+
 pub(crate) struct Table<V> {
     client: Client,
     name: &'static str,
+    terms: Terms,
     opened: Mutex<Opened<V>>,
     turn: AsyncMutex<()>,
     pub(crate) openings: AtomicU64,
 }
 
 impl<V: CacheValue> Table<V> {
-    pub(crate) async fn open(client: &Client, name: &'static str) -> Result<Table<V>, Error> {
-        let cache = client.cache(name).open().await?;
+    pub(crate) async fn open(client: &Client, name: &'static str, terms: Terms) -> Result<Table<V>, Error> {
+        let cache = cache(client, name, terms).await?;
         let opened = Mutex::new(Opened { cache, number: 1, home: Arc::default() });
-        Ok(Table { client: client.clone(), name, opened, turn: AsyncMutex::new(()), openings: AtomicU64::new(1) })
+        Ok(Table {
+            client: client.clone(),
+            name,
+            terms,
+            opened,
+            turn: AsyncMutex::new(()),
+            openings: AtomicU64::new(1),
+        })
     }
 
     pub(crate) fn now(&self) -> Opened<V> {
@@ -46,11 +63,16 @@ impl<V: CacheValue> Table<V> {
         if self.now().number != number {
             return Ok(());
         }
-        let cache = self.client.cache(self.name).open().await?;
+        let cache = cache(&self.client, self.name, self.terms).await?;
         *locked(&self.opened) = Opened { cache, number: number + 1, home: Arc::default() };
         self.openings.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
+}
+
+async fn cache<V: CacheValue>(client: &Client, name: &str, terms: Terms) -> Result<Cache<i32, V>, Error> {
+    let builder = client.cache(name).stale_while_refreshing(terms.stale_while_refreshing);
+    builder.refresh_on_change(terms.refresh_on_change).open().await
 }
 
 /// Whether an error says that the cache is of a table that is another one now.

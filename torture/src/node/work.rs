@@ -7,8 +7,8 @@ mod writes;
 
 use super::log::Log;
 use super::said::Counts;
-use super::table::{Table, is_over};
-use super::{NodeArguments, SETTLE_MAX};
+use super::table::{Table, Terms, is_over};
+use super::{NodeArguments, REFRESHING_MAX, SETTLE_MAX};
 use crate::history::{COLUMNS, Event, Home, Nanos};
 use crate::tables::{ITEM_TABLE, ITEMS, KEPT_TABLE, SWAPPED_TABLE};
 use cache_sync::{CacheValue, Client, Error};
@@ -100,14 +100,18 @@ pub(crate) struct Work {
 
 impl Work {
     pub(super) async fn new(client: &Client, arguments: &NodeArguments) -> Result<Work> {
+        let terms = Terms {
+            stale_while_refreshing: if arguments.serves_stale { REFRESHING_MAX } else { Duration::ZERO },
+            refresh_on_change: arguments.number.is_multiple_of(2),
+        };
         Ok(Work {
             client: client.clone(),
             number: arguments.number,
             only_reads: arguments.only_reads,
             log: Arc::new(Log::create(&arguments.history)?),
-            kept: Table::open(client, KEPT_TABLE).await?,
-            swapped: Table::open(client, SWAPPED_TABLE).await?,
-            items: Table::open(client, ITEM_TABLE).await?,
+            kept: Table::open(client, KEPT_TABLE, terms).await?,
+            swapped: Table::open(client, SWAPPED_TABLE, terms).await?,
+            items: Table::open(client, ITEM_TABLE, terms).await?,
             running: AtomicBool::new(false),
             caught_up: AtomicI64::new(0),
             serial: AtomicI64::new(0),
