@@ -10,7 +10,8 @@
 //! select        queries of the user's                                 apply    batches, on a connection of their own
 //! server_state  which server answers, and how far it is               doubt    whether it is the one to ask
 //! within        time-outs                                             failure  how questions fail
-//! lent          connections of a pool that is the application's own
+//! lent          connections of a pool that is the application's own   hosts    each of several by itself
+//! mode          what a DSN asks of TLS, held against its hosts
 //! ```
 
 mod apply;
@@ -21,10 +22,12 @@ mod describe;
 mod doubt;
 mod encryption;
 mod failure;
+mod hosts;
 mod lease;
 mod lent;
 mod load;
 mod login;
+mod mode;
 mod pooler;
 mod select;
 mod server_state;
@@ -36,10 +39,11 @@ mod within;
 pub(crate) use apply::{BatchConnection, Connected, Sending};
 pub(crate) use connection::{Endpoint, FEED, prefer_primary, share_time};
 pub(crate) use connector::{Connector, Messages};
-pub(crate) use encryption::{Given, mode_for};
+pub(crate) use encryption::Given;
 pub(crate) use lease::Connections;
 pub(crate) use load::{LoadState, LoadStatement, LoadedRow, Loading, Taking};
 pub(crate) use login::Login;
+pub(crate) use mode::mode_for;
 pub(crate) use pooler::SessionCheck;
 pub(crate) use select::{NextExpiry, Selected};
 pub(crate) use server_state::{History, SERVER_STATE, ServerState};
