@@ -11,6 +11,7 @@
 //! server_state  which server answers, and how far it is               doubt    whether it is the one to ask
 //! within        time-outs                                             failure  how questions fail
 //! lent          connections of a pool that is the application's own  check    whether such a pool will do
+//! mode          what a DSN asks of TLS, held against its hosts        hosts    each of several by itself
 //! ```
 
 mod apply;
@@ -22,10 +23,12 @@ mod describe;
 mod doubt;
 mod encryption;
 mod failure;
+mod hosts;
 mod lease;
 mod lent;
 mod load;
 mod login;
+mod mode;
 mod pooler;
 mod select;
 mod server_state;
@@ -37,10 +40,11 @@ mod within;
 pub(crate) use apply::{BatchConnection, Connected, Sending};
 pub(crate) use connection::{Endpoint, FEED, prefer_primary, share_time};
 pub(crate) use connector::{Connector, Messages};
-pub(crate) use encryption::{Given, mode_for};
+pub(crate) use encryption::Given;
 pub(crate) use lease::Connections;
 pub(crate) use load::{LoadState, LoadStatement, LoadedRow, Loading, Taking};
 pub(crate) use login::Login;
+pub(crate) use mode::mode_for;
 pub(crate) use pooler::SessionCheck;
 pub(crate) use select::{NextExpiry, Selected};
 pub(crate) use server_state::{History, SERVER_STATE, ServerState};

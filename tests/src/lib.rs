@@ -15,6 +15,7 @@ pub mod certificates;
 pub mod document;
 pub mod dump;
 pub mod feed;
+pub mod gate;
 pub mod heard;
 pub mod locks;
 pub mod logged;

@@ -74,6 +74,13 @@ fn checks(steps: &mut Steps, postgres: &Postgres) -> Result<()> {
     steps.step("clippy, the SDK alone", |_| {
         command::run(cargo().args(["clippy", "--package", "cache-sync", "--", "-D", "warnings"]))
     })?;
+    // Of features that are always on together one may lean upon another.
+    steps.step("features, each alone", |_| {
+        ["tls", "metrics"].into_iter().try_for_each(|feature| {
+            let sdk = ["clippy", "--package", "cache-sync", "--no-default-features", "--features", feature];
+            command::run(cargo().args(sdk).args(["--", "-D", "warnings"]))
+        })
+    })?;
     steps.step("tests, compiled", |_| command::run(cargo().args(["test", "--no-run"]).args(TESTED)))?;
     let programs = PROGRAMS.into_iter().flat_map(|program| ["--bin", program]);
     steps.step("programs, compiled", |_| command::run(cargo().arg("build").args(programs).args(TESTED)))

@@ -74,7 +74,8 @@ impl ClientBuilder {
     ///
     /// The connector is for all connections, those to the standby, too. `sslmode` still says whether there is to be TLS: never (`disable`), only
     /// where the server refuses to do without (`allow`), if the server has it (`prefer`, the default), or always. What is verified is the connector's
-    /// own: with it `verify-ca` and `verify-full` are no more than `require`, and the DSN's files are not read.
+    /// own: with it `verify-ca` and `verify-full` are no more than `require`, and the DSN's files are not read. What the connector refuses is not
+    /// tried without TLS.
     pub fn tls<T>(mut self, tls: T) -> ClientBuilder
     where
         T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
@@ -108,6 +109,9 @@ impl ClientBuilder {
     /// connection while he reads from a cache may wait for himself.
     ///
     /// Each is set for reading when it is taken and set back before it returns, which costs a round trip each.
+    ///
+    /// The connections are as the pool makes them, whatever `dsn` says of TLS. That, or [`tls`](ClientBuilder::tls), is how requests go out to
+    /// cancel what runs on one of them: where the pool has TLS, the client should have it, too.
     pub fn pool(self, pool: deadpool_postgres::Pool) -> ClientBuilder {
         self.set(|config| config.pool = Some(pool))
     }

@@ -12,14 +12,18 @@ type Said = Vec<(&'static str, String)>;
 /// What a connection string of either form says.
 pub(super) fn read(dsn: &str) -> Result<(tokio_postgres::Config, TlsTerms), Error> {
     let scheme = ["postgres://", "postgresql://"].into_iter().find(|scheme| dsn.starts_with(scheme));
-    let (rest, said) = match scheme {
-        Some(scheme) => split_url(dsn, scheme.len())?,
+    let (rest, said, is_whole) = match scheme {
+        Some(scheme) => split_url(dsn, scheme.len()).map(|(rest, said)| (rest, said, true))?,
         None => split_pairs(dsn),
     };
     let postgres = rest.parse().map_err(|error| {
         // The cause itself is left out on purpose: it may quote the DSN, and with it a password.
-        wrong(may_be_said(&rest, &root_cause(&error)).as_deref())
+        wrong(may_be_said(&rest, scheme.is_some(), &root_cause(&error)).as_deref())
     })?;
+    if !is_whole {
+        // The driver would take that for the end, and whatever is behind it for nothing.
+        return Err(wrong(Some("there is an `=` without a name ahead of it; values with blanks need quotes")));
+    }
     Ok((postgres, TlsTerms::new(said)?))
 }
 
@@ -33,7 +37,10 @@ fn split_url(dsn: &str, scheme: usize) -> Result<(String, Said), Error> {
         Some((login, place)) => (login, place),
         None => ("", &dsn[scheme..]),
     };
-    let unescaped = login.split(['?', '&']).skip(1).find_map(|pair| option_named(pair.split('=').next()?));
+    let unescaped = login.split(['?', '&']).skip(1).find_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        option_in_url(name, value).or_else(|| of_the_driver(name))
+    });
     if let Some(option) = unescaped {
         // The driver would take it for a part of the user's name, and connect without it.
         return Err(wrong(Some(&at_sign(option))));
@@ -64,22 +71,33 @@ fn option_in_url(name: &str, value: &str) -> Option<&'static str> {
     if name == "ssl" && value == "true" { Some("ssl") } else { option_named(&name) }
 }
 
+/// What the driver itself reads of TLS.
+fn of_the_driver(name: &str) -> Option<&'static str> {
+    let name = percent_decode_str(name).decode_utf8().ok()?;
+    ["channel_binding", "sslnegotiation"].into_iter().find(|option| *option == name)
+}
+
 fn at_sign(option: &str) -> String {
     format!("there is an `@` behind option `{option}`; wherever it parts nothing it must be written as %40")
 }
 
-/// A string of pairs without what it says of TLS, and that. From where it is not understood it is left as it is: the driver says what is wrong.
-fn split_pairs(dsn: &str) -> (String, Said) {
+/// A string of pairs without what it says of TLS, and that; and whether it was all read. From where it is not understood it is left as it is:
+/// mostly the driver says what is wrong.
+fn split_pairs(dsn: &str) -> (String, Said, bool) {
     let (mut rest, mut said) = (String::new(), Said::new());
     let mut pairs = Pairs { dsn, at: 0 };
     loop {
         let begun = pairs.at;
         let Some((name, value)) = pairs.next() else {
             rest.push_str(&dsn[begun..]);
-            return (rest, said);
+            return (rest, said, dsn[begun..].trim().is_empty());
         };
         match option_named(name) {
-            Some(option) => said.push((option, value)),
+            Some(option) => {
+                said.push((option, value));
+                // Behind a quote there need not be a blank: its neighbours must not become one.
+                rest.push(' ');
+            }
             None => rest.push_str(&dsn[begun..pairs.at]),
         }
     }
@@ -139,21 +157,20 @@ const OF_LIBPQ: &str = "client_encoding fallback_application_name gssdelegation 
                         sslpassword";
 
 /// What the driver says of a DSN, unless that may be a part of a password that was written without the escapes that it needs.
-fn may_be_said(dsn: &str, why: &str) -> Option<String> {
+fn may_be_said(dsn: &str, is_url: bool, why: &str) -> Option<String> {
     let name = why.split('`').nth(1)?;
-    let option = format!("{name}=");
-    let ends_a_word = |ahead: &&str| ahead.ends_with(char::is_whitespace);
-    let mut places = dsn.match_indices(&option).map(|(place, _)| &dsn[..place]);
-    let ahead = places.find(ends_a_word).unwrap_or_default();
-    let is_safe = match ahead.rsplit_once('=') {
+    let is_safe = match is_url {
         _ if !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') => false,
         // The driver's own name for it.
         _ if why.starts_with("invalid value for option") => true,
         _ if OF_LIBPQ.split(' ').any(|known| known == name) => true,
         // Behind the password, if there is one.
-        _ if dsn.contains("://") => dsn.rsplit('@').next().is_some_and(|rest| rest.contains(&option)),
-        Some((ahead, _)) => !ahead.trim_end().ends_with("password"),
-        None => true,
+        true => dsn.rsplit('@').next().is_some_and(|rest| rest.contains(&format!("{name}="))),
+        // Ahead of it: behind, whatever has the form of a pair may be the password's.
+        false => {
+            let names = Pairs { dsn, at: 0 }.map(|(name, _)| name);
+            names.take_while(|other| *other != "password").any(|other| other == name)
+        }
     };
     is_safe.then(|| why.to_owned())
 }

@@ -1,13 +1,10 @@
 //! Whether a connection is encrypted, and by whom.
 
-use crate::config::Server;
+use super::hosts;
+use super::login::cause;
 use crate::config::tls::SslMode;
-use crate::error::{Error, ErrorKind};
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio_postgres::config::{Host, SslMode as DriversMode};
+use crate::error::Error;
+use tokio_postgres::config::SslMode as DriversMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, Connection, Socket};
 
@@ -36,13 +33,24 @@ where
 /// Has those who make TLS connections ready, each time that one is made.
 pub(crate) trait Tls: Clone + Send + Sync + 'static {
     type Make: MakeTls;
+    /// Whether `prefer` does without it where it cannot be had.
+    const MAY_BE_MISSING: bool = false;
 
     /// # Errors
     /// What it is made of cannot be used.
     fn ready(&self) -> impl Future<Output = Result<Self::Make, Error>> + Send;
+
+    /// Whether no handshake has succeeded, of one at least.
+    fn has_failed(&self, _: &Self::Make) -> bool {
+        false
+    }
+
+    /// Says that it was done without, since it has failed for this reason.
+    fn say_without(&self, _why: &str) {}
 }
 
-/// One that does not change: a user's own, or none.
+/// One that does not change: a user's own, or none. It is the driver's to ask, and what it refuses is refused: whoever verifies by himself does
+/// not want to be connected to the others without.
 #[derive(Clone)]
 pub(crate) struct Given<T>(pub(crate) T);
 
@@ -56,10 +64,19 @@ impl<T: MakeTls> Tls for Given<T> {
 
 #[cfg(feature = "tls")]
 impl Tls for crate::tls::FromFiles {
-    type Make = tokio_postgres_rustls::MakeRustlsConnect;
+    type Make = crate::tls::Handshakes;
+    const MAY_BE_MISSING: bool = true;
 
     async fn ready(&self) -> Result<Self::Make, Error> {
         crate::tls::FromFiles::ready(self).await
+    }
+
+    fn has_failed(&self, make: &Self::Make) -> bool {
+        make.has_failed()
+    }
+
+    fn say_without(&self, why: &str) {
+        crate::tls::FromFiles::say_without(self, why);
     }
 }
 
@@ -79,25 +96,46 @@ impl From<tokio_postgres::Error> for NotOpened {
 
 type Open<T> = (Client, Connection<Socket, <<T as Tls>::Make as MakeTlsConnect<Socket>>::Stream>);
 
-/// Connects: where the mode leaves it open whether with TLS, then in the order that it has, and the other way if the server would rather.
-pub(super) async fn open<T: Tls>(tls: &T, mode: SslMode, mut config: Config) -> Result<Open<T>, NotOpened> {
+/// Connects. Where the mode leaves it open whether with TLS, each host is asked for itself: what is wrong with one does not say how another is
+/// to be connected to.
+pub(super) async fn open<T: Tls>(tls: &T, mode: SslMode, config: Config) -> Result<Open<T>, NotOpened> {
+    if !matches!(mode, SslMode::Allow | SslMode::Prefer) {
+        return open_host(tls, mode, config).await;
+    }
+    let mut hosts = hosts::each(&config);
+    let last = hosts.pop().unwrap_or(config);
+    for host in hosts {
+        if let Ok(opened) = open_host(tls, mode, host).await {
+            return Ok(opened);
+        }
+    }
+    // As the driver has it: the last one's reason is said.
+    open_host(tls, mode, last).await
+}
+
+/// Connects in the order that the mode has, and the other way if the server would rather.
+async fn open_host<T: Tls>(tls: &T, mode: SslMode, mut config: Config) -> Result<Open<T>, NotOpened> {
     let make = tls.ready().await.map_err(NotOpened::Unready)?;
-    let noting = Noting { make, has_failed: Arc::default() };
-    let are_many = config.get_hosts().len() > 1;
     let mut connect = async |mode| {
         config.ssl_mode(mode);
-        config.connect(noting.clone()).await
+        config.connect(make.clone()).await
     };
     match mode {
         SslMode::Disable => Ok(connect(DriversMode::Disable).await?),
         SslMode::Allow => match connect(DriversMode::Disable).await {
-            // Of several hosts only the last one's reason is known.
-            Err(error) if are_many || is_not_let_in(&error) => Ok(connect(DriversMode::Prefer).await?),
+            Err(error) if is_not_let_in(&error) => Ok(connect(DriversMode::Prefer).await?),
             connected => Ok(connected?),
         },
         SslMode::Prefer => match connect(DriversMode::Prefer).await {
-            Err(error) if noting.has_failed.load(Ordering::Acquire) || is_not_let_in(&error) => {
+            Err(error) if T::MAY_BE_MISSING => {
+                let has_failed = tls.has_failed(&make);
+                if !has_failed && !is_not_let_in(&error) {
+                    return Err(error.into());
+                }
                 let plain = connect(DriversMode::Disable).await;
+                if has_failed && plain.is_ok() {
+                    tls.say_without(&cause(&error));
+                }
                 // That it is not let in without TLS does not say what is wrong with it.
                 Ok(plain.map_err(|plain| if is_not_let_in(&plain) { error } else { plain })?)
             }
@@ -110,65 +148,4 @@ pub(super) async fn open<T: Tls>(tls: &T, mode: SslMode, mut config: Config) -> 
 /// Whether the server's rules have nothing for such a connection. A wrong password is none of that: it is not told twice.
 fn is_not_let_in(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| code.code() == "28000")
-}
-
-/// Notes that a handshake has failed, of whichever host.
-#[derive(Clone)]
-pub(super) struct Noting<T> {
-    make: T,
-    has_failed: Arc<AtomicBool>,
-}
-
-impl<T: MakeTls> MakeTlsConnect<Socket> for Noting<T> {
-    type Stream = T::Stream;
-    type TlsConnect = Noting<T::TlsConnect>;
-    type Error = T::Error;
-
-    fn make_tls_connect(&mut self, host: &str) -> Result<Noting<T::TlsConnect>, T::Error> {
-        Ok(Noting { make: self.make.make_tls_connect(host)?, has_failed: self.has_failed.clone() })
-    }
-}
-
-impl<T> TlsConnect<Socket> for Noting<T>
-where
-    T: TlsConnect<Socket, Future: Send + 'static>,
-{
-    type Stream = T::Stream;
-    type Error = T::Error;
-    type Future = BoxFuture<'static, Result<T::Stream, T::Error>>;
-
-    fn connect(self, stream: Socket) -> Self::Future {
-        let has_failed = self.has_failed;
-        let noted = self.make.connect(stream).inspect(move |connected| {
-            if connected.is_err() {
-                has_failed.store(true, Ordering::Release);
-            }
-        });
-        Box::pin(noted)
-    }
-}
-
-/// How connections to this server are encrypted, of what is said about it. Unix sockets never are.
-///
-/// # Errors
-/// It cannot be the same for all of its hosts.
-pub(crate) fn mode_for(server: &mut Server) -> Result<SslMode, Error> {
-    let (mode, postgres) = (server.tls.mode, &mut server.postgres);
-    if postgres.get_hosts().is_empty() && mode != SslMode::Disable {
-        // The driver has TLS with those only that have a name.
-        for address in postgres.get_hostaddrs().to_vec() {
-            postgres.host(address.to_string());
-        }
-    }
-    let hosts = postgres.get_hosts();
-    let sockets = hosts.iter().filter(|host| !matches!(host, Host::Tcp(_))).count();
-    match sockets {
-        0 => Ok(mode),
-        sockets if sockets == hosts.len() => Ok(SslMode::Disable),
-        _ if mode.needs_tls() => Err(Error::new(
-            ErrorKind::Config,
-            "some hosts of the DSN are unix sockets, which have no TLS, and `sslmode` asks for it: name hosts of one kind",
-        )),
-        _ => Ok(mode),
-    }
 }

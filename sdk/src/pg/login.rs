@@ -121,7 +121,8 @@ impl Login {
     }
 }
 
-fn cause(error: &tokio_postgres::Error) -> String {
+/// What is at the bottom of it, in words.
+pub(super) fn cause(error: &tokio_postgres::Error) -> String {
     #[cfg(feature = "tls")]
     if let Some(said) = crate::tls::said(error) {
         return said;
@@ -138,7 +139,8 @@ fn can_pass(error: &tokio_postgres::Error) -> bool {
     let is_alone = cause.source().is_none();
     loop {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            return io.kind() != std::io::ErrorKind::InvalidData;
+            // What TLS makes of a certificate, and of a name that is none.
+            return !matches!(io.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput);
         }
         match cause.source() {
             Some(source) => cause = source,

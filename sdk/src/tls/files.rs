@@ -1,9 +1,9 @@
-//! Which files count, and what is in them.
+//! Which files say whom to trust, and what is in a file.
 
 use crate::config::tls::{Roots, SslMode, TlsTerms};
 use crate::error::{Error, ErrorKind};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -19,13 +19,11 @@ pub(super) enum Trust {
     File(PathBuf),
 }
 
-/// The files of one connection.
+/// The files of one connection, but for the client's own.
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) trust: Trust,
     pub(super) crl: Option<PathBuf>,
-    /// Of the client: its certificate, and the key to that.
-    cert: Option<(PathBuf, PathBuf)>,
 }
 
 impl Files {
@@ -33,17 +31,17 @@ impl Files {
     ///
     /// # Errors
     /// What is named makes no sense without what is not there.
-    pub(super) fn of(terms: &TlsTerms, home: Option<&Path>) -> Result<Files, Error> {
-        let in_home = |option, name| in_home(home, option, name);
+    pub(super) fn of(terms: &TlsTerms, home: Home<'_>) -> Result<Files, Unfit> {
         let trust = match &terms.roots {
             Some(Roots::System) => Trust::Platform,
             Some(Roots::File(path)) => Trust::File(path.clone()),
-            None => match in_home("sslrootcert", "root.crt")? {
+            None => match home.file("sslrootcert", "root.crt")? {
                 Some(path) => Trust::File(path),
                 None if terms.mode == SslMode::VerifyFull => Trust::Platform,
                 // Of the platform's roots anybody gets a certificate of some name.
                 None if terms.mode == SslMode::VerifyCa => {
-                    return Err(config(
+                    return Err(Unfit::because(
+                        "sslmode",
                         "`sslmode=verify-ca` needs the roots that are meant: `sslrootcert`, or ~/.postgresql/root.crt",
                     ));
                 }
@@ -51,117 +49,121 @@ impl Files {
             },
         };
         let crl = match (&terms.crl, &trust) {
-            (_, Trust::Anybody) => None,
+            // Who names one wants it to be looked at.
+            (Some(_), Trust::Anybody) => {
+                return Err(Unfit::because(
+                    "sslcrl",
+                    "`sslcrl` is of no use without roots: `sslrootcert`, or ~/.postgresql/root.crt",
+                ));
+            }
+            (None, Trust::Anybody) => None,
             (Some(path), _) => Some(path.clone()),
-            (None, _) => in_home("sslcrl", "root.crl")?,
+            (None, _) => home.file("sslcrl", "root.crl")?,
         };
-        let cert = terms.cert.clone().map_or_else(|| in_home("sslcert", "postgresql.crt"), |path| Ok(Some(path)))?;
-        let key = terms.key.clone().map_or_else(|| in_home("sslkey", "postgresql.key"), |path| Ok(Some(path)))?;
-        let cert = match (cert, key) {
-            (Some(cert), Some(key)) => Some((cert, key)),
-            (Some(cert), None) => {
-                return Err(config(&format!("the certificate {} needs its private key: `sslkey`", cert.display())));
-            }
-            (None, Some(_)) if terms.key.is_some() => {
-                return Err(config("`sslkey` is of no use without its certificate: `sslcert`"));
-            }
-            (None, _) => None,
-        };
-        Ok(Files { trust, crl, cert })
-    }
-
-    /// The client's own certificate, with those between it and its root, and its key.
-    pub(super) fn identity(&self) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, Error> {
-        let Some((cert, key)) = &self.cert else { return Ok(None) };
-        let chain = certificates("sslcert", cert)?;
-        let text = read("sslkey", key, keeps_secrets)?;
-        let key = PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
-            let is_encrypted = String::from_utf8_lossy(&text).contains("ENCRYPTED");
-            let why = if is_encrypted {
-                "it is encrypted; a key without a passphrase is needed"
-            } else {
-                "it holds no private key in PEM"
-            };
-            unusable("sslkey", key, why)
-        });
-        key.map(|key| Some((chain, key)))
-    }
-
-    /// Certificate and key were read, but cannot be used.
-    pub(super) fn misfit(&self, error: rustls::Error) -> Error {
-        let (cert, key) = self
-            .cert
-            .as_ref()
-            .map_or_else(Default::default, |(cert, key)| (cert.display().to_string(), key.display().to_string()));
-        let message =
-            format!("the certificate {cert} (`sslcert`) cannot be used with the key {key} (`sslkey`): {error}");
-        Error::caused(ErrorKind::Config, message, error)
+        Ok(Files { trust, crl })
     }
 }
 
-/// The file of this name, if it is there.
-fn in_home(home: Option<&Path>, option: &'static str, name: &str) -> Result<Option<PathBuf>, Error> {
-    let Some(path) = home.map(|home| home.join(name)) else { return Ok(None) };
-    match path.try_exists() {
-        Ok(exists) => Ok(exists.then_some(path)),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
-        Err(error) => Err(unusable(option, &path, &error.to_string())),
+/// Where libpq looks for files that are not named, if there is such a place.
+#[derive(Clone, Copy)]
+pub(super) struct Home<'a>(pub(super) Option<&'a Path>);
+
+impl Home<'_> {
+    /// The file of this name, if it is there.
+    pub(super) fn file(self, option: &'static str, name: &str) -> Result<Option<PathBuf>, Unfit> {
+        let Some(path) = self.0.map(|home| home.join(name)) else { return Ok(None) };
+        match path.try_exists() {
+            Ok(exists) => Ok(exists.then_some(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
+            Err(error) => Err(Unfit::file(option, &path, &error.to_string())),
+        }
     }
 }
 
 /// The certificates of a file, of which there is one at least.
-pub(super) fn certificates(option: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+pub(super) fn certificates(option: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Unfit> {
+    parts(option, path, "it holds no certificate in PEM")
+}
+
+/// The revocation lists of a file, of which there is one at least: by none nobody is revoked.
+pub(super) fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Unfit> {
+    parts("sslcrl", path, "it holds no revocation list in PEM")
+}
+
+fn parts<T: PemObject>(option: &'static str, path: &Path, none: &str) -> Result<Vec<T>, Unfit> {
     let text = read(option, path, |_| Ok(()))?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(unusable(option, path, "it holds no certificate in PEM")),
-        Err(error) => Err(unusable(option, path, &error.to_string())),
+    let parts: Result<Vec<T>, _> = T::pem_slice_iter(&text).collect();
+    match parts {
+        Ok(parts) if !parts.is_empty() => Ok(parts),
+        Ok(_) => Err(Unfit::file(option, path, none)),
+        Err(error) => Err(Unfit::file(option, path, &error.to_string())),
     }
 }
 
-/// The revocation lists of a file.
-pub(super) fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
-    let text = read("sslcrl", path, |_| Ok(()))?;
-    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&text).collect();
-    lists.map_err(|error| unusable("sslcrl", path, &error.to_string()))
-}
-
-fn read(
+/// What is in a file that passes the check.
+pub(super) fn read(
     option: &'static str,
     path: &Path,
     check: impl Fn(&Metadata) -> Result<(), &'static str>,
-) -> Result<Vec<u8>, Error> {
-    let failed = |error: io::Error| unusable(option, path, &error.to_string());
+) -> Result<Vec<u8>, Unfit> {
+    let failed = |error: io::Error| Unfit::file(option, path, &error.to_string());
+    let wrong = |why| Unfit::file(option, path, why);
+    let is_regular = |file: &Metadata| if file.is_file() { Ok(()) } else { Err("it is not a regular file") };
+    // Merely to open another one may take as long as it likes.
+    is_regular(&std::fs::metadata(path).map_err(failed)?).map_err(wrong)?;
     let file = File::open(path).map_err(failed)?;
     // Of the file that is open, whatever has its name by now.
-    check(&file.metadata().map_err(failed)?).map_err(|why| unusable(option, path, why))?;
+    let opened = file.metadata().map_err(failed)?;
+    is_regular(&opened).and_then(|()| check(&opened)).map_err(wrong)?;
     let mut text = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
+    // What is behind might be what a part of it is missing without.
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(failed)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(wrong("it has more than 16 MiB"));
+    }
     Ok(text)
 }
 
-/// As libpq has it: nobody else may read a key; where it is root's, a group may.
-fn keeps_secrets(file: &Metadata) -> Result<(), &'static str> {
-    if !file.is_file() {
-        return Err("it is not a regular file");
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let others = if file.uid() == 0 { 0o037 } else { 0o077 };
-        if file.mode() & others != 0 {
-            return Err("others may read it; it must be 0600 or less, or 0640 or less where it is root's");
-        }
-    }
-    Ok(())
+/// Why there can be no TLS, or none with the client's certificate.
+#[derive(Debug)]
+pub(super) struct Unfit {
+    /// Which option says what cannot be used, or leaves it unsaid.
+    pub(super) option: Option<&'static str>,
+    pub(super) error: Error,
 }
 
-fn config(message: &str) -> Error {
-    Error::new(ErrorKind::Config, message)
+impl Unfit {
+    pub(super) fn because(option: &'static str, why: &str) -> Unfit {
+        Unfit { option: Some(option), error: Error::new(ErrorKind::Config, why) }
+    }
+
+    pub(super) fn caused(option: &'static str, message: String, cause: rustls::Error) -> Unfit {
+        Unfit { option: Some(option), error: Error::caused(ErrorKind::Config, message, cause) }
+    }
+
+    /// It says which file is at fault, and who named it.
+    pub(super) fn file(option: &'static str, path: &Path, why: &str) -> Unfit {
+        Unfit::because(option, &format!("{} (`{option}`) cannot be used: {why}", path.display()))
+    }
+
+    /// Whether the connection need not fail for it: where it may be without TLS, files that nobody has named may be worth nothing.
+    pub(super) fn may_be(&self, terms: &TlsTerms) -> bool {
+        let is_named = match self.option {
+            Some("sslrootcert") => terms.roots.is_some(),
+            Some("sslcrl") => terms.crl.is_some(),
+            // The one is of no use without the other.
+            Some("sslcert" | "sslkey") => terms.cert.is_some() || terms.key.is_some(),
+            _ => true,
+        };
+        !terms.mode.needs_tls() && !is_named
+    }
 }
 
-/// The error that says which file is at fault, and who named it.
-pub(super) fn unusable(option: &'static str, path: &Path, why: &str) -> Error {
-    config(&format!("{} (`{option}`) cannot be used: {why}", path.display()))
+impl From<Error> for Unfit {
+    fn from(error: Error) -> Unfit {
+        Unfit { option: None, error }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,16 +4,16 @@ use crate::config::tls::SslMode;
 use std::fs;
 
 /// An empty directory that is gone with the test.
-struct Dir(PathBuf);
+pub(super) struct Dir(pub(super) PathBuf);
 
 impl Dir {
-    fn new(name: &str) -> Dir {
+    pub(super) fn new(name: &str) -> Dir {
         let path = std::env::temp_dir().join(format!("cache-sync-tls-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Dir(path)
     }
 
-    fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         path
@@ -31,13 +31,13 @@ fn terms(mode: SslMode) -> TlsTerms {
 }
 
 fn refusal(terms: &TlsTerms, home: Option<&Path>) -> String {
-    client_config(terms, home).expect_err("these cannot be used").to_string()
+    client_config(terms, home).expect_err("these cannot be used").error.to_string()
 }
 
 #[test]
 fn without_files_the_mode_says_whom_to_trust() {
     for home in [None, Some(Path::new("/nowhere")), Some(Path::new("/dev/null"))] {
-        let trust = |mode| Files::of(&terms(mode), home).unwrap().trust;
+        let trust = |mode| Files::of(&terms(mode), Home(home)).unwrap().trust;
         assert_eq!(trust(SslMode::Allow), Trust::Anybody);
         assert_eq!(trust(SslMode::Prefer), Trust::Anybody);
         assert_eq!(trust(SslMode::Require), Trust::Anybody);
@@ -50,7 +50,7 @@ fn without_files_the_mode_says_whom_to_trust() {
 fn what_is_in_the_home_counts_unless_others_are_named() {
     let dir = Dir::new("home");
     let (root, other) = (dir.file("root.crt", ""), PathBuf::from("/other.crt"));
-    let files = |terms: &TlsTerms| Files::of(terms, Some(&dir.0)).unwrap();
+    let files = |terms: &TlsTerms| Files::of(terms, Home(Some(&dir.0))).unwrap();
     for mode in [SslMode::Allow, SslMode::Prefer, SslMode::Require, SslMode::VerifyCa, SslMode::VerifyFull] {
         assert_eq!(files(&terms(mode)).trust, Trust::File(root.clone()), "{mode:?}");
     }
@@ -110,6 +110,46 @@ fn a_key_that_others_may_read_is_refused() {
     assert!(refusal(&is_a_directory, None).contains("regular file"));
 }
 
+#[tokio::test]
+async fn the_files_are_read_by_one_at_a_time() {
+    let tls = FromFiles::new(terms(SslMode::Require));
+    let reading = tls.0.reading.clone().lock_owned().await;
+    let asked: Vec<_> =
+        (0..9).map(|_| tls.clone()).map(|tls| tokio::spawn(async move { tls.ready_at(None).await.is_ok() })).collect();
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    assert!(asked.iter().all(|asked| !asked.is_finished()), "somebody reads beside the one who does");
+    // Who gives up leaves the line to the others.
+    asked[0].abort();
+    drop(reading);
+    for asked in asked.into_iter().skip(1) {
+        assert!(asked.await.unwrap());
+    }
+}
+
+/// Another crate may have the feature: what works without it works with it.
+#[tokio::test]
+async fn what_nobody_has_named_fails_nobody_who_may_do_without() {
+    let dir = Dir::new("unnamed");
+    let tls = |mode| FromFiles::new(terms(mode));
+    let ready = async |tls: FromFiles| tls.ready_at(Some(dir.0.clone())).await;
+    let (cert, root) = ("postgresql.crt", "root.crt");
+    for (name, is_to_verify) in [(cert, false), (root, true)] {
+        let path = dir.file(name, "-----BEGIN CERTIFICATE-----\n");
+        for mode in [SslMode::Allow, SslMode::Prefer] {
+            let ready = ready(tls(mode)).await.unwrap_or_else(|error| panic!("{name} {mode:?}: {error}"));
+            assert_eq!(ready.is_possible(), !is_to_verify, "{name} {mode:?}");
+        }
+        assert!(ready(tls(SslMode::Require)).await.is_err(), "{name}");
+        let mut named = terms(SslMode::Prefer);
+        match is_to_verify {
+            true => named.roots = Some(crate::config::tls::Roots::File(path.clone())),
+            false => named.cert = Some(path.clone()),
+        }
+        assert!(ready(FromFiles::new(named)).await.is_err(), "{name}");
+        fs::remove_file(path).unwrap();
+    }
+}
+
 #[test]
 fn only_versions_within_the_bounds_are_spoken() {
     let of = |oldest, newest| versions(&TlsTerms { oldest, newest, ..terms(SslMode::Require) });
@@ -118,17 +158,12 @@ fn only_versions_within_the_bounds_are_spoken() {
     assert_eq!(of(Protocol::Tls12, Protocol::Tls12), [&TLS12]);
 }
 
-#[test]
-fn the_platforms_roots_are_read_once_in_a_while() {
-    let Ok(first) = platform::roots() else { return };
-    assert!(Arc::ptr_eq(&first, &platform::roots().unwrap()));
-}
-
 /// What is not asked for is not sent, and what Postgres has no use for is not kept.
 #[test]
 fn the_host_is_sent_unless_it_is_not_to_be() {
-    let sends =
-        |sends_host| client_config(&TlsTerms { sends_host, ..terms(SslMode::Require) }, None).unwrap().enable_sni;
+    let sends = |sends_host| {
+        client_config(&TlsTerms { sends_host, ..terms(SslMode::Require) }, None).unwrap().config.enable_sni
+    };
     assert!(sends(true) && !sends(false));
-    assert_eq!(client_config(&terms(SslMode::Require), None).unwrap().alpn_protocols, [PROTOCOL]);
+    assert_eq!(client_config(&terms(SslMode::Require), None).unwrap().config.alpn_protocols, [PROTOCOL]);
 }

@@ -1,12 +1,12 @@
 //! What a server's certificate has to be.
 
 use super::fault;
-use super::files::{self, Files, Trust, unusable};
+use super::files::{self, Files, Trust, Unfit};
 use super::platform;
 use crate::config::tls::{SslMode, TlsTerms};
 use crate::error::{Error, ErrorKind};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -34,7 +34,7 @@ struct Chain {
 }
 
 impl Verifier {
-    pub(super) fn new(terms: &TlsTerms, files: &Files, provider: &Arc<CryptoProvider>) -> Result<Verifier, Error> {
+    pub(super) fn new(terms: &TlsTerms, files: &Files, provider: &Arc<CryptoProvider>) -> Result<Verifier, Unfit> {
         let chain = match &files.trust {
             Trust::Anybody => None,
             Trust::Platform => Some(Chain::new(terms, files, provider, (platform::roots()?, Vec::new()))?),
@@ -43,7 +43,7 @@ impl Verifier {
                 let mut roots = RootCertStore::empty();
                 for certificate in &certificates {
                     let added = roots.add(certificate.clone());
-                    added.map_err(|error| unusable("sslrootcert", path, &error.to_string()))?;
+                    added.map_err(|error| Unfit::file("sslrootcert", path, &error.to_string()))?;
                 }
                 Some(Chain::new(terms, files, provider, (Arc::new(roots), certificates))?)
             }
@@ -58,13 +58,14 @@ impl Chain {
         files: &Files,
         provider: &Arc<CryptoProvider>,
         (store, roots): (Arc<RootCertStore>, Vec<CertificateDer<'static>>),
-    ) -> Result<Chain, Error> {
+    ) -> Result<Chain, Unfit> {
         let mut builder = WebPkiServerVerifier::builder_with_provider(store, Arc::clone(provider));
         if let Some(path) = &files.crl {
             builder = builder.with_crls(files::revocation_lists(path)?).enforce_revocation_expiration();
         }
-        let verifier = builder.build().map_err(|error| {
-            Error::caused(ErrorKind::Config, format!("certificates cannot be verified: {error}"), error)
+        let verifier = builder.build().map_err(|error| match (&error, &files.crl) {
+            (VerifierBuilderError::InvalidCrl(_), Some(path)) => Unfit::file("sslcrl", path, &error.to_string()),
+            _ => Error::caused(ErrorKind::Config, format!("certificates cannot be verified: {error}"), error).into(),
         })?;
         let origin = match &files.trust {
             Trust::File(path) => path.display().to_string(),

@@ -41,6 +41,12 @@ fn no_part_of_a_password_is_said() {
         "host=h password='pass word' word=1 password=x word=2",
         "host=h password=pass sslmode=word",
         "host=h password='pass word",
+        "host=h password=a=b word=2",
+        "host=h password=a=b word = 2",
+        "host=h password = a=b x=y word=2",
+        "host=h password=x://y word=2",
+        "host=h password=x://y@z word=2",
+        "password=a b=word =word",
         "postgres://u:p/word@h/d?x",
     ] {
         let said = said(dsn);
@@ -79,11 +85,45 @@ fn a_value_is_no_option() {
     }
 }
 
+/// The driver takes an empty name for the end of the string.
+#[test]
+fn nothing_behind_an_empty_name_is_lost() {
+    for dsn in [
+        "host=db user=u password=s = sslmode=verify-full sslrootcert=/r",
+        "host=db = sslmode=verify-full",
+        "= sslmode=verify-full",
+        "sslmode='require'=x host=h",
+    ] {
+        assert!(said(dsn).contains("without a name"), "{dsn}: {}", said(dsn));
+    }
+    assert!(read(" \t host = h sslmode=require \n ").is_ok());
+}
+
+#[test]
+fn what_is_taken_out_leaves_a_blank() {
+    for dsn in [
+        "user=u sslmode='require'host=h",
+        "user='u'sslmode='require'host=h",
+        "sslmode=require user=u sslcert='/c'host='h'",
+    ] {
+        let (postgres, terms) = read(dsn).unwrap();
+        assert_eq!((postgres.get_user(), terms.mode), (Some("u"), SslMode::Require), "{dsn}");
+        assert_eq!(postgres.get_hosts(), [tokio_postgres::config::Host::Tcp("h".to_owned())], "{dsn}");
+    }
+}
+
 /// The driver would take all before the `@` for the login, and leave the server unverified.
 #[test]
 fn an_option_is_not_lost_in_the_login() {
-    let said = said("postgres://h/d?sslmode=verify-full&application_name=a@b");
-    assert!(said.contains("`sslmode`") && said.contains("%40"), "{said}");
+    for (query, option) in [
+        ("sslmode=verify-full&application_name=a@b", "`sslmode`"),
+        ("ssl=true&application_name=a@b", "`ssl`"),
+        ("%73slmode=verify-full&application_name=a@b", "`sslmode`"),
+        ("channel_binding=require&application_name=a@b", "`channel_binding`"),
+    ] {
+        let said = said(&format!("postgres://h/d?{query}"));
+        assert!(said.contains(option) && said.contains("%40"), "{query}: {said}");
+    }
     assert_eq!(terms("postgres://u@h/d?sslmode=verify-full&application_name=a@b").mode, SslMode::VerifyFull);
 }
 

@@ -8,6 +8,7 @@ mod home;
 mod modes;
 mod own;
 mod renewal;
+mod several;
 
 use cache_sync::{Client, Error};
 use cache_sync_cluster::Cluster;

@@ -40,6 +40,13 @@ async fn what_has_expired_or_was_revoked_is_not_trusted() {
         assert_eq!((ours.is_ok(), theirs.is_ok()), (says.is_none(), says.is_none()), "{ours:?} {theirs:?}");
         assert!(ours.err().is_none_or(|error| says.is_some_and(|says| error.to_string().contains(says))));
     }
+    // By no list, or by what is none, nobody would be revoked.
+    for (text, says) in [("", "no revocation list"), (&*authority.pem(), "no revocation list")] {
+        let list = write(&cluster, "root.crl", text);
+        let dsn = dsn_with(&db, &format!("sslmode=verify-full sslrootcert={root} sslcrl={list}"));
+        let error = connected(&db, &dsn).await.unwrap_err();
+        assert!(error.to_string().contains(says) && error.to_string().contains(&list), "{error}");
+    }
     // Of its own root, too.
     let (expired, itself) = (authority.expired_server(&HOSTS), self_signed(&HOSTS, true));
     for (identity, root) in [(&expired, &authority.pem()), (&itself, &itself.cert)] {

@@ -14,11 +14,13 @@ const DSN: &str = "CACHE_SYNC_TESTS_DSN";
 /// Where it is at home, and which roots its platform trusts.
 type Environment<'a> = [(&'a str, &'a Path); 2];
 
-/// The environment is a process's own, so another one connects in it: this test, once more.
-fn connects(dsn: &str, environment: Environment<'_>) -> bool {
+/// The environment is a process's own, so another one connects in it: this test, once more. What it says if it cannot.
+fn connects(dsn: &str, environment: Environment<'_>) -> Result<(), String> {
     let mut other = Command::new(std::env::current_exe().unwrap());
     other.args(["--exact", "sdk::tls::home::files_are_where_libpq_looks_for_them"]);
-    other.env(DSN, dsn).envs(environment).env_remove("SSL_CERT_DIR").output().unwrap().status.success()
+    let output = other.env(DSN, dsn).envs(environment).env_remove("SSL_CERT_DIR").output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said).into_owned()) }
 }
 
 #[tokio::test]
@@ -38,6 +40,7 @@ async fn files_are_where_libpq_looks_for_them() {
 
     let (right, wrong) = (authority.pem(), Authority::new("ours").pem());
     let client = authority.client("shown", 1);
+    let no_root = "-----BEGIN CERTIFICATE-----\n".to_owned();
     let full = [("root.crt", &right), ("postgresql.crt", &client.cert), ("postgresql.key", &client.key)];
     let homes = [
         ("bare", &[][..]),
@@ -45,6 +48,7 @@ async fn files_are_where_libpq_looks_for_them() {
         ("of_wrong", &[("root.crt", &wrong)]),
         ("full", &full),
         ("without_key", &full[..2]),
+        ("of_no_root", &[("root.crt", &no_root)]),
     ];
     let no_roots = write(&cluster, "none.crt", &wrong);
     for (home, files) in homes {
@@ -63,21 +67,34 @@ async fn files_are_where_libpq_looks_for_them() {
             let ours = connects(&dsn, [("HOME", &at_home), ("SSL_CERT_FILE", Path::new(&no_roots))]);
             let theirs = libpq_of(&cluster, &dsn, &at_home);
             assert_eq!(
-                (ours, theirs.is_ok()),
+                (ours.is_ok(), theirs.is_ok()),
                 (good.contains(&home), good.contains(&home)),
-                "{home} {options}: {theirs:?}"
+                "{home} {options}: {ours:?} {theirs:?}"
             );
+        }
+    }
+    // Who says nothing of TLS needs none of that: libpq fails where there is no key.
+    for home in ["bare", "of_right", "of_wrong", "full", "without_key", "of_no_root"] {
+        let at_home = cluster.socket_dir().join(home);
+        for options in ["", "sslmode=allow", "sslmode=prefer"] {
+            let dsn = dsn_with(&db, options);
+            let ours = connects(&dsn, [("HOME", &at_home), ("SSL_CERT_FILE", Path::new(&no_roots))]);
+            assert_eq!(ours, Ok(()), "{home} {options}");
         }
     }
     // libpq has no roots of the platform's before PostgreSQL 16, and then only if it is told.
     let trusted = write(&cluster, "platform.crt", &right);
-    for (options, is_good) in [
-        ("sslmode=verify-full", true),
-        ("sslrootcert=system", true),
-        ("sslmode=verify-full host=elsewhere.test", false),
-        ("sslmode=verify-ca", false),
+    for (options, roots, says) in [
+        ("sslmode=verify-full", &trusted, None),
+        ("sslrootcert=system", &trusted, None),
+        ("sslmode=verify-full host=elsewhere.test", &trusted, Some("not for elsewhere.test")),
+        ("sslmode=verify-full", &no_roots, Some("not signed by a root of the platform")),
+        ("sslrootcert=system", &no_roots, Some("not signed by a root of the platform")),
+        ("sslmode=verify-ca", &trusted, Some("`sslrootcert`")),
+        ("sslmode=require sslcrl=/nowhere/l", &trusted, Some("`sslcrl`")),
     ] {
-        let ours = connects(&dsn_with(&db, options), [("HOME", &bare), ("SSL_CERT_FILE", Path::new(&trusted))]);
-        assert_eq!(ours, is_good, "{options}");
+        let ours = connects(&dsn_with(&db, options), [("HOME", &bare), ("SSL_CERT_FILE", Path::new(roots))]);
+        assert_eq!(ours.is_ok(), says.is_none(), "{options}: {ours:?}");
+        assert!(ours.err().is_none_or(|said| says.is_some_and(|says| said.contains(says))), "{options}");
     }
 }

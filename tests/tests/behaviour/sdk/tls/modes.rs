@@ -2,6 +2,7 @@
 
 use super::{connected, dsn_with, encrypted};
 use cache_sync_tests::certificates::{Authority, let_in, libpq, write};
+use cache_sync_tests::logged::Logged;
 use cache_sync_tests::{Database, SOON, cluster, start, unsynced, wait_until};
 
 const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
@@ -80,6 +81,48 @@ async fn who_is_not_let_in_one_way_tries_the_other_if_he_may() {
         assert_comes_to(&db, &with(&of_right), may_encrypt.then_some(true)).await;
         assert_comes_to(&db, &with(&format!("user=only_with sslrootcert={wrong}")), None).await;
         assert_comes_to(&db, &with(&format!("user=only_without sslrootcert={right}")), may_not.then_some(false)).await;
+    }
+}
+
+/// What is done without is said.
+#[tokio::test]
+async fn a_handshake_that_fails_is_in_the_log() {
+    let cluster = start(unsynced());
+    let db = Database::with_extension_in(&cluster);
+    let right = write(&cluster, "right.crt", &encrypted(&cluster).pem());
+    let wrong = write(&cluster, "wrong.crt", &Authority::new("ours").pem());
+    let logged = Logged::start();
+    let said = || logged.with(&["WARN", "the TLS handshake failed"]);
+    for (root, is_encrypted) in [(&right, true), (&wrong, false)] {
+        assert_eq!(connected(&db, &dsn_with(&db, &format!("sslrootcert={root}"))).await.unwrap(), is_encrypted);
+        assert_eq!(said().is_empty(), is_encrypted, "{:?}", said());
+    }
+    assert!(
+        said().iter().all(|line| line.contains("not signed by a root of") && line.contains(&wrong)),
+        "{:?}",
+        said()
+    );
+    // A name that is none is no certificate's, and nothing to a server without TLS.
+    assert!(!connected(&db, &dsn_with(&db, "host='no name'")).await.unwrap());
+    let plain = Database::with_extension();
+    let before = said().len();
+    assert!(!connected(&plain, &dsn_with(&plain, "host='no name'")).await.unwrap());
+    assert_eq!(said().len(), before);
+}
+
+/// The address is where the driver goes, whatever the host is called.
+#[tokio::test]
+async fn a_socket_with_an_address_is_none() {
+    let cluster = start(unsynced());
+    let db = Database::with_extension_in(&cluster);
+    let root = write(&cluster, "root.crt", &encrypted(&cluster).pem());
+    let options = |mode: &str| format!("host={} sslrootcert={root} sslmode={mode}", cluster.socket_dir().display());
+    assert_comes_to(&db, &options("disable"), Some(false)).await;
+    assert_comes_to(&db, &options("allow"), Some(false)).await;
+    assert_comes_to(&db, &options("prefer"), Some(true)).await;
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let error = connected(&db, &dsn_with(&db, &options(mode))).await.unwrap_err();
+        assert!(error.to_string().contains("`hostaddr`") && !error.is_unavailable(), "{mode}: {error}");
     }
 }
 
