@@ -275,7 +275,8 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         }
     }
 
-    /// Changes fields without loading the row. If there is no such row, the outcome is `missing`.
+    /// Changes members of `V` without loading the row. If there is no such row, the outcome is `missing`. A member that `V` does not have, and an operation that
+    /// does not suit its rule, are errors at once; whether a value fits the column is for Postgres to say, in the outcome.
     ///
     /// To count up, and create the row if it is not there, put the row with a counter of 0 first, and then patch; where the patch is
     /// `missing`, since somebody deleted the row in between, do both again. A put makes the row, or leaves the counter of a row that is

@@ -92,7 +92,8 @@ impl Client {
     }
 
     /// Accepts no more, writes what is buffered for up to `deadline`, and ends every task. Returns what Postgres may not
-    /// have: nothing, if all went well.
+    /// have: nothing, if all went well. What is held may be read for as long as the feed has vouched for it
+    /// ([`ClientBuilder::feed_timeout`]); all else fails ([`Error::is_closed`]).
     ///
     /// Called again it goes on where it was given up, or returns the same list.
     ///

@@ -59,6 +59,9 @@ pub(crate) const NEEDS_SESSIONS: &str =
 /// What a step was doing when the database answered with an error or not at all.
 pub(crate) type Step = &'static str;
 
+/// What is missing then, the hint says.
+const NOT_ATTACHED: &str = "CS005";
+
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error(Arc::new(Inner { kind, message: message.into(), source: None }))
@@ -83,7 +86,10 @@ impl Error {
             Some(db) if ["26000", "42P05"].contains(&db.code().code()) => {
                 format!("{step}: {}; {NEEDS_SESSIONS}", db.message())
             }
-            Some(db) => format!("{step}: {}", db.message()),
+            Some(db) => match db.hint() {
+                Some(hint) if db.code().code() == NOT_ATTACHED => format!("{step}: {}; {hint}", db.message()),
+                _ => format!("{step}: {}", db.message()),
+            },
             None => format!("{step}: the connection to Postgres failed: {}", root_cause(&source)),
         };
         let kind = match source.code() {

@@ -62,7 +62,8 @@ impl Client {
 /// The server says what it reads, also in views and policies: attached tables, and the rows of them that matter where a tag or the key
 /// is compared with a parameter or a constant (a parameter of another type than integers, texts, bytes, uuids, `bool`, or lists of them
 /// counts as any value). What nobody tells of (tables that are not attached, functions that may read the clock
-/// or a table) is an error. It shows what is committed: writes of this client that Postgres does not have yet are not in it.
+/// or a table) is an error. It shows what SQL shows: what is committed, without writes of this client that Postgres does not have yet, and with rows that
+/// have expired until they are deleted, unless a condition leaves them out.
 #[must_use]
 pub struct Query<T> {
     shared: Arc<Shared>,
@@ -87,6 +88,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
 
     /// The value of the next parameter (`$1`, `$2`, ...). Values that are equal must be equal to Postgres, too: they get the
     /// same result.
+    ///
+    /// A parameter in place of `now()` makes each moment another question. Bind one that seldom changes, such as the minute that has begun, and ask more
+    /// exactly of the rows that come. Dates and times are parameters with the features `chrono`, `jiff` and `time`.
     pub fn bind(mut self, value: impl ToSql + Hash + Eq + Send + Sync + 'static) -> Query<T> {
         self.parameters.push(Box::new(value));
         self
@@ -130,8 +134,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Query<T> {
 
     /// A result is loaded at most so often: as long as it is not older it is taken although rows have changed, and says so
     /// ([`QueryRead::stale_for`]). For results whose rows change all the time, such as leaderboards. Default: nothing, so that every change
-    /// counts at once. Rows that have expired are not shown longer,
-    /// nor is what was loaded before a gap in the feed, or before its tables were altered.
+    /// counts at once. A result is not kept past the moment at which one of its rows expires,
+    /// nor past a gap in the feed, or an ALTER of its tables.
     pub fn min_refresh(mut self, interval: Duration) -> Query<T> {
         self.terms.min_refresh = interval;
         self

@@ -175,9 +175,16 @@ impl Drop for Settler {
 }
 
 /// Proof that a write was accepted. Dropping it cancels nothing.
-#[derive(Debug)]
 #[must_use = "a receipt tells what became of the write; `let _ = receipt` if that does not matter"]
 pub struct Receipt(Arc<Fate>);
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt")
+            .field("outcome", &self.0.outcome.get().and_then(Option::as_ref))
+            .finish_non_exhaustive()
+    }
+}
 
 impl Receipt {
     /// That of a write whose outcome is known.

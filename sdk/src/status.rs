@@ -19,7 +19,7 @@ pub struct Status {
     pub feed_connects: u64,
     /// Why the feed cannot be heard, while it is tried again.
     pub feed_trouble: Option<Trouble>,
-    /// How often everything held had to be doubted.
+    /// How often everything held had to be doubted; once by the first connection.
     pub gaps: u64,
     /// Patches that Postgres does not have yet.
     pub buffered: usize,

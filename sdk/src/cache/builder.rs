@@ -113,9 +113,11 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         self
     }
 
-    /// Has a row loaded again as soon as somebody else has changed it: its next reader finds it, or waits for what is left of the load. Left to its next
-    /// reader is what nobody has read the last seven times that it was loaded, what this client is just writing, and, for a second, all after a load
-    /// that failed; and while many keys wait for loads. Default: all is.
+    /// Has a row loaded again as soon as somebody else has changed it: its next reader finds it, or waits for what is left of the load. Default: off; the
+    /// next reader has it loaded.
+    ///
+    /// Where it is on, the next reader still has to where nobody has read the row the last seven times that it was loaded, where this client is just
+    /// writing it, for a second after a load that failed, and while many keys wait for loads.
     pub fn refresh_on_change(mut self, refreshes: bool) -> CacheBuilder<K, V> {
         self.config.refresh_on_change = refreshes;
         self

@@ -103,10 +103,11 @@ impl ClientBuilder {
     /// and flusher have connections of their own, made as `dsn` says. Default: a pool of the client's own, of
     /// [`pool_size`](ClientBuilder::pool_size).
     ///
-    /// It must have two connections at least, to the same database as `dsn`, and they must be such as `dsn` makes: of the same role, with the same
+    /// It is one of `deadpool-postgres` 0.14. It must have two connections at least, to the same database as `dsn`, and they must be such as `dsn` makes: of the same role, with the same
     /// `search_path` and the same style of dates. Nothing may be set on them that decides what a row-level policy shows, such as a tenant: what is
     /// read is held for everybody. One that comes otherwise, or in a transaction that somebody has left open, is closed. Whoever holds a
-    /// connection while he reads from a cache may wait for himself.
+    /// connection while he reads from a cache may wait for himself: for half of [`query_timeout`](ClientBuilder::query_timeout), then the read fails
+    /// ([`Error::is_overloaded`]).
     ///
     /// Each is set for reading when it is taken and set back before it returns, which costs a round trip each.
     ///

@@ -6,7 +6,7 @@ use super::store::Store;
 use super::within::within;
 use crate::codec::layout::{Layout, TableMeta, quote};
 use crate::codec::row;
-use crate::error::{Error, ErrorKind, Step};
+use crate::error::{Error, ErrorKind, Step, root_cause};
 use cache_sync_core::number::Epoch;
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
@@ -181,7 +181,11 @@ fn failed(error: tokio_postgres::Error) -> Error {
 
 fn refused(error: tokio_postgres::Error) -> Error {
     match is_parameter(&error) {
-        true => Error::caused(ErrorKind::Value, "a parameter is not of the type that the query takes", error),
+        true => {
+            let why = root_cause(&error);
+            let message = format!("a parameter is not of the type that the query takes: {error}: {why}");
+            Error::caused(ErrorKind::Value, message, error)
+        }
         false => failed(error),
     }
 }

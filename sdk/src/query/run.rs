@@ -4,7 +4,7 @@ use crate::client::Shared;
 use crate::codec::layout::Layout;
 use crate::codec::row;
 use crate::config::StaleService;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, root_cause};
 use crate::pg::{NextExpiry, Selected};
 use crate::results::{Ask, CachedResult, LOOK, Loaded, Question, Reload, Statement, Terms};
 use serde::de::DeserializeOwned;
@@ -170,7 +170,10 @@ async fn load<T: DeserializeOwned + Send + Sync + 'static>(
     let (store, asked) = (shared.store.clone(), question.clone());
     let select = move |expiries: Vec<NextExpiry>| async move {
         let parameters: Vec<_> = asked.parameters.iter().map(|parameter| parameter.as_sql()).collect();
-        let misfit = |error| Error::caused(ErrorKind::Value, "a row of a query does not fit its type", error);
+        let misfit = |error: row::DecodeError| {
+            let message = format!("a row of a query does not fit its type: {}", root_cause(&error));
+            Error::caused(ErrorKind::Value, message, error)
+        };
         let read = |layout: &Layout, row: &Row| row::decode::<T>(layout, row, 0).map_err(misfit);
         let Selected { epoch, rows, bytes, digest, good_for } =
             store.select(&asked.statement.sql, &parameters, &expiries, read).await?;
