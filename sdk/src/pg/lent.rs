@@ -1,11 +1,6 @@
 //! Connections of a pool that is the application's own. It uses them for other work, too, so each is set for a statement of ours when it is
 //! taken, and set back before it returns.
 
-use super::connection::{SESSION, drive};
-use super::server_state::{SERVER_STATE, ServerState};
-use super::store::Store;
-use crate::common::task::OwnedTask;
-use crate::error::{Error, ErrorKind, Step};
 use deadpool_postgres::{Object, Pool};
 use tokio::runtime::Handle;
 use tokio_postgres::SimpleQueryMessage;
@@ -60,19 +55,4 @@ pub(super) fn give_back(runtime: &Handle, connection: Object, restore: Restore) 
 /// How often a connection is asked for of which the first ones are in transactions: each may be once.
 pub(super) fn tries(pool: &Pool) -> usize {
     pool.status().max_size.saturating_add(1)
-}
-
-impl Store {
-    /// Checks that the pool is of the database that the other connections are made to.
-    pub(super) async fn check_database(&self) -> Result<(), Error> {
-        const STEP: Step = "looking which database the application's pool is of";
-        let (client, messages) = self.connect("check", SESSION).await?;
-        let _driver = OwnedTask(tokio::spawn(drive(messages)));
-        let ours = client.query_one(SERVER_STATE, &[]).await.and_then(|row| ServerState::of(&row));
-        let ours = ours.map_err(|error| Error::query(STEP, error))?;
-        match self.server_state().await?.history.is_of(ours.history) {
-            true => Ok(()),
-            false => Err(Error::new(ErrorKind::Config, "the application's pool is not of the database of the DSN")),
-        }
-    }
 }

@@ -1,7 +1,9 @@
 //! Which server answers, and how far it is.
 
+use super::connection::{SESSION, drive};
 use super::store::Store;
-use crate::error::{Error, Step};
+use crate::common::task::OwnedTask;
+use crate::error::{Error, ErrorKind, Step};
 use cache_sync_core::number::{Epoch, HostTime, Lsn};
 use tokio_postgres::Row;
 
@@ -54,5 +56,18 @@ impl Store {
         const STEP: Step = "asking the primary's state";
         let row = self.query_one(STEP, SERVER_STATE).await?;
         ServerState::of(&row).map_err(|error| Error::query(STEP, error))
+    }
+
+    /// Checks that the pool is of the database that the other connections are made to.
+    pub(super) async fn check_database(&self) -> Result<(), Error> {
+        const STEP: Step = "looking which database the application's pool is of";
+        let (client, messages) = self.connect("check", SESSION).await?;
+        let _driver = OwnedTask(tokio::spawn(drive(messages)));
+        let ours = client.query_one(SERVER_STATE, &[]).await.and_then(|row| ServerState::of(&row));
+        let ours = ours.map_err(|error| Error::query(STEP, error))?;
+        match self.server_state().await?.history.is_of(ours.history) {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Config, "the application's pool is not of the database of the DSN")),
+        }
     }
 }
