@@ -73,17 +73,26 @@ async fn files_are_where_libpq_looks_for_them() {
             );
         }
     }
-    // Who says nothing of TLS needs none of that: libpq fails where there is no key.
+    who_says_nothing_needs_none_of_that(&db, &no_roots);
+    the_platforms_roots_count(&db, [&right, &wrong]);
+}
+
+/// Who asks for no TLS is connected, whatever lies there. libpq fails where there is no key.
+fn who_says_nothing_needs_none_of_that(db: &Database<'_>, no_roots: &str) {
     for home in ["bare", "of_right", "of_wrong", "full", "without_key", "of_no_root"] {
-        let at_home = cluster.socket_dir().join(home);
+        let at_home = db.cluster().socket_dir().join(home);
         for options in ["", "sslmode=allow", "sslmode=prefer"] {
-            let dsn = dsn_with(&db, options);
-            let ours = connects(&dsn, [("HOME", &at_home), ("SSL_CERT_FILE", Path::new(&no_roots))]);
+            let dsn = dsn_with(db, options);
+            let ours = connects(&dsn, [("HOME", &at_home), ("SSL_CERT_FILE", Path::new(no_roots))]);
             assert_eq!(ours, Ok(()), "{home} {options}");
         }
     }
-    // libpq has no roots of the platform's before PostgreSQL 16, and then only if it is told.
-    let trusted = write(&cluster, "platform.crt", &right);
+}
+
+/// libpq has none of them before PostgreSQL 16, and then only if it is told.
+fn the_platforms_roots_count(db: &Database<'_>, [right, wrong]: [&str; 2]) {
+    let (cluster, bare) = (db.cluster(), db.cluster().socket_dir().join("bare"));
+    let (trusted, no_roots) = (write(cluster, "platform.crt", right), write(cluster, "others.crt", wrong));
     for (options, roots, says) in [
         ("sslmode=verify-full", &trusted, None),
         ("sslrootcert=system", &trusted, None),
@@ -93,7 +102,7 @@ async fn files_are_where_libpq_looks_for_them() {
         ("sslmode=verify-ca", &trusted, Some("`sslrootcert`")),
         ("sslmode=require sslcrl=/nowhere/l", &trusted, Some("`sslcrl`")),
     ] {
-        let ours = connects(&dsn_with(&db, options), [("HOME", &bare), ("SSL_CERT_FILE", Path::new(roots))]);
+        let ours = connects(&dsn_with(db, options), [("HOME", &bare), ("SSL_CERT_FILE", Path::new(roots))]);
         assert_eq!(ours.is_ok(), says.is_none(), "{options}: {ours:?}");
         assert!(ours.err().is_none_or(|said| says.is_some_and(|says| said.contains(says))), "{options}");
     }
