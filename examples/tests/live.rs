@@ -60,7 +60,10 @@ async fn scores_are_live_by_server_sent_events_and_by_websocket() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     while event(&mut events).await != r#"{"points":5}"# {}
     while message().await.as_str() != r#"{"points":5}"# {}
-    db.psql("UPDATE score SET points = 7");
+    let mut best = ask(&one, "GET", "/best/events").await;
+    assert_eq!(event(&mut best).await, r#"[["ann",5]]"#);
+    db.psql("UPDATE score SET points = 7; INSERT INTO score VALUES ('bob', 8)");
+    while event(&mut best).await != r#"[["bob",8],["ann",7]]"# {}
     while event(&mut events).await != r#"{"points":7}"# {}
     while message().await.as_str() != r#"{"points":7}"# {}
     here.kill().await.expect("it ends");

@@ -37,3 +37,11 @@ fn leaderboard() {
     let shown = run(env!("CARGO_BIN_EXE_leaderboard"));
     assert_eq!(shown.matches("after:  player 13, player 20, player 27").count(), 2, "{shown}");
 }
+
+#[test]
+fn sessions() {
+    let shown = run(env!("CARGO_BIN_EXE_sessions"));
+    let lines: Vec<_> = shown.lines().collect();
+    let expected = ["on the other node: Some(42)", "requests: 11", "expired: None and None", "logged out: None"];
+    assert_eq!(lines, expected, "{shown}");
+}

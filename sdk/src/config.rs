@@ -46,7 +46,7 @@ pub enum Durability {
     /// Once it is in this process's buffer; a crash of the process before the next flush loses it.
     #[default]
     Memory,
-    /// Once Postgres has committed it.
+    /// Once Postgres has committed it. Such a write is sent at once, whatever the flush interval is.
     Database,
 }
 

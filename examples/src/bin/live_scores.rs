@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! GET  /players/{name}/events    server-sent events     GET  /players/{name}/socket    the same over a websocket
-//! POST /players/{name}/{points}  adds points
+//! POST /players/{name}/{points}  adds points            GET  /best/events              the ten best, by server-sent events
 //! ```
 
 use axum::extract::ws::{Message, WebSocket};
@@ -35,6 +35,14 @@ async fn events(
     let events =
         scores.watch(&name).map(|read| Event::default().json_data(read.map_err(axum::Error::new)?.value.as_deref()));
     Sse::new(events).keep_alive(KeepAlive::default())
+}
+
+/// A query whose rows are shown as they change, at most once in a tenth of a second.
+async fn best(State(client): State<Client>) -> Sse<impl Stream<Item = std::result::Result<Event, axum::Error>>> {
+    let query = client.query::<(String, i64)>("SELECT name, points FROM score ORDER BY points DESC, name LIMIT 10");
+    let rows = query.min_refresh(Duration::from_millis(100)).watch();
+    Sse::new(rows.map(|read| Event::default().json_data(&*read.map_err(axum::Error::new)?.rows)))
+        .keep_alive(KeepAlive::default())
 }
 
 async fn socket(upgrade: WebSocketUpgrade, State(scores): State<Scores>, Path(name): Path<String>) -> Response {
@@ -78,7 +86,8 @@ async fn main() -> Result<()> {
         .route("/players/{name}/events", get(events))
         .route("/players/{name}/socket", get(socket))
         .route("/players/{name}/{points}", post(add))
-        .with_state(scores);
+        .with_state(scores)
+        .merge(Router::new().route("/best/events", get(best)).with_state(client.clone()));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on {}", listener.local_addr()?);
     tokio::select! {

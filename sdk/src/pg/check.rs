@@ -33,7 +33,13 @@ impl Store {
         are_ones_own(&one, &other, self.connect_timeout).await?;
         one.idle();
         other.idle();
-        match self.server_state().await?.history.is_of(expected) {
+        let of_pool = self.server_state().await.map_err(|error| match error.sqlstate() {
+            Some("3F000" | "42883") => {
+                Error::caused(ErrorKind::Config, "the application's pool is of a database without the extension", error)
+            }
+            _ => error,
+        });
+        match of_pool?.history.is_of(expected) {
             true => Ok(()),
             false => Err(Error::new(ErrorKind::Config, "the application's pool is not of the database of the DSN")),
         }
