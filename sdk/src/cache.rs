@@ -78,12 +78,17 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     where
         K: LookUp<Q>,
     {
+        self.value(key, Request::Single).await
+    }
+
+    async fn value<Q: ?Sized + Sync>(&self, key: &Q, request: Request) -> Result<Option<Arc<V>>, Error>
+    where
+        K: LookUp<Q>,
+    {
         let hash = self.hash(key);
         match self.reads.hit(key, hash, |entry| entry.value.clone()) {
             Some(value) => Ok(value),
-            None => {
-                self.reads.load(&K::key(key), hash, Request::Single, Freshness::Cached).await.map(|read| read.value)
-            }
+            None => self.reads.load(&K::key(key), hash, request, Freshness::Cached).await.map(|read| read.value),
         }
     }
 
@@ -222,21 +227,6 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         self.update_with(key, change).await.map(|((), receipt)| receipt)
     }
 
-    /// The row, but nothing that a change has replaced: that would be written again.
-    async fn get_to_change<Q: ?Sized + Sync>(&self, key: &Q) -> Result<Option<Arc<V>>, Error>
-    where
-        K: LookUp<Q>,
-    {
-        let hash = self.hash(key);
-        match self.reads.hit(key, hash, |entry| entry.value.clone()) {
-            Some(value) => Ok(value),
-            None => {
-                let read = self.reads.load(&K::key(key), hash, Request::ToChange, Freshness::Cached).await;
-                read.map(|read| read.value)
-            }
-        }
-    }
-
     /// As [`Cache::update`], and returns what `change` returned the last time.
     ///
     /// # Errors
@@ -251,7 +241,8 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         V: Clone,
     {
         loop {
-            let Some(before) = self.get_to_change(key).await? else {
+            // What a change has replaced would be written again.
+            let Some(before) = self.value(key, Request::ToChange).await? else {
                 return Err(self.missing());
             };
             let mut after = V::clone(&before);

@@ -213,16 +213,20 @@ impl Error {
         }
     }
 
-    /// As the log says it: without what Postgres says where that may quote a row or a key.
+    /// As the log says it: without what Postgres or a type says where that may quote a row or a key.
     pub(crate) fn logged(&self) -> impl fmt::Display {
         const LEFT_OUT: &str = "(left out: it may quote a row)";
         let may_quote = |db: &&DbError| {
             let code = db.code().code();
             Fault::of(code).may_be_of_a_row() && !is_of_definitions(code)
         };
-        match self.db_error().filter(may_quote) {
-            Some(db) => self.0.message.replace(db.message(), LEFT_OUT),
-            None => self.0.message.clone(),
+        match (self.db_error().filter(may_quote), &self.0.source) {
+            (Some(db), _) => self.0.message.replace(db.message(), LEFT_OUT),
+            // What a type says of a value that does not fit it.
+            (None, Some(source)) if self.0.kind == ErrorKind::Value => {
+                self.0.message.replace(&root_cause(&**source), LEFT_OUT)
+            }
+            (None, _) => self.0.message.clone(),
         }
     }
 
@@ -276,5 +280,19 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_does_not_hear_which_value_does_not_fit() {
+        let source = std::io::Error::other("invalid value \"s3cret\"");
+        let error = Error::caused(ErrorKind::Value, format!("a row does not fit its type: {source}"), source);
+        let logged = error.logged().to_string();
+        assert!(error.to_string().contains("s3cret") && !logged.contains("s3cret"), "{logged}");
+        assert!(logged.starts_with("a row does not fit its type"), "{logged}");
     }
 }

@@ -70,9 +70,10 @@ impl Connections {
         let Some(terms) = &self.lent else { return self.any(step).await };
         let mut unfit = Unfit::InTransaction;
         for _ in 0..lent::tries(&self.pool) {
-            // Given up from here on, it does not return to the pool.
+            // From here on it does not return to the pool but by `idle`.
             let mut lease = self.any(step).await?;
             if self.renewal.includes(lease.begun) {
+                lease.close();
                 continue;
             }
             match lent::borrow(&lease, terms).await {
@@ -85,6 +86,7 @@ impl Connections {
                         "a connection of the application's pool was left in a transaction, or is set otherwise; it is closed"
                     );
                     unfit = why;
+                    lease.close();
                 }
                 Err(error) => return Err(Error::query(step, error)),
             }
@@ -160,6 +162,11 @@ impl Lease<'_> {
         let statement = self.prepare_cached(text).await?;
         self.connections.statements.note(&self.statement_cache, text);
         Ok(statement)
+    }
+
+    /// Closes it: nothing runs on it that would have to be cancelled.
+    fn close(mut self) {
+        self.connection.take().into_iter().for_each(|connection| drop(Object::take(connection)));
     }
 
     /// Gives it back: everything that was asked has been answered.

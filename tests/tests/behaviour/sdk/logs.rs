@@ -5,7 +5,6 @@ use cache_sync_tests::logged::Logged;
 use cache_sync_tests::rows::{close, node_with, open};
 use cache_sync_tests::{Database, SOON, wait_until};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// Stands in every key, value and password.
 const MARK: &str = "s3cret";
@@ -52,15 +51,20 @@ async fn read(client: &Client, cache: &Cache<String, Secret>) {
 }
 
 /// Those that are refused, each by itself, and those that nobody can tell whose fault they are.
-async fn write(cache: &Cache<String, Secret>) {
+async fn write(cache: &Cache<String, Secret>, logged: &Logged) {
     assert!(cache.put(key(50), secret(1)).await.unwrap().written().await.unwrap().is_written());
     let too_long = Secret { body: MARK.repeat(10), ..secret(1) };
     let no_mood = Secret { mood: MARK.to_owned(), ..secret(1) };
     for (number, refused) in [too_long, no_mood, secret(100), secret(7)].into_iter().enumerate() {
-        let outcome = cache.put(key(60 + number as u32), refused).await.unwrap().written().await.unwrap();
-        assert!(!outcome.is_written(), "{outcome:?}");
+        let said = || logged.with(&["Postgres refused patches"]).len();
+        let before = said();
         // Refusals of one second are said together.
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        wait_until(SOON, "one of this kind is said", async || {
+            let outcome = cache.put(key(60 + number as u32), refused.clone()).await.unwrap().written().await.unwrap();
+            assert!(!outcome.is_written(), "{outcome:?}");
+            said() > before
+        })
+        .await;
     }
     for owed in [8, 9] {
         let _ = cache.patch(&key(owed), Patch::new().set("owed", i64::from(owed))).await.unwrap();
@@ -77,7 +81,7 @@ async fn nothing_of_rows_keys_and_passwords_is_in_the_log() {
     let client = open(Client::builder(&dsn)).await;
     let cache = client.cache::<String, Secret>("secret").open().await.unwrap();
     read(&client, &cache).await;
-    write(&cache).await;
+    write(&cache, &logged).await;
     // Who waits for it hears all that Postgres said; the log hears the code.
     let trouble = async || {
         let said = cache.status().write_trouble.map(|trouble| trouble.error.to_string());

@@ -195,3 +195,25 @@ async fn what_fails_shows() {
     assert_eq!(recorded.samples("cache_sync_load_seconds", &["outcome=error"]).len(), 1);
     close(client).await;
 }
+
+/// The client lives on where its runtime has ended, and does nothing any more: it must not look well for ever.
+#[test]
+fn a_client_whose_runtime_has_ended_is_none() {
+    let recorded = Recorded::default();
+    let _here = set_default_local_recorder(&recorded);
+    let db = Database::with_extension();
+    make(&db);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = runtime.block_on(async {
+        let client = measured(&db).await;
+        accounts(&client).await.get(&1).await.unwrap();
+        let live = async || recorded.gauge("cache_sync_feed_live", &[]) == 1.0;
+        wait_until(SOON, "it is well", live).await;
+        client
+    });
+    drop(runtime);
+    for gauge in ["cache_sync_clients", "cache_sync_feed_live", "cache_sync_entries"] {
+        assert_eq!(recorded.gauge(gauge, &[]), 0.0, "{gauge}");
+    }
+    drop(client);
+}

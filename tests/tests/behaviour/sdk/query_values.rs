@@ -110,3 +110,21 @@ async fn a_prepared_query_has_the_same_results() {
     assert_eq!(client.prepare_query::<i64>("SELECT count(*) FROM player").fetch(()).await.unwrap()[0], 2);
     assert_eq!(prepared.explain().await.unwrap().depends_on, ["public.player where its key is $1"]);
 }
+
+/// Dates and times are parameters by the features of their crates alone.
+#[tokio::test]
+async fn times_of_each_crate_are_parameters() {
+    let (db, client) = game().await;
+    db.psql("ALTER TABLE player ADD seen timestamptz; UPDATE player SET seen = '2020-02-02 02:02:02Z' WHERE id = 1");
+    let seen_since = || client.query::<i64>("SELECT id FROM player WHERE seen >= $1");
+    let seconds = 1_580_608_922;
+    let (chrono, time) = (
+        chrono::DateTime::from_timestamp(seconds, 0).unwrap(),
+        time::OffsetDateTime::from_unix_timestamp(seconds).unwrap(),
+    );
+    let jiff = jiff::Timestamp::from_second(seconds).unwrap();
+    for query in [seen_since().bind(chrono), seen_since().bind(time), seen_since().bind(jiff)] {
+        assert_eq!(query.fetch().await.unwrap().as_slice(), [1]);
+    }
+    client.close(std::time::Duration::from_secs(5)).await.unwrap();
+}
