@@ -5,6 +5,7 @@ use crate::common::lock::lock;
 use crate::common::trouble::Trouble;
 use crate::meter::{ClientMeter, IS_ON, Series};
 use crate::status::{CacheStatus, FeedKind, Status};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, Weak};
 
 /// The caches of a client.
@@ -33,23 +34,40 @@ impl Publisher {
 
     /// Publishes what a client and its caches count by now.
     pub(super) fn publish(&self, look: impl FnOnce() -> (Status, Tables), meter: &ClientMeter) {
-        if let Some(published) = &mut *lock(&self.0) {
-            published.publish(look(), meter);
-        }
+        self.with(|published| {
+            if let Some(published) = published {
+                published.publish(look(), meter);
+            }
+        });
     }
 
     /// A cache has ended, and all its tasks: what it has counted last counts, too.
     pub(super) fn table_left(&self, table: &Arc<dyn CacheTable>, meter: &ClientMeter) {
-        if let Some(published) = &mut *lock(&self.0) {
-            published.publish_table(table, meter);
-            published.of_tables.retain(|known| !known.is_of(table));
-        }
+        self.with(|published| {
+            if let Some(published) = published {
+                published.publish_table(table, meter);
+                published.of_tables.retain(|known| !known.is_of(table));
+            }
+        });
     }
 
     /// The client has ended: what it has counted last counts, too.
     pub(super) fn end(&self, look: impl FnOnce() -> (Status, Tables), meter: &ClientMeter) {
-        if let Some(mut published) = lock(&self.0).take() {
-            published.publish(look(), meter);
+        self.with(|published| {
+            if let Some(last) = published {
+                last.publish(look(), meter);
+            }
+            *published = None;
+        });
+    }
+
+    /// The recorder is somebody else's code: what goes wrong with it ends the publishing, and nothing else.
+    fn with(&self, publish: impl FnOnce(&mut Option<Published>)) {
+        let mut published = lock(&self.0);
+        if catch_unwind(AssertUnwindSafe(|| publish(&mut published))).is_err() {
+            tracing::error!("the recorder of metrics has panicked; this client publishes nothing any more");
+            // Whose end would ask it once more.
+            std::mem::forget(published.take());
         }
     }
 }

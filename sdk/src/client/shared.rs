@@ -18,7 +18,6 @@ use crate::status::{CacheStatus, Status};
 use crate::write::Budget;
 use cache_sync_core::number::TableId;
 use std::any::TypeId;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use tokio::sync::Notify;
@@ -186,12 +185,7 @@ async fn publish(client: Weak<Shared>) {
     loop {
         let Some(shared) = publishing.0.upgrade() else { return };
         let interval = shared.config.metrics_interval;
-        let published = catch_unwind(AssertUnwindSafe(|| {
-            shared.publisher.publish(|| shared.counted(), &shared.common.meter);
-        }));
-        if published.is_err() {
-            return tracing::error!("the recorder of metrics has panicked; this client publishes nothing any more");
-        }
+        shared.publisher.publish(|| shared.counted(), &shared.common.meter);
         drop(shared);
         tokio::time::sleep(interval).await;
     }

@@ -2,10 +2,13 @@
 //! with them.
 
 use cache_sync::{Cache, Client, METRICS, Patch};
+use cache_sync_tests::logged::Logged;
 use cache_sync_tests::recorded::Recorded;
 use cache_sync_tests::rows::{Account, accounts, close, make_accounts, open};
 use cache_sync_tests::{Database, SOON, wait_until};
-use metrics::set_default_local_recorder;
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit, set_default_local_recorder,
+};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -216,4 +219,43 @@ fn a_client_whose_runtime_has_ended_is_none() {
         assert_eq!(recorded.gauge(gauge, &[]), 0.0, "{gauge}");
     }
     drop(client);
+}
+
+/// Fails once something is published.
+struct Panicking;
+
+impl Recorder for Panicking {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        panic!("no room for another series")
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+/// What an exporter does wrong concerns nobody's rows.
+#[tokio::test]
+async fn a_recorder_that_panics_ends_the_publishing_alone() {
+    let logged = Logged::start();
+    let _here = set_default_local_recorder(&Panicking);
+    let db = Database::with_extension();
+    make(&db);
+    let client = measured(&db).await;
+    let cache = accounts(&client).await;
+    let is_said = async || !logged.with(&["ERROR", "the recorder of metrics has panicked"]).is_empty();
+    wait_until(SOON, "it is said", is_said).await;
+    let receipt = cache.patch(&1, Patch::new().add("balance", 1)).await.unwrap();
+    assert!(receipt.written().await.unwrap().is_written() && cache.get(&2).await.unwrap().is_some());
+    drop(cache);
+    close(client).await;
+    assert_eq!(logged.with(&["the recorder of metrics has panicked"]).len(), 1, "once");
 }
