@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Threads with the same remainder share a stripe.
+/// Each of the first threads has a stripe of its own. The others share as many: those with the same remainder one.
 const STRIPES: usize = 32;
 /// Of so many hits one is told, at hand of the upper bits of a number.
 const TOLD_SHIFT: u32 = u64::BITS - 6;
@@ -25,15 +25,29 @@ struct Stripe {
 }
 
 /// Striped by thread, so that those who read at the same time share nothing.
-#[derive(Debug, Default)]
-pub(super) struct Hits([Stripe; STRIPES]);
+#[derive(Debug)]
+pub(super) struct Hits([Stripe; 2 * STRIPES]);
+
+impl Default for Hits {
+    fn default() -> Hits {
+        Hits(std::array::from_fn(|_| Stripe::default()))
+    }
+}
 
 impl Hits {
-    /// Counts a hit of the thread with this number. Returns whether moka has to hear of it.
+    /// Counts a hit of the thread with this number, which no other thread has at the same time. Returns whether moka has to hear of it.
     #[inline]
     pub(super) fn count(&self, thread: usize) -> bool {
         let stripe = self.stripe(thread);
-        stripe.is_told(stripe.hits.fetch_add(1, Ordering::Relaxed))
+        let hits = if thread < STRIPES {
+            // Nobody else writes it, and what is added in one step holds up whatever else the processor has begun.
+            let hits = stripe.hits.load(Ordering::Relaxed);
+            stripe.hits.store(hits + 1, Ordering::Relaxed);
+            hits
+        } else {
+            stripe.hits.fetch_add(1, Ordering::Relaxed)
+        };
+        stripe.is_told(hits)
     }
 
     /// Whether moka would have to hear of a hit now.
@@ -56,7 +70,7 @@ impl Hits {
 
     #[inline]
     fn stripe(&self, thread: usize) -> &Stripe {
-        &self.0[thread % STRIPES]
+        &self.0[if thread < STRIPES { thread } else { STRIPES + thread % STRIPES }]
     }
 }
 
@@ -71,6 +85,22 @@ impl Stripe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever has no stripe of its own must not undo what others count at the same time.
+    #[test]
+    fn no_hit_of_any_thread_is_lost() {
+        const EACH: u64 = 100_000;
+        let hits = Hits::default();
+        std::thread::scope(|scope| {
+            for thread in [0, STRIPES - 1, STRIPES, 2 * STRIPES, 3 * STRIPES] {
+                scope.spawn({
+                    let hits = &hits;
+                    move || (0..EACH).for_each(|_| _ = hits.count(thread))
+                });
+            }
+        });
+        assert_eq!(hits.sum(), 5 * EACH);
+    }
 
     #[test]
     fn few_hits_are_told_but_all_of_them_after_a_miss() {
