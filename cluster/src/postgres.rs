@@ -42,11 +42,35 @@ impl Postgres {
         Ok(found.max_by_key(|postgres| postgres.major))
     }
 
+    /// The newest installation on this machine that has the extension, headers or not. `CACHE_SYNC_PG_CONFIG` decides if it is set.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn with_extension() -> Result<Postgres> {
+        let chosen = std::env::var_os(PG_CONFIG_VARIABLE).map(|chosen| vec![PathBuf::from(chosen)]);
+        let found = chosen.unwrap_or_else(candidates).into_iter().filter_map(|pg_config| Postgres::of(&pg_config).ok());
+        let found = found.filter(|postgres| postgres.share.join("extension/cache_sync.control").is_file());
+        found.max_by_key(|postgres| postgres.major).ok_or_else(|| {
+            Error::from(format!(
+                "no PostgreSQL {MAJOR_MIN} to {MAJOR_MAX} with the extension cache_sync was found: install it, or name one with \
+                 {PG_CONFIG_VARIABLE}=/path/to/pg_config"
+            ))
+        })
+    }
+
     /// The installation that `pg_config` belongs to.
     ///
     /// # Errors
     /// There is none, it is too old or too new, or it lacks the server or its headers.
     pub fn at(pg_config: &Path) -> Result<Postgres> {
+        let postgres = Postgres::of(pg_config)?;
+        let headers = command::output(Command::new(pg_config).arg("--includedir-server"))?;
+        let needed = Path::new(headers.trim()).join("postgres.h");
+        if needed.is_file() { Ok(postgres) } else { Err(Error::from(format!("{} is missing", needed.display()))) }
+    }
+
+    /// The same without its headers.
+    fn of(pg_config: &Path) -> Result<Postgres> {
         let ask = |what: &str| command::output(Command::new(pg_config).arg(what)).map(|said| said.trim().to_owned());
         let version = ask("--version")?;
         let major = major_of(&version).ok_or_else(|| Error::from(format!("`{version}` is no version")))?;
@@ -54,8 +78,7 @@ impl Postgres {
             return Err(Error::from(format!("{version} is not one of PostgreSQL {MAJOR_MIN} to {MAJOR_MAX}")));
         }
         let bin = PathBuf::from(ask("--bindir")?);
-        let headers = PathBuf::from(ask("--includedir-server")?);
-        for needed in [bin.join("postgres"), bin.join("initdb"), headers.join("postgres.h")] {
+        for needed in [bin.join("postgres"), bin.join("initdb")] {
             if !needed.is_file() {
                 return Err(Error::from(format!("{} is missing", needed.display())));
             }

@@ -23,6 +23,7 @@ const LOG_LINES_SHOWN: usize = 30;
 #[derive(Debug, Clone)]
 pub struct Options {
     variant: Variant,
+    tree: Option<Tree>,
     preload: bool,
     fsync: bool,
     settings: Vec<(String, String)>,
@@ -30,7 +31,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { variant: Variant::Plain, preload: true, fsync: true, settings: Vec::new() }
+        Options { variant: Variant::Plain, tree: None, preload: true, fsync: true, settings: Vec::new() }
     }
 }
 
@@ -38,6 +39,12 @@ impl Options {
     /// Which build of the extension. Default: [`Variant::Plain`].
     pub fn variant(mut self, variant: Variant) -> Options {
         self.variant = variant;
+        self
+    }
+
+    /// Of which PostgreSQL, instead of one for which the extension is compiled now.
+    pub fn tree(mut self, tree: Tree) -> Options {
+        self.tree = Some(tree);
         self
     }
 
@@ -79,7 +86,8 @@ pub struct Cluster {
 
 impl Cluster {
     fn start(options: &Options) -> Result<Cluster> {
-        let (tree, user) = (Tree::of(options.variant)?, user::server_user()?);
+        let tree = options.tree.clone().map_or_else(|| Tree::of(options.variant), Ok)?;
+        let user = user::server_user()?;
         let mut cluster = Cluster::in_empty_dir(tree, user)?;
         let data = cluster.data_dir();
         let mut initdb = cluster.command("initdb");

@@ -50,6 +50,19 @@ impl Tree {
         Ok(tree)
     }
 
+    /// An installation that has the extension, as it is: nothing is compiled, copied or written. The tree that the environment says is ready
+    /// comes first.
+    ///
+    /// # Errors
+    /// There is none on this machine.
+    pub fn installed() -> Result<Tree> {
+        if std::env::var_os(TREES_VARIABLE).is_some() {
+            return Tree::of(Variant::Plain);
+        }
+        let Postgres { bin, lib, share, .. } = Postgres::with_extension()?;
+        Ok(Tree { bin, lib, share })
+    }
+
     /// Compiles the extension for `postgres` and brings the variant's tree up to date.
     ///
     /// # Errors

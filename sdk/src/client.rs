@@ -9,6 +9,8 @@
 
 mod builder;
 mod changes;
+#[cfg(feature = "in-memory")]
+mod in_memory;
 mod publisher;
 mod shared;
 mod supervisor;
@@ -22,9 +24,9 @@ pub use token::Token;
 
 use crate::common::lock::lock;
 use crate::error::Error;
-use crate::pg::within;
 use crate::receipt::{Receipt, Unwritten};
 use crate::status::Status;
+use crate::store::within;
 use cache_sync_core::sqlstate::NOT_PRELOADED;
 use futures_util::future::join_all;
 use std::fmt;

@@ -62,7 +62,25 @@ pub(crate) type Step = &'static str;
 /// What is missing then, the hint says.
 const NOT_ATTACHED: &str = "CS005";
 
+/// The SQLSTATE of an error that no server has sent.
+#[cfg(feature = "in-memory")]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("SQLSTATE {0}")]
+struct Said(&'static str);
+
 impl Error {
+    /// An error of one's own, for tests of what a service makes of it.
+    #[cfg(feature = "in-memory")]
+    pub fn made(kind: ErrorKind, message: &str) -> Error {
+        Error::new(kind, message)
+    }
+
+    /// The same, as if Postgres had said it with this SQLSTATE.
+    #[cfg(feature = "in-memory")]
+    pub fn made_by_postgres(sqlstate: &'static str, message: &str) -> Error {
+        Error::saying("a test", sqlstate, message)
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error(Arc::new(Inner { kind, message: message.into(), source: None }))
     }
@@ -192,7 +210,27 @@ impl Error {
 
     /// What Postgres said, if it was Postgres that said it.
     pub fn sqlstate(&self) -> Option<&str> {
-        self.db_error().map(|db| db.code().code())
+        self.db_error().map(|db| db.code().code()).or_else(|| self.said())
+    }
+
+    /// What a database in memory says in Postgres' place.
+    #[cfg(feature = "in-memory")]
+    pub(crate) fn saying(step: Step, sqlstate: &'static str, message: impl fmt::Display) -> Error {
+        let kind = if Fault::of(sqlstate).passes() { ErrorKind::Unavailable } else { ErrorKind::Database };
+        Error::caused(kind, format!("{step}: {message}"), Said(sqlstate))
+    }
+
+    fn said(&self) -> Option<&str> {
+        #[cfg(feature = "in-memory")]
+        {
+            let source = self.0.source.as_ref()?;
+            match source.downcast_ref::<Error>() {
+                Some(cause) => cause.said(),
+                None => source.downcast_ref::<Said>().map(|said| said.0),
+            }
+        }
+        #[cfg(not(feature = "in-memory"))]
+        None
     }
 
     /// The name of the constraint that Postgres says is violated.

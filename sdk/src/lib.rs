@@ -94,6 +94,7 @@
 //! | `chrono`, `jiff`, `time` | dates and times of these crates as keys, and their lengths of time in [`interval`] columns |
 //! | `packed` | `Packed`, members as MessagePack and zstd |
 //! | `tls` | encrypted connections: `sslmode` and the other options that libpq has for it in a DSN (docs/tls.md) |
+//! | `in-memory` | `Client::in_memory`, a database in memory for tests of services, with rules, feed and faults |
 //! | `metrics` | counters, gauges and histograms for the recorder of the facade `metrics`; `METRICS` lists them |
 //!
 //! Which types members may be of is in docs/types.md; for dates and times the features `serde` of these crates are enough.
@@ -104,17 +105,23 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/concepts.md")]
+struct Concepts;
+
 // The plan. A room imports only rooms on floors below its own; `cargo xtask house` draws it, and a test holds it against the code.
 //
-// floor 8: cache     what users hold of one table: its rows by key
-// floor 8: query     what users hold of cached queries
-// floor 7: client    the handle on a database, its tasks, what all its handles share
-// floor 6: results   what a client holds of queries
-// floor 5: read      the walk of a key: hit, miss, load
-// floor 5: write     the walk of a patch: accepted, sent, settled
-// floor 5: change    the walk of a change: the feed, and what it is applied to
+// floor 9: cache     what users hold of one table: its rows by key
+// floor 9: query     what users hold of cached queries
+// floor 8: client    the handle on a database, its tasks, what all its handles share
+// floor 7: results   what a client holds of queries
+// floor 6: read      the walk of a key: hit, miss, load
+// floor 6: write     the walk of a patch: accepted, sent, settled
+// floor 6: change    the walk of a change: the feed, and what it is applied to
+// floor 5: in_memory a database in memory as a client's, for tests
+// floor 5: pg        a Postgres as a client's database: everything that is said to it
 // floor 4: entries   what a cache holds, the one state that the walks share; no I/O
-// floor 4: pg        everything that is said to Postgres
+// floor 4: store     what a client asks of its database, whichever that is
 // floor 3: patch     changes that a caller spells out
 // floor 3: receipt   what a write hands back
 // floor 3: status    what a client is doing
@@ -133,6 +140,8 @@ mod common;
 mod config;
 mod entries;
 mod error;
+#[cfg(feature = "in-memory")]
+pub mod in_memory;
 mod meter;
 mod patch;
 mod pg;
@@ -141,6 +150,7 @@ mod read;
 mod receipt;
 mod results;
 mod status;
+mod store;
 #[cfg(feature = "tls")]
 mod tls;
 mod write;

@@ -31,7 +31,7 @@ use crate::common::lock::lock;
 use crate::common::time::Moment;
 use crate::config::{Ages, CacheConfig, ClientConfig, StaleService, share_of};
 use crate::entries::{Answer, Entries};
-use crate::pg::{LoadStatement, Store};
+use crate::store::{LoadStatement, Store};
 use cache_sync_core::number::KeyHash;
 use seen::Seen;
 use std::sync::atomic::AtomicU64;

@@ -66,6 +66,12 @@ impl Outcome {
         matches!(self.verdict, Some(Verdict::Applied | Verdict::Merged | Verdict::Unchanged))
     }
 
+    /// An outcome of one's own, for tests of what a service makes of it; its other fields can be set then.
+    #[cfg(feature = "in-memory")]
+    pub fn made(verdict: Verdict) -> Outcome {
+        Outcome { verdict: Some(verdict), ..Outcome::unknown() }
+    }
+
     pub(crate) fn unknown() -> Outcome {
         Outcome {
             verdict: None,
@@ -187,6 +193,12 @@ impl fmt::Debug for Receipt {
 }
 
 impl Receipt {
+    /// The receipt of a write that has come to this outcome, for tests of what a service makes of it.
+    #[cfg(feature = "in-memory")]
+    pub fn made(outcome: Outcome) -> Receipt {
+        Receipt::settled(outcome)
+    }
+
     /// That of a write whose outcome is known.
     pub(crate) fn settled(outcome: Outcome) -> Receipt {
         let settler = Settler::default();

@@ -34,7 +34,7 @@ use crate::common::time::Moment;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind, Step};
 use crate::meter::Timer;
-use crate::pg::{NextExpiry, Store, within};
+use crate::store::{NextExpiry, Store, within};
 use cache_sync_core::number::Epoch;
 use depends::Mark;
 use futures_util::FutureExt;

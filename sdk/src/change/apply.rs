@@ -6,7 +6,7 @@ use crate::codec::value::CacheValue;
 use crate::entries::Entries;
 use crate::error::Error;
 use crate::meter::ToldAt;
-use crate::pg::Store;
+use crate::store::Store;
 use cache_sync_core::wire::{Change, ChangeKind};
 use futures_util::future::BoxFuture;
 

@@ -29,8 +29,8 @@ use crate::common::lock::lock;
 use crate::common::trouble::{Retried, Trouble};
 use crate::error::{Error, Step};
 use crate::meter::ToldAt;
-use crate::pg::{FEED, Messages, Store, within};
 use crate::status::FeedKind;
+use crate::store::{FeedLink, Store, within};
 use cache_sync_core::number::{Epoch, Position, TableId};
 use cache_sync_core::sqlstate::{Fault, NOT_PRELOADED};
 use cache_sync_core::wire::Change;
@@ -42,7 +42,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio_postgres::Client;
 use tracing::{Instrument, field, info_span};
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -255,29 +254,28 @@ impl Feed {
 
     /// One connection after another, without a break: each time that tables were added, the next one takes over once it is there.
     async fn listen(&self, store: &Store, common: &Common) -> Result<(), Error> {
-        let doubts = store.doubts();
-        let (mut client, mut messages) = self.connect(store).await?;
+        let mut feed = self.connect(store).await?;
         loop {
             // Of each connection: what it is, it hears when it begins.
             let span = info_span!("cache_sync.feed", kind = field::Empty, epoch = field::Empty);
-            let mut link = Link { messages, doubts: doubts.clone(), store, common, span: span.clone() };
-            (client, messages) = match self.stream(&client, &mut link).instrument(span.clone()).await {
+            let mut link = Link { feed, store, common, span: span.clone() };
+            feed = match self.stream(&mut link).instrument(span.clone()).await {
                 Err(error) if error.sqlstate() == Some(NOT_PRELOADED) => {
-                    return self.listen_to_notify(&client, &mut link).instrument(span).await;
+                    return self.listen_to_notify(&mut link).instrument(span).await;
                 }
                 next => next?,
             };
         }
     }
 
-    async fn connect(&self, store: &Store) -> Result<(Client, Messages), Error> {
-        let connected = store.connect("feed", FEED).await?;
+    async fn connect(&self, store: &Store) -> Result<Box<dyn FeedLink>, Error> {
+        let connected = store.feed().await?;
         self.connects.fetch_add(1, Ordering::Relaxed);
         Ok(connected)
     }
 
     /// The next connection. If it cannot be had, it is tried for as long as somebody wants other tables than these.
-    async fn next_connection(&self, served: &[i32], store: &Store) -> Option<(Client, Messages)> {
+    async fn next_connection(&self, served: &[i32], store: &Store) -> Option<Box<dyn FeedLink>> {
         let mut pause = PAUSE_MIN;
         while self.tables() != served {
             match self.connect(store).await {

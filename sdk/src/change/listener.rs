@@ -5,7 +5,7 @@ use crate::codec::layout::TableMeta;
 use crate::common::lock::lock;
 use crate::error::{Error, ErrorKind};
 use crate::meter::ToldAt;
-use crate::pg::Store;
+use crate::store::Store;
 use cache_sync_core::number::{KeyHash, TableId, Version};
 use cache_sync_core::wire::{self, ChangeKind};
 use futures_util::future::BoxFuture;

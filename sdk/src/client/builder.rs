@@ -8,8 +8,9 @@ use crate::common::jittered;
 use crate::config::{ClientConfig, Credentials, Server, WhenFull};
 use crate::error::{Error, ErrorKind};
 use crate::meter::ClientMeter;
-use crate::pg::{Connector, Endpoint, Given, Login, Store, mode_for, prefer_primary, share_time};
+use crate::pg::{Connector, Endpoint, Given, Login, Postgres, mode_for, prefer_primary, share_time};
 use crate::read::Standby;
+use crate::store::{Database, Store};
 use crate::write::Budget;
 use std::fmt;
 use std::sync::Arc;
@@ -36,13 +37,13 @@ impl Client {
     /// `target_session_attrs` says otherwise. With the feature `tls` the connection is as encrypted as `sslmode` says, which is `prefer` by default: it
     /// promises nothing; `verify-full` does.
     pub fn builder(dsn: &str) -> ClientBuilder {
-        ClientBuilder { config: ClientConfig::new(dsn), own_tls: None }
+        ClientBuilder { config: ClientConfig::new(dsn), own_tls: None, database: None }
     }
 
     /// As [`Client::builder`], for an application that has its connection's settings otherwise than as a string. What they leave open is filled in as it
     /// is there.
     pub fn builder_from(postgres: tokio_postgres::Config) -> ClientBuilder {
-        ClientBuilder { config: Ok(ClientConfig::of(postgres)), own_tls: None }
+        ClientBuilder { config: Ok(ClientConfig::of(postgres)), own_tls: None, database: None }
     }
 }
 
@@ -51,6 +52,8 @@ impl Client {
 pub struct ClientBuilder {
     config: Result<ClientConfig, Error>,
     own_tls: Option<Connector>,
+    /// In place of the server of the DSN.
+    database: Option<Arc<dyn Database>>,
 }
 
 /// Without the DSN, which may have a password.
@@ -61,6 +64,12 @@ impl fmt::Debug for ClientBuilder {
 }
 
 impl ClientBuilder {
+    /// Another database than the DSN's, which is only a name then.
+    #[cfg(feature = "in-memory")]
+    pub(super) fn database(self, database: Arc<dyn Database>) -> ClientBuilder {
+        ClientBuilder { database: Some(database), ..self }
+    }
+
     fn set(mut self, set: impl FnOnce(&mut ClientConfig)) -> ClientBuilder {
         if let Ok(config) = &mut self.config {
             set(config);
@@ -256,24 +265,39 @@ impl ClientBuilder {
                 "a client needs a tokio runtime for its tasks; make it inside one",
             ));
         }
-        let connector_for = |server: &mut Server| {
-            let mode = mode_for(server)?;
-            Connector::for_server(self.own_tls.as_ref(), mode, &server.tls)
+        let (database, standby): (Arc<dyn Database>, _) = match self.database {
+            Some(database) => (database, None),
+            None => {
+                let (postgres, standby) = servers(&mut config, self.own_tls.as_ref())?;
+                (Arc::new(postgres), standby)
+            }
         };
-        let connector = connector_for(&mut config.primary)?;
-        let standbys = config.standby.as_mut().map(connector_for).transpose()?;
-        prefer_primary(&mut config.primary.postgres);
-        share_time(&mut config.primary.postgres, config.connect_timeout);
-        let login = Arc::new(Login::new(&config));
-        let standby = config.standby.as_ref().zip(standbys.as_ref()).map(|(server, connector)| {
-            let (postgres, login) = (&server.postgres, &login);
-            Standby::new(&Endpoint { config: &config, postgres, connector, login, purpose: "standby" })
-        });
-        let standby = standby.transpose()?.map(Arc::new);
-        let store = Store::new(&config, connector, login)?;
+        let store = Store::new(database, config.connect_timeout, config.query_timeout);
         let budget = Budget::new(config.buffer);
         let meter = ClientMeter::new(config.database());
         let common = Common::new(FeedFreshness::new(config.feed_timeout), meter);
         Ok(Client { shared: Shared::begin(config, common, budget, store, standby) })
     }
+}
+
+/// The server that takes the writes, and its standby.
+fn servers(
+    config: &mut ClientConfig,
+    own_tls: Option<&Connector>,
+) -> Result<(Arc<Postgres>, Option<Arc<Standby>>), Error> {
+    let connector_for = |server: &mut Server| {
+        let mode = mode_for(server)?;
+        Connector::for_server(own_tls, mode, &server.tls)
+    };
+    let connector = connector_for(&mut config.primary)?;
+    let standbys = config.standby.as_mut().map(connector_for).transpose()?;
+    prefer_primary(&mut config.primary.postgres);
+    share_time(&mut config.primary.postgres, config.connect_timeout);
+    let login = Arc::new(Login::new(config));
+    let primary = Postgres::new(config, connector, login.clone())?;
+    let standby = config.standby.as_ref().zip(standbys.as_ref()).map(|(server, connector)| {
+        let endpoint = Endpoint { config, postgres: &server.postgres, connector, login: &login, purpose: "standby" };
+        Standby::new(&endpoint, primary.clone()).map(Arc::new)
+    });
+    Ok((primary, standby.transpose()?))
 }

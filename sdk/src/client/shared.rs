@@ -10,11 +10,11 @@ use crate::common::lock::lock;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind};
 use crate::meter::IS_ON;
-use crate::pg::{BatchConnection, Store, within};
 use crate::read::Standby;
 use crate::receipt::{Hindrances, Unwritten};
 use crate::results::Results;
 use crate::status::{CacheStatus, Status};
+use crate::store::{Batches, Store, within};
 use crate::write::Budget;
 use cache_sync_core::number::TableId;
 use std::any::TypeId;
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) standby: Option<Arc<Standby>>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) results: Arc<Results>,
-    pub(crate) batch_connection: Arc<BatchConnection>,
+    pub(crate) batch_connection: Arc<dyn Batches>,
     pub(crate) supervisor: Supervisor,
     /// Those that have retired too: what they have not written may still be.
     pub(super) tables: Mutex<Vec<(CacheId, Arc<dyn CacheTable>)>>,
@@ -62,7 +62,7 @@ impl Shared {
         let (store, feed) = (Arc::new(store), Arc::new(Feed::new()));
         let shared = Arc::new(Shared {
             results: Arc::new(Results::new(&config, common.clone(), store.clone(), feed.clone())),
-            batch_connection: Arc::new(BatchConnection::new(store.clone())),
+            batch_connection: store.batches(),
             supervisor: Supervisor::new(common.clone(), budget.clone()),
             tables: Mutex::default(),
             liveness: OnceLock::new(),

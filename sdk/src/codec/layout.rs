@@ -12,6 +12,9 @@ use cache_sync_core::fields::FieldIndex;
 use cache_sync_core::number::FieldId;
 use cache_sync_core::rule::Rule;
 use postgres_types::Type;
+#[cfg(feature = "in-memory")]
+pub(crate) use table::FieldMeta;
+#[cfg(not(feature = "in-memory"))]
 use table::FieldMeta;
 
 /// The column that holds a row's version.
@@ -88,15 +91,20 @@ impl Layout {
 
     /// The columns of a statement of the user's.
     pub(crate) fn of_statement(columns: &[tokio_postgres::Column]) -> Layout {
-        let column = |shown: &tokio_postgres::Column| Column {
-            name: shown.name().to_owned(),
+        Layout::of_shown(columns.iter().map(|shown| (shown.name(), shown.type_())))
+    }
+
+    /// Columns of these names and types, of no table.
+    pub(crate) fn of_shown<'a>(columns: impl Iterator<Item = (&'a str, &'a Type)>) -> Layout {
+        let column = |(name, ty): (&str, &Type)| Column {
+            name: name.to_owned(),
             aliases: Vec::new(),
             document: None,
-            ty: shown.type_().clone(),
+            ty: ty.clone(),
             role: Role::ReadOnly,
             not_null: false,
         };
-        Layout { columns: columns.iter().map(column).collect() }
+        Layout { columns: columns.map(column).collect() }
     }
 
     /// Whether all columns have a binary form that is read here.

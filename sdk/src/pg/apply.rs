@@ -1,10 +1,12 @@
 //! Batches, on a connection of their own.
 
 use super::connection::{SESSION, drive};
-use super::store::Store;
+use super::postgres::Postgres;
 use crate::common::task::OwnedTask;
 use crate::error::Error;
 use crate::receipt::Refusal;
+use crate::store::{Applied, BatchLink, Batches, OpenedSession, Sending};
+use async_trait::async_trait;
 use cache_sync_core::number::{Epoch, Fence, Sequence};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,13 +19,13 @@ use uuid::Uuid;
 const LOCK_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// The connection that all flushers of a client share.
-pub(crate) struct BatchConnection {
-    store: Arc<Store>,
+pub(super) struct BatchConnection {
+    postgres: Arc<Postgres>,
     current: tokio::sync::Mutex<Option<Arc<Connected>>>,
 }
 
 /// What is open of it.
-pub(crate) struct Connected {
+struct Connected {
     client: tokio_postgres::Client,
     apply: tokio_postgres::Statement,
     apply_suspicious: tokio_postgres::Statement,
@@ -33,40 +35,15 @@ pub(crate) struct Connected {
     _driver: OwnedTask<()>,
 }
 
-/// A batch as it goes out.
-pub(crate) struct Sending<'a> {
-    /// The table's oid.
-    pub(crate) table: u32,
-    pub(crate) session: Uuid,
-    pub(crate) fence: Fence,
-    /// The server's number of the batch.
-    pub(crate) sequence: Sequence,
-    pub(crate) shapes: &'a str,
-    pub(crate) rows: &'a [String],
-    /// It has failed in a way that does not say whose fault it is: any of its patches may be to blame.
-    pub(crate) is_suspicious: bool,
-}
-
-/// A session of which the fences of before are worthless now.
-pub(crate) struct OpenedSession {
-    pub(crate) fence: Fence,
-    /// The server's number of the last batch that was applied.
-    pub(crate) last: Sequence,
-}
-
-/// The answer to a batch.
-pub(crate) struct Applied {
-    pub(crate) epoch: Epoch,
-    pub(crate) outcomes: Vec<u8>,
-}
-
 impl BatchConnection {
-    pub(crate) fn new(store: Arc<Store>) -> BatchConnection {
-        BatchConnection { store, current: tokio::sync::Mutex::new(None) }
+    pub(super) fn new(postgres: Arc<Postgres>) -> BatchConnection {
+        BatchConnection { postgres, current: tokio::sync::Mutex::new(None) }
     }
+}
 
-    /// The connection, opened anew if it was lost.
-    pub(crate) async fn get(&self) -> Result<Arc<Connected>, Error> {
+#[async_trait]
+impl Batches for BatchConnection {
+    async fn get(&self) -> Result<Arc<dyn BatchLink>, Error> {
         let by = |function: &str| {
             format!(
                 "SELECT epoch, last_seq, outcomes FROM {function}($1::pg_catalog.oid::pg_catalog.regclass, \
@@ -77,14 +54,14 @@ impl BatchConnection {
         if let Some(connected) = current.as_ref().filter(|connected| connected.is_good()) {
             return Ok(connected.clone());
         }
-        let doubts = self.store.doubts();
+        let doubts = self.postgres.doubts();
         // What is given up here ends there, and what somebody holds does not keep other tables waiting.
         let settings = format!(
             "{SESSION}; SET statement_timeout = {}; SET lock_timeout = {}",
-            self.store.query_timeout.as_millis(),
-            LOCK_WAIT_MAX.min(self.store.query_timeout / 2).as_millis()
+            self.postgres.query_timeout.as_millis(),
+            LOCK_WAIT_MAX.min(self.postgres.query_timeout / 2).as_millis()
         );
-        let (client, messages) = self.store.connect("flusher", &settings).await?;
+        let (client, messages) = self.postgres.connect("flusher", &settings).await?;
         let driver = OwnedTask(tokio::spawn(drive(messages)));
         let (apply, suspicious) = (by("cache_sync.apply"), by("cache_sync_internal.apply_suspicious"));
         let prepared = tokio::try_join!(client.prepare(&apply), client.prepare(&suspicious));
@@ -94,13 +71,11 @@ impl BatchConnection {
         Ok(connected)
     }
 
-    /// The server may not be the one to write to.
-    pub(crate) fn doubt_server(&self) {
-        self.store.doubt_server();
+    fn doubt_server(&self) {
+        self.postgres.doubt_server();
     }
 
-    /// Gives the connection up: nothing comes back on it.
-    pub(crate) async fn forget(&self) {
+    async fn forget(&self) {
         *self.current.lock().await = None;
     }
 }
@@ -109,17 +84,19 @@ impl Connected {
     fn is_good(&self) -> bool {
         !self.client.is_closed() && !self.doubts.has_changed().unwrap_or(true)
     }
+}
 
-    /// Opens (or opens again) the client's line of batches to a table.
-    pub(crate) async fn open_session(&self, table: u32, session: Uuid) -> Result<OpenedSession, Error> {
+#[async_trait]
+impl BatchLink for Connected {
+    async fn open_session(&self, table: u32, session: Uuid) -> Result<OpenedSession, Error> {
         let text = "SELECT fence, last_seq FROM cache_sync.open_session($1::pg_catalog.oid::pg_catalog.regclass, $2)";
         let opened = self.client.query_one(text, &[&table, &session]).await;
         let opened = opened.map(|row| OpenedSession { fence: Fence(row.get(0)), last: Sequence(row.get(1)) });
         opened.map_err(|error| Error::query("opening a session", error))
     }
 
-    /// Why patches of a batch were refused, by their places. The newest letters are looked at first: the role may see none of them.
-    pub(crate) async fn dead_letters(
+    /// The newest letters are looked at first: the role may see none of them.
+    async fn dead_letters(
         &self,
         session: Uuid,
         sequence: Sequence,
@@ -139,9 +116,8 @@ impl Connected {
             .collect())
     }
 
-    /// Sends a batch. The answer is only believed once the server is ready for the next query: the commit comes after the
-    /// command's completion.
-    pub(crate) async fn apply(&self, batch: &Sending<'_>) -> Result<Applied, Error> {
+    /// The answer is only believed once the server is ready for the next query: the commit comes after the command's completion.
+    async fn apply(&self, batch: &Sending<'_>) -> Result<Applied, Error> {
         let Sending { table, session, fence, sequence, shapes, rows, is_suspicious } = batch;
         let params: [&(dyn ToSql + Sync); 6] = [table, session, &fence.0, &sequence.0, shapes, rows];
         let statement = if *is_suspicious { &self.apply_suspicious } else { &self.apply };

@@ -3,14 +3,14 @@
 use super::connection::{SESSION, drive};
 use super::lent::CHARACTER;
 use super::pooler::are_ones_own;
+use super::postgres::Postgres;
 use super::server_state::{SERVER_STATE, ServerState};
-use super::store::Store;
-use super::within::within;
 use crate::common::task::OwnedTask;
 use crate::error::{Error, ErrorKind, Step};
+use crate::store::within;
 use std::sync::OnceLock;
 
-impl Store {
+impl Postgres {
     /// Checks that the application's pool does for connections what the DSN does: they are of the same database, and each is one of the
     /// server's own.
     pub(super) async fn check_lent(&self, character: &OnceLock<String>) -> Result<(), Error> {

@@ -3,9 +3,9 @@
 use super::connector::{CONNECTING, Connector, Messages};
 use super::encryption::NotOpened;
 use super::login::Login;
-use super::within::within;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind};
+use crate::store::within;
 use deadpool_postgres::{Hook, HookError, Pool, QueueMode};
 use futures_util::stream::StreamExt;
 use std::sync::Arc;

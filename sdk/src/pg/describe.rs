@@ -1,19 +1,13 @@
 //! What the extension says of itself and of a table.
 
-use super::store::Store;
-use super::within::within;
+use super::postgres::Postgres;
 use crate::codec::layout::{Layout, TableMeta, quote};
 use crate::error::{Error, ErrorKind, Step};
-use cache_sync_core::sqlstate::{Fault, is_no_such_table};
+use crate::store::within;
 use std::cmp::Ordering;
 use tokio_postgres::IsolationLevel;
 
-/// Whether a table cannot be cached: there is none, it is not attached, or may not be read.
-fn is_of_no_use(sqlstate: &str) -> bool {
-    Fault::of(sqlstate) == Fault::Table || is_no_such_table(sqlstate)
-}
-
-impl Store {
+impl Postgres {
     /// Checks that library, script and SDK fit together.
     pub(super) async fn check_versions(&self) -> Result<(), Error> {
         let rows = self
@@ -52,8 +46,7 @@ impl Store {
     }
 
     /// What the extension says of the table.
-    pub(crate) async fn describe(&self, table: &str) -> Result<TableMeta, Error> {
-        self.established().await?;
+    pub(super) async fn describe_table(&self, table: &str) -> Result<TableMeta, Error> {
         let step = "describing the table";
         let text = "SELECT $1::pg_catalog.text::pg_catalog.regclass::pg_catalog.oid, \
                     cache_sync.describe($1::pg_catalog.text::pg_catalog.regclass)::pg_catalog.text";
@@ -79,24 +72,8 @@ impl Store {
         Ok(TableMeta { relation: row.get(0), ..meta })
     }
 
-    /// Whether the name that the table had still means the same relation, attached as it was, with keys hashed as they were.
-    ///
-    /// # Errors
-    /// When that cannot be told now.
-    pub(crate) async fn is_still(&self, known: &TableMeta) -> Result<bool, Error> {
-        match self.describe(&format!("{}.{}", quote(&known.schema), quote(&known.name))).await {
-            Ok(meta) => Ok(meta.relation == known.relation
-                && meta.hash_key == known.hash_key
-                && meta.expires == known.expires
-                && meta.table_id == known.table_id),
-            // Who may no longer read it hears nothing of it either.
-            Err(error) if error.sqlstate().is_some_and(is_of_no_use) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Looks up the types of the layout's columns.
-    pub(crate) async fn resolve(&self, meta: &TableMeta, layout: &mut Layout) -> Result<(), Error> {
+    pub(super) async fn resolve_types(&self, meta: &TableMeta, layout: &mut Layout) -> Result<(), Error> {
         const STEP: Step = "looking up the columns' types";
         let text = format!("SELECT {} FROM {}.{} AS t", layout.probe_list("t"), quote(&meta.schema), quote(&meta.name));
         within(STEP, self.query_timeout, async {

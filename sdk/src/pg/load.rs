@@ -2,268 +2,146 @@
 
 use super::failure::is_plan_outdated;
 use super::lease::{Connections, Lease};
-use crate::codec::key::{self, Key, KeyArray, KeyColumn};
-use crate::codec::layout::{TableMeta, literal, quote};
-use crate::codec::row;
-use crate::codec::schema::Schema;
-use crate::codec::value::{self, CacheValue, Value};
+use crate::codec::key::KeyArray;
+use crate::codec::row::LoadedColumns;
 use crate::error::{Error, ErrorKind, Step};
-use cache_sync_core::number::{Epoch, HostTime, Lsn, Sequence, Version};
-use futures_util::TryStreamExt;
-use std::time::Duration;
+use crate::store::{LoadColumns, LoadState, LoadStatement, Loading, Takes};
+use cache_sync_core::number::{Epoch, HostTime, Lsn, Sequence};
+use futures_util::{Stream, TryStreamExt};
+use std::sync::OnceLock;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use uuid::Uuid;
 
-pub(super) const STEP: Step = "loading rows";
+const STEP: Step = "loading rows";
 
-/// The statements that load rows of one table.
-pub(crate) struct LoadStatement {
-    /// One key, which most misses of an idle client are: it spares the server the table of the keys.
-    one: String,
-    many: String,
+/// A question that is answered before a load begins.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead<'a> {
+    pub(crate) text: &'a str,
+    /// Filled before what is taken begins.
+    pub(crate) answer: &'a OnceLock<Row>,
 }
 
-/// Which columns of a load's row stand ahead of those of the type, beside the state and the key's place. What a table does not have is not
-/// sent: of many rows each column counts.
-struct Ahead {
-    version: Option<usize>,
-    good_for: Option<usize>,
-    count: usize,
+/// Loads rows over a connection of the pool, in one autocommitted statement. `false`: another table has the name.
+pub(crate) async fn load(
+    connections: &Connections,
+    statement: &LoadStatement,
+    loading: &Loading<'_>,
+    ahead: Option<Ahead<'_>>,
+    takes: &mut (dyn Takes + '_),
+) -> Result<bool, Error> {
+    let arrays: Vec<KeyArray> = loading.keys.arrays(&loading.meta.key).map_err(|error| {
+        Error::caused(ErrorKind::Mismatch, format!("a key does not fit table {}", loading.meta.name), error)
+    })?;
+    let mut params: Vec<&(dyn ToSql + Sync)> = vec![&loading.session, &loading.meta.table_id.0];
+    params.extend(arrays.iter().map(|array| array as &(dyn ToSql + Sync)));
+    let client = connections.get(STEP).await?;
+    let sent = Sent { text: statement.text(loading.keys.count()), params: &params, columns: statement.columns };
+    let loaded = sent.run(&client, loading.meta.relation, ahead, takes).await;
+    client.idle();
+    loaded
 }
 
-impl Ahead {
-    fn of(meta: &TableMeta) -> Ahead {
-        let mut count = 2;
-        let mut next = |is_there: bool| {
-            is_there.then(|| {
-                count += 1;
-                count - 1
-            })
-        };
-        let (version, good_for) = (next(meta.versioned), next(meta.expires.is_some()));
-        Ahead { version, good_for, count }
-    }
+/// A statement that loads rows.
+struct Sent<'a> {
+    text: &'a str,
+    params: &'a [&'a (dyn ToSql + Sync)],
+    columns: LoadColumns,
 }
 
-impl LoadStatement {
-    /// One row per key asked for, missing ones too, whose place is negative, so that what was seen of the session comes along even when no
-    /// row exists. `load_state` is STABLE and stands in a subselect of its own: it reads with the snapshot of the rows, once.
-    pub(crate) fn new(schema: &Schema) -> LoadStatement {
-        let Schema { meta, layout, .. } = schema;
-        let keys = || meta.key.iter().enumerate();
-        let version = if meta.versioned { "t.cs_version, " } else { "" };
-        // A row that has expired is none; of the others the client hears for how many microseconds they are good.
-        let (good_for, is_good) = match &meta.expires {
-            None => (String::new(), String::new()),
-            Some(column) => (
-                format!(
-                    "CASE WHEN pg_catalog.isfinite(t.{column}) THEN (EXTRACT(EPOCH FROM t.{column} \
-                     OPERATOR(pg_catalog.-) pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 END, "
-                ),
-                format!(" AND (t.{column} IS NULL OR t.{column} OPERATOR(pg_catalog.>) pg_catalog.now())"),
-            ),
-        };
-        let array = |place: usize, column: &KeyColumn| format!("${}::{}[]", place + 3, column.sql_type);
-        let table = format!("{}.{}", quote(&meta.schema), quote(&meta.name));
-        // Looked up with the name after FROM: the relation that the rows are of.
-        let relation = format!("{}::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8", literal(&table));
-        let text = |asked: &str, state: &dyn Fn(&str) -> String, value: &dyn Fn(usize, &KeyColumn) -> String| {
-            let on = |(place, column): (usize, &KeyColumn)| {
-                format!("t.{} OPERATOR(pg_catalog.=) {}", quote(&column.name), value(place, column))
-            };
-            format!(
-                "SELECT {state}, CASE WHEN t.{first} IS NULL THEN OPERATOR(pg_catalog.-) k.ord ELSE k.ord END, \
-                 {version}{good_for}{columns} \
-                 FROM {asked} LEFT JOIN {table} AS t ON {on}{is_good}",
-                state = state(&format!("(SELECT cache_sync.load_state($1, $2) OPERATOR(pg_catalog.||) {relation})")),
-                first = quote(&meta.key[0].name),
-                columns = layout.select_list("t"),
-                on = keys().map(on).collect::<Vec<_>>().join(" AND "),
-            )
-        };
-        let one = text("(SELECT 1::pg_catalog.int8 AS ord) AS k", &str::to_owned, &|place, column| {
-            format!("({})[1]", array(place, column))
-        });
-        // As a subselect, so that the planner guesses the same of all arrays: for those that it knows it would make another plan each time.
-        let unnest =
-            |(place, column): (usize, &KeyColumn)| format!("pg_catalog.unnest((SELECT {}))", array(place, column));
-        let arrays: Vec<_> = keys().map(unnest).collect();
-        let names: Vec<_> = keys().map(|(place, _)| format!("k{place}")).collect();
-        let (arrays, names) = (arrays.join(", "), names.join(", "));
-        let asked = format!("ROWS FROM ({arrays}) WITH ORDINALITY AS k({names}, ord)");
-        // In one row of them all.
-        let once = |state: &str| format!("CASE WHEN k.ord OPERATOR(pg_catalog.=) 1 THEN {state} END");
-        let many = text(&asked, &once, &|place, _| format!("k.k{place}"));
-        LoadStatement { one, many }
-    }
-
-    fn text(&self, keys: usize) -> &str {
-        if keys == 1 { &self.one } else { &self.many }
-    }
-}
-
-/// What a load's statement saw beside the rows.
-pub(crate) struct LoadState {
-    pub(crate) epoch: Epoch,
-    pub(crate) last_seq: Sequence,
-    /// What the rows show was in the log by then.
-    pub(crate) lsn: Lsn,
-    /// What the clock of the server's host showed meanwhile.
-    pub(crate) host_time: HostTime,
-    /// The oid of the relation that the rows are of.
-    relation: u32,
-}
-
-/// Some keys that are to be loaded.
-pub(crate) struct Loading<'a, K> {
-    pub(crate) session: Uuid,
-    pub(crate) meta: &'a TableMeta,
-    pub(crate) keys: &'a [K],
-}
-
-/// What is done with what a load brings, row by row as it comes: rows may be large, and thousands.
-pub(crate) struct Taking<B, E> {
-    /// Told what the statement saw, and what was asked ahead of it; `None`: the rows are not wanted.
-    pub(crate) begin: B,
-    /// Takes each row, with what `begin` has made.
-    pub(crate) each: E,
-}
-
-impl<K: Key> Loading<'_, K> {
-    /// Loads them over a connection of the pool, in one autocommitted statement. What is asked `ahead` is answered before that
-    /// begins. Returns what `begin` has made; `None` also where another table has the name.
-    pub(crate) async fn run<T>(
+impl Sent<'_> {
+    async fn run(
         &self,
-        connections: &Connections,
-        statement: &LoadStatement,
-        ahead: Option<&str>,
-        taking: Taking<impl FnMut(Option<Row>, LoadState) -> Option<T>, impl FnMut(&T, &Row)>,
-    ) -> Result<Option<T>, Error> {
-        let arrays: Vec<KeyArray> = key::arrays(self.keys, &self.meta.key).map_err(|error| {
-            Error::caused(ErrorKind::Mismatch, format!("a key does not fit table {}", self.meta.name), error)
-        })?;
-        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&self.session, &self.meta.table_id.0];
-        params.extend(arrays.iter().map(|array| array as &(dyn ToSql + Sync)));
-        let client = connections.get(STEP).await?;
-        let text = statement.text(self.keys.len());
-        let loaded = load(&client, self.meta, text, &params, ahead, taking).await;
-        client.idle();
-        loaded
-    }
-}
-
-async fn load<T>(
-    client: &Lease<'_>,
-    meta: &TableMeta,
-    text: &str,
-    params: &[&(dyn ToSql + Sync)],
-    ahead: Option<&str>,
-    mut taking: Taking<impl FnMut(Option<Row>, LoadState) -> Option<T>, impl FnMut(&T, &Row)>,
-) -> Result<Option<T>, Error> {
-    let failed = |error| Error::query(STEP, error);
-    for last_try in [false, true] {
-        let load = client.prepare(text).await.map_err(failed)?;
-        let begun = async {
-            let mut rows = Box::pin(client.query_raw(&load, params.iter().copied()).await?);
-            let first = rows.try_next().await?;
-            Ok((first, rows))
-        };
-        // Both are sent at once; the server answers one after the other.
-        let (ahead, begun) = match ahead {
-            None => (None, begun.await),
-            Some(text) => {
-                let ahead = client.prepare(text).await.map_err(failed)?;
-                let (ahead, begun) = tokio::join!(client.query_one(&ahead, &[]), begun);
-                (Some(ahead.map_err(failed)?), begun)
+        client: &Lease<'_>,
+        relation: u32,
+        ahead: Option<Ahead<'_>>,
+        takes: &mut (dyn Takes + '_),
+    ) -> Result<bool, Error> {
+        let failed = |error| Error::query(STEP, error);
+        for last_try in [false, true] {
+            let load = client.prepare(self.text).await.map_err(failed)?;
+            let begun = async {
+                let mut rows = Box::pin(client.query_raw(&load, self.params.iter().copied()).await?);
+                let first = rows.try_next().await?;
+                Ok((first, rows))
+            };
+            // Both are sent at once; the server answers one after the other.
+            let begun = match ahead {
+                None => begun.await,
+                Some(Ahead { text, answer }) => {
+                    let asked = client.prepare(text).await.map_err(failed)?;
+                    let (asked, begun) = tokio::join!(client.query_one(&asked, &[]), begun);
+                    // One of before says no more than this one.
+                    let _ = answer.set(asked.map_err(failed)?);
+                    begun
+                }
+            };
+            let (mut next, mut rows) = match begun {
+                Err(error) if !last_try && is_plan_outdated(&error) => {
+                    client.statement_cache.clear();
+                    continue;
+                }
+                begun => begun.map_err(failed)?,
+            };
+            let mut early = Vec::new();
+            let state = first_state(&mut next, &mut rows, &mut early).await?;
+            let is_of_table = state.relation == relation;
+            let is_wanted = is_of_table && takes.begin(state);
+            for row in early.iter().filter(|_| is_wanted) {
+                takes.row(&self.columns_of(row));
             }
-        };
-        let (mut next, mut rows) = match begun {
-            Err(error) if !last_try && is_plan_outdated(&error) => {
-                client.statement_cache.clear();
-                continue;
-            }
-            begun => begun.map_err(failed)?,
-        };
-        // That of the first key comes first, as long as the server does not look them up in another order.
-        let mut early = Vec::new();
-        let state = loop {
-            let Some(row) = next.take() else { return Err(LoadState::unknown()) };
-            let state = LoadState::of(&row)?;
-            early.push(row);
-            match state {
-                Some(state) => break state,
-                None => next = rows.try_next().await.map_err(failed)?,
-            }
-        };
-        let taken = if state.relation == meta.relation { (taking.begin)(ahead, state) } else { None };
-        if let Some(taken) = &taken {
-            early.iter().for_each(|row| (taking.each)(taken, row));
-        }
-        drop(early);
-        next = rows.try_next().await.map_err(failed)?;
-        while let Some(row) = next {
-            if let Some(taken) = &taken {
-                (taking.each)(taken, &row);
-            }
+            drop(early);
             next = rows.try_next().await.map_err(failed)?;
-        }
-        return Ok(taken);
-    }
-    Err(Error::new(ErrorKind::Unavailable, "loading rows: the table changes too often"))
-}
-
-impl LoadState {
-    /// `None`: it stands in another row.
-    fn of(row: &Row) -> Result<Option<LoadState>, Error> {
-        let state: Option<Vec<i64>> = row.try_get(0).map_err(|error| Error::query(STEP, error))?;
-        let Some(state) = state else { return Ok(None) };
-        match state[..] {
-            [epoch, last_seq, lsn, host_time, relation] => {
-                let (epoch, lsn) = (Epoch(epoch.cast_unsigned()), Lsn(lsn.cast_unsigned()));
-                let (host_time, relation) = (HostTime(host_time), relation as u32);
-                Ok(Some(LoadState { epoch, last_seq: Sequence(last_seq), lsn, host_time, relation }))
+            while let Some(row) = next {
+                if is_wanted {
+                    takes.row(&self.columns_of(&row));
+                }
+                next = rows.try_next().await.map_err(failed)?;
             }
-            _ => Err(LoadState::unknown()),
+            return Ok(is_of_table);
+        }
+        Err(Error::new(ErrorKind::Unavailable, "loading rows: the table changes too often"))
+    }
+
+    fn columns_of<'a>(&self, row: &'a Row) -> LoadedColumns<'a> {
+        let number = |column: Option<usize>| column.and_then(|column| row.get::<_, Option<i64>>(column));
+        let LoadColumns { version, good_for, first } = self.columns;
+        LoadedColumns { place: row.get(1), version: number(version), good_for: number(good_for), row, first }
+    }
+}
+
+/// What the statement saw. That of the first key comes first, as long as the server does not look them up in another order: what comes ahead of it
+/// is kept.
+async fn first_state(
+    next: &mut Option<Row>,
+    rows: &mut (impl Stream<Item = Result<Row, tokio_postgres::Error>> + Unpin),
+    early: &mut Vec<Row>,
+) -> Result<LoadState, Error> {
+    loop {
+        let Some(row) = next.take() else { return Err(unknown()) };
+        let state = state_of(&row)?;
+        early.push(row);
+        match state {
+            Some(state) => return Ok(state),
+            None => *next = rows.try_next().await.map_err(|error| Error::query(STEP, error))?,
         }
     }
+}
 
-    fn unknown() -> Error {
-        Error::new(ErrorKind::Mismatch, "the extension's load_state answers in a way unknown here")
+/// What a load's statement saw beside the rows; `None`: it stands in another row.
+fn state_of(row: &Row) -> Result<Option<LoadState>, Error> {
+    let state: Option<Vec<i64>> = row.try_get(0).map_err(|error| Error::query(STEP, error))?;
+    let Some(state) = state else { return Ok(None) };
+    match state[..] {
+        [epoch, last_seq, lsn, host_time, relation] => {
+            let (epoch, lsn) = (Epoch(epoch.cast_unsigned()), Lsn(lsn.cast_unsigned()));
+            let (host_time, relation) = (HostTime(host_time), relation as u32);
+            Ok(Some(LoadState { epoch, last_seq: Sequence(last_seq), lsn, host_time, relation }))
+        }
+        _ => Err(unknown()),
     }
 }
 
-/// A row as a load's statement answers it.
-pub(crate) struct LoadedRow<V> {
-    /// The key's place among those that were asked for.
-    pub(crate) place: usize,
-    /// The row; none if there is none, an error if it does not fit the type.
-    pub(crate) value: Result<Value<V>, Error>,
-    /// As stored; [`Version::NONE`] on plain tables and where there is no row.
-    pub(crate) version: Version,
-    /// For how long the row is good, counted from the start of the statement; none if it does not expire.
-    pub(crate) good_for: Option<Duration>,
-}
-
-impl<V: CacheValue> LoadedRow<V> {
-    /// Reads it; `None` when the server names a place that was not asked for.
-    pub(crate) fn of(row: &Row, schema: &Schema) -> Option<LoadedRow<V>> {
-        let ahead = Ahead::of(&schema.meta);
-        let place: i64 = row.get(1);
-        let value = (place > 0).then(|| {
-            let decoded = row::decode::<V>(&schema.layout, row, ahead.count);
-            decoded.map(|value| value::Row::new(value, row.raw_size_bytes())).map_err(|error| {
-                let message = format!("a row of table {} does not fit the type", schema.meta.name);
-                Error::caused(ErrorKind::Value, message, error)
-            })
-        });
-        let number = |column: Option<usize>| column.and_then(|column| row.get::<_, Option<i64>>(column));
-        let good_for = number(ahead.good_for);
-        Some(LoadedRow {
-            place: usize::try_from(place.checked_abs()? - 1).ok()?,
-            value: value.transpose(),
-            version: number(ahead.version).map_or(Version::NONE, Version),
-            good_for: good_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs())),
-        })
-    }
+fn unknown() -> Error {
+    Error::new(ErrorKind::Mismatch, "the extension's load_state answers in a way unknown here")
 }

@@ -1,9 +1,9 @@
 //! How new connections are let in: with which password, and what it means when they are not.
 
-use super::within::within;
 use crate::common::lock::lock;
 use crate::config::{ClientConfig, Credentials};
 use crate::error::{Error, ErrorKind, Step, root_cause};
+use crate::store::within;
 use cache_sync_core::sqlstate::Fault;
 use deadpool_postgres::{HookError, PoolError, TimeoutType};
 use futures_util::FutureExt;

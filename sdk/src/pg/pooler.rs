@@ -3,8 +3,8 @@
 use super::connection::Endpoint;
 use super::connector::CONNECTING;
 use super::login::Login;
-use super::within::within;
 use crate::error::{Error, ErrorKind, NEEDS_SESSIONS, Step};
+use crate::store::within;
 use deadpool_postgres::{Object, Pool};
 use std::sync::Arc;
 use std::time::Duration;

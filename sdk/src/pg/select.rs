@@ -2,73 +2,24 @@
 
 use super::failure::is_plan_outdated;
 use super::lease::Lease;
-use super::store::Store;
-use super::within::within;
-use crate::codec::layout::{Layout, TableMeta, quote};
-use crate::codec::row;
+use super::postgres::Postgres;
+use crate::codec::layout::Layout;
+use crate::codec::row::Columns;
 use crate::error::{Error, ErrorKind, Step, root_cause};
+use crate::store::{NextExpiry, Selected, Selecting};
 use cache_sync_core::number::Epoch;
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, Statement};
 
 const STEP: Step = "running a query";
 
-/// What a query brought.
-pub(crate) struct Selected<T> {
-    /// That of the server that ran it.
-    pub(crate) epoch: Epoch,
-    pub(crate) rows: Vec<T>,
-    /// How many bytes the rows had as they came.
-    pub(crate) bytes: usize,
-    /// Of what they say: two results with the same one are the same.
-    pub(crate) digest: u64,
-    /// For how long the result is good, counted from before it was asked for: until the first row expires that may matter to it.
-    pub(crate) good_for: Option<Duration>,
-}
-
-/// Asks when the next row expires of those that may matter to a result.
-#[derive(Debug)]
-pub(crate) struct NextExpiry {
-    /// Answers with the time in microseconds; takes the value, if there is one.
-    pub(crate) text: String,
-    pub(crate) value: Option<Box<dyn ToSql + Send + Sync>>,
-}
-
-impl NextExpiry {
-    /// `is_it` says which rows matter, `$1` in it is the value.
-    pub(crate) fn new(
-        meta: &TableMeta,
-        is_it: Option<&str>,
-        value: Option<Box<dyn ToSql + Send + Sync>>,
-    ) -> Option<NextExpiry> {
-        let column = meta.expires.as_ref()?;
-        let text = format!(
-            "SELECT (EXTRACT(EPOCH FROM pg_catalog.min(t.{column}) OPERATOR(pg_catalog.-) pg_catalog.now()) \
-             OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 FROM {schema}.{table} AS t \
-             WHERE t.{column} OPERATOR(pg_catalog.>) pg_catalog.now() AND pg_catalog.isfinite(t.{column}) AND {is_it}",
-            schema = quote(&meta.schema),
-            table = quote(&meta.name),
-            is_it = is_it.unwrap_or("true"),
-        );
-        Some(NextExpiry { text, value })
-    }
-
-    async fn ask(&self, client: &Lease<'_>) -> Result<Option<i64>, tokio_postgres::Error> {
-        let statement = client.prepare(&self.text).await?;
-        let value = self.value.as_deref().map(|value| value as &(dyn ToSql + Sync));
-        client.query_one(&statement, value.as_slice()).await?.try_get(0)
-    }
-}
-
-impl Store {
+impl Postgres {
     /// What the extension says that a query reads.
-    pub(crate) async fn dependencies(&self, sql: &str) -> Result<String, Error> {
-        self.established().await?;
+    pub(super) async fn what_it_reads(&self, sql: &str) -> Result<String, Error> {
         let text = "SELECT cache_sync.dependencies($1)::pg_catalog.text";
         let rows = self.query("asking what a query reads", text, &[&sql]).await?;
         rows[0].try_get(0).map_err(|error| Error::query(STEP, error))
@@ -77,36 +28,18 @@ impl Store {
     /// Runs a query of the user's in one autocommitted statement. The epoch is that of the server that ran it: it is asked over
     /// the same connection, ahead of the query and without waiting for the answer. So is when rows expire that may matter.
     /// Each row is read as it comes.
-    pub(crate) async fn select<T>(
-        &self,
-        sql: &str,
-        params: &[&(dyn ToSql + Sync)],
-        expiries: &[NextExpiry],
-        read: impl FnMut(&Layout, &Row) -> Result<T, Error>,
-    ) -> Result<Selected<T>, Error> {
-        self.established().await?;
-        let selected = within(STEP, self.query_timeout, async {
-            // Closed with the client, at the latest.
-            let _turn = self.queries.acquire().await.map_err(|_| Error::closed())?;
-            let client = self.connections.get(STEP).await?;
-            let selected = run(&client, sql, params, expiries, read).await;
-            client.idle();
-            selected
-        });
-        let asked = Instant::now();
-        let selected = selected.await;
-        self.heard(&selected, asked);
+    pub(super) async fn run(&self, selecting: Selecting<'_>) -> Result<Selected, Error> {
+        // Closed with the client, at the latest.
+        let _turn = self.queries.acquire().await.map_err(|_| Error::closed())?;
+        let client = self.connections.get(STEP).await?;
+        let selected = run(&client, selecting).await;
+        client.idle();
         selected
     }
 }
 
-async fn run<T>(
-    client: &Lease<'_>,
-    sql: &str,
-    params: &[&(dyn ToSql + Sync)],
-    expiries: &[NextExpiry],
-    mut read: impl FnMut(&Layout, &Row) -> Result<T, Error>,
-) -> Result<Selected<T>, Error> {
+async fn run(client: &Lease<'_>, selecting: Selecting<'_>) -> Result<Selected, Error> {
+    let Selecting { sql, params, expiries, read } = selecting;
     let ask_epoch = client.prepare("SELECT cache_sync.epoch()").await.map_err(failed)?;
     for last_try in [false, true] {
         let mut statement = client.prepare(sql).await.map_err(failed)?;
@@ -118,7 +51,7 @@ async fn run<T>(
         }
         let (epoch, good_for, rows) = tokio::join!(
             client.query_one(&ask_epoch, &[]),
-            join_all(expiries.iter().map(|expiry| expiry.ask(client))),
+            join_all(expiries.iter().map(|expiry| next_expiry(expiry, client))),
             all_rows(client, &statement, params, |row| read(&layout, row))
         );
         match rows {
@@ -127,44 +60,49 @@ async fn run<T>(
             }
             rows => {
                 let epoch: i64 = epoch.map_err(failed)?.get(0);
-                let AllRows { rows, bytes, digest } = rows.map_err(refused)?;
+                let AllRows { are_read, bytes, digest } = rows.map_err(refused)?;
                 let good_for =
                     good_for.into_iter().collect::<Result<Vec<_>, _>>().map_err(failed)?.into_iter().flatten().min();
                 let good_for = good_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs()));
-                return Ok(Selected { epoch: Epoch(epoch as u64), rows: rows?, bytes, digest, good_for });
+                are_read?;
+                return Ok(Selected { epoch: Epoch(epoch as u64), bytes, digest, good_for });
             }
         }
     }
     Err(Error::new(ErrorKind::Unavailable, "running a query: its tables change too often"))
 }
 
-struct AllRows<T> {
+/// When the next row expires, in microseconds.
+async fn next_expiry(expiry: &NextExpiry, client: &Lease<'_>) -> Result<Option<i64>, tokio_postgres::Error> {
+    let statement = client.prepare(&expiry.text).await?;
+    let value = expiry.value.as_deref().map(|value| value as &(dyn ToSql + Sync));
+    client.query_one(&statement, value.as_slice()).await?.try_get(0)
+}
+
+struct AllRows {
     /// Or why one of them cannot be read.
-    rows: Result<Vec<T>, Error>,
+    are_read: Result<(), Error>,
     bytes: usize,
     digest: u64,
 }
 
 /// The rows. Where one of them cannot be read, the others are taken from the connection all the same, but not kept.
-async fn all_rows<T>(
+async fn all_rows(
     client: &Lease<'_>,
     statement: &Statement,
     params: &[&(dyn ToSql + Sync)],
-    mut read: impl FnMut(&Row) -> Result<T, Error>,
-) -> Result<AllRows<T>, tokio_postgres::Error> {
+    mut read: impl FnMut(&dyn Columns) -> Result<(), Error>,
+) -> Result<AllRows, tokio_postgres::Error> {
     let mut stream = Box::pin(client.query_raw(statement, params.iter().copied()).await?);
-    let (mut rows, mut bytes, mut digest) = (Ok(Vec::new()), 0, DefaultHasher::new());
+    let (mut are_read, mut bytes, mut digest) = (Ok(()), 0, DefaultHasher::new());
     while let Some(row) = stream.try_next().await? {
-        bytes += row.raw_size_bytes();
-        row::digest(&row, &mut digest);
-        if let Ok(read_so_far) = &mut rows {
-            match read(&row) {
-                Ok(row) => read_so_far.push(row),
-                Err(error) => rows = Err(error),
-            }
+        bytes += row.size();
+        row.digest(&mut digest);
+        if are_read.is_ok() {
+            are_read = read(&row);
         }
     }
-    Ok(AllRows { rows, bytes, digest: digest.finish() })
+    Ok(AllRows { are_read, bytes, digest: digest.finish() })
 }
 
 fn check_count(takes: usize, bound: usize) -> Result<(), Error> {

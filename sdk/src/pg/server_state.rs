@@ -1,6 +1,6 @@
 //! Which server answers, and how far it is.
 
-use super::store::Store;
+use super::postgres::Postgres;
 use crate::error::{Error, Step};
 use cache_sync_core::number::{Epoch, HostTime, Lsn};
 use tokio_postgres::Row;
@@ -48,7 +48,7 @@ impl ServerState {
     }
 }
 
-impl Store {
+impl Postgres {
     /// The state of the primary.
     pub(crate) async fn server_state(&self) -> Result<ServerState, Error> {
         const STEP: Step = "asking the primary's state";

@@ -2,17 +2,16 @@
 
 use crate::client::Shared;
 use crate::codec::layout::Layout;
-use crate::codec::row;
+use crate::codec::row::{self, Columns};
 use crate::config::StaleService;
 use crate::error::{Error, ErrorKind, root_cause};
-use crate::pg::{NextExpiry, Selected};
 use crate::results::{Ask, CachedResult, LOOK, Loaded, Question, Reload, Statement, Terms};
+use crate::store::{NextExpiry, Selected, Selecting};
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_postgres::Row;
 
 /// A query's rows with what is known about them.
 #[derive(Debug)]
@@ -174,9 +173,14 @@ async fn load<T: DeserializeOwned + Send + Sync + 'static>(
             let message = format!("a row of a query does not fit its type: {}", root_cause(&error));
             Error::caused(ErrorKind::Value, message, error)
         };
-        let read = |layout: &Layout, row: &Row| row::decode::<T>(layout, row, 0).map_err(misfit);
-        let Selected { epoch, rows, bytes, digest, good_for } =
-            store.select(&asked.statement.sql, &parameters, &expiries, read).await?;
+        let mut rows = Vec::new();
+        let mut read = |layout: &Layout, row: &dyn Columns| {
+            rows.push(row::decode::<T>(layout, row, 0).map_err(misfit)?);
+            Ok(())
+        };
+        let (sql, params) = (&asked.statement.sql, &parameters[..]);
+        let selecting = Selecting { sql, params, expiries: &expiries, read: &mut read };
+        let Selected { epoch, bytes, digest, good_for } = store.select(selecting).await?;
         let bytes = bytes + rows.len() * size_of::<T>();
         Ok(Loaded { epoch, rows: Arc::new(rows), bytes, digest, good_for })
     };

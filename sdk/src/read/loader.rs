@@ -7,17 +7,17 @@ use super::standby::{Asked, Shown};
 use super::wanted::Work;
 use super::{Lookup, Reads};
 use crate::codec::key::{self, Key};
+use crate::codec::row::{LoadedColumns, LoadedRow};
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
 use crate::common::time::Moment;
 use crate::entries::{Answer, Entries, Lifetime, Loaded, Next};
 use crate::error::{Error, ErrorKind};
 use crate::meter::Timer;
-use crate::pg::{LoadState, LoadStatement, LoadedRow, Loading, Taking};
+use crate::store::{KeysOf, LoadState, Loading, Takes, Taking};
 use cache_sync_core::number::{KeyHash, Sequence, Version};
 use cache_sync_core::sqlstate::{Fault, is_misfit};
 use std::sync::Arc;
-use tokio_postgres::Row;
 use tracing::{Instrument, debug_span};
 use uuid::Uuid;
 
@@ -138,14 +138,15 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let seen = lock(&self.seen).needed(arriving.hashes());
         if let Some((standby, needed)) = self.standby.as_ref().filter(|_| arriving.live).zip(seen) {
             let (keys, session) = (arriving.keys(), arriving.session);
-            let loading = Loading { session, meta: &entries.schema.meta, keys: &keys };
+            let loading =
+                Loading { session, meta: &entries.schema.meta, layout: &entries.schema.layout, keys: &KeysOf(&keys) };
             let asked = Asked { statement: &self.statement, loading: &loading, needed };
             let has_own_batches = |state: &LoadState| {
                 let last = || entries.numbering.to_client(session, state.last_seq);
                 settled == Sequence(0) || (state.last_seq.0 >= 0 && last().is_some_and(|last| last >= settled))
             };
-            let each = |shown: &Shown, row: &Row| arriving.came(shown, row);
-            if standby.load(&self.store, &entries.common, &asked, has_own_batches, each).await {
+            let each = |shown: &Shown, row: &LoadedColumns<'_>| arriving.came(shown, row);
+            if standby.load(&entries.common, &asked, has_own_batches, each).await {
                 return Ok(());
             }
             // It may have gone away in the middle.
@@ -153,7 +154,12 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         }
         let (invalidations, live) = (lock(&self.seen).invalidations(), arriving.live);
         let (keys, hashes): (_, Vec<_>) = (arriving.keys(), arriving.hashes().collect());
-        let loading = Loading { session: arriving.session, meta: &entries.schema.meta, keys: &keys };
+        let loading = Loading {
+            session: arriving.session,
+            meta: &entries.schema.meta,
+            layout: &entries.schema.layout,
+            keys: &KeysOf(&keys),
+        };
         let asked = entries.common.now();
         let begin = |state: LoadState| {
             if state.epoch.0 == entries.common.freshness.epoch() {
@@ -164,9 +170,9 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             if self.standby.is_some() {
                 lock(&self.seen).note(hashes.iter().copied(), state.lsn, invalidations);
             }
-            Shown { epoch: state.epoch, last_seq: state.last_seq, as_of: asked }
+            Some(Shown { epoch: state.epoch, last_seq: state.last_seq, as_of: asked })
         };
-        self.load_rows(&self.statement, &loading, begin, |shown, row| arriving.came(shown, row)).await
+        self.load_rows(&loading, &mut Taking::new(begin, |shown, row| arriving.came(shown, row))).await
     }
 
     /// A key out of its column's range has no row; one of another type is a mistake. Neither is worth a statement.
@@ -217,7 +223,7 @@ impl<K: Key, V: CacheValue> Arriving<'_, K, V> {
         self.wanted.iter().flatten().map(|wanted| wanted.key.clone()).collect()
     }
 
-    fn came(&mut self, shown: &Shown, row: &Row) {
+    fn came(&mut self, shown: &Shown, row: &LoadedColumns<'_>) {
         let entries = &*self.reads.entries;
         let Some(row) = LoadedRow::of(row, &entries.schema) else { return };
         let Some(wanted) = self.wanted.get_mut(row.place).and_then(Option::take) else { return };
@@ -243,22 +249,13 @@ impl<K: Key, V: CacheValue> Arriving<'_, K, V> {
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
     /// Loads rows from the primary.
-    async fn load_rows<T>(
-        &self,
-        statement: &LoadStatement,
-        loading: &Loading<'_, K>,
-        mut begin: impl FnMut(LoadState) -> T,
-        each: impl FnMut(&T, &Row),
-    ) -> Result<(), Error> {
-        let taking = Taking { begin: |_, state| Some(begin(state)), each };
-        match self.store.load(statement, loading, taking).await? {
-            Some(_) => Ok(()),
-            None => {
-                // Another table has taken the name.
-                self.entries.retire();
-                Err(self.entries.retirement())
-            }
+    async fn load_rows(&self, loading: &Loading<'_>, takes: &mut (dyn Takes + '_)) -> Result<(), Error> {
+        if self.store.load(&self.statement, loading, takes).await? {
+            return Ok(());
         }
+        // Another table has taken the name.
+        self.entries.retire();
+        Err(self.entries.retirement())
     }
 
     /// What a failed load means for the cache: where the statement no longer fits because the table's name means another one or none,
@@ -277,10 +274,14 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     pub(crate) async fn load_past_cache(&self, key: &K) -> Result<Lookup<V>, Error> {
         let schema = &self.entries.schema;
         let session = self.entries.numbering.session().id;
-        let loading = Loading { session, meta: &schema.meta, keys: std::slice::from_ref(key) };
+        let loading =
+            Loading { session, meta: &schema.meta, layout: &schema.layout, keys: &KeysOf(std::slice::from_ref(key)) };
         let (sent, mut loaded) = (self.entries.common.now(), None);
-        let each = |(): &(), row: &Row| loaded = LoadedRow::of(row, schema);
-        let load = self.load_rows(&self.statement, &loading, |_| (), each);
+        let mut taking = Taking::new(
+            |_: LoadState| Some(()),
+            |(): &(), row: &LoadedColumns<'_>| loaded = LoadedRow::of(row, schema),
+        );
+        let load = self.load_rows(&loading, &mut taking);
         match self.measured(1, Some(schema.hash::<K, K>(key)), load).await {
             Ok(()) => {}
             Err(error) => return Err(self.lasting(error).await),

@@ -76,3 +76,12 @@ pub struct Lookup<V> {
     /// value has been in doubt.
     pub stale_for: Option<Duration>,
 }
+
+#[cfg(feature = "in-memory")]
+impl<V> Lookup<V> {
+    /// A look-up of one's own, as if just loaded, for tests of what a service makes of it; its other fields can be set then.
+    pub fn made(value: Option<V>, version: Version) -> Lookup<V> {
+        let value = value.map(Arc::new);
+        Lookup { value, version, age: Duration::ZERO, source: Source::Postgres, stale_for: None }
+    }
+}

@@ -6,22 +6,19 @@
 //! entry, as it does with any other. A standby that is behind, away, or of another database, server or timeline than the feed's, is
 //! passed over: the primary is asked.
 
-use crate::codec::key::Key;
+use crate::codec::row::LoadedColumns;
 use crate::common::Common;
 use crate::common::counters::Counter;
 use crate::common::lock::lock;
 use crate::common::time::Moment;
 use crate::error::{Error, Step};
-use crate::pg::{
-    Connections, Endpoint, History, LoadState, LoadStatement, Loading, SERVER_STATE, ServerState, SessionCheck, Store,
-    Taking, within,
-};
+use crate::pg::{Ahead, Connections, Endpoint, History, Postgres, SERVER_STATE, ServerState, SessionCheck, load};
+use crate::store::{LoadState, LoadStatement, Loading, Taking, within};
 use cache_sync_core::number::{Epoch, Lsn, Sequence};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio_postgres::Row;
 
 /// How long a standby may take, which the primary could have answered meanwhile.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -33,6 +30,8 @@ const STEP: Step = "loading from the standby";
 /// A hot standby that is asked for rows.
 pub(crate) struct Standby {
     connections: Connections,
+    /// Whose standby it is.
+    primary: Arc<Postgres>,
     sessions: SessionCheck,
     connect_timeout: Duration,
     /// The feed's epoch, and the history of its server.
@@ -58,9 +57,9 @@ enum Check {
 }
 
 /// A load, and what must be in it.
-pub(crate) struct Asked<'a, K> {
+pub(crate) struct Asked<'a> {
     pub(crate) statement: &'a LoadStatement,
-    pub(crate) loading: &'a Loading<'a, K>,
+    pub(crate) loading: &'a Loading<'a>,
     /// Up to where the log must have been replayed, whatever the feed has told.
     pub(crate) needed: Lsn,
 }
@@ -76,11 +75,12 @@ pub(crate) struct Shown {
 }
 
 impl Standby {
-    pub(crate) fn new(endpoint: &Endpoint<'_>) -> Result<Standby, Error> {
+    pub(crate) fn new(endpoint: &Endpoint<'_>, primary: Arc<Postgres>) -> Result<Standby, Error> {
         let pool = endpoint.pool(endpoint.config.pool_size)?;
         Ok(Standby {
             sessions: SessionCheck::new(&pool, endpoint)?,
             connections: Connections::new(pool, endpoint),
+            primary,
             connect_timeout: endpoint.config.connect_timeout,
             history: Mutex::default(),
             check: watch::Sender::new(Check::Unknown),
@@ -93,41 +93,40 @@ impl Standby {
 
     /// Loads rows, if the standby has replayed all that this client knows of; `false` when the primary must be asked, perhaps for what is
     /// left.
-    pub(crate) async fn load<K: Key>(
+    pub(crate) async fn load(
         self: &Arc<Self>,
-        store: &Store,
         common: &Arc<Common>,
-        asked: &Asked<'_, K>,
-        has_own_batches: impl Fn(&LoadState) -> bool,
-        each: impl FnMut(&Shown, &Row),
+        asked: &Asked<'_>,
+        has_own_batches: impl Fn(&LoadState) -> bool + Sync,
+        each: impl FnMut(&Shown, &LoadedColumns<'_>) + Send,
     ) -> bool {
         let loaded = match self.is_paused(common.now()) {
             true => None,
-            false => self.ask(store, common, asked, has_own_batches, each).await,
+            false => self.ask(common, asked, has_own_batches, each).await,
         };
         let counter = if loaded.is_some() { &self.loads } else { &self.passed_over };
         counter.add(1);
         loaded.is_some()
     }
 
-    async fn ask<K: Key>(
+    async fn ask(
         self: &Arc<Self>,
-        store: &Store,
         common: &Arc<Common>,
-        asked: &Asked<'_, K>,
-        has_own_batches: impl Fn(&LoadState) -> bool,
-        each: impl FnMut(&Shown, &Row),
+        asked: &Asked<'_>,
+        has_own_batches: impl Fn(&LoadState) -> bool + Sync,
+        each: impl FnMut(&Shown, &LoadedColumns<'_>) + Send,
     ) -> Option<Shown> {
         let freshness = &common.freshness;
         // Before that of the log: what was told by then is in it.
         let as_of = freshness.in_step_at();
         let epoch = Epoch(freshness.epoch());
         // What the primary has to say to it, the load from there will tell.
-        let history = self.history_of(store, epoch).await.ok().flatten()?;
+        let history = self.history_of(epoch).await.ok().flatten()?;
         // What the feed tells from here on forbids storing what the load brings.
         let needed = freshness.lsn()?.max(asked.needed);
-        let begin = |server: Option<Row>, state: LoadState| {
-            let server = ServerState::of(&server?).ok()?;
+        let answer = OnceLock::new();
+        let begin = |state: LoadState| {
+            let server = ServerState::of(answer.get()?).ok()?;
             let counts = server.in_recovery && server.history == history && server.lsn >= needed;
             // The epoch that a standby knows is that of its own memory, in which nobody publishes.
             (counts && has_own_batches(&state)).then_some(Shown { epoch, last_seq: state.last_seq, as_of })
@@ -136,12 +135,13 @@ impl Standby {
         if !tokio::time::timeout(answer_max, self.is_checked(common)).await.unwrap_or(false) {
             return None;
         }
-        let taking = Taking { begin, each };
-        let loading = asked.loading.run(&self.connections, asked.statement, Some(SERVER_STATE), taking);
+        let mut taking = Taking::new(begin, each);
+        let ahead = Ahead { text: SERVER_STATE, answer: &answer };
+        let loading = load(&self.connections, asked.statement, asked.loading, Some(ahead), &mut taking);
         match within(STEP, answer_max, loading).await {
-            Ok(shown) => {
+            Ok(_) => {
                 self.is_back();
-                shown
+                taking.begun
             }
             Err(error) => {
                 // A key's or a table's own trouble says nothing of the standby.
@@ -194,13 +194,13 @@ impl Standby {
     }
 
     /// The history of the feed's server, which the primary's pool is asked for after each change of the epoch.
-    async fn history_of(&self, store: &Store, epoch: Epoch) -> Result<Option<History>, Error> {
+    async fn history_of(&self, epoch: Epoch) -> Result<Option<History>, Error> {
         if let Some((of, history)) = *lock(&self.history)
             && of == epoch
         {
             return Ok(Some(history));
         }
-        let state = store.server_state().await?;
+        let state = self.primary.server_state().await?;
         if state.epoch != epoch || state.in_recovery {
             return Ok(None);
         }

@@ -8,7 +8,7 @@ use crate::codec::layout::{TableMeta, quote};
 use crate::common::lock::lock;
 use crate::error::{Error, ErrorKind};
 use crate::meter::ToldAt;
-use crate::pg::{NextExpiry, Store};
+use crate::store::{NextExpiry, Store};
 use cache_sync_core::number::{KeyHash, TableId};
 use cache_sync_core::wire::{Change, ChangeKind};
 use futures_util::future::BoxFuture;

@@ -5,7 +5,7 @@ use crate::change::{Feed, Part};
 use crate::codec::layout::TableMeta;
 use crate::common::lock::lock;
 use crate::error::Error;
-use crate::pg::Store;
+use crate::store::Store;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Mutex as AsyncMutex;

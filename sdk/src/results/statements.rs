@@ -5,7 +5,7 @@ use super::question::{Question, Rows};
 use super::reads::{Reads, TableRead};
 use super::sources::Sources;
 use crate::error::{Error, ErrorKind};
-use crate::pg::Store;
+use crate::store::Store;
 use std::sync::Arc;
 
 /// So often the server is asked what a query reads, while its tables are being altered.

@@ -26,8 +26,8 @@ use crate::common::lock::lock;
 use crate::entries::Outcomes;
 use crate::error::{Error, ErrorKind};
 use crate::meter::Timer;
-use crate::pg::{BatchConnection, Connected, Sending};
 use crate::receipt::Refusal;
+use crate::store::{BatchLink, Batches, Sending};
 use cache_sync_core::number::{Fence, Sequence};
 use cache_sync_core::outcome::{self, Record, Verdict};
 use cache_sync_core::sqlstate::{Fault, took_too_long};
@@ -51,7 +51,7 @@ const LETTERS_MAX: Duration = Duration::from_secs(1);
 /// Writes the batches of one table, in a task of its own.
 pub(crate) struct Flusher<K, V> {
     pub(crate) writes: Arc<Writes<K, V>>,
-    pub(crate) connection: Arc<BatchConnection>,
+    pub(crate) connection: Arc<dyn Batches>,
     pub(crate) apply_timeout: Duration,
 }
 
@@ -265,14 +265,14 @@ impl<K: Key, V: CacheValue> Flusher<K, V> {
         let records = outcome::unpack(&applied.outcomes).map_err(|error| {
             Error::caused(ErrorKind::Mismatch, "the extension answers a batch in a way unknown here", error)
         })?;
-        let refusals = self.refusals(&connected, session.id, sequence, &records).await;
+        let refusals = self.refusals(&*connected, session.id, sequence, &records).await;
         Ok(Outcomes { records: Some(records), refusals, same_server })
     }
 
     /// Why Postgres refused patches, as far as it lets us know that.
     async fn refusals(
         &self,
-        connected: &Connected,
+        connected: &dyn BatchLink,
         session: Uuid,
         sequence: Sequence,
         records: &[Record],

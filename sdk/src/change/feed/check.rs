@@ -3,7 +3,7 @@
 use super::Feed;
 use crate::common::lock::lock;
 use crate::error::Error;
-use crate::pg::Store;
+use crate::store::Store;
 use cache_sync_core::number::TableId;
 use std::sync::Arc;
 use std::time::Duration;

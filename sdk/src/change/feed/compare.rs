@@ -2,8 +2,8 @@
 
 use super::Feed;
 use crate::common::Common;
-use crate::pg::Store;
 use crate::status::FeedKind;
+use crate::store::Store;
 use std::time::Duration;
 
 /// What is known is this old at most: two clocks may have drifted apart by 30 ms meanwhile.
@@ -22,8 +22,8 @@ impl Feed {
                 continue;
             }
             let asked = common.now();
-            match store.server_state().await {
-                Ok(state) if state.epoch.0 == common.freshness.epoch() => common.clock.compare(asked, state.host_time),
+            match store.clock().await {
+                Ok((epoch, time)) if epoch.0 == common.freshness.epoch() => common.clock.compare(asked, time),
                 Ok(_) => {}
                 Err(error) => tracing::debug!(error = %error.logged(), "the clocks could not be compared"),
             }

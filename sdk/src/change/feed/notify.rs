@@ -9,14 +9,13 @@ use super::{Feed, Progress};
 use crate::common::Common;
 use crate::error::Error;
 use crate::meter::ToldAt;
-use crate::pg::{LISTEN, LISTEN_STATE, within};
 use crate::status::FeedKind;
-use cache_sync_core::number::{Epoch, Position, Stamp};
-use cache_sync_core::wire::{Body, CHANNEL, Change, Message, WireError};
+use crate::store::within;
+use cache_sync_core::number::Position;
+use cache_sync_core::wire::{Body, Change, Message, WireError};
 use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio_postgres::{Client, Notification, Statement};
 
 /// The time between two probes, unless the bound on staleness asks for more of them.
 const INTERVAL_MAX: Duration = Duration::from_secs(1);
@@ -36,16 +35,11 @@ impl Feed {
     }
 
     /// Listens until the connection fails.
-    pub(super) async fn listen_to_notify(&self, client: &Client, link: &mut Link<'_>) -> Result<(), Error> {
+    pub(super) async fn listen_to_notify(&self, link: &mut Link<'_>) -> Result<(), Error> {
         let interval = INTERVAL_MAX.min(link.common.freshness.timeout() / PER_TIMEOUT);
-        let ready = async {
-            client.batch_execute(LISTEN).await?;
-            client.prepare(LISTEN_STATE).await
-        };
-        let statement = self.hearing(link, ready).await?;
         let mut is_new = true;
         loop {
-            self.probe(client, &statement, is_new, link).await?;
+            self.probe(is_new, link).await?;
             is_new = false;
             let next = tokio::time::sleep(interval);
             tokio::pin!(next);
@@ -63,21 +57,15 @@ impl Feed {
     }
 
     /// Asks whether all is well.
-    async fn probe(
-        &self,
-        client: &Client,
-        statement: &Statement,
-        is_new: bool,
-        link: &mut Link<'_>,
-    ) -> Result<(), Error> {
+    async fn probe(&self, is_new: bool, link: &mut Link<'_>) -> Result<(), Error> {
         let registration = self.registration.load(Ordering::Acquire);
         let tables = self.tables();
         let number = self.probes.begin();
         let asked = link.common.now();
-        let row = self.hearing(link, client.query_one(statement, &[&tables])).await?;
-        let (epoch, hlc): (i64, i64) = (row.get(0), row.get(1));
-        let (epoch, common) = (Epoch(epoch as u64), link.common);
-        common.clock.hear(Stamp(hlc), common.now());
+        let answer = link.feed.probe(tables);
+        let (epoch, hlc) = self.hearing(link, answer).await?;
+        let common = link.common;
+        common.clock.hear(hlc, common.now());
         if is_new || common.freshness.epoch() != epoch.0 {
             self.is_of(FeedKind::Notify);
             link.begins(FeedKind::Notify, epoch);
@@ -96,7 +84,7 @@ impl Feed {
     async fn hearing<T>(
         &self,
         link: &mut Link<'_>,
-        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+        answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         tokio::pin!(answer);
         within(LISTENING, link.common.freshness.timeout(), async {
@@ -104,27 +92,24 @@ impl Feed {
                 tokio::select! {
                     biased;
                     heard = self.hear_next(link) => heard?,
-                    answer = &mut answer => return answer.map_err(|error| Error::query(LISTENING, error)),
+                    answer = &mut answer => return answer,
                 }
             }
         })
         .await
     }
 
-    /// Hears the next message, if it is a notification.
+    /// Hears what was notified next, if that is of the feed.
     async fn hear_next(&self, link: &mut Link<'_>) -> Result<(), Error> {
-        if let Some(notification) = link.notification().await? {
-            self.hear(&notification, link.common);
+        if let Some(message) = link.feed.notified().await? {
+            self.hear(message, link.common);
         }
         Ok(())
     }
 
     /// Anybody may send notifications, so what they say is believed only so far as to load something again.
-    fn hear(&self, notification: &Notification, common: &Common) {
-        if notification.channel() != CHANNEL {
-            return;
-        }
-        match Message::decode(notification.payload()) {
+    fn hear(&self, message: Result<Message, WireError>, common: &Common) {
+        match message {
             Ok(Message { epoch, body: Body::Changes(changes), .. }) if epoch.0 == common.freshness.epoch() => {
                 self.tell(&changes.into_iter().map(Change::unversioned).collect::<Vec<_>>(), &ToldAt::unknown());
             }

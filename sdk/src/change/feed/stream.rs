@@ -4,14 +4,13 @@ use super::link::{LISTENING, Link};
 use super::{Feed, Progress};
 use crate::common::Common;
 use crate::common::time::Moment;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::meter::ToldAt;
-use crate::pg::{Messages, Since, stream_statement};
 use crate::status::FeedKind;
+use crate::store::{FeedLink, Since};
 use cache_sync_core::number::Epoch;
-use cache_sync_core::wire::{Body, CHANNEL, Message};
+use cache_sync_core::wire::{Body, Message};
 use std::sync::atomic::Ordering;
-use tokio_postgres::Client;
 
 /// One subscription, from its CALL to its end.
 struct Subscription {
@@ -26,16 +25,14 @@ struct Subscription {
 
 impl Feed {
     /// One subscription. Ends with an error, or with the next connection when tables were added.
-    pub(super) async fn stream(&self, client: &Client, link: &mut Link<'_>) -> Result<(Client, Messages), Error> {
+    pub(super) async fn stream(&self, link: &mut Link<'_>) -> Result<Box<dyn FeedLink>, Error> {
         let registration = self.registration.load(Ordering::Acquire);
         let tables = self.tables();
         let Progress { epoch, position, .. } = self.progress();
         let resumes = epoch != Epoch(0) && !self.is_to_skip.load(Ordering::Acquire);
-        let statement = stream_statement(&tables, resumes.then_some(Since { epoch, position }));
         let asked = link.common.now();
         let store = link.store;
-        let call = client.batch_execute(&statement);
-        tokio::pin!(call);
+        link.feed.begin(&tables, resumes.then_some(Since { epoch, position }));
         let mut next_connection = None;
         let mut subscription = Subscription { registration, asked, caught_up: false, behind_since: None };
         loop {
@@ -46,10 +43,6 @@ impl Feed {
                         self.take(&message, &mut subscription, link).await?;
                         self.check_pace(&mut subscription, link.common)?;
                     }
-                }
-                ended = &mut call => {
-                    ended.map_err(|error| Error::query(LISTENING, error))?;
-                    return Err(Error::new(ErrorKind::Unavailable, "the server ended the feed"));
                 }
                 () = self.resubscribe.notified(), if next_connection.is_none() => {
                     if !self.is_served(&tables, &mut subscription) {
@@ -161,11 +154,5 @@ fn told(message: &Message, common: &Common) -> ToldAt {
 /// The next message of the feed; `None` for what is not one. Silence for longer than the bound on staleness is an error.
 async fn next(link: &mut Link<'_>) -> Result<Option<Message>, Error> {
     let timeout = link.common.freshness.timeout();
-    let notification =
-        tokio::time::timeout(timeout, link.notification()).await.map_err(|_| Error::timeout(LISTENING, timeout))??;
-    let Some(notification) = notification.filter(|notification| notification.channel() == CHANNEL) else {
-        return Ok(None);
-    };
-    let message = Message::decode(notification.payload());
-    message.map(Some).map_err(|error| Error::caused(ErrorKind::Mismatch, "the feed cannot be understood", error))
+    tokio::time::timeout(timeout, link.feed.next()).await.map_err(|_| Error::timeout(LISTENING, timeout))?
 }

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::meter::ToldAt;
-use crate::pg::Store;
+use crate::store::Store;
 use cache_sync_core::wire::Change;
 use futures_util::future::BoxFuture;
 use std::any::TypeId;

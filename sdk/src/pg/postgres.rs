@@ -1,20 +1,16 @@
-//! The pool of connections, and questions asked over it.
+//! A Postgres with the extension: the pool of connections, and questions asked over it.
 
-use super::breaker::Breaker;
 use super::connection::{self, Endpoint};
 use super::connector::{Connector, Messages};
 use super::doubt::Doubt;
 use super::failure::is_plan_outdated;
 use super::lease::{Connections, Lease};
-use super::load::{self, LoadState, LoadStatement, Loading, Taking};
 use super::login::Login;
 use super::pooler::SessionCheck;
-use super::within::within;
-use crate::codec::key::Key;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind, Step};
+use crate::store::within;
 use cache_sync_core::number::{Epoch, Position};
-use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
@@ -23,29 +19,26 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 /// The connections to the primary.
-pub(crate) struct Store {
+pub(crate) struct Postgres {
     pub(super) connections: Connections,
     /// How many queries of the user's may run at once: one connection is left for rows, however slow they are.
     pub(super) queries: Semaphore,
     connector: Connector,
     login: Arc<Login>,
-    runtime: tokio::runtime::Handle,
     postgres: tokio_postgres::Config,
     /// None for a pool of the application's, which is looked at otherwise.
     sessions: Option<SessionCheck>,
     established: OnceLock<()>,
     /// When the last check has failed, and why. One checks at a time.
     last_failure: AsyncMutex<Option<(Instant, Error)>>,
-    /// Whether Postgres is known to be away.
-    pub(crate) breaker: Breaker,
     /// Whether the server is still the one to talk to.
     doubt: Doubt,
     pub(crate) connect_timeout: Duration,
     pub(crate) query_timeout: Duration,
 }
 
-impl Store {
-    pub(crate) fn new(config: &ClientConfig, connector: Connector, login: Arc<Login>) -> Result<Store, Error> {
+impl Postgres {
+    pub(crate) fn new(config: &ClientConfig, connector: Connector, login: Arc<Login>) -> Result<Arc<Postgres>, Error> {
         let postgres = config.primary.postgres.clone();
         let endpoint = Endpoint { config, postgres: &postgres, connector: &connector, login: &login, purpose: "pool" };
         let (pool, connections) = match &config.pool {
@@ -59,21 +52,19 @@ impl Store {
                 (pool.clone(), Connections::new(pool, &endpoint))
             }
         };
-        Ok(Store {
+        Ok(Arc::new(Postgres {
             sessions: config.pool.is_none().then(|| SessionCheck::new(&pool, &endpoint)).transpose()?,
             connections,
             established: OnceLock::new(),
             last_failure: AsyncMutex::default(),
-            breaker: Breaker::default(),
             doubt: Doubt::default(),
             queries: Semaphore::new(pool.status().max_size.saturating_sub(1).max(1)),
             connector,
             login,
-            runtime: tokio::runtime::Handle::current(),
             postgres,
             connect_timeout: config.connect_timeout,
             query_timeout: config.query_timeout,
-        })
+        }))
     }
 
     /// Connects outside the pool. `settings` is what is set first.
@@ -100,9 +91,9 @@ impl Store {
         self.doubt.subscribe()
     }
 
-    /// Checks, once, that the server is one to work with: that each connection of the pool is its own, and the extension fits. Whoever asks for
-    /// something first does so, for all who wait meanwhile: if it fails they are told the same, and do not try one after the other.
-    pub(crate) async fn established(&self) -> Result<(), Error> {
+    /// The same, once: whoever asks for something first does so, for all who wait meanwhile. If it fails they are told the same, and do not try
+    /// one after the other.
+    pub(super) async fn checked(&self) -> Result<(), Error> {
         if self.established.get().is_some() {
             return Ok(());
         }
@@ -122,6 +113,7 @@ impl Store {
         checked
     }
 
+    /// Checks that the server is one to work with: that each connection of the pool is its own, and the extension fits.
     async fn check(&self) -> Result<(), Error> {
         match (&self.sessions, self.connections.character()) {
             (Some(sessions), _) => sessions.run(self.connect_timeout).await?,
@@ -133,67 +125,12 @@ impl Store {
         Ok(())
     }
 
-    /// The head of the feed as the pool's server tells it.
-    pub(crate) async fn feed_head(&self) -> Result<(Epoch, Position), Error> {
-        self.established().await?;
-        let rows = self
-            .query("reading the feed's head", "SELECT epoch, feed_position FROM cache_sync.feed_head()", &[])
-            .await?;
-        let (epoch, position): (i64, i64) = (rows[0].get(0), rows[0].get(1));
+    /// How far the feed is.
+    pub(super) async fn feed_position(&self) -> Result<(Epoch, Position), Error> {
+        let text = "SELECT epoch, feed_position FROM cache_sync.feed_head()";
+        let row = self.query_one("reading the feed's head", text).await?;
+        let (epoch, position): (i64, i64) = (row.get(0), row.get(1));
         Ok((Epoch(epoch as u64), Position(position as u64)))
-    }
-
-    /// Loads rows by key, in one autocommitted statement.
-    pub(crate) async fn load<K: Key, T>(
-        &self,
-        statement: &LoadStatement,
-        loading: &Loading<'_, K>,
-        taking: Taking<impl FnMut(Option<Row>, LoadState) -> Option<T>, impl FnMut(&T, &Row)>,
-    ) -> Result<Option<T>, Error> {
-        let loading = loading.run(&self.connections, statement, None, taking);
-        let asked = Instant::now();
-        let loaded = within(load::STEP, self.query_timeout, loading).await;
-        self.heard(&loaded, asked);
-        loaded
-    }
-
-    /// The work, as if it were polled where the client was made, whoever polls it: several may drive it in turn, and its time must go on
-    /// when the runtime of one of them has ended.
-    pub(crate) fn here<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
-        let runtime = self.runtime.clone();
-        async move {
-            let mut work = std::pin::pin!(work);
-            std::future::poll_fn(move |context| {
-                let _here = runtime.enter();
-                work.as_mut().poll(context)
-            })
-            .await
-        }
-    }
-
-    /// Waits for the answer for so long; `None`: it has not come. Callers may be polled by anybody, but time passes where the client was
-    /// made.
-    pub(crate) async fn wait<T>(&self, answer: impl Future<Output = T>, time: Duration) -> Option<T> {
-        let over = {
-            let _here = self.runtime.enter();
-            tokio::time::sleep(time)
-        };
-        tokio::select! {
-            biased;
-            answer = answer => Some(answer),
-            () = over => None,
-        }
-    }
-
-    /// Notes whether Postgres has answered what was asked at `asked`.
-    pub(super) fn heard<T>(&self, answer: &Result<T, Error>, asked: Instant) {
-        match answer {
-            Ok(_) => self.breaker.answered(),
-            // One statement that is slow says nothing of the others.
-            Err(error) if error.is_silence() => self.breaker.is_silent(asked),
-            Err(error) if error.sqlstate().is_some() => self.breaker.answered(),
-            Err(_) => {}
-        }
     }
 
     /// Asks for one row.
@@ -215,10 +152,6 @@ impl Store {
             answer.map_err(|error| Error::query(step, error))
         })
         .await
-    }
-
-    pub(crate) fn close(&self) {
-        self.connections.close();
     }
 }
 

@@ -1,0 +1,53 @@
+//! A row that a load brings, and what it is to its type.
+
+use super::{Columns, decode};
+use crate::codec::schema::Schema;
+use crate::codec::value::{CacheValue, Row, Value};
+use crate::error::{Error, ErrorKind};
+use cache_sync_core::number::Version;
+use std::time::Duration;
+
+/// A row as it comes.
+pub(crate) struct LoadedColumns<'a> {
+    /// The key's place among those that were asked for, counted from 1; negative if there is no row.
+    pub(crate) place: i64,
+    /// As stored; none on plain tables.
+    pub(crate) version: Option<i64>,
+    /// For how many microseconds it is good, counted from the start of the load; none if it does not expire.
+    pub(crate) good_for: Option<i64>,
+    pub(crate) row: &'a dyn Columns,
+    /// Where those of the type begin.
+    pub(crate) first: usize,
+}
+
+/// A row of the type.
+pub(crate) struct LoadedRow<V> {
+    /// The key's place among those that were asked for.
+    pub(crate) place: usize,
+    /// The row; none if there is none, an error if it does not fit the type.
+    pub(crate) value: Result<Value<V>, Error>,
+    /// As stored; [`Version::NONE`] on plain tables and where there is no row.
+    pub(crate) version: Version,
+    /// For how long the row is good, counted from the start of the load; none if it does not expire.
+    pub(crate) good_for: Option<Duration>,
+}
+
+impl<V: CacheValue> LoadedRow<V> {
+    /// Reads it; `None` when a place is named that was not asked for.
+    pub(crate) fn of(loaded: &LoadedColumns<'_>, schema: &Schema) -> Option<LoadedRow<V>> {
+        let LoadedColumns { place, version, good_for, row, first } = loaded;
+        let value = (*place > 0).then(|| {
+            let decoded = decode::<V>(&schema.layout, *row, *first);
+            decoded.map(|value| Row::new(value, row.size())).map_err(|error| {
+                let message = format!("a row of table {} does not fit the type", schema.meta.name);
+                Error::caused(ErrorKind::Value, message, error)
+            })
+        });
+        Some(LoadedRow {
+            place: usize::try_from(place.checked_abs()? - 1).ok()?,
+            value: value.transpose(),
+            version: version.map_or(Version::NONE, Version),
+            good_for: good_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs())),
+        })
+    }
+}
