@@ -4,12 +4,13 @@
 //! test     every check, step by step       mutants  takes each rule out and asks its test
 //! program  runs demo, benchmarks and torture        scratch  the copy that mutants breaks
 //! regress  PostgreSQL's own tests with the library    house    the code against its plan
-//! steps    headings, times
+//! steps    headings, times                           pictures the guide's
 //! ```
 #![forbid(unsafe_code)]
 
 mod house;
 mod mutants;
+mod pictures;
 mod program;
 mod regress;
 mod scratch;
@@ -39,6 +40,7 @@ usage: cargo xtask <what> [options]
   house      the rooms of each crate, and whether the code keeps to their plan; --write draws them for the docs, --svg into
              another directory, also those of another revision
              [--crate NAME] [--write] [--at REVISION] [--svg DIR] [--json FILE]
+  pictures   draws the guide's pictures from their texts
   extension  builds the extension into a private copy of PostgreSQL and prints where that is
   sql        writes the scripts of CREATE EXTENSION and ALTER EXTENSION into a directory
              DIR
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         "torture" => program::run("cache-sync-torture", rest),
         "mutants" => mutants::run(rest),
         "house" => house::run(rest),
+        "pictures" if rest.is_empty() => pictures::run(),
         "regress" => regress::run(rest),
         "extension" if rest.is_empty() => extension(),
         "sql" if rest.len() == 1 => sql(Path::new(&rest[0])),
