@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! redis      a throw-away server of Redis
-//! tools      programs of others that tests use: Python's drivers, pgbouncer, Prometheus, Redis
+//! tools      programs of others that tests use: Python's drivers, pgbouncer, Prometheus, Redis, Chromium
 //! setup      finds PostgreSQL and libclang, installs them on Debian, says elsewhere what to install
 //! postgres   a PostgreSQL installation and its directories
 //! script     puts the extension's scripts together
@@ -34,7 +34,7 @@ pub use redis::Redis;
 pub use script::write_scripts;
 pub use setup::setup;
 pub use throwaway::{Cluster, Options, free_port};
-pub use tools::{pgbouncer, prometheus, python, redis_server, setup_tools};
+pub use tools::{chromedriver, pgbouncer, prometheus, python, redis_server, setup_redis, setup_tools};
 pub use tree::Tree;
 pub use workspace::{cargo, target_dir, workspace_root};
 

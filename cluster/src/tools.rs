@@ -1,4 +1,5 @@
-//! Programs of others that the tests run: Python with two Postgres drivers, pgbouncer, Prometheus, and Redis.
+//! Programs of others that the tests run: Python with two Postgres drivers, pgbouncer, Prometheus, Redis, and a
+//! browser that can be driven.
 //!
 //! The packages of pgbouncer, Prometheus and Redis would start services, so their files are unpacked (under `target/tools`) instead of
 //! being installed.
@@ -14,8 +15,10 @@ use crate::user::dir_for_servers;
 
 /// What Debian and Ubuntu call the drivers.
 const PYTHON_PACKAGES: [&str; 3] = ["python3", "python3-asyncpg", "python3-psycopg"];
+/// What Debian calls the browser, and what drives it.
+const BROWSER_PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
 const HOW_TO_GET_THEM: &str = "cargo xtask test installs what is missing on Debian and Ubuntu; elsewhere install pgbouncer, Prometheus, \
-     Redis, and Python with `pip install asyncpg psycopg`";
+     Redis, Chromium with its driver, and Python with `pip install asyncpg psycopg`";
 
 /// A program whose packages are unpacked.
 struct Unpacked {
@@ -74,24 +77,54 @@ pub fn redis_server() -> Result<PathBuf> {
     REDIS_SERVER.find()
 }
 
+/// The program that drives Chromium, which is there, too.
+///
+/// # Errors
+/// One of them is not there: the error says how to get it.
+pub fn chromedriver() -> Result<PathBuf> {
+    let runs = |name: &str| command::succeeds(Command::new(name).arg("--version"));
+    if !runs("chromium") || !runs("chromedriver") {
+        return Err(missing("Chromium with its driver"));
+    }
+    Ok(PathBuf::from("chromedriver"))
+}
+
+/// Installs the server of Redis if it is missing.
+///
+/// # Errors
+/// It cannot be installed from here: the error says what to install.
+pub fn setup_redis() -> Result<()> {
+    if redis_server().is_ok() {
+        return Ok(());
+    }
+    let root = Root::get_with_apt().ok_or_else(|| missing("redis-server"))?;
+    root.apt_get(&["update", "-qq"])?;
+    REDIS_SERVER.unpack(&root)?;
+    redis_server().map(drop)
+}
+
 /// Installs what is missing.
 ///
 /// # Errors
 /// It cannot be installed from here: the error says what to install.
 pub fn setup_tools() -> Result<()> {
-    let no_python = python().is_err();
+    let (no_python, no_browser) = (python().is_err(), chromedriver().is_err());
     let missing_programs: Vec<_> =
         [PGBOUNCER, PROMETHEUS, REDIS_SERVER].into_iter().filter(|one| one.find().is_err()).collect();
-    if !no_python && missing_programs.is_empty() {
+    if !no_python && !no_browser && missing_programs.is_empty() {
         return Ok(());
     }
     let root = Root::get_with_apt()
-        .ok_or_else(|| missing("Python with asyncpg and psycopg, pgbouncer, Prometheus, or redis-server"))?;
+        .ok_or_else(|| missing("Python with asyncpg and psycopg, pgbouncer, Prometheus, redis-server, or Chromium"))?;
     println!("Updating the list of packages (apt-get update).");
     root.apt_get(&["update", "-qq"])?;
     if no_python {
         root.install(&PYTHON_PACKAGES.map(str::to_owned), false)?;
         python()?;
+    }
+    if no_browser {
+        root.install(&BROWSER_PACKAGES.map(str::to_owned), false)?;
+        chromedriver()?;
     }
     for program in missing_programs {
         program.unpack(&root)?;
