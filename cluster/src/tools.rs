@@ -15,8 +15,8 @@ use crate::user::dir_for_servers;
 
 /// What Debian and Ubuntu call the drivers.
 const PYTHON_PACKAGES: [&str; 3] = ["python3", "python3-asyncpg", "python3-psycopg"];
-/// What Debian calls the browser, and what drives it.
-const BROWSER_PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
+/// What Debian calls the browser and what drives it, and what Ubuntu calls both.
+const BROWSER_PACKAGES: [&[&str]; 2] = [&["chromium", "chromium-driver"], &["chromium-chromedriver"]];
 const HOW_TO_GET_THEM: &str = "cargo xtask test installs what is missing on Debian and Ubuntu; elsewhere install pgbouncer, Prometheus, \
      Redis, Chromium with its driver, and Python with `pip install asyncpg psycopg`";
 
@@ -77,16 +77,14 @@ pub fn redis_server() -> Result<PathBuf> {
     REDIS_SERVER.find()
 }
 
-/// The program that drives Chromium, which is there, too.
+/// The program that drives Chromium, which comes with it.
 ///
 /// # Errors
-/// One of them is not there: the error says how to get it.
+/// There is none: the error says how to get it.
 pub fn chromedriver() -> Result<PathBuf> {
-    let runs = |name: &str| command::succeeds(Command::new(name).arg("--version"));
-    if !runs("chromium") || !runs("chromedriver") {
-        return Err(missing("Chromium with its driver"));
-    }
-    Ok(PathBuf::from("chromedriver"))
+    let runs = |name: &&&str| command::succeeds(Command::new(name).arg("--version"));
+    let found = ["chromedriver", "chromium.chromedriver"].iter().find(runs);
+    found.map(PathBuf::from).ok_or_else(|| missing("Chromium with its driver"))
 }
 
 /// Installs the server of Redis if it is missing.
@@ -123,7 +121,11 @@ pub fn setup_tools() -> Result<()> {
         python()?;
     }
     if no_browser {
-        root.install(&BROWSER_PACKAGES.map(str::to_owned), false)?;
+        let is_offered = |packages: &&&[&str]| {
+            packages.iter().all(|name| command::succeeds(Command::new("apt-cache").args(["show", name])))
+        };
+        let packages = BROWSER_PACKAGES.iter().find(is_offered).ok_or_else(|| missing("Chromium with its driver"))?;
+        root.install(&packages.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(), false)?;
         chromedriver()?;
     }
     for program in missing_programs {

@@ -19,9 +19,10 @@ pub(crate) enum Repair {
     Open,
     /// It served all the time.
     Undisturbed,
-    /// So many seconds after the event it served again, and went on doing so.
+    /// So many seconds after the event it served again, and went on doing so; and so many after its cause was gone.
     Repaired {
         seconds: f64,
+        after_cause: f64,
     },
     NotRepaired,
 }
@@ -109,10 +110,13 @@ impl Event {
             self.last_disturbed_ns[way] = Some(now_ns);
         }
         let last_ns = self.last_disturbed_ns[way];
-        let since_ns = self.ended_ns.map(|ended_ns| last_ns.map_or(ended_ns, |last_ns| last_ns.max(ended_ns)));
-        if since_ns.is_some_and(|since_ns| now_ns - since_ns >= CALM_NS) {
+        let has_been_calm = |ended_ns: i64| now_ns - last_ns.unwrap_or(ended_ns).max(ended_ns) >= CALM_NS;
+        if let Some(ended_ns) = self.ended_ns.filter(|ended_ns| has_been_calm(*ended_ns)) {
             self.repairs[way] = match last_ns {
-                Some(last_ns) => Repair::Repaired { seconds: seconds(last_ns - self.begun_ns) },
+                Some(last_ns) => Repair::Repaired {
+                    seconds: seconds(last_ns - self.begun_ns),
+                    after_cause: seconds((last_ns - ended_ns).max(0)),
+                },
                 None => Repair::Undisturbed,
             };
         } else if now_ns - self.begun_ns >= GIVEN_UP_NS {
@@ -146,10 +150,17 @@ mod tests {
 
     #[test]
     fn repair_lasts_until_the_last_moment_without_service() {
-        assert_eq!(after(60, 10, [0..0, 3..25]), [Repair::Undisturbed, Repair::Repaired { seconds: 2.4 }]);
+        assert_eq!(
+            after(60, 10, [0..0, 3..25]),
+            [Repair::Undisturbed, Repair::Repaired { seconds: 2.4, after_cause: 1.4 }]
+        );
         assert_eq!(after(30, 10, [0..0, 3..25])[1], Repair::Open, "it must go on serving");
-        assert_eq!(after(60, 10, [5..6, 20..21])[0], Repair::Repaired { seconds: 0.5 });
-        assert_eq!(after(60, 10, [5..6, 19..20])[1], Repair::Repaired { seconds: 1.9 }, "that was the same event's");
+        assert_eq!(after(60, 10, [5..6, 20..21])[0], Repair::Repaired { seconds: 0.5, after_cause: 0.0 });
+        assert_eq!(
+            after(60, 10, [5..6, 19..20])[1],
+            Repair::Repaired { seconds: 1.9, after_cause: 0.9 },
+            "that was the same event's"
+        );
     }
 
     #[test]

@@ -165,7 +165,7 @@ fn everything_is_repaired(browser: &Browser) {
         }
         until(browser, "the repair", "return document.querySelector('#timeline tbody tr').dataset.done === 'true'");
         let outcomes = browser
-            .script("return [...document.querySelector('#timeline tbody tr').cells].map(cell => cell.textContent)")
+            .script("return [...document.querySelector('#timeline tbody tr').cells].map(cell => (cell.querySelector('b') ?? cell).textContent)")
             .unwrap();
         println!("{outcomes}");
         for outcome in [&outcomes[2], &outcomes[3]] {

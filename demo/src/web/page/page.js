@@ -184,7 +184,9 @@ function showTimeline(state) {
     }
     const what = event.trouble === null ? event.what : `${event.what}. It went wrong: ${event.trouble}`;
     const cells = [`${event.number} · ${clock(event.at)}`, what].map((text) => make("td", {}, text));
-    return make("tr", { "data-done": done }, ...cells, ...outcomes.map((text) => make("td", {}, make("b", {}, text))));
+    const notes = event.repairs.map((repair) => (repair.state === "repaired" ? `${repair.after_cause.toFixed(1)} s after the cause was gone` : ""));
+    const results = outcomes.map((text, side) => make("td", {}, make("b", {}, text), make("small", {}, notes[side])));
+    return make("tr", { "data-done": done }, ...cells, ...results);
   });
   const text = rows.map((row) => row.textContent).join("\n");
   const body = byId("timeline").tBodies[0];
@@ -345,6 +347,9 @@ function show(state) {
   const trouble = [state.postgres ? "" : "Postgres is away", down > 0 ? `${down} of ${state.nodes.length} nodes do not serve` : ""].filter(Boolean);
   set(byId("status"), trouble.length > 0 ? trouble.join(", ") : `Running for ${clock(now.at)}; all is well`);
   byId("status").className = trouble.length > 0 ? "bad" : "";
+  const [ours, theirs] = sides.map(({ since, now }) => [count(1000 * share(since.stale, since.compared)), millis(now.delays.median_ms)]);
+  set(byId("verdict"), `Of 1,000 reads, ${ours[0]} were stale with cache_sync and ${theirs[0]} with Redis. ` +
+    `What plain SQL changes is shown by cache_sync after ${ours[1]}, by Redis after ${theirs[1]}.`);
   set(byId("work"), `Each side has two processes. Each process reads ${count(state.reads)} rows a second (some rows much more often than others) and changes ` +
     `${count(state.writes)}; pgbench changes 50 more a second by plain SQL. Nobody tells the caches.`);
   SIDES.forEach((_, side) => byId(`nodes-${side}`).replaceChildren(...state.nodes.slice(2 * side, 2 * side + 2).map((node, place) =>

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Result, locked};
 use cache_sync_peers::{CacheAside, Change, Peer, Write};
+use tokio::time::MissedTickBehavior;
 
 use super::{SHELF, Seen, Sent, Side};
 use crate::message::say;
@@ -68,6 +69,7 @@ impl Side for Aside {
     async fn follow(self: Arc<Self>) -> Result<()> {
         let mut versions = HashMap::new();
         let mut looking = tokio::time::interval(LOOK_EVERY);
+        looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looking.tick().await;
             for id in SHELF {
