@@ -200,7 +200,8 @@ fn other_looks(browser: &Browser) {
     until(
         browser,
         "a page as wide as a phone",
-        "return document.documentElement.scrollWidth <= innerWidth && innerWidth === 390",
+        "return innerWidth === 390 && document.documentElement.scrollWidth <= innerWidth
+             && [...document.querySelectorAll('.scroll')].every(part => part.scrollWidth <= part.clientWidth)",
     );
     picture(browser, "phone-dark");
     browser.prefer("light").unwrap();

@@ -208,9 +208,10 @@ function layRows(state) {
     if (column < 2) return make("th", { scope: "col" }, text);
     return make("th", { scope: "col" }, keyed(column < 4 ? 0 : 1, text));
   })));
-  cells = state.shelf.map((row, place) => {
-    const columns = Array.from({ length: 1 + row.cells.length }, () => make("td", {}, document.createTextNode(""), make("small")));
-    byId("rows").tBodies[0].append(make("tr", {}, make("td", {}, place === 0 ? "–" : String(place)), ...columns));
+  cells = state.shelf.map((_, place) => {
+    // Where there is no room for a header each cell says itself whose it is.
+    const columns = header.slice(1).map((name) => make("td", { "data-of": name }, document.createTextNode(""), make("small")));
+    byId("rows").tBodies[0].append(make("tr", {}, make("td", { "data-of": "Row" }, place === 0 ? "–" : String(place)), ...columns));
     return columns;
   });
   byId("edit-row").replaceChildren(...state.shelf.slice(1).map((_, place) => make("option", { value: place + 1 }, String(place + 1))));
@@ -348,7 +349,7 @@ function show(state) {
   set(byId("status"), trouble.length > 0 ? trouble.join(", ") : `Running for ${clock(now.at)}; all is well`);
   byId("status").className = trouble.length > 0 ? "bad" : "";
   const [ours, theirs] = sides.map(({ since, now }) => [count(1000 * share(since.stale, since.compared)), millis(now.delays.median_ms)]);
-  set(byId("verdict"), `Of 1,000 reads, ${ours[0]} were stale with cache_sync and ${theirs[0]} with Redis. ` +
+  set(byId("verdict"), `Of 1,000 reads so far, ${ours[0]} were stale with cache_sync and ${theirs[0]} with Redis. ` +
     `What plain SQL changes is shown by cache_sync after ${ours[1]}, by Redis after ${theirs[1]}.`);
   set(byId("work"), `Each side has two processes. Each process reads ${count(state.reads)} rows a second (some rows much more often than others) and changes ` +
     `${count(state.writes)}; pgbench changes 50 more a second by plain SQL. Nobody tells the caches.`);
