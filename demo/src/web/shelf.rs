@@ -183,10 +183,11 @@ impl Shows {
         Some(delays)
     }
 
-    fn cell(&self, confirmed: i64) -> Cell {
+    /// `stored` is the version that Postgres is shown with.
+    fn cell(&self, stored: i64) -> Cell {
         Cell {
             text: self.shown.as_ref().map(|shown| shown.text.clone()),
-            behind: self.shown.as_ref().is_some_and(|shown| shown.version < confirmed),
+            behind: self.shown.as_ref().is_some_and(|shown| shown.version < stored),
             delay_ms: self.delay_ns.map(millis),
         }
     }
@@ -194,10 +195,10 @@ impl Shows {
 
 impl Row {
     fn line(&self, serving: [bool; NODES]) -> Option<Line> {
-        let cell =
-            |(shows, serving): (&Shows, bool)| if serving { shows.cell(self.confirmed) } else { Cell::default() };
+        let item = self.item.clone()?;
+        let cell = |(shows, serving): (&Shows, bool)| if serving { shows.cell(item.version) } else { Cell::default() };
         let cells = self.nodes.iter().zip(serving).map(cell).collect();
-        Some(Line { item: self.item.clone()?, cells })
+        Some(Line { item, cells })
     }
 }
 
