@@ -52,13 +52,14 @@ impl Action {
     }
 
     /// What the time line says.
-    fn said(self) -> &'static str {
+    fn said(self) -> String {
+        let (held, cut) = (HELD.as_secs(), (BOUND + CUT_BEYOND_BOUND).as_secs());
         match self {
-            Action::Kill => "Node 2 of each side killed (SIGKILL) and started again",
-            Action::RestartPostgres => "Postgres crashed (immediate shutdown) and started again",
-            Action::CutFeed => "Feed of cache_sync cut, and no new one allowed, for 4 s (Redis has none)",
-            Action::HoldLock => "All rows locked against writes for 3 s",
-            Action::Suspend => "Node 2 of each side suspended for 3 s (SIGSTOP, SIGCONT)",
+            Action::Kill => "Node 2 of each side killed (SIGKILL) and started again".into(),
+            Action::RestartPostgres => "Postgres crashed (immediate shutdown) and started again".into(),
+            Action::CutFeed => format!("Feed of cache_sync cut, and no new one allowed, for {cut} s (Redis has none)"),
+            Action::HoldLock => format!("All rows locked against writes for {held} s"),
+            Action::Suspend => format!("Node 2 of each side suspended for {held} s (SIGSTOP, SIGCONT)"),
         }
     }
 }
@@ -66,7 +67,7 @@ impl Action {
 /// Begins it. False: something else is under way.
 pub(crate) fn begin(shared: &Arc<Shared>, action: Action) -> bool {
     let Ok(turn) = Arc::clone(&shared.turn).try_lock_owned() else { return false };
-    let number = locked(&shared.timeline).begin(shared.start_ns, now_ns(), action.said());
+    let number = locked(&shared.timeline).begin(shared.start_ns, now_ns(), &action.said());
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         let trouble = run(&shared, action).await.err().map(|error| error.to_string());
@@ -131,6 +132,8 @@ async fn cut_feed(shared: &Shared) -> Result<()> {
         cut = postgres.execute(end, &[&role]).await;
         sleep(CUT_EVERY).await;
     }
+    // Anew: whatever ended the loop may have ended the connection.
+    let postgres = shared.stage.connect().await?;
     postgres.batch_execute(&format!("ALTER ROLE {role} CONNECTION LIMIT -1")).await?;
     Ok(cut.map(drop)?)
 }

@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 use super::board::{NODES, Sums};
 use super::calculator::{Benched, Measured};
 use super::shelf::{Delays, Line};
+use super::stage::PGBENCH_RATE;
 use super::timeline::{Event, seconds};
 use super::words::Way;
 use super::{Shared, nodes};
@@ -88,6 +89,8 @@ struct State<'a> {
     /// What was asked for, of each node.
     reads: u64,
     writes: u64,
+    /// Rows that pgbench changes in a second.
+    pgbench: u32,
     bound_ms: u128,
     time_to_live_ms: u128,
 }
@@ -153,6 +156,7 @@ fn once(shared: &Shared, usual: &mut [f64; 2]) -> Result<()> {
         bench: shared.arguments.bench != Benched::default(),
         reads: shared.arguments.reads,
         writes: shared.arguments.writes,
+        pgbench: PGBENCH_RATE,
         bound_ms: BOUND.as_millis(),
         time_to_live_ms: locked(&shared.time_to_live).as_millis(),
     };

@@ -15,7 +15,7 @@ use crate::keys::STRIDE;
 
 const DATABASE: &str = "web";
 /// Rows that pgbench changes in a second.
-const PGBENCH_RATE: &str = "50";
+pub(crate) const PGBENCH_RATE: u32 = 50;
 /// Before pgbench is started again when Postgres was away.
 const PGBENCH_PAUSE: Duration = Duration::from_millis(300);
 /// Who edits rows by SQL from the page. He may do nothing else.
@@ -85,7 +85,9 @@ impl Stage {
         std::fs::write(&script, pgbench_script())?;
         loop {
             let mut pgbench = Command::from(self.cluster.client("pgbench", DATABASE));
-            pgbench.args(["-n", "--client", "2", "--time", "86400", "--rate", PGBENCH_RATE, "--file"]).arg(&script);
+            pgbench
+                .args(["-n", "--client", "2", "--time", "86400", "--rate", &PGBENCH_RATE.to_string(), "--file"])
+                .arg(&script);
             pgbench.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
             pgbench.spawn()?.wait().await?;
             tokio::time::sleep(PGBENCH_PAUSE).await;

@@ -25,6 +25,8 @@ pub(crate) enum Repair {
         after_cause: f64,
     },
     NotRepaired,
+    /// It did not serve when the event began.
+    DownBefore,
 }
 
 /// Something that was done.
@@ -52,6 +54,8 @@ pub(crate) struct Event {
 pub(crate) struct Timeline {
     events: Vec<Event>,
     begun: u64,
+    /// When each way was last seen to serve.
+    served_ns: [Option<i64>; 2],
 }
 
 impl Timeline {
@@ -65,7 +69,10 @@ impl Timeline {
             number: self.begun,
             at: seconds(now_ns - start_ns),
             what: what.to_owned(),
-            repairs: [Repair::Open; 2],
+            repairs: self.served_ns.map(|served_ns| match served_ns {
+                Some(served_ns) if now_ns - served_ns < CALM_NS => Repair::Open,
+                _ => Repair::DownBefore,
+            }),
             trouble: None,
             begun_ns: now_ns,
             ended_ns: None,
@@ -84,6 +91,9 @@ impl Timeline {
 
     /// Notes whether each way serves now.
     pub(crate) fn look(&mut self, now_ns: i64, serves: [bool; 2]) {
+        for (served_ns, _) in self.served_ns.iter_mut().zip(serves).filter(|(_, serves)| *serves) {
+            *served_ns = Some(now_ns);
+        }
         for event in &mut self.events {
             for way in Way::BOTH {
                 event.look(now_ns, way.place(), serves[way.place()]);
@@ -138,6 +148,7 @@ mod tests {
     /// Looks ten times a second for so many tenths; a way serves outside of its range.
     fn after(tenths: i64, ended: i64, disturbed: [std::ops::Range<i64>; 2]) -> [Repair; 2] {
         let mut timeline = Timeline::default();
+        timeline.look(0, [true; 2]);
         let number = timeline.begin(0, 0, "a test");
         for tenth in 0..tenths {
             if tenth == ended {
@@ -167,5 +178,14 @@ mod tests {
     fn nothing_is_decided_while_the_cause_lasts_and_not_all_is_repaired() {
         assert_eq!(after(500, 999, [0..0, 0..0]), [Repair::Open; 2]);
         assert_eq!(after(700, 1, [0..0, 2..700]), [Repair::Undisturbed, Repair::NotRepaired]);
+    }
+
+    #[test]
+    fn who_did_not_serve_before_is_not_waited_for() {
+        let mut timeline = Timeline::default();
+        timeline.look(0, [true; 2]);
+        timeline.look(15 * TENTH, [false, true]);
+        timeline.begin(0, 16 * TENTH, "a test");
+        assert_eq!(timeline.events()[0].repairs, [Repair::DownBefore, Repair::Open]);
     }
 }

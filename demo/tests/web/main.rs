@@ -20,7 +20,7 @@ use cache_sync_kit::{Result, wait};
 use demo::Demo;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits until a script says true.
@@ -57,6 +57,7 @@ fn the_page_shows_what_happens_and_does_what_it_offers() {
     refused_statements_are_told(&browser);
     everything_is_repaired(&browser);
     the_calculator_answers(&browser);
+    longer_kept_is_older(&browser);
     other_looks(&browser);
     requests_of_others_are_refused(&demo);
     let asked =
@@ -191,6 +192,14 @@ fn the_calculator_answers(browser: &Browser) {
                                  && document.querySelectorAll('#costs dd')[1].firstChild.textContent === '0'",
     );
     assert!(browser.text("#costs-source").unwrap().contains("for each read that misses"));
+}
+
+/// What is kept for longer than the bound is served beyond it, and that is counted.
+fn longer_kept_is_older(browser: &Browser) {
+    browser.choose("#ttl", "10 s").unwrap();
+    until(browser, "reads beyond the bound", &format!("return {} > 0", figure(1, 1)));
+    assert_eq!(browser.script(&format!("return {}", figure(1, 0))).unwrap(), 0);
+    assert!(browser.text("#break-answer").unwrap().starts_with("Redis keeps rows"));
 }
 
 fn other_looks(browser: &Browser) {

@@ -169,6 +169,7 @@ const REPAIRS = {
   undisturbed: () => "not disturbed",
   repaired: (repair) => `served again after ${repair.seconds.toFixed(1)} s`,
   not_repaired: () => "not within 60 s",
+  down_before: () => "did not keep the bound before",
 };
 
 const UNDER_WAY = "Under way. The next one can begin once both sides are repaired.";
@@ -352,7 +353,8 @@ function show(state) {
   set(byId("verdict"), `Of 1,000 reads so far, ${ours[0]} were stale with cache_sync and ${theirs[0]} with Redis. ` +
     `What plain SQL changes is shown by cache_sync after ${ours[1]}, by Redis after ${theirs[1]}.`);
   set(byId("work"), `Each side has two processes. Each process reads ${count(state.reads)} rows a second (some rows much more often than others) and changes ` +
-    `${count(state.writes)}; pgbench changes 50 more a second by plain SQL. Nobody tells the caches.`);
+    `${count(state.writes)}; pgbench changes ${count(state.pgbench)} more a second by plain SQL. Nobody tells the caches. ` +
+    `The longer Redis keeps rows, the older is what it serves; the shorter, the more has Postgres to do.`);
   SIDES.forEach((_, side) => byId(`nodes-${side}`).replaceChildren(...state.nodes.slice(2 * side, 2 * side + 2).map((node, place) =>
     make("span", { class: node.heard ? "up" : "down" }, `node ${place + 1} ${node.heard ? "serves" : "does not serve"}`))));
   if (document.activeElement !== byId("ttl")) byId("ttl").value = state.time_to_live_ms;
