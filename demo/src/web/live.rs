@@ -76,7 +76,6 @@ struct Node {
 struct State<'a> {
     point: Point,
     since_start: [SinceStart; 2],
-    serves: [bool; 2],
     postgres: bool,
     nodes: Vec<Node>,
     shelf: Vec<Line>,
@@ -146,7 +145,6 @@ fn once(shared: &Shared, usual: &mut [f64; 2]) -> Result<()> {
     let state = State {
         point,
         since_start: Way::BOTH.map(|way| since_start(shared, way)),
-        serves,
         postgres: shared.counted.answers(),
         nodes: heard.iter().enumerate().map(|(node, heard)| Node { name: nodes::name(node), heard: *heard }).collect(),
         shelf: shared.shelf.lines(heard),

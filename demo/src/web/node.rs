@@ -10,7 +10,7 @@ use std::time::Duration;
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{CommandLine, Result, Values};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::message::say;
 use crate::web::side::ours::Ours;
@@ -112,7 +112,7 @@ async fn run<S: Side>(side: S, arguments: &NodeArguments) -> Result<()> {
     let mut following = tokio::spawn(Arc::clone(&side).follow());
     say(&Said::Ready)?;
     let mut orders = BufReader::new(stdin()).lines();
-    let mut reporting = tokio::time::interval(REPORT_EVERY);
+    let mut reporting = tokio::time::interval_at(Instant::now() + REPORT_EVERY, REPORT_EVERY);
     reporting.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before = Report { to_ns: now_ns(), ..Report::default() };
     loop {

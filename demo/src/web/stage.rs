@@ -41,10 +41,12 @@ impl Stage {
     /// Starts the servers and fills the table.
     pub(crate) async fn build() -> Result<Stage> {
         let stage = tokio::task::block_in_place(|| {
-            let cluster = Options::default()
-                .setting("shared_preload_libraries", "cache_sync,pg_stat_statements")
-                .setting("max_wal_size", "1GB")
-                .start()?;
+            let mut options = Options::default().setting("shared_preload_libraries", "cache_sync,pg_stat_statements");
+            if cfg!(target_os = "linux") {
+                // After a crash it would else open and sync each of its files: more of them come with it than hold rows here.
+                options = options.setting("recovery_init_sync_method", "syncfs");
+            }
+            let cluster = options.start()?;
             cluster.createdb(DATABASE)?;
             Result::Ok(Stage { cluster, redis: Redis::start()? })
         })?;
