@@ -32,7 +32,7 @@ pub(crate) struct Measured {
     pub(crate) loads_per_miss: Option<f64>,
     /// Statements for each write; 1 at most, since writes go in batches.
     pub(crate) batches_per_write: Option<f64>,
-    /// For how long a statement keeps Postgres busy, in milliseconds.
+    /// For how long a plain SELECT keeps Postgres busy, in milliseconds.
     pub(crate) busy_ms_per_statement: Option<f64>,
     /// How long a read takes that is answered from memory, one that is not, and one without the SDK.
     pub(crate) hit_us: Option<f64>,

@@ -201,9 +201,9 @@ fn since_start(shared: &Shared, way: Way) -> SinceStart {
 
 /// What the calculator goes by, from all that happened since the start.
 pub(crate) fn measured(shared: &Shared) -> Measured {
-    let (totals, statements) = (shared.board.totals(Way::CacheSync), shared.counted.of(Way::CacheSync));
+    let totals = shared.board.totals(Way::CacheSync);
     let ratio = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64);
-    let theirs = shared.board.totals(Way::Redis);
+    let (theirs, selects) = (shared.board.totals(Way::Redis), shared.counted.of(Way::Redis));
     let misses = totals.reads - totals.hits;
     let mean_us = |nanos: i64, of: u64| (of > 0).then(|| nanos as f64 / 1000.0 / of as f64);
     let miss_us = mean_us(totals.misses_ns, misses);
@@ -211,7 +211,8 @@ pub(crate) fn measured(shared: &Shared) -> Measured {
         hit_rate: ratio(totals.hits, totals.reads),
         loads_per_miss: ratio(totals.loads, misses).map(|loads| loads.min(1.0)),
         batches_per_write: ratio(totals.batches, totals.writes).map(|batches| batches.min(1.0)),
-        busy_ms_per_statement: (statements.total > 0).then(|| statements.busy_ms / statements.total as f64),
+        // The statements that a cache saves are mostly those that Redis sends after a miss.
+        busy_ms_per_statement: (selects.selects > 0).then(|| selects.selects_ms / selects.selects as f64),
         hit_us: mean_us(totals.hits_ns, totals.hits),
         miss_us,
         select_us: miss_us,

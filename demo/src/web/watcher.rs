@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Result, locked};
-use serde::Serialize;
 use tokio_postgres::Client;
 
 use super::Shared;
@@ -27,14 +26,37 @@ const PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What Postgres did for a way.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Statements {
     /// Since the start.
     pub(crate) total: u64,
     /// A second, lately.
     pub(crate) rate: f64,
-    /// How long they took it, in milliseconds, since the start.
-    pub(crate) busy_ms: f64,
+    /// The plain SELECTs among them, and how long they took it. Others may wait for locks, or last as long as the feed does.
+    pub(crate) selects: u64,
+    pub(crate) selects_ms: f64,
+}
+
+/// What pg_stat_statements says of a role. It forgets all when Postgres crashes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Said {
+    calls: i64,
+    selects: i64,
+    selects_ms: f64,
+}
+
+impl Said {
+    /// What has been added to what was said before.
+    fn since(self, before: Said) -> Said {
+        if self.calls < before.calls {
+            return self;
+        }
+        Said {
+            calls: self.calls - before.calls,
+            selects: self.selects - before.selects,
+            selects_ms: self.selects_ms - before.selects_ms,
+        }
+    }
 }
 
 /// What Postgres says that it did.
@@ -45,9 +67,7 @@ pub(crate) struct Counted(Mutex<Counts>);
 struct Counts {
     answers: bool,
     ways: [Statements; 2],
-    /// As pg_stat_statements said last. It forgets all when Postgres crashes.
-    last: [(i64, f64); 2],
-    at_ns: i64,
+    last: Option<(i64, [Said; 2])>,
 }
 
 impl Counted {
@@ -66,23 +86,17 @@ impl Counted {
         counts.ways.iter_mut().for_each(|way| way.rate = 0.0);
     }
 
-    fn note(&self, at_ns: i64, said: [(i64, f64); 2]) {
+    fn note(&self, at_ns: i64, said: [Said; 2]) {
         let mut counts = locked(&self.0);
-        let seconds = (at_ns - counts.at_ns) as f64 / 1e9;
-        let is_first = counts.at_ns == 0;
-        for (place, (calls, busy_ms)) in said.into_iter().enumerate() {
-            let (calls_before, busy_before) = counts.last[place];
-            let began_anew = calls < calls_before;
-            let calls_since = if began_anew { calls } else { calls - calls_before };
-            let busy_since = if began_anew { busy_ms } else { busy_ms - busy_before };
-            if !is_first {
-                let way = &mut counts.ways[place];
-                way.total += calls_since.unsigned_abs();
-                way.busy_ms += busy_since;
-                way.rate = calls_since as f64 / seconds;
-            }
+        counts.answers = true;
+        let Some((last_ns, last)) = counts.last.replace((at_ns, said)) else { return };
+        for ((way, said), last) in counts.ways.iter_mut().zip(said).zip(last) {
+            let since = said.since(last);
+            way.total += since.calls.unsigned_abs();
+            way.rate = since.calls as f64 * 1e9 / (at_ns - last_ns) as f64;
+            way.selects += since.selects.unsigned_abs();
+            way.selects_ms += since.selects_ms;
         }
-        (counts.last, counts.at_ns, counts.answers) = (said, at_ns, true);
     }
 }
 
@@ -126,13 +140,14 @@ pub(crate) async fn beat(shared: &Shared) -> Result<()> {
 /// Counts the statements of each way, as Postgres has counted them.
 pub(crate) async fn count(shared: &Shared) -> Result<()> {
     let roles = Way::BOTH.map(Way::role);
-    let sums = "SELECT coalesce(sum(calls), 0)::bigint, coalesce(sum(total_exec_time), 0) \
-                FROM pg_stat_statements(false) WHERE userid = $1::text::regrole";
+    let sums = "SELECT coalesce(sum(calls), 0)::bigint, coalesce(sum(calls) FILTER (WHERE query LIKE 'SELECT%'), 0)::bigint, \
+                coalesce(sum(total_exec_time) FILTER (WHERE query LIKE 'SELECT%'), 0) \
+                FROM pg_stat_statements WHERE userid = $1::text::regrole";
     again_and_again(shared, COUNT_EVERY, async |client| {
-        let mut said = [(0, 0.0); 2];
+        let mut said = [Said::default(); 2];
         for (role, said) in roles.iter().zip(&mut said) {
             let row = client.query_one(sums, &[role]).await?;
-            *said = (row.try_get(0)?, row.try_get(1)?);
+            *said = Said { calls: row.try_get(0)?, selects: row.try_get(1)?, selects_ms: row.try_get(2)? };
         }
         shared.counted.note(now_ns(), said);
         Ok(())
@@ -163,16 +178,17 @@ mod tests {
 
     #[test]
     fn counts_go_on_where_postgres_has_forgotten_them() {
-        let counted = Counted::default();
-        let second = 1_000_000_000;
-        counted.note(second, [(1000, 50.0), (5, 1.0)]);
+        let (counted, second) = (Counted::default(), 1_000_000_000);
+        let said = |calls, selects, selects_ms| [Said { calls, selects, selects_ms }, Said::default()];
+        counted.note(second, said(1000, 500, 50.0));
         assert_eq!(counted.of(Way::CacheSync), Statements::default(), "what was before the start does not count");
-        counted.note(3 * second, [(1400, 70.0), (5, 1.0)]);
-        assert_eq!(counted.of(Way::CacheSync), Statements { total: 400, rate: 200.0, busy_ms: 20.0 });
+        counted.note(3 * second, said(1400, 600, 70.0));
+        let before = Statements { total: 400, rate: 200.0, selects: 100, selects_ms: 20.0 };
+        assert_eq!(counted.of(Way::CacheSync), before);
         counted.is_away();
         assert_eq!((counted.answers(), counted.of(Way::CacheSync).rate), (false, 0.0));
-        counted.note(4 * second, [(30, 3.0), (7, 2.0)]);
-        assert_eq!(counted.of(Way::CacheSync), Statements { total: 430, rate: 30.0, busy_ms: 23.0 });
-        assert_eq!(counted.of(Way::Redis).total, 2);
+        counted.note(4 * second, said(30, 20, 3.0));
+        let after = Statements { total: 430, rate: 30.0, selects: 120, selects_ms: 23.0 };
+        assert_eq!((counted.of(Way::CacheSync), counted.of(Way::Redis)), (after, Statements::default()));
     }
 }
