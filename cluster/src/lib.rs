@@ -1,7 +1,8 @@
-//! Throw-away PostgreSQL clusters that have the extension, for the tests, the demo and the benchmarks.
+//! Throw-away PostgreSQL clusters that have the extension, and servers of Redis, for the tests, the demo and the benchmarks.
 //!
 //! ```text
-//! tools      programs of others that tests use: Python's drivers, pgbouncer, Prometheus
+//! redis      a throw-away server of Redis
+//! tools      programs of others that tests use: Python's drivers, pgbouncer, Prometheus, Redis, Chromium
 //! setup      finds PostgreSQL and libclang, installs them on Debian, says elsewhere what to install
 //! postgres   a PostgreSQL installation and its directories
 //! script     puts the extension's scripts together
@@ -18,6 +19,7 @@
 mod extension;
 mod lifetime;
 mod postgres;
+mod redis;
 mod script;
 mod setup;
 mod throwaway;
@@ -28,10 +30,11 @@ mod workspace;
 
 pub use extension::{Profile, Variant, build_command_env};
 pub use postgres::Postgres;
+pub use redis::Redis;
 pub use script::write_scripts;
 pub use setup::setup;
 pub use throwaway::{Cluster, Options, free_port};
-pub use tools::{pgbouncer, prometheus, python, setup_tools};
+pub use tools::{chromedriver, pgbouncer, prometheus, python, redis_server, setup_redis, setup_tools};
 pub use tree::Tree;
 pub use workspace::{cargo, target_dir, workspace_root};
 

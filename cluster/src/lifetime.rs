@@ -1,4 +1,4 @@
-//! A cluster's directory lives as long as its owner, however the owner ends.
+//! A server's directory lives as long as its owner, however the owner ends.
 //!
 //! A shell waits on a pipe that only the owner holds: when the owner ends, or closes it, the shell ends the server and
 //! removes the directory. Should the shell be killed as well, the next owner finds that nobody holds the lock on the
@@ -14,31 +14,37 @@ use cache_sync_kit::{During, Result};
 
 /// The file whose lock says that the owner lives.
 const OWNER_FILE: &str = "owner";
-/// A cluster with this file is nobody's: someone wanted to look around in it.
+/// A directory with this file is nobody's: someone wanted to look around in it.
 const KEEP_FILE: &str = "keep";
-/// How directories of clusters are called.
+/// How directories of servers are called.
 const PREFIX: &str = "cache-sync-";
 
-/// Ends the server and removes the directory `$0`. SIGQUIT is an immediate shutdown: nothing in there is worth a
+/// Where a server of Redis notes its number.
+pub(crate) const REDIS_PID_FILE: &str = "redis.pid";
+
+/// Ends the server and removes the directory `$0`. SIGQUIT is an immediate shutdown of Postgres: nothing in there is worth a
 /// checkpoint. The pid file may outlive its server (after SIGKILL), and its number may be somebody else's by then, so
-/// only a process that is still called postgres is meant.
+/// only a process that is still called as the server is meant.
 const REMOVE: &str = r#"
 [ -e "$0/keep" ] && exit 0
-file="$0/data/postmaster.pid"
-pid=$(head -n 1 "$file" 2>/dev/null)
-if [ -n "$pid" ]; then
+end() {
+    file="$0/$1"
+    pid=$(head -n 1 "$file" 2>/dev/null)
+    [ -n "$pid" ] || return
     if [ -e /proc/self/comm ]; then name=$(cat "/proc/$pid/comm" 2>/dev/null); else name=$(ps -o comm= -p "$pid"); fi
     case "$name" in
-    *postgres)
-        kill -QUIT "$pid"
+    *"$2")
+        kill "-$3" "$pid"
         tries=0
         while [ -e "$file" ] && [ $tries -lt 200 ]; do sleep 0.05; tries=$((tries + 1)); done ;;
     esac
-fi
+}
+end data/postmaster.pid postgres QUIT
+end redis.pid redis-server TERM
 rm -rf "$0"
 "#;
 
-/// A cluster's directory.
+/// A server's directory.
 #[derive(Debug)]
 pub(crate) struct Lifetime {
     dir: PathBuf,

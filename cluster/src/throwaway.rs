@@ -249,9 +249,7 @@ impl Cluster {
 
     /// The end of the server's log.
     pub fn log_tail(&self) -> String {
-        let log = fs::read_to_string(self.log_file()).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+        tail(&self.log_file())
     }
 
     /// A program of this tree, run as the server's user.
@@ -285,8 +283,15 @@ fn append_settings<'s>(data: &Path, lines: impl Iterator<Item = (&'s str, &'s st
     fs::write(&file, text).during(|| file.display().to_string())
 }
 
-/// Where clusters go: the socket is in there, and its path must be short.
-fn short_temp_dir() -> PathBuf {
+/// The end of a server's log.
+pub(crate) fn tail(log: &Path) -> String {
+    let log = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+}
+
+/// Where servers go: the socket is in there, and its path must be short.
+pub(crate) fn short_temp_dir() -> PathBuf {
     let dir = std::env::temp_dir();
     if dir.as_os_str().len() <= TEMP_DIR_BYTES_MAX { dir } else { PathBuf::from("/tmp") }
 }

@@ -1,7 +1,8 @@
-//! Programs of others that the tests run: Python with two Postgres drivers, pgbouncer, and Prometheus.
+//! Programs of others that the tests run: Python with two Postgres drivers, pgbouncer, Prometheus, Redis, and a
+//! browser that can be driven.
 //!
-//! The packages of pgbouncer and Prometheus would start services, so their files are unpacked (under `target/tools`) instead of being
-//! installed.
+//! The packages of pgbouncer, Prometheus and Redis would start services, so their files are unpacked (under `target/tools`) instead of
+//! being installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,21 +15,33 @@ use crate::user::dir_for_servers;
 
 /// What Debian and Ubuntu call the drivers.
 const PYTHON_PACKAGES: [&str; 3] = ["python3", "python3-asyncpg", "python3-psycopg"];
+/// What Debian calls the browser and what drives it, and what Ubuntu calls both.
+const BROWSER_PACKAGES: [&[&str]; 2] = [&["chromium", "chromium-driver"], &["chromium-chromedriver"]];
 const HOW_TO_GET_THEM: &str = "cargo xtask test installs what is missing on Debian and Ubuntu; elsewhere install pgbouncer, Prometheus, \
-     and Python with `pip install asyncpg psycopg`";
+     Redis, Chromium with its driver, and Python with `pip install asyncpg psycopg`";
 
-/// A program whose package is unpacked.
+/// A program whose packages are unpacked.
 struct Unpacked {
-    /// Its name, and its package's.
     name: &'static str,
-    /// Where it lies in its package.
+    /// All of them go into the same place.
+    packages: &'static [&'static str],
+    /// Where it lies there.
     path: &'static str,
-    /// Whether it needs what its package depends on. All else are pages that it would show.
+    /// Whether it needs what its packages depend on. All else are pages that it would show.
     needs_others: bool,
 }
 
-const PGBOUNCER: Unpacked = Unpacked { name: "pgbouncer", path: "usr/sbin/pgbouncer", needs_others: true };
-const PROMETHEUS: Unpacked = Unpacked { name: "prometheus", path: "usr/bin/prometheus", needs_others: false };
+const PGBOUNCER: Unpacked =
+    Unpacked { name: "pgbouncer", packages: &["pgbouncer"], path: "usr/sbin/pgbouncer", needs_others: true };
+const PROMETHEUS: Unpacked =
+    Unpacked { name: "prometheus", packages: &["prometheus"], path: "usr/bin/prometheus", needs_others: false };
+/// The package of its name has the service, and a link to the program in the other one.
+const REDIS_SERVER: Unpacked = Unpacked {
+    name: "redis-server",
+    packages: &["redis-tools", "redis-server"],
+    path: "usr/bin/redis-server",
+    needs_others: true,
+};
 
 /// Python that has the drivers asyncpg and psycopg (3).
 ///
@@ -56,23 +69,64 @@ pub fn prometheus() -> Result<PathBuf> {
     PROMETHEUS.find()
 }
 
+/// The server of Redis.
+///
+/// # Errors
+/// There is none: the error says how to get it.
+pub fn redis_server() -> Result<PathBuf> {
+    REDIS_SERVER.find()
+}
+
+/// The program that drives Chromium, which comes with it.
+///
+/// # Errors
+/// There is none: the error says how to get it.
+pub fn chromedriver() -> Result<PathBuf> {
+    let runs = |name: &&&str| command::succeeds(Command::new(name).arg("--version"));
+    let found = ["chromedriver", "chromium.chromedriver"].iter().find(runs);
+    found.map(PathBuf::from).ok_or_else(|| missing("Chromium with its driver"))
+}
+
+/// Installs the server of Redis if it is missing.
+///
+/// # Errors
+/// It cannot be installed from here: the error says what to install.
+pub fn setup_redis() -> Result<()> {
+    if redis_server().is_ok() {
+        return Ok(());
+    }
+    let root = Root::get_with_apt().ok_or_else(|| missing("redis-server"))?;
+    root.apt_get(&["update", "-qq"])?;
+    REDIS_SERVER.unpack(&root)?;
+    redis_server().map(drop)
+}
+
 /// Installs what is missing.
 ///
 /// # Errors
 /// It cannot be installed from here: the error says what to install.
 pub fn setup_tools() -> Result<()> {
-    let no_python = python().is_err();
-    let missing_programs: Vec<_> = [PGBOUNCER, PROMETHEUS].into_iter().filter(|one| one.find().is_err()).collect();
-    if !no_python && missing_programs.is_empty() {
+    let (no_python, no_browser) = (python().is_err(), chromedriver().is_err());
+    let missing_programs: Vec<_> =
+        [PGBOUNCER, PROMETHEUS, REDIS_SERVER].into_iter().filter(|one| one.find().is_err()).collect();
+    if !no_python && !no_browser && missing_programs.is_empty() {
         return Ok(());
     }
-    let root =
-        Root::get_with_apt().ok_or_else(|| missing("Python with asyncpg and psycopg, pgbouncer, or Prometheus"))?;
+    let root = Root::get_with_apt()
+        .ok_or_else(|| missing("Python with asyncpg and psycopg, pgbouncer, Prometheus, redis-server, or Chromium"))?;
     println!("Updating the list of packages (apt-get update).");
     root.apt_get(&["update", "-qq"])?;
     if no_python {
         root.install(&PYTHON_PACKAGES.map(str::to_owned), false)?;
         python()?;
+    }
+    if no_browser {
+        let is_offered = |packages: &&&[&str]| {
+            packages.iter().all(|name| command::succeeds(Command::new("apt-cache").args(["show", name])))
+        };
+        let packages = BROWSER_PACKAGES.iter().find(is_offered).ok_or_else(|| missing("Chromium with its driver"))?;
+        root.install(&packages.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(), false)?;
+        chromedriver()?;
     }
     for program in missing_programs {
         program.unpack(&root)?;
@@ -90,20 +144,25 @@ impl Unpacked {
         places.iter().find(runs).map(|place| place.to_path_buf()).ok_or_else(|| missing(self.name))
     }
 
-    /// Downloads its package, and unpacks it.
+    /// Downloads its packages, and unpacks them.
     fn unpack(&self, root: &Root) -> Result<()> {
         let dir = self.dir()?;
         println!("Downloading the package of {} and unpacking it into {}", self.name, dir.display());
         fs::create_dir_all(&dir)?;
-        command::run(Command::new("apt-get").args(["download", "-qq", self.name]).current_dir(&dir))?;
+        self.packages.iter().try_for_each(|name| self.unpack_package(root, name, &dir))
+    }
+
+    fn unpack_package(&self, root: &Root, name: &str, dir: &Path) -> Result<()> {
+        command::run(Command::new("apt-get").args(["download", "-qq", name]).current_dir(dir))?;
         let is_package = |file: &PathBuf| file.extension() == Some("deb".as_ref());
-        let package = fs::read_dir(&dir)?.flatten().map(|file| file.path()).find(is_package);
-        let package = package.ok_or_else(|| Error::from(format!("apt-get downloaded no package of {}", self.name)))?;
+        let package = fs::read_dir(dir)?.flatten().map(|file| file.path()).find(is_package);
+        let package = package.ok_or_else(|| Error::from(format!("apt-get downloaded no package {name}")))?;
         if self.needs_others {
             let needs = command::output(Command::new("dpkg-deb").arg("-f").arg(&package).arg("Depends"))?;
-            root.apt_get(&["satisfy", "-y", "-qq", "--no-install-recommends", needs.trim()])?;
+            let others = without(self.packages, &needs);
+            root.apt_get(&["satisfy", "-y", "-qq", "--no-install-recommends", &others])?;
         }
-        command::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&dir))?;
+        command::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(dir))?;
         fs::remove_file(package).map_err(Error::from)
     }
 
@@ -113,6 +172,24 @@ impl Unpacked {
     }
 }
 
+/// What a package needs, without what is unpacked beside it.
+fn without(packages: &[&str], needs: &str) -> String {
+    let is_other = |need: &&str| !packages.contains(&need.split(' ').next().unwrap_or_default());
+    needs.trim().split(", ").filter(is_other).collect::<Vec<_>>().join(", ")
+}
+
 fn missing(what: &str) -> Error {
     Error::from(format!("{what} is not here: {HOW_TO_GET_THEM}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unpacked_beside_it_is_not_installed() {
+        let needs = "lsb-base (>= 3.2-14), redis-tools (= 5:7.0.15-1~deb12u10), redis-toolsmith | adduser\n";
+        let others = without(REDIS_SERVER.packages, needs);
+        assert_eq!(others, "lsb-base (>= 3.2-14), redis-toolsmith | adduser");
+    }
 }

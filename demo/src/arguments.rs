@@ -10,11 +10,19 @@ use cache_sync_kit::{CommandLine, Result, Values};
 /// How to use the orchestrator.
 pub(crate) const USAGE: &str = "\
 usage: demo [--seconds N] [--nodes N] [--scale N] [--json FILE] [--keep]
+       demo --web [--port N] [--listen ADDRESS] [--seconds N] [--reads N] [--writes N] [--bench FILE]
   --seconds N   how long each of the two runs lasts (default 30)
   --nodes N     how many processes use the SDK (default 2)
   --scale N     pgbench's scale: N times 100,000 accounts (default 10)
   --json FILE   writes checks and figures there
-  --keep        leaves the cluster up and says how to look around";
+  --keep        leaves the cluster up and says how to look around
+  --web         a page to look at: live figures beside Redis, things to break, rows to edit
+    --port N         where the page is (default: a free port)
+    --listen ADDRESS lets other machines look, too (default 127.0.0.1)
+    --seconds N      ends it (default: when it is interrupted)
+    --reads N        reads a second of each of the four processes (default 1500)
+    --writes N       writes a second of each of them (default 15)
+    --bench FILE     times for the page's calculator, from `bench hit reads --json FILE`";
 
 const LINE: CommandLine<'_> =
     CommandLine { valued: &["--seconds", "--nodes", "--scale", "--json"], alone: &["--keep"], usage: USAGE };
@@ -43,7 +51,7 @@ impl Arguments {
 }
 
 /// A value of a command line that has bounds.
-fn within<T: FromStr + PartialOrd + Display>(
+pub(crate) fn within<T: FromStr + PartialOrd + Display>(
     values: &Values,
     name: &str,
     default: T,

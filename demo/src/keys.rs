@@ -5,7 +5,7 @@ use cache_sync_kit::Dice;
 /// How many accounts can be drawn at all. The colder rest would be drawn about never.
 const DRAWN_MAX: u32 = 1_000_000;
 /// Neighbours in hotness are this far apart in the table, so that they share no page.
-const STRIDE: u64 = 7_368_787;
+pub(crate) const STRIDE: u64 = 7_368_787;
 
 /// Draws accounts.
 #[derive(Debug)]

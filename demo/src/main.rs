@@ -12,6 +12,7 @@
 //!                                                 node/probe  when a change arrives
 //! sampler        a process that looks at rows in Postgres
 //! message        what the processes tell the orchestrator      arguments, keys (Zipf), histogram
+//! web            a page to look at, beside Redis; its rooms are named in web.rs
 //! lines          logs of processes that may have been killed
 //! ```
 #![forbid(unsafe_code)]
@@ -33,6 +34,7 @@ mod report;
 mod run;
 mod sampler;
 mod staleness;
+mod web;
 
 use cache_sync_kit::exit;
 use std::process::ExitCode;
@@ -43,6 +45,8 @@ async fn main() -> ExitCode {
     let done = match args.split_first() {
         Some((role, rest)) if role == "node" => node::main(rest).await.map(|()| true),
         Some((role, rest)) if role == "sampler" => sampler::main(rest).await.map(|()| true),
+        Some((role, rest)) if role == "web-node" => web::node::main(rest).await.map(|()| true),
+        _ if args.iter().any(|arg| arg == "--web") => web::main(&args).await,
         _ => orchestrator::main(&args).await,
     };
     exit::code("cache-sync-demo", done)

@@ -1,8 +1,10 @@
 //! What the processes tell the orchestrator, one JSON object per line of their standard output; it tells them what to do
 //! on their standard input, one word per line.
 
-use serde::{Deserialize, Serialize};
 use std::io::Write;
+
+use cache_sync_kit::Result;
+use serde::{Deserialize, Serialize};
 
 use crate::histogram::Histogram;
 
@@ -47,11 +49,16 @@ pub(crate) struct Latencies {
 
 impl Message {
     /// Sends it to the orchestrator.
-    pub(crate) fn send(&self) -> cache_sync_kit::Result<()> {
-        let mut line = serde_json::to_vec(self)?;
-        line.push(b'\n');
-        let mut out = std::io::stdout().lock();
-        out.write_all(&line)?;
-        Ok(out.flush()?)
+    pub(crate) fn send(&self) -> Result<()> {
+        say(self)
     }
+}
+
+/// Says something to whoever started this process, as a line of JSON.
+pub(crate) fn say(what: &impl Serialize) -> Result<()> {
+    let mut line = serde_json::to_vec(what)?;
+    line.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(&line)?;
+    Ok(out.flush()?)
 }

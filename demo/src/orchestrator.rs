@@ -15,6 +15,7 @@ const CONTROL_BEYOND_BOUND: Duration = Duration::from_secs(3);
 /// Runs the demo; true when every check holds.
 pub(crate) async fn main(args: &[String]) -> Result<bool> {
     let arguments = Arguments::parse(args)?;
+    println!("There is a page to look at, too: cargo xtask demo --web");
     println!("Starting a throw-away cluster with the library preloaded.");
     let cluster = tokio::task::block_in_place(|| {
         Options::default().setting("shared_buffers", "256MB").setting("max_wal_size", "2GB").start()

@@ -1,6 +1,6 @@
 //! How old reads were, seen from outside: what nodes read against what a third process saw in Postgres.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +20,13 @@ struct Seen {
     version: i64,
 }
 
+/// A row had this version at that time.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    at_ns: i64,
+    version: i64,
+}
+
 /// What the comparison found.
 #[derive(Debug, Default)]
 pub(crate) struct Staleness {
@@ -33,9 +40,46 @@ pub(crate) struct Staleness {
     pub(crate) told: Vec<String>,
 }
 
-/// The states of all sampled accounts, each with the time when it was first seen.
+/// The states of rows as somebody saw them in Postgres, each with the time when it was first seen.
 #[derive(Debug, Default)]
-pub(crate) struct Samples(HashMap<i32, Vec<Seen>>);
+pub(crate) struct States(HashMap<i64, VecDeque<State>>);
+
+impl States {
+    /// The row with this key has this version in Postgres.
+    pub(crate) fn saw(&mut self, at_ns: i64, key: i64, version: i64) {
+        let states = self.0.entry(key).or_default();
+        if states.back().is_none_or(|last| last.version < version) {
+            states.push_back(State { at_ns, version });
+        }
+    }
+
+    /// How long before a read began a newer state than the one that it returned had been seen; 0 if none had. `None`: nobody looks at
+    /// that row.
+    pub(crate) fn age_ns(&self, begun_ns: i64, key: i64, version: i64) -> Option<i64> {
+        let states = self.0.get(&key)?;
+        let newer = states.partition_point(|state| state.version <= version);
+        Some(states.get(newer).map_or(0, |state| (begun_ns - state.at_ns).max(0)))
+    }
+
+    /// Lets go of states that are older, but for the newest of each row: ages are told up to there only.
+    pub(crate) fn forget_before(&mut self, at_ns: i64) {
+        for states in self.0.values_mut() {
+            let old = states.partition_point(|state| state.at_ns < at_ns);
+            states.drain(..old.min(states.len().saturating_sub(1)));
+        }
+    }
+
+    /// The version that the row had at that time.
+    fn version_at(&self, at_ns: i64, key: i64) -> Option<i64> {
+        let states = self.0.get(&key)?;
+        let later = states.partition_point(|state| state.at_ns <= at_ns);
+        Some(states.get(later.checked_sub(1)?)?.version)
+    }
+}
+
+/// What the sampler wrote down.
+#[derive(Debug, Default)]
+pub(crate) struct Samples(States);
 
 impl Samples {
     pub(crate) fn read(file: &Path) -> Result<Samples> {
@@ -43,14 +87,9 @@ impl Samples {
     }
 
     fn of(seen: impl IntoIterator<Item = Seen>) -> Samples {
-        let mut samples = Samples::default();
-        for seen in seen {
-            let states = samples.0.entry(seen.aid).or_default();
-            if states.last().is_none_or(|last| last.version < seen.version) {
-                states.push(seen);
-            }
-        }
-        samples
+        let mut states = States::default();
+        seen.into_iter().for_each(|Seen { at_ns, aid, version }| states.saw(at_ns, i64::from(aid), version));
+        Samples(states)
     }
 
     /// Compares the reads in a node's log.
@@ -61,22 +100,19 @@ impl Samples {
 
     fn compare_one(&self, read: Seen, bound: Duration, into: &mut Staleness) {
         let Seen { at_ns: begun_ns, aid, version } = read;
-        let Some(states) = self.0.get(&aid) else { return };
+        let Some(age_ns) = self.0.age_ns(begun_ns, i64::from(aid), version) else { return };
         into.reads += 1;
-        let newer = states.partition_point(|state| state.version <= version);
-        let age_ns = states.get(newer).map_or(0, |state| (begun_ns - state.at_ns).max(0));
         into.age.add(age_ns);
         if i128::from(age_ns) <= bound.as_nanos().cast_signed() {
             return;
         }
         into.stale += 1;
         if into.told.len() < TOLD_MAX {
-            let newest = states[..states.partition_point(|state| state.at_ns <= begun_ns)].last();
             into.told.push(format!(
                 "account {aid}: a read returned version {version}, {:.3} s after a newer one had been seen in Postgres \
                  (the row was at {:?})",
                 age_ns as f64 / 1e9,
-                newest.map(|state| state.version)
+                self.0.version_at(begun_ns, i64::from(aid))
             ));
         }
     }

@@ -28,6 +28,7 @@ usage: cargo xtask <what> [options]
 
   demo       pgbench and two processes with the SDK on one throw-away cluster; checks that nothing is lost or stale
              [--seconds N] [--nodes N] [--scale N] [--json FILE] [--keep]
+             --web: a page to look at, beside Redis  [--port N] [--listen ADDRESS] [--seconds N] [--bench FILE]
   test       everything that CI checks: format, clippy, docs, tests, a short demo
   bench      the figures to hold, each against what it is compared with; `bench feed` those of the feed
              [NAME ...] [--rounds N] [--seconds N] [--full] [--json FILE]

@@ -2,7 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
-use cache_sync_cluster::{Profile, TREES_VARIABLE, Tree, Variant, cargo, setup, target_dir};
+use cache_sync_cluster::{Profile, TREES_VARIABLE, Tree, Variant, cargo, setup, setup_redis, target_dir};
 use cache_sync_kit::Result;
 
 /// Runs the release build of `package` with `args` against a freshly built extension.
@@ -11,6 +11,9 @@ use cache_sync_kit::Result;
 /// Something is missing, or does not compile.
 pub(crate) fn run(package: &str, args: &[String]) -> Result<ExitCode> {
     let postgres = setup()?;
+    if args.iter().any(|arg| arg == "--web") {
+        setup_redis()?;
+    }
     println!("Using PostgreSQL {} ({})", postgres.major, postgres.pg_config.display());
     Tree::build(&postgres, Variant::Plain, Profile::from_env())?;
     let mut command = cargo();

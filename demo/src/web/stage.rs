@@ -1,0 +1,130 @@
+//! The servers, the table and the roles: each way has a role of its own, by which Postgres tells their statements apart.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use cache_sync_cluster::{Cluster, Options, Redis};
+use cache_sync_kit::{Result, connect};
+use cache_sync_peers::{Database, FIELD_BYTES};
+use tokio::process::Command;
+use tokio_postgres::Client;
+
+use super::side::{ROWS, SHELF};
+use super::words::Way;
+use crate::keys::STRIDE;
+
+const DATABASE: &str = "web";
+/// Rows that pgbench changes in a second.
+pub(crate) const PGBENCH_RATE: u32 = 50;
+/// Before pgbench is started again when Postgres was away.
+const PGBENCH_PAUSE: Duration = Duration::from_millis(300);
+/// Who edits rows by SQL from the page. He may do nothing else.
+const VISITOR: &str = "visitor";
+
+/// How long a text in a row may be.
+pub(crate) const TEXT_LENGTH_MAX: usize = FIELD_BYTES;
+
+/// Versions are counted by an ordinary trigger, as in many an application: so what is read tells its own age, whoever wrote and read it.
+const TRIGGER: &str = "
+    CREATE FUNCTION count_version() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN NEW.version := OLD.version + 1; RETURN NEW; END';
+    CREATE TRIGGER count_version BEFORE UPDATE ON record FOR EACH ROW EXECUTE FUNCTION count_version();
+";
+
+/// The servers.
+pub(crate) struct Stage {
+    cluster: Cluster,
+    redis: Redis,
+}
+
+impl Stage {
+    /// Starts the servers and fills the table.
+    pub(crate) async fn build() -> Result<Stage> {
+        let stage = tokio::task::block_in_place(|| {
+            let mut options = Options::default().setting("shared_preload_libraries", "cache_sync,pg_stat_statements");
+            if cfg!(target_os = "linux") {
+                // After a crash it would else open and sync each of its files: more of them come with it than hold rows here.
+                options = options.setting("recovery_init_sync_method", "syncfs");
+            }
+            let cluster = options.start()?;
+            cluster.createdb(DATABASE)?;
+            Result::Ok(Stage { cluster, redis: Redis::start()? })
+        })?;
+        Database::create(&stage.dsn("postgres"), *SHELF.end() as u64 + 1).await?;
+        stage.connect().await?.batch_execute(&prepare()).await?;
+        Ok(stage)
+    }
+
+    /// A connection string of a role.
+    fn dsn(&self, role: &str) -> String {
+        format!("postgresql://{role}@127.0.0.1:{}/{DATABASE}", self.cluster.port())
+    }
+
+    pub(crate) fn dsn_of(&self, way: Way) -> String {
+        self.dsn(way.role())
+    }
+
+    pub(crate) fn redis_url(&self) -> String {
+        self.redis.url()
+    }
+
+    /// Connects as the one who may do everything.
+    pub(crate) async fn connect(&self) -> Result<Client> {
+        Ok(connect(&self.dsn("postgres")).await?)
+    }
+
+    pub(crate) async fn connect_visitor(&self) -> Result<Client> {
+        Ok(connect(&self.dsn(VISITOR)).await?)
+    }
+
+    pub(crate) fn restart_postgres(&self) -> Result<()> {
+        self.cluster.restart_immediate()
+    }
+
+    /// Lets pgbench change rows, the hotter ones more often, for as long as this is polled; it begins anew when Postgres was away.
+    pub(crate) async fn keep_writing(&self) -> Result<()> {
+        let script = self.cluster.socket_dir().join("pgbench.sql");
+        std::fs::write(&script, pgbench_script())?;
+        loop {
+            let mut pgbench = Command::from(self.cluster.client("pgbench", DATABASE));
+            pgbench
+                .args(["-n", "--client", "2", "--time", "86400", "--rate", &PGBENCH_RATE.to_string(), "--file"])
+                .arg(&script);
+            pgbench.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+            pgbench.spawn()?.wait().await?;
+            tokio::time::sleep(PGBENCH_PAUSE).await;
+        }
+    }
+}
+
+/// The extension, the roles, and what is in the rows of the shelf.
+fn prepare() -> String {
+    let (first, last) = (SHELF.start(), SHELF.end());
+    let roles = Way::BOTH.map(|way| {
+        let role = way.role();
+        format!("CREATE ROLE {role} LOGIN; GRANT cache_sync_user TO {role}; GRANT SELECT, UPDATE ON record TO {role};")
+    });
+    format!(
+        "CREATE EXTENSION cache_sync; CREATE EXTENSION pg_stat_statements;
+         UPDATE record SET field0 = (ARRAY['', 'bread 3.20', 'coffee 8.90', 'lamp 24.50', 'bicycle 649.00'])[id - {first} + 1]
+         WHERE id BETWEEN {first} AND {last};
+         ALTER TABLE record ADD CHECK (length(field0) <= {TEXT_LENGTH_MAX});
+         {TRIGGER}
+         SELECT cache_sync.attach('record', versioned => true, rules => '{{\"counter\": \"add\"}}');
+         {}
+         CREATE ROLE {VISITOR} LOGIN;
+         ALTER ROLE {VISITOR} SET statement_timeout = '3s';
+         CREATE VIEW shelf AS SELECT id - {first} AS row, field0 AS text FROM record WHERE id BETWEEN {first} + 1 AND {last};
+         GRANT SELECT, UPDATE (text) ON shelf TO {VISITOR}",
+        roles.concat()
+    )
+}
+
+/// The same rows are hot as in the nodes.
+fn pgbench_script() -> String {
+    format!(
+        "\\set rank random_zipfian(1, {ROWS}, 1.001)\n\
+         \\set id 1 + ((:rank - 1) * {STRIDE}) % {ROWS}\n\
+         UPDATE record SET counter = counter + 1 WHERE id = :id;\n"
+    )
+}

@@ -1,0 +1,66 @@
+//! Redis beside Postgres, as most have it: read from Redis, on a miss from Postgres and put into Redis with a time to live; write to
+//! Postgres, then delete from Redis.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_sync_kit::Result;
+use redis::aio::ConnectionManager;
+use redis::{AsyncCommands, Client};
+
+use crate::database::Database;
+use crate::peer::Peer;
+use crate::record::{Record, Write};
+
+/// A node whose rows are in Redis for a while, as JSON.
+pub struct CacheAside {
+    database: Database,
+    /// One connection that all share, which comes back by itself.
+    redis: ConnectionManager,
+    time_to_live: Duration,
+}
+
+impl CacheAside {
+    /// Connects to Redis. What is there is kept for `time_to_live`, in whole milliseconds.
+    ///
+    /// # Errors
+    /// Redis cannot be reached, or one of the addresses is none.
+    pub async fn open(dsn: &str, redis_url: &str, time_to_live: Duration) -> Result<CacheAside> {
+        let redis = ConnectionManager::new(Client::open(redis_url)?).await?;
+        Ok(CacheAside { database: Database::open(dsn)?, redis, time_to_live })
+    }
+}
+
+impl Peer for CacheAside {
+    fn stale_at_most(&self) -> Option<Duration> {
+        Some(self.time_to_live)
+    }
+
+    async fn read(&self, key: i64) -> Result<Option<Arc<Record>>> {
+        let (mut redis, name) = (self.redis.clone(), name(key));
+        let held: Option<Vec<u8>> = redis.get(&name).await?;
+        if let Some(json) = held {
+            return Ok(Some(Arc::new(serde_json::from_slice(&json)?)));
+        }
+        let Some(record) = self.database.read(key).await? else { return Ok(None) };
+        let milliseconds = u64::try_from(self.time_to_live.as_millis())?;
+        redis.pset_ex::<_, _, ()>(&name, serde_json::to_vec(&record)?, milliseconds).await?;
+        Ok(Some(Arc::new(record)))
+    }
+
+    async fn write(&self, write: Write<'_>) -> Result<()> {
+        self.database.write(write).await?;
+        let mut redis = self.redis.clone();
+        redis.del::<_, ()>(name(write.key)).await?;
+        Ok(())
+    }
+
+    fn statements(&self) -> u64 {
+        self.database.statements()
+    }
+}
+
+/// Under which name Redis has a row.
+fn name(key: i64) -> String {
+    format!("record:{key}")
+}
