@@ -38,8 +38,8 @@ use options::Options;
 use revision::Unpacked;
 
 /// The crates whose sizes and repeats are checked.
-const CHECKED: [&str; 11] =
-    ["bench", "cluster", "core", "demo", "examples", "kit", "pg_ext", "sdk", "tests", "torture", "xtask"];
+const CHECKED: [&str; 12] =
+    ["bench", "cluster", "core", "demo", "examples", "fit", "kit", "pg_ext", "sdk", "tests", "torture", "xtask"];
 
 /// Where the pictures lie.
 const PICTURES: &str = "docs/house";
