@@ -31,7 +31,7 @@ pub use postgres::Postgres;
 pub use script::write_scripts;
 pub use setup::setup;
 pub use throwaway::{Cluster, Options, free_port};
-pub use tools::{pgbouncer, prometheus, python, setup_tools};
+pub use tools::{node, pgbouncer, prometheus, python, setup_tools};
 pub use tree::Tree;
 pub use workspace::{cargo, target_dir, workspace_root};
 

@@ -1,7 +1,7 @@
-//! Programs of others that the tests run: Python with two Postgres drivers, pgbouncer, and Prometheus.
+//! Programs of others that the tests run: Python with two Postgres drivers, Node with one, pgbouncer, and Prometheus.
 //!
-//! The packages of pgbouncer and Prometheus would start services, so their files are unpacked (under `target/tools`) instead of being
-//! installed.
+//! The packages of pgbouncer and Prometheus would start services, and those of Node's driver want Debian's own Node, so their files are unpacked (under
+//! `target/tools`) instead of being installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,12 @@ use crate::user::dir_for_servers;
 
 /// What Debian and Ubuntu call the drivers.
 const PYTHON_PACKAGES: [&str; 3] = ["python3", "python3-asyncpg", "python3-psycopg"];
+/// The driver for Node, and what it needs of others to be loaded.
+const NODE_PACKAGES: [&str; 3] = ["node-pg", "node-split2", "node-xtend"];
+/// Where Debian's packages for Node have their files.
+const NODE_MODULES: &str = "usr/share/nodejs";
 const HOW_TO_GET_THEM: &str = "cargo xtask test installs what is missing on Debian and Ubuntu; elsewhere install pgbouncer, Prometheus, \
-     and Python with `pip install asyncpg psycopg`";
+     Python with `pip install asyncpg psycopg`, and Node with `npm install --global pg` and NODE_PATH";
 
 /// A program whose package is unpacked.
 struct Unpacked {
@@ -40,6 +44,28 @@ pub fn python() -> Result<PathBuf> {
     found.map(PathBuf::from).ok_or_else(|| missing("Python with asyncpg and psycopg"))
 }
 
+/// Node, to be run so that it finds the driver pg.
+///
+/// # Errors
+/// There is none: the error says how to get it.
+pub fn node() -> Result<Command> {
+    let unpacked = node_dir()?.join(NODE_MODULES);
+    let node = |modules: Option<&Path>| {
+        let mut node = Command::new("node");
+        node.envs(modules.map(|modules| ("NODE_PATH", modules)));
+        node
+    };
+    let installed = Path::new("/").join(NODE_MODULES);
+    let places = [None, Some(installed.as_path()), Some(unpacked.as_path())];
+    let has_driver = |place: &&Option<&Path>| command::succeeds(node(**place).args(["-e", "require('pg')"]));
+    places.iter().find(has_driver).map(|place| node(*place)).ok_or_else(|| missing("Node with pg"))
+}
+
+/// Where the packages for Node are unpacked.
+fn node_dir() -> Result<PathBuf> {
+    Ok(dir_for_servers("tools")?.join("node"))
+}
+
 /// pgbouncer.
 ///
 /// # Errors
@@ -61,18 +87,27 @@ pub fn prometheus() -> Result<PathBuf> {
 /// # Errors
 /// It cannot be installed from here: the error says what to install.
 pub fn setup_tools() -> Result<()> {
-    let no_python = python().is_err();
+    let (no_python, no_node) = (python().is_err(), node().is_err());
     let missing_programs: Vec<_> = [PGBOUNCER, PROMETHEUS].into_iter().filter(|one| one.find().is_err()).collect();
-    if !no_python && missing_programs.is_empty() {
+    if !no_python && !no_node && missing_programs.is_empty() {
         return Ok(());
     }
-    let root =
-        Root::get_with_apt().ok_or_else(|| missing("Python with asyncpg and psycopg, pgbouncer, or Prometheus"))?;
+    let root = Root::get_with_apt()
+        .ok_or_else(|| missing("Python with asyncpg and psycopg, Node with pg, pgbouncer, or Prometheus"))?;
     println!("Updating the list of packages (apt-get update).");
     root.apt_get(&["update", "-qq"])?;
     if no_python {
         root.install(&PYTHON_PACKAGES.map(str::to_owned), false)?;
         python()?;
+    }
+    if no_node {
+        if !command::succeeds(Command::new("node").arg("--version")) {
+            root.install(&["nodejs".to_owned()], false)?;
+        }
+        for package in NODE_PACKAGES {
+            unpack(package, &node_dir()?, |_| Ok(()))?;
+        }
+        node()?;
     }
     for program in missing_programs {
         program.unpack(&root)?;
@@ -92,25 +127,32 @@ impl Unpacked {
 
     /// Downloads its package, and unpacks it.
     fn unpack(&self, root: &Root) -> Result<()> {
-        let dir = self.dir()?;
-        println!("Downloading the package of {} and unpacking it into {}", self.name, dir.display());
-        fs::create_dir_all(&dir)?;
-        command::run(Command::new("apt-get").args(["download", "-qq", self.name]).current_dir(&dir))?;
-        let is_package = |file: &PathBuf| file.extension() == Some("deb".as_ref());
-        let package = fs::read_dir(&dir)?.flatten().map(|file| file.path()).find(is_package);
-        let package = package.ok_or_else(|| Error::from(format!("apt-get downloaded no package of {}", self.name)))?;
-        if self.needs_others {
-            let needs = command::output(Command::new("dpkg-deb").arg("-f").arg(&package).arg("Depends"))?;
-            root.apt_get(&["satisfy", "-y", "-qq", "--no-install-recommends", needs.trim()])?;
-        }
-        command::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&dir))?;
-        fs::remove_file(package).map_err(Error::from)
+        unpack(self.name, &self.dir()?, |package| {
+            if !self.needs_others {
+                return Ok(());
+            }
+            let needs = command::output(Command::new("dpkg-deb").arg("-f").arg(package).arg("Depends"))?;
+            root.apt_get(&["satisfy", "-y", "-qq", "--no-install-recommends", needs.trim()])
+        })
     }
 
     /// Where it is unpacked: it runs as the user that servers run as.
     fn dir(&self) -> Result<PathBuf> {
         Ok(dir_for_servers("tools")?.join(self.name))
     }
+}
+
+/// Downloads a package and unpacks it into `dir`; before that `prepare` is shown the file.
+fn unpack(name: &str, dir: &Path, prepare: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    println!("Downloading the package of {name} and unpacking it into {}", dir.display());
+    fs::create_dir_all(dir)?;
+    command::run(Command::new("apt-get").args(["download", "-qq", name]).current_dir(dir))?;
+    let is_package = |file: &PathBuf| file.extension() == Some("deb".as_ref());
+    let package = fs::read_dir(dir)?.flatten().map(|file| file.path()).find(is_package);
+    let package = package.ok_or_else(|| Error::from(format!("apt-get downloaded no package of {name}")))?;
+    prepare(&package)?;
+    command::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(dir))?;
+    fs::remove_file(package).map_err(Error::from)
 }
 
 fn missing(what: &str) -> Error {
