@@ -30,6 +30,11 @@ async fn write(documents: &Documents, who: &str, part: &str, letters: usize) -> 
     Ok(())
 }
 
+async fn remove(documents: &Documents, part: &str) -> Result<()> {
+    let _ = documents.patch(&1, Patch::new().merge("parts", BTreeMap::from([(part, None::<String>)]))).await?;
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let dsn = database_url()?;
@@ -54,9 +59,7 @@ async fn main() -> Result<()> {
         write(&other, "ben", "end", 40),
         write(&one, "ann", "both", 40),
         write(&other, "ben", "both", 40),
-        async {
-            Ok(drop(one.patch(&1, Patch::new().merge("parts", BTreeMap::from([("draft", None::<String>)]))).await?))
-        },
+        remove(&one, "draft"),
     )?;
     tokio::try_join!(here.flush(), there.flush())?;
     tokio::try_join!(here.catch_up(), there.catch_up())?;

@@ -1,5 +1,7 @@
 //! Handlers with rows of cache_sync, asked as a browser would.
 
+#![allow(clippy::unwrap_used)]
+
 mod cached;
 mod failed;
 mod fresh;

@@ -1,5 +1,7 @@
 //! What tower-sessions asks of a store, on one node and on two.
 
+#![allow(clippy::unwrap_used)]
+
 mod layer;
 mod store;
 
