@@ -1,8 +1,8 @@
-//! Programs of others that the tests run: Python with two Postgres drivers, pgbouncer, Prometheus, Redis, and a
+//! Programs of others that the tests run: Python with two Postgres drivers, Node with one, pgbouncer, Prometheus, Redis, and a
 //! browser that can be driven.
 //!
-//! The packages of pgbouncer, Prometheus and Redis would start services, so their files are unpacked (under `target/tools`) instead of
-//! being installed.
+//! The packages of pgbouncer, Prometheus and Redis would start services, and those of Node's driver want Debian's own Node, so their files
+//! are unpacked (under `target/tools`) instead of being installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,12 @@ use crate::user::dir_for_servers;
 const PYTHON_PACKAGES: [&str; 3] = ["python3", "python3-asyncpg", "python3-psycopg"];
 /// What Debian calls the browser and what drives it, and what Ubuntu calls both.
 const BROWSER_PACKAGES: [&[&str]; 2] = [&["chromium", "chromium-driver"], &["chromium-chromedriver"]];
+/// The driver for Node, and what it needs of others to be loaded.
+const NODE_PACKAGES: [&str; 3] = ["node-pg", "node-split2", "node-xtend"];
+/// Where Debian's packages for Node have their files.
+const NODE_MODULES: &str = "usr/share/nodejs";
 const HOW_TO_GET_THEM: &str = "cargo xtask test installs what is missing on Debian and Ubuntu; elsewhere install pgbouncer, Prometheus, \
-     Redis, Chromium with its driver, and Python with `pip install asyncpg psycopg`";
+     Redis, Chromium with its driver, Python with `pip install asyncpg psycopg`, and Node with `npm install --global pg` and NODE_PATH";
 
 /// A program whose packages are unpacked.
 struct Unpacked {
@@ -51,6 +55,28 @@ pub fn python() -> Result<PathBuf> {
     let has_drivers = |python: &&str| command::succeeds(Command::new(python).args(["-c", "import asyncpg, psycopg"]));
     let found = ["python3", "/usr/bin/python3"].iter().find(|python| has_drivers(python));
     found.map(PathBuf::from).ok_or_else(|| missing("Python with asyncpg and psycopg"))
+}
+
+/// Node, to be run so that it finds the driver pg.
+///
+/// # Errors
+/// There is none: the error says how to get it.
+pub fn node() -> Result<Command> {
+    let unpacked = node_dir()?.join(NODE_MODULES);
+    let node = |modules: Option<&Path>| {
+        let mut node = Command::new("node");
+        node.envs(modules.map(|modules| ("NODE_PATH", modules)));
+        node
+    };
+    let installed = Path::new("/").join(NODE_MODULES);
+    let places = [None, Some(installed.as_path()), Some(unpacked.as_path())];
+    let has_driver = |place: &&Option<&Path>| command::succeeds(node(**place).args(["-e", "require('pg')"]));
+    places.iter().find(has_driver).map(|place| node(*place)).ok_or_else(|| missing("Node with pg"))
+}
+
+/// Where the packages for Node are unpacked.
+fn node_dir() -> Result<PathBuf> {
+    Ok(dir_for_servers("tools")?.join("node"))
 }
 
 /// pgbouncer.
@@ -106,14 +132,15 @@ pub fn setup_redis() -> Result<()> {
 /// # Errors
 /// It cannot be installed from here: the error says what to install.
 pub fn setup_tools() -> Result<()> {
-    let (no_python, no_browser) = (python().is_err(), chromedriver().is_err());
+    let (no_python, no_node, no_browser) = (python().is_err(), node().is_err(), chromedriver().is_err());
     let missing_programs: Vec<_> =
         [PGBOUNCER, PROMETHEUS, REDIS_SERVER].into_iter().filter(|one| one.find().is_err()).collect();
-    if !no_python && !no_browser && missing_programs.is_empty() {
+    if !no_python && !no_node && !no_browser && missing_programs.is_empty() {
         return Ok(());
     }
-    let root = Root::get_with_apt()
-        .ok_or_else(|| missing("Python with asyncpg and psycopg, pgbouncer, Prometheus, redis-server, or Chromium"))?;
+    let root = Root::get_with_apt().ok_or_else(|| {
+        missing("Python with asyncpg and psycopg, Node with pg, pgbouncer, Prometheus, redis-server, or Chromium")
+    })?;
     println!("Updating the list of packages (apt-get update).");
     root.apt_get(&["update", "-qq"])?;
     if no_python {
@@ -127,6 +154,15 @@ pub fn setup_tools() -> Result<()> {
         let packages = BROWSER_PACKAGES.iter().find(is_offered).ok_or_else(|| missing("Chromium with its driver"))?;
         root.install(&packages.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(), false)?;
         chromedriver()?;
+    }
+    if no_node {
+        if !command::succeeds(Command::new("node").arg("--version")) {
+            root.install(&["nodejs".to_owned()], false)?;
+        }
+        for package in NODE_PACKAGES {
+            unpack(package, &node_dir()?, |_| Ok(()))?;
+        }
+        node()?;
     }
     for program in missing_programs {
         program.unpack(&root)?;
@@ -147,23 +183,15 @@ impl Unpacked {
     /// Downloads its packages, and unpacks them.
     fn unpack(&self, root: &Root) -> Result<()> {
         let dir = self.dir()?;
-        println!("Downloading the package of {} and unpacking it into {}", self.name, dir.display());
-        fs::create_dir_all(&dir)?;
-        self.packages.iter().try_for_each(|name| self.unpack_package(root, name, &dir))
-    }
-
-    fn unpack_package(&self, root: &Root, name: &str, dir: &Path) -> Result<()> {
-        command::run(Command::new("apt-get").args(["download", "-qq", name]).current_dir(dir))?;
-        let is_package = |file: &PathBuf| file.extension() == Some("deb".as_ref());
-        let package = fs::read_dir(dir)?.flatten().map(|file| file.path()).find(is_package);
-        let package = package.ok_or_else(|| Error::from(format!("apt-get downloaded no package {name}")))?;
-        if self.needs_others {
-            let needs = command::output(Command::new("dpkg-deb").arg("-f").arg(&package).arg("Depends"))?;
+        let prepare = |package: &Path| {
+            if !self.needs_others {
+                return Ok(());
+            }
+            let needs = command::output(Command::new("dpkg-deb").arg("-f").arg(package).arg("Depends"))?;
             let others = without(self.packages, &needs);
-            root.apt_get(&["satisfy", "-y", "-qq", "--no-install-recommends", &others])?;
-        }
-        command::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(dir))?;
-        fs::remove_file(package).map_err(Error::from)
+            root.apt_get(&["satisfy", "-y", "-qq", "--no-install-recommends", &others])
+        };
+        self.packages.iter().try_for_each(|name| unpack(name, &dir, prepare))
     }
 
     /// Where it is unpacked: it runs as the user that servers run as.
@@ -176,6 +204,19 @@ impl Unpacked {
 fn without(packages: &[&str], needs: &str) -> String {
     let is_other = |need: &&str| !packages.contains(&need.split(' ').next().unwrap_or_default());
     needs.trim().split(", ").filter(is_other).collect::<Vec<_>>().join(", ")
+}
+
+/// Downloads a package and unpacks it into `dir`; before that `prepare` is shown the file.
+fn unpack(name: &str, dir: &Path, prepare: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    println!("Downloading the package of {name} and unpacking it into {}", dir.display());
+    fs::create_dir_all(dir)?;
+    command::run(Command::new("apt-get").args(["download", "-qq", name]).current_dir(dir))?;
+    let is_package = |file: &PathBuf| file.extension() == Some("deb".as_ref());
+    let package = fs::read_dir(dir)?.flatten().map(|file| file.path()).find(is_package);
+    let package = package.ok_or_else(|| Error::from(format!("apt-get downloaded no package of {name}")))?;
+    prepare(&package)?;
+    command::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(dir))?;
+    fs::remove_file(package).map_err(Error::from)
 }
 
 fn missing(what: &str) -> Error {

@@ -1,29 +1,17 @@
-"""Follows rows of an attached table with asyncpg: prints them, and prints them again whenever somebody changed them.
+"""Follows rows of an attached table: prints them, and prints them again whenever somebody changed them.
 
-    DATABASE_URL=postgresql://... python3 listener.py account id 1 2 3
+    DATABASE_URL=postgresql://... PYTHONPATH=listeners/python python3 examples/python/listener.py account id 1 2 3
 
-A small cache: what it holds is right as long as the feed is heard. docs/feed.md tells the messages byte by byte.
+A small cache over the package in listeners/python: what it holds is right as long as the feed is heard.
 """
 import asyncio
-import base64
 import os
-import struct
 import sys
-import time
 
 import asyncpg
+import cache_sync
 
-PROTOCOL = 3
-HEADER = struct.Struct(">BcQQQQQQ")  # protocol, kind, epoch, position, hlc(), the log, when it was made, as of when it is complete
-CHANGE = struct.Struct(">iQQB")  # table, hash, version, kind
-FLUSH_TABLE, TAG = 2, 3
-BOUND = 3.0  # seconds: what is held may be so old; there is a heartbeat every second
-LOST = (OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-
-
-def now():
-    """Microseconds on a clock that goes on while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) * 1e6
+LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Rows:
@@ -31,60 +19,30 @@ class Rows:
 
     def __init__(self, dsn, table, column, keys):
         self.dsn, self.table, self.column, self.keys = dsn, table, column, keys
-        self.rows, self.key_of_hash = {}, {}
+        self.rows, self.key_of_hash, self.statement = {}, {}, None
         self.in_doubt, self.wake = set(), asyncio.Event()
-        self.epoch = self.position = self.asked = self.ahead = None
 
     def doubt(self, keys):
         self.in_doubt |= set(keys)
         self.wake.set()
 
-    def hear(self, payload):
-        message = base64.b64decode(payload + "=" * (-len(payload) % 4))
-        protocol, kind, epoch, position, _hlc, _lsn, made, as_of = HEADER.unpack_from(message)
-        if protocol != PROTOCOL:
-            sys.exit(f"the feed speaks protocol {protocol}, this listener {PROTOCOL}")
-        if kind == b"S":
-            self.ahead = self.asked - made  # of the server's clock, at least
-        rest = message[HEADER.size:]
-        if kind == b"G" or (kind == b"S" and rest == b"\0"):
-            self.doubt(self.keys)
-        elif kind == b"C":
-            for _table, key_hash, _version, change in CHANGE.iter_unpack(rest):
-                if change == FLUSH_TABLE:
-                    self.doubt(self.keys)
-                elif change != TAG and key_hash in self.key_of_hash:
-                    self.doubt([self.key_of_hash[key_hash]])
-        self.epoch, self.position = epoch, position
-        # It may have been on its way for long, or have waited while this process was stopped.
-        if as_of and now() - (as_of + self.ahead) > BOUND * 1e6:
-            raise asyncio.TimeoutError
-
     async def follow(self):
-        """Hears the feed over one connection, until that is lost."""
-        connection = await asyncpg.connect(self.dsn, server_settings={"statement_timeout": "0"})
-        try:
-            hashes = await connection.fetch(
-                "SELECT k, cache_sync.key_hash($1::text::regclass, jsonb_build_object($2::text, k)) FROM unnest($3::bigint[]) k",
-                self.table, self.column, self.keys)
-            self.key_of_hash = {key_hash % 2**64: key for key, key_hash in hashes}
-            # The server quotes the names.
-            table_id, self.statement = await connection.fetchrow(
-                """SELECT table_id, format('SELECT to_jsonb(t)::text FROM %s t WHERE t.%I = $1::bigint', tbl, $2::text)
-                   FROM cache_sync.tables WHERE tbl = $1::text::regclass""", self.table, self.column)
-            messages = asyncio.Queue()
-            await connection.add_listener("cache_sync", lambda *told: messages.put_nowait(told[-1]))
-            # The feed needs no LISTEN; what others notify must neither come nor pile up behind the CALL.
-            await connection.execute("UNLISTEN *")
-            since = "NULL, NULL" if self.epoch is None else f"{self.epoch}, {self.position}"
-            self.asked = now()
-            call = asyncio.ensure_future(connection.execute(f"CALL cache_sync.stream('{{{table_id}}}', {since})"))
-            call.add_done_callback(lambda _: messages.put_nowait(None))
-            while (payload := await asyncio.wait_for(messages.get(), BOUND)) is not None:
-                self.hear(payload)
-            raise call.exception() or ConnectionError("the server ended the feed")
-        finally:
-            connection.terminate()
+        async for change in cache_sync.changes(self.dsn, [self.table]):
+            if change.kind in ("gap", "table"):
+                # What they were looked up by may be another.
+                self.statement = None
+                self.doubt(self.keys)
+            elif change.kind == "row" and change.key_hash in self.key_of_hash:
+                self.doubt([self.key_of_hash[change.key_hash]])
+            elif change.kind in ("silent", "heard"):
+                print("the feed is", change.kind, file=sys.stderr, flush=True)
+
+    async def look_up(self, connection):
+        # Before rows are loaded: what was told of a hash that was not known yet is in them.
+        self.key_of_hash = {await cache_sync.key_hash(connection, self.table, {self.column: key}): key for key in self.keys}
+        # The server quotes the names.
+        self.statement = await connection.fetchval(
+            "SELECT format('SELECT to_jsonb(t)::text FROM %s t WHERE t.%I = $1::bigint', $1::text::regclass, $2::text)", self.table, self.column)
 
     async def load(self):
         """Loads what is in doubt, and prints what is new. What changes meanwhile is in doubt again."""
@@ -96,6 +54,8 @@ class Rows:
                 try:
                     if connection is None or connection.is_closed():
                         connection = await asyncpg.connect(self.dsn)
+                    if self.statement is None:
+                        await self.look_up(connection)
                     row = await connection.fetchval(self.statement, key)
                 except LOST:
                     connection = None
@@ -110,14 +70,7 @@ class Rows:
 async def main():
     table, column, *keys = sys.argv[1:]
     rows = Rows(os.environ["DATABASE_URL"], table, column, [int(key) for key in keys])
-    loading = asyncio.ensure_future(rows.load())
-    while not loading.done():
-        try:
-            await rows.follow()
-        except LOST as error:
-            print("the feed was lost:", error or "silence", file=sys.stderr, flush=True)
-            await asyncio.sleep(0.1)
-    loading.result()
+    await asyncio.gather(rows.follow(), rows.load())
 
 
 asyncio.run(main())

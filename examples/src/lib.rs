@@ -4,6 +4,9 @@
 //! been run.
 #![forbid(unsafe_code)]
 
+use axum::Router;
+use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio_postgres::{Client, NoTls};
 
 /// Examples show errors and end.
@@ -42,4 +45,20 @@ pub async fn plain_sql(dsn: &str) -> Result<Client> {
         }
     });
     Ok(client)
+}
+
+/// Serves on a free port of this machine, which it prints, until ctrl-c; then it writes what is buffered.
+///
+/// # Errors
+/// There is no port, or the client cannot be closed.
+pub async fn serve(router: Router, client: &cache_sync::Client) -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("listening on {}", listener.local_addr()?);
+    tokio::select! {
+        ended = axum::serve(listener, router) => ended?,
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    // It ends whoever watches, too.
+    client.close(Duration::from_secs(5)).await?;
+    Ok(())
 }

@@ -1,7 +1,8 @@
-//! The live example: what SQL and another node do reaches those who look, by server-sent events and by a websocket.
+//! The live examples: what SQL and another node do reaches those who look, by server-sent events and by a websocket.
 
 use cache_sync_tests::{Database, SOON};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use std::future::Future;
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -9,9 +10,9 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// A node of it, and where it listens.
-async fn node(db: &Database<'_>) -> (Child, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_live_scores"));
+/// A node of an example, and where it listens.
+async fn node(db: &Database<'_>, program: &str) -> (Child, String) {
+    let mut command = Command::new(program);
     command.env("DATABASE_URL", db.dsn()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut node = command.spawn().expect("it starts");
     let mut line = String::new();
@@ -25,11 +26,21 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(SOON, what).await.expect("it comes soon")
 }
 
-async fn ask(address: &str, method: &str, path: &str) -> BufReader<TcpStream> {
+/// Asks, with a body of JSON.
+async fn ask(address: &str, method: &str, path: &str, body: &str) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}");
+    let request = format!("{head}\r\nContent-Type: application/json\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).await.expect("it takes a request");
     BufReader::new(stream)
+}
+
+/// The status of an answer, once all of it is there.
+async fn status(answer: &mut BufReader<TcpStream>) -> String {
+    let mut text = String::new();
+    soon(answer.read_to_string(&mut text)).await.expect("an answer");
+    text.split(' ').nth(1).expect("a status").to_owned()
 }
 
 /// The next event's data.
@@ -46,8 +57,9 @@ async fn event(stream: &mut BufReader<TcpStream>) -> String {
 #[tokio::test]
 async fn scores_are_live_by_server_sent_events_and_by_websocket() {
     let db = Database::with_extension();
-    let ((mut here, one), (_there, other)) = (node(&db).await, node(&db).await);
-    let mut events = ask(&one, "GET", "/players/ann/events").await;
+    let program = env!("CARGO_BIN_EXE_live_scores");
+    let ((mut here, one), (_there, other)) = (node(&db, program).await, node(&db, program).await);
+    let mut events = ask(&one, "GET", "/players/ann/events", "").await;
     assert_eq!(event(&mut events).await, "null");
     let socket = tokio_tungstenite::connect_async(format!("ws://{other}/players/ann/socket"));
     let (mut socket, _) = soon(socket).await.expect("a websocket");
@@ -55,16 +67,54 @@ async fn scores_are_live_by_server_sent_events_and_by_websocket() {
         async || soon(socket.next()).await.expect("it goes on").expect("a message").into_text().expect("text");
     assert_eq!(message().await.as_str(), "null");
     // By the other node, which makes the row, and by SQL.
-    let mut answer = String::new();
-    ask(&other, "POST", "/players/ann/5").await.read_to_string(&mut answer).await.expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(status(&mut ask(&other, "POST", "/players/ann/5", "").await).await, "200");
     while event(&mut events).await != r#"{"points":5}"# {}
     while message().await.as_str() != r#"{"points":5}"# {}
-    let mut best = ask(&one, "GET", "/best/events").await;
+    let mut best = ask(&one, "GET", "/best/events", "").await;
     assert_eq!(event(&mut best).await, r#"[["ann",5]]"#);
     db.psql("UPDATE score SET points = 7; INSERT INTO score VALUES ('bob', 8)");
     while event(&mut best).await != r#"[["bob",8],["ann",7]]"# {}
     while event(&mut events).await != r#"{"points":7}"# {}
     while message().await.as_str() != r#"{"points":7}"# {}
     here.kill().await.expect("it ends");
+}
+
+/// What both nodes of the chat are told at once, by several people each.
+async fn talk(nodes: &[String; 2], messages: usize) {
+    let posts = (0..messages).flat_map(|number| {
+        nodes.iter().enumerate().map(move |(at, node)| async move {
+            let path = format!("/rooms/tea/messages/00000000-0000-0000-000{at}-{number:012}");
+            let body = format!(r#"{{"author": "node {at}", "body": "message {number}"}}"#);
+            assert_eq!(status(&mut ask(node, "POST", &path, &body).await).await, "201");
+        })
+    });
+    join_all(posts).await;
+}
+
+#[tokio::test]
+async fn a_chat_is_the_same_on_both_nodes_and_a_repeated_message_is_one() {
+    let db = Database::with_extension();
+    let program = env!("CARGO_BIN_EXE_chat");
+    let ((_here, one), (_there, other)) = (node(&db, program).await, node(&db, program).await);
+    let nodes = [one, other];
+    let mut shown = Vec::new();
+    for node in &nodes {
+        let mut events = ask(node, "GET", "/rooms/tea/events", "").await;
+        assert_eq!(event(&mut events).await, "[]");
+        shown.push(events);
+    }
+    talk(&nodes, 20).await;
+    // Repeated, to the other node; and one to another room.
+    let repeated = "/rooms/tea/messages/00000000-0000-0000-0000-000000000007";
+    let again = r#"{"author": "node 0", "body": "message 7"}"#;
+    assert_eq!(status(&mut ask(&nodes[1], "POST", repeated, again).await).await, "200");
+    let elsewhere = "/rooms/coffee/messages/00000000-0000-0000-0007-000000000007";
+    assert_eq!(status(&mut ask(&nodes[1], "POST", elsewhere, again).await).await, "201");
+    db.psql("INSERT INTO message VALUES (gen_random_uuid(), 'tea', 'psql', 'the last')");
+    let stored = "SELECT json_agg(json_build_array(author, body) ORDER BY at DESC, id) FROM message WHERE room = 'tea'";
+    let stored: serde_json::Value = serde_json::from_str(&db.psql(stored)).expect("a list");
+    assert_eq!(stored.as_array().map(Vec::len), Some(41));
+    for events in &mut shown {
+        while serde_json::from_str::<serde_json::Value>(&event(events).await).expect("a list") != stored {}
+    }
 }

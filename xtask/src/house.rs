@@ -38,8 +38,10 @@ use options::Options;
 use revision::Unpacked;
 
 /// The crates whose sizes and repeats are checked.
-const CHECKED: [&str; 12] =
-    ["bench", "cluster", "core", "demo", "examples", "kit", "peers", "pg_ext", "sdk", "tests", "torture", "xtask"];
+const CHECKED: [&str; 14] = [
+    "bench", "cluster", "core", "demo", "examples", "fit", "kit", "peers", "pg_ext", "sdk", "testkit", "tests",
+    "torture", "xtask",
+];
 
 /// Where the pictures lie.
 const PICTURES: &str = "docs/house";

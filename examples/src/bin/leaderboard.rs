@@ -1,4 +1,8 @@
 //! A leaderboard: counters that many nodes raise by buffered patches, and a cached query over all of them.
+//!
+//! **When** the best of many rows are asked for much more often than somebody needs them to the millisecond. Live in the browser: see live_scores.rs.
+//!
+//! **When two nodes race** Postgres adds, so no point is lost, and every node shows the same leaders once it has heard of the last one.
 
 use cache_sync::{Cache, Client, Patch};
 use cache_sync_examples::{Result, database_url, plain_sql};

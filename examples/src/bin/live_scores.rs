@@ -1,24 +1,26 @@
 //! Scores live in the browser: whoever changes a row, everybody who looks at it sees it, by server-sent events or a websocket. Run it on as many
 //! nodes as you like.
 //!
+//! **When** a page shows one row, or the result of one query, as it becomes.
+//!
+//! **When two nodes race** each point counts once (rule `add`), and whoever looks at either node is shown the last state.
+//!
 //! ```text
 //! GET  /players/{name}/events    server-sent events     GET  /players/{name}/socket    the same over a websocket
 //! POST /players/{name}/{points}  adds points            GET  /best/events              the ten best, by server-sent events
 //! ```
 
+use axum::Router;
 use axum::extract::ws::{Message, WebSocket};
 use axum::extract::{Path, State, WebSocketUpgrade};
 use axum::http::StatusCode;
-use axum::response::Response;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use cache_sync::{Cache, Client, Patch};
-use cache_sync_examples::{Result, database_url, make_once, plain_sql};
-use futures_util::{Stream, StreamExt};
+use cache_sync_axum::{Failed, sse};
+use cache_sync_examples::{Result, database_url, make_once, plain_sql, serve};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use tokio::net::TcpListener;
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Score {
@@ -28,21 +30,14 @@ struct Score {
 type Scores = Cache<String, Score>;
 
 /// `null` while there is no such player.
-async fn events(
-    State(scores): State<Scores>,
-    Path(name): Path<String>,
-) -> Sse<impl Stream<Item = std::result::Result<Event, axum::Error>>> {
-    let events =
-        scores.watch(&name).map(|read| Event::default().json_data(read.map_err(axum::Error::new)?.value.as_deref()));
-    Sse::new(events).keep_alive(KeepAlive::default())
+async fn events(State(scores): State<Scores>, Path(name): Path<String>) -> impl IntoResponse {
+    sse(scores.watch(&name))
 }
 
 /// A query whose rows are shown as they change, at most once in a tenth of a second.
-async fn best(State(client): State<Client>) -> Sse<impl Stream<Item = std::result::Result<Event, axum::Error>>> {
+async fn best(State(client): State<Client>) -> impl IntoResponse {
     let query = client.query::<(String, i64)>("SELECT name, points FROM score ORDER BY points DESC, name LIMIT 10");
-    let rows = query.min_refresh(Duration::from_millis(100)).watch();
-    Sse::new(rows.map(|read| Event::default().json_data(&*read.map_err(axum::Error::new)?.rows)))
-        .keep_alive(KeepAlive::default())
+    sse(query.min_refresh(Duration::from_millis(100)).watch())
 }
 
 async fn socket(upgrade: WebSocketUpgrade, State(scores): State<Scores>, Path(name): Path<String>) -> Response {
@@ -60,13 +55,9 @@ async fn send(mut socket: WebSocket, scores: Scores, name: String) -> Result<()>
 async fn add(
     State(scores): State<Scores>,
     Path((name, points)): Path<(String, i64)>,
-) -> std::result::Result<Json<i64>, StatusCode> {
-    let added = scores.patch_or_put(&name, Patch::new().add("points", points), || Score { points }).await;
-    match added {
-        Ok(outcome) if outcome.is_written() => Ok(Json(points)),
-        Ok(_) => Err(StatusCode::CONFLICT),
-        Err(_) => Err(StatusCode::SERVICE_UNAVAILABLE),
-    }
+) -> std::result::Result<StatusCode, Failed> {
+    let added = scores.patch_or_put(&name, Patch::new().add("points", points), || Score { points }).await?;
+    Ok(if added.is_written() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY })
 }
 
 #[tokio::main]
@@ -88,13 +79,5 @@ async fn main() -> Result<()> {
         .route("/players/{name}/{points}", post(add))
         .with_state(scores)
         .merge(Router::new().route("/best/events", get(best)).with_state(client.clone()));
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("listening on {}", listener.local_addr()?);
-    tokio::select! {
-        ended = axum::serve(listener, router) => ended?,
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    // It ends whoever watches, too.
-    client.close(Duration::from_secs(5)).await?;
-    Ok(())
+    serve(router, &client).await
 }

@@ -1,5 +1,9 @@
-//! A room that can be full: whoever joins looks at who is there already, and however many do so at a time, on however many nodes, nobody gets
-//! a place that is taken. Run it several times at once.
+//! A room that can be full: whoever joins looks at who is there already. Run it several times at once.
+//!
+//! **When** what somebody may do depends on what is there: rooms, seats, stock, turns. `modify` looks at the row and changes it.
+//!
+//! **When two nodes race** the one that is quicker gets the place, and the other looks again at the row as it is then: however many join at a time, on
+//! however many nodes, nobody gets a place that is taken, and none is left empty that somebody wanted.
 
 use cache_sync::{Cache, Client, Error};
 use cache_sync_examples::{Result, database_url, make_once, plain_sql};

@@ -1,4 +1,10 @@
 //! Sessions that expire, on two nodes: read on every request, counted without a load, prolonged by who uses them, and ended everywhere at once.
+//!
+//! **When** a request has to know at once who it comes from. For axum there is a store of tower-sessions in fit/tower-sessions.
+//!
+//! **When two nodes race** each request counts (rule `add`), and the session is good for as long as the last of them says (`max`). A logout is heard of as it
+//! commits, and no request that is under way brings the session back. A request right after a login, on another node, brings a token along, for which that node
+//! waits.
 
 use cache_sync::{Cache, Client, Patch, Token};
 use cache_sync_examples::{Result, database_url, plain_sql};
@@ -71,6 +77,9 @@ async fn main() -> Result<()> {
     let session = Session { user_id: 42, requests: 0, expires_at: expiry() };
     one.put("s2".to_owned(), session).await?.written().await?;
     one.delete("s2").await?.written().await?;
+    // A request that is under way there, and has not heard of it.
+    let _ = other.patch("s2", Patch::new().add("requests", 1)).await?;
+    there.flush().await?;
     there.catch_up().await?;
     println!("logged out: {:?}", enter(&other, "s2").await?);
 

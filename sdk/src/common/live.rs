@@ -46,12 +46,15 @@ pub(crate) struct Live<W: Watchable> {
     pause: Duration,
     /// What happens since the look that failed.
     since_failure: Option<W::Since>,
+    /// The last item was an error, so what comes next is news whatever it is.
+    has_failed: bool,
     has_ended: bool,
 }
 
 impl<W: Watchable> Live<W> {
     pub(crate) fn new(watched: W, liveness: Liveness) -> Live<W> {
-        Live { watched, liveness, shown: None, pause: PAUSE_MIN, since_failure: None, has_ended: false }
+        let (since_failure, has_failed, has_ended) = (None, false, false);
+        Live { watched, liveness, shown: None, pause: PAUSE_MIN, since_failure, has_failed, has_ended }
     }
 
     /// What there is to see, once that is not what was shown before. `None`: the client is closed, or an error has ended it.
@@ -74,7 +77,8 @@ impl<W: Watchable> Live<W> {
             let doubtful = match self.watched.look().await {
                 Ok(read) if !W::is_doubtful(&read) => {
                     self.pause = PAUSE_MIN;
-                    if !self.shown.as_ref().is_some_and(|shown| W::is_same(shown, &read)) {
+                    let is_shown = self.shown.as_ref().is_some_and(|shown| W::is_same(shown, &read));
+                    if std::mem::take(&mut self.has_failed) || !is_shown {
                         return Some(Ok(self.show(read)));
                     }
                     self.until_turned(since).await;
@@ -85,6 +89,7 @@ impl<W: Watchable> Live<W> {
                 Err(error) => {
                     self.has_ended = error.is_closed() || self.watched.has_ended();
                     self.since_failure = Some(since);
+                    self.has_failed = true;
                     return (!error.is_closed()).then_some(Err(error));
                 }
             };
@@ -136,6 +141,7 @@ mod tests {
     use super::*;
     use crate::common::Common;
     use crate::common::freshness::FeedFreshness;
+    use crate::error::ErrorKind;
     use crate::meter::ClientMeter;
     use std::sync::Arc;
     use tokio::sync::Notify;
@@ -148,7 +154,15 @@ mod tests {
         state: u32,
         looks: u32,
         changes_left: u32,
+        /// Which look fails, and shows that there is something else to see.
+        fails_at: u32,
         changed: Arc<Notify>,
+    }
+
+    impl Restless {
+        fn new(changes_left: u32, fails_at: u32) -> Restless {
+            Restless { state: 0, looks: 0, changes_left, fails_at, changed: Arc::default() }
+        }
     }
 
     impl Watchable for Restless {
@@ -162,6 +176,10 @@ mod tests {
         async fn look(&mut self) -> Result<u32, Error> {
             let seen = self.state;
             self.looks += 1;
+            if self.looks == self.fails_at {
+                self.changed.notify_waiters();
+                return Err(Error::new(ErrorKind::Value, "it does not fit"));
+            }
             if self.looks.is_multiple_of(2) && self.changes_left > 0 {
                 self.changes_left -= 1;
                 self.state += 1;
@@ -195,18 +213,29 @@ mod tests {
         }
     }
 
-    /// A change between a look and the wait for the next one is heard of: the last state is always shown.
-    #[tokio::test(start_paused = true)]
-    async fn what_changes_during_a_look_is_shown() {
+    /// What is shown until nothing comes any more; `None` is an error.
+    async fn all_that_is_shown(watched: Restless) -> Vec<Option<u32>> {
         let common = Arc::new(Common::new(FeedFreshness::new(LONG), ClientMeter::new("d")));
         common.freshness.in_step(common.now());
         // What follows it would only tell of silence.
         let (liveness, _follow) = Liveness::of(common);
-        let mut live = Live::new(Restless { state: 0, looks: 0, changes_left: 5, changed: Arc::default() }, liveness);
-        let mut last = None;
+        let mut live = Live::new(watched, liveness);
+        let mut shown = Vec::new();
         while let Ok(item) = tokio::time::timeout(LONG, live.next()).await {
-            last = Some(item.unwrap().unwrap());
+            shown.push(item.unwrap().ok());
         }
-        assert_eq!(last, Some(5));
+        shown
+    }
+
+    /// A change between a look and the wait for the next one is heard of: the last state is always shown.
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_during_a_look_is_shown() {
+        assert_eq!(all_that_is_shown(Restless::new(5, 0)).await.last(), Some(&Some(5)));
+    }
+
+    /// Whoever was told of an error is told that it is over, also where all is as it was before.
+    #[tokio::test(start_paused = true)]
+    async fn what_can_be_read_again_is_shown_again() {
+        assert_eq!(all_that_is_shown(Restless::new(0, 2)).await, [Some(0), None, Some(0)]);
     }
 }
