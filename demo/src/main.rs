@@ -11,7 +11,7 @@
 //! node           a process that uses the SDK      node/ops  what it does   node/log  what it writes down
 //!                                                 node/probe  when a change arrives
 //! sampler        a process that looks at rows in Postgres
-//! message        what the processes tell the orchestrator      arguments, keys (Zipf), histogram
+//! message        what the processes tell the orchestrator      arguments, keys (Zipf)
 //! lines          logs of processes that may have been killed
 //! ```
 #![forbid(unsafe_code)]
@@ -20,7 +20,6 @@ mod arguments;
 mod checks;
 mod child;
 mod figures;
-mod histogram;
 mod keys;
 mod ledger;
 mod lines;

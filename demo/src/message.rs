@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 
-use crate::histogram::Histogram;
+use cache_sync_kit::Histogram;
 
 /// A line from a child.
 #[derive(Debug, Clone, Serialize, Deserialize)]
