@@ -22,7 +22,7 @@ pub(crate) use child::run as child;
 
 use crate::measure::{Rounds, Sides};
 use crate::report::{Figure, Report, Target};
-use cache_sync_cluster::{Cluster, setup_tools};
+use cache_sync_cluster::{Cluster, setup_redis};
 use cache_sync_kit::{During, Result, Values, connect};
 use cache_sync_peers::Database;
 use contender::{Contender, TEMPLATE};
@@ -66,7 +66,7 @@ fn shape(name: &str) -> Result<Shape> {
 }
 
 pub(crate) async fn run(scope: &Scope, rounds: Rounds, report: &mut Report) -> Result<Value> {
-    setup_tools()?;
+    setup_redis()?;
     let cluster = crate::options().setting("shared_preload_libraries", "cache_sync, pg_stat_statements").start()?;
     cluster.createdb(TEMPLATE)?;
     Database::create(&cluster.dsn(TEMPLATE), scope.rows).await?;

@@ -34,7 +34,7 @@ pub use redis::Redis;
 pub use script::write_scripts;
 pub use setup::setup;
 pub use throwaway::{Cluster, Options, free_port};
-pub use tools::{pgbouncer, prometheus, python, redis_server, setup_tools};
+pub use tools::{pgbouncer, prometheus, python, redis_server, setup_redis, setup_tools};
 pub use tree::Tree;
 pub use workspace::{cargo, target_dir, workspace_root};
 

@@ -79,25 +79,39 @@ pub fn redis_server() -> Result<PathBuf> {
 /// # Errors
 /// It cannot be installed from here: the error says what to install.
 pub fn setup_tools() -> Result<()> {
-    let no_python = python().is_err();
-    let missing_programs: Vec<_> =
-        [PGBOUNCER, PROMETHEUS, REDIS_SERVER].into_iter().filter(|one| one.find().is_err()).collect();
-    if !no_python && missing_programs.is_empty() {
-        return Ok(());
-    }
-    let root = Root::get_with_apt()
-        .ok_or_else(|| missing("Python with asyncpg and psycopg, pgbouncer, Prometheus, or redis-server"))?;
-    println!("Updating the list of packages (apt-get update).");
-    root.apt_get(&["update", "-qq"])?;
-    if no_python {
+    if python().is_err() {
+        let root = updated_root("Python with asyncpg and psycopg")?;
         root.install(&PYTHON_PACKAGES.map(str::to_owned), false)?;
         python()?;
     }
+    set_up(&[PGBOUNCER, PROMETHEUS, REDIS_SERVER])
+}
+
+/// The same for [`redis_server`] alone.
+///
+/// # Errors
+/// It cannot be installed from here: the error says what to install.
+pub fn setup_redis() -> Result<()> {
+    set_up(&[REDIS_SERVER])
+}
+
+fn set_up(programs: &[Unpacked]) -> Result<()> {
+    let missing_programs: Vec<_> = programs.iter().filter(|one| one.find().is_err()).collect();
+    let Some(first) = missing_programs.first() else { return Ok(()) };
+    let root = updated_root(first.name)?;
     for program in missing_programs {
         program.unpack(&root)?;
         program.find()?;
     }
     Ok(())
+}
+
+/// Root where packages are installed by apt, with a list of packages of today.
+fn updated_root(what: &str) -> Result<Root> {
+    let root = Root::get_with_apt().ok_or_else(|| missing(what))?;
+    println!("Updating the list of packages (apt-get update).");
+    root.apt_get(&["update", "-qq"])?;
+    Ok(root)
 }
 
 impl Unpacked {

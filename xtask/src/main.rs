@@ -28,7 +28,8 @@ usage: cargo xtask <what> [options]
   demo       pgbench and two processes with the SDK on one throw-away cluster; checks that nothing is lost or stale
              [--seconds N] [--nodes N] [--scale N] [--json FILE] [--keep]
   test       everything that CI checks: format, clippy, docs, tests, a short demo
-  bench      the figures to hold, each against what it is compared with; `bench feed` those of the feed
+  bench      the figures to hold, each against what it is compared with; `bench feed` those of the feed;
+             `bench peers` the same loads on Redis and others
              [NAME ...] [--rounds N] [--seconds N] [--full] [--json FILE]
   torture    random statements and kills, then faults of every kind; what nodes did and saw is held against the promises
              [--minutes N | --seconds N] [--seed N] [--faults NAME,...] [--json FILE]

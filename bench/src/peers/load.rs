@@ -6,7 +6,7 @@ use super::tally::{Tally, Turn};
 use crate::trace::Zipf;
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Dice, Result};
-use cache_sync_peers::{Change, Database, FIELD_BYTES, FIELDS, Peer, Write};
+use cache_sync_peers::{Change, Database, FIELD_BYTES, FIELDS, Peer, Record, Write};
 use futures_util::future::try_join_all;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,6 +55,12 @@ impl Field {
             // What is read most should not lie side by side.
             _ => (u64::from(rank) * PLACES % self.rows) as i64,
         }
+    }
+
+    /// Some field becomes some text.
+    fn change(&self, dice: &mut Dice) -> Change<'_> {
+        let (number, text) = (dice.below(FIELDS as u64) as usize, dice.one_of::<String>(&self.texts));
+        Change::Field { number, text }
     }
 
     /// Reads every row once on every node.
@@ -106,8 +112,7 @@ impl Field {
         while self.shape == Shape::Sql && now_ns() < end_ns {
             let key = self.key(*dice.one_of(&self.drawn));
             let version = self.confirmed.next_version(key);
-            let (number, text) = (dice.below(FIELDS as u64) as usize, dice.one_of::<String>(&self.texts));
-            let change = Change::Field { number, text };
+            let change = self.change(&mut dice);
             database.write(Write { key, version, change }).await?;
             self.confirmed.confirm(key, version, 0);
             writes += 1;
@@ -134,55 +139,52 @@ impl<'w, P: Peer> Worker<'w, P> {
     }
 
     async fn run(mut self, end_ns: i64) -> Result<Tally> {
-        let mut now_ns = now_ns();
-        while now_ns < end_ns {
+        while now_ns() < end_ns {
             self.place = (self.place + 1) % DRAWN;
-            let key = self.field.key(self.field.drawn[self.place]);
-            now_ns = match self.field.shape.draw(&mut self.dice) {
-                Op::Read => self.read(key).await?.1,
-                op => self.write(op, key).await?,
-            };
+            let field = self.field;
+            let key = field.key(field.drawn[self.place]);
+            match field.shape.draw(&mut self.dice) {
+                Op::Read => drop(self.read(key).await?),
+                Op::Field => {
+                    let change = field.change(&mut self.dice);
+                    self.write(key, change).await?;
+                }
+                Op::Insert => {
+                    let key = field.confirmed.new_key().ok_or("more rows are inserted than there is room for")?;
+                    self.write(key, Change::Insert(&field.texts[0])).await?;
+                }
+                Op::Count => self.write(key, Change::Count).await?,
+                Op::CountFrom => {
+                    let read = self.read(key).await?.ok_or("a row is missing")?;
+                    self.write(key, Change::CountFrom(&read)).await?;
+                }
+            }
             // What is in memory takes no wait, and others want the processor, too.
             tokio::task::consume_budget().await;
         }
         Ok(self.tally)
     }
 
-    /// Reads, and looks whether what was confirmed before is there. Also says when that was done.
-    async fn read(&mut self, key: i64) -> Result<(Option<Arc<cache_sync_peers::Record>>, i64)> {
-        let begun = self.field.confirmed.begin(key);
+    /// Reads, and looks whether what was confirmed before is there.
+    async fn read(&mut self, key: i64) -> Result<Option<Arc<Record>>> {
+        let confirmed = &self.field.confirmed;
+        let begun = confirmed.begin(key);
         let record = self.peer.read(key).await?;
-        let end_ns = now_ns();
-        self.tally.reads.add(end_ns - begun.at_ns);
+        self.tally.reads.add(now_ns() - begun.at_ns);
         let version = record.as_ref().map_or(0, |record| record.version);
-        if let Some(age) = self.field.confirmed.age(key, begun, version) {
+        if let Some(age) = confirmed.age(key, begun, version) {
             self.tally.stale(age, self.bound);
         }
-        Ok((record, end_ns))
+        Ok(record)
     }
 
-    async fn write(&mut self, op: Op, key: i64) -> Result<i64> {
-        let begun_ns = now_ns();
+    async fn write(&mut self, key: i64, change: Change<'_>) -> Result<()> {
         let confirmed = &self.field.confirmed;
-        let key = match op {
-            Op::Insert => confirmed.new_key().ok_or("more rows are inserted than there is room for")?,
-            _ => key,
-        };
-        let read = if op == Op::CountFrom { self.read(key).await?.0 } else { None };
-        let text = self.dice.one_of(&self.field.texts);
-        let change = match (op, &read) {
-            (Op::Insert, _) => Change::Insert(text),
-            (Op::Count, _) => Change::Count,
-            (Op::CountFrom, Some(read)) => Change::CountFrom(read),
-            (Op::CountFrom, None) => return Err("a row is missing".into()),
-            (Op::Field | Op::Read, _) => Change::Field { number: self.dice.below(FIELDS as u64) as usize, text },
-        };
-        let counts = u64::from(matches!(change, Change::Count | Change::CountFrom(_)));
-        let version = confirmed.next_version(key);
+        let (begun_ns, version) = (now_ns(), confirmed.next_version(key));
         self.peer.write(Write { key, version, change }).await?;
+        self.tally.writes.add(now_ns() - begun_ns);
+        let counts = u64::from(matches!(change, Change::Count | Change::CountFrom(_)));
         confirmed.confirm(key, version, counts);
-        let end_ns = now_ns();
-        self.tally.writes.add(end_ns - begun_ns);
-        Ok(end_ns)
+        Ok(())
     }
 }

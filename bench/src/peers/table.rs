@@ -181,7 +181,11 @@ fn megabytes(bytes: f64) -> String {
 }
 
 fn milliseconds(ms: f64) -> String {
-    if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1000.0) }
+    match ms {
+        0.0..1000.0 => format!("{ms:.0} ms"),
+        1000.0..10_000.0 => format!("{:.1} s", ms / 1000.0),
+        _ => format!("{:.0} s", ms / 1000.0),
+    }
 }
 
 #[cfg(test)]
@@ -197,7 +201,7 @@ mod tests {
     #[test]
     fn numbers_are_grouped() {
         assert_eq!([0.0, 999.4, 1000.0, 1_234_567.0].map(thousands), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!((microseconds(0.25), microseconds(1234.5)), ("0.2 us".to_owned(), "1,234 us".to_owned()));
-        assert_eq!((milliseconds(12.3), milliseconds(3000.0)), ("12 ms".to_owned(), "3.0 s".to_owned()));
+        assert_eq!([0.25, 1234.5].map(microseconds), ["0.2 us", "1,234 us"]);
+        assert_eq!([12.3, 3000.0, 300_000.0].map(milliseconds), ["12 ms", "3.0 s", "300 s"]);
     }
 }

@@ -7,9 +7,7 @@ use std::time::Duration;
 /// What a worker has seen.
 #[derive(Default)]
 pub(super) struct Tally {
-    /// Those of a read-modify-write, too.
     pub(super) reads: Histogram,
-    /// That of a read-modify-write as a whole.
     pub(super) writes: Histogram,
     stale: u64,
     beyond: u64,
