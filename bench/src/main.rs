@@ -57,7 +57,7 @@ const USAGE: &str =
   --full: writers also with 1 and 8 of them
   --listeners: writers only with so many listeners, of 0,1,32,128
   peers: other ways to read and write the same rows, Redis and others; a quarter of an hour
-  --only: of the shapes A,B,C,D,F,add,sql
+  --only: of the shapes A,B,C,one,D,F,add,sql
   --rows: how many there are (default: 20000)
   --markdown: the tables for a document";
 

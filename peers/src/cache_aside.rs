@@ -9,7 +9,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{AsyncCommands, Client};
 
 use crate::database::Database;
-use crate::peer::Peer;
+use crate::peer::{Peer, Written};
 use crate::record::{Record, Write};
 use crate::shelf;
 
@@ -52,10 +52,11 @@ impl Peer for CacheAside {
         Ok(Some(Arc::new(record)))
     }
 
-    async fn write(&self, write: Write<'_>) -> Result<()> {
+    async fn write(&self, write: Write<'_>) -> Result<Written> {
         self.database.write(write).await?;
         let mut redis = self.redis.clone();
-        Ok(redis.del(shelf::name(write.key)).await?)
+        redis.del::<_, ()>(shelf::name(write.key)).await?;
+        Ok(Written::Committed)
     }
 
     fn statements(&self) -> u64 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cache_sync::{Cache, Client, Durability, Patch, Receipt};
 use cache_sync_kit::{Result, connect};
 
-use crate::peer::Peer;
+use crate::peer::{Peer, Written};
 use crate::record::{Change, FIELDS, Record, Write};
 
 const ATTACH: &str = r#"CREATE EXTENSION IF NOT EXISTS cache_sync;
@@ -20,6 +20,7 @@ const FIELD_NAMES: [&str; FIELDS] =
 pub struct CacheSync {
     client: Client,
     records: Cache<i64, Record>,
+    durability: Durability,
 }
 
 impl CacheSync {
@@ -38,7 +39,7 @@ impl CacheSync {
     pub async fn open(dsn: &str, rows: u64, durability: Durability) -> Result<CacheSync> {
         let client = Client::builder(dsn).feed_timeout(FEED_TIMEOUT).connect().await?;
         let records = client.cache("record").max_capacity(rows).durability(durability).open().await?;
-        Ok(CacheSync { client, records })
+        Ok(CacheSync { client, records, durability })
     }
 
     async fn accept(&self, Write { key, version, change }: Write<'_>) -> Result<Receipt> {
@@ -71,9 +72,12 @@ impl Peer for CacheSync {
         Ok(self.records.get(&key).await?)
     }
 
-    async fn write(&self, write: Write<'_>) -> Result<()> {
-        // Where writes are durable it is committed; else who waits for nothing needs no outcome.
-        self.accept(write).await.map(drop)
+    async fn write(&self, write: Write<'_>) -> Result<Written> {
+        let receipt = self.accept(write).await?;
+        if self.durability == Durability::Database {
+            return Ok(Written::Committed);
+        }
+        Ok(Written::Buffered(Box::pin(async { Ok(receipt.written().await.map(drop)?) })))
     }
 
     async fn settle(&self) -> Result<()> {

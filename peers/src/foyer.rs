@@ -7,7 +7,7 @@ use cache_sync_kit::{Error, Result};
 use foyer_memory::{Cache, CacheBuilder};
 
 use crate::database::Database;
-use crate::peer::Peer;
+use crate::peer::{Peer, Written};
 use crate::record::{Record, Write};
 
 /// A node whose rows are in memory for a while.
@@ -58,10 +58,10 @@ impl Peer for Foyer {
         Ok(record)
     }
 
-    async fn write(&self, write: Write<'_>) -> Result<()> {
+    async fn write(&self, write: Write<'_>) -> Result<Written> {
         self.database.write(write).await?;
         self.cache.remove(&write.key);
-        Ok(())
+        Ok(Written::Committed)
     }
 
     fn statements(&self) -> u64 {

@@ -33,7 +33,7 @@ pub use cache_sync::CacheSync;
 pub use database::Database;
 pub use foyer::Foyer;
 pub use notified::Notified;
-pub use peer::Peer;
+pub use peer::{Peer, Written};
 pub use plain::Plain;
 pub use record::{Change, FIELD_BYTES, FIELDS, Record, Write};
 pub use tracked::Tracked;

@@ -7,17 +7,21 @@ use std::time::Duration;
 use cache_sync_kit::{Result, connect};
 use futures_util::StreamExt;
 use futures_util::stream::poll_fn;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, NoTls};
 
 use crate::database::Database;
 use crate::held::Held;
-use crate::peer::Peer;
+use crate::peer::{Peer, Written};
 use crate::record::{Record, Write};
 
 const TRIGGER: &str = "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN PERFORM pg_notify('record', OLD.id::text); RETURN NULL; END $$;
     CREATE TRIGGER tell AFTER UPDATE OR DELETE ON record FOR EACH ROW EXECUTE FUNCTION tell()";
+/// How long opening may take until notifications are heard.
+const LISTEN_TIME_MAX: Duration = Duration::from_secs(30);
 /// Between two attempts to listen.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -34,6 +38,7 @@ struct Inbox {
     held: Held,
     /// Readers ask Postgres unless it is.
     is_listening: AtomicBool,
+    has_begun: Notify,
 }
 
 impl Notified {
@@ -48,9 +53,13 @@ impl Notified {
     /// Listens for as long as this lives. At most `rows` are held, each for `time_to_live`, should a notification be lost unseen.
     ///
     /// # Errors
-    /// It is no connection string.
-    pub fn open(dsn: &str, rows: u64, time_to_live: Duration) -> Result<Notified> {
-        let inbox = Arc::new(Inbox { held: Held::new(rows, time_to_live), is_listening: AtomicBool::new(false) });
+    /// Postgres cannot be reached.
+    pub async fn open(dsn: &str, rows: u64, time_to_live: Duration) -> Result<Notified> {
+        let inbox = Arc::new(Inbox {
+            held: Held::new(rows, time_to_live),
+            is_listening: AtomicBool::new(false),
+            has_begun: Notify::new(),
+        });
         let (dsn_of_listener, inbox_of_listener) = (dsn.to_owned(), Arc::clone(&inbox));
         let listener = tokio::spawn(async move {
             loop {
@@ -60,7 +69,11 @@ impl Notified {
                 tokio::time::sleep(PAUSE).await;
             }
         });
-        Ok(Notified { database: Database::open(dsn)?, inbox, time_to_live, listener })
+        let notified = Notified { database: Database::open(dsn)?, inbox, time_to_live, listener };
+        match timeout(LISTEN_TIME_MAX, notified.inbox.has_begun.notified()).await {
+            Ok(()) => Ok(notified),
+            Err(_) => Err(format!("notifications are not heard within {LISTEN_TIME_MAX:?}").into()),
+        }
     }
 }
 
@@ -96,6 +109,7 @@ impl Inbox {
                     // What was told before is unknown.
                     self.held.forget_all();
                     self.is_listening.store(true, Ordering::Release);
+                    self.has_begun.notify_one();
                 }
             }
         };
@@ -110,7 +124,7 @@ impl Peer for Notified {
     }
 
     async fn read(&self, key: i64) -> Result<Option<Arc<Record>>> {
-        let Inbox { held, is_listening } = &*self.inbox;
+        let Inbox { held, is_listening, .. } = &*self.inbox;
         if !is_listening.load(Ordering::Acquire) {
             return Ok(self.database.read(key).await?.map(Arc::new));
         }
@@ -126,10 +140,10 @@ impl Peer for Notified {
         Ok(Some(record))
     }
 
-    async fn write(&self, write: Write<'_>) -> Result<()> {
+    async fn write(&self, write: Write<'_>) -> Result<Written> {
         self.database.write(write).await?;
         self.inbox.held.forget(write.key);
-        Ok(())
+        Ok(Written::Committed)
     }
 
     fn statements(&self) -> u64 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cache_sync_kit::Result;
 
 use crate::database::Database;
-use crate::peer::Peer;
+use crate::peer::{Peer, Written};
 use crate::record::{Record, Write};
 
 /// A node that holds nothing.
@@ -31,8 +31,9 @@ impl Peer for Plain {
         Ok(self.0.read(key).await?.map(Arc::new))
     }
 
-    async fn write(&self, write: Write<'_>) -> Result<()> {
-        self.0.write(write).await
+    async fn write(&self, write: Write<'_>) -> Result<Written> {
+        self.0.write(write).await?;
+        Ok(Written::Committed)
     }
 
     fn statements(&self) -> u64 {

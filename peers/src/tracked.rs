@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::database::Database;
 use crate::held::Held;
-use crate::peer::Peer;
+use crate::peer::{Peer, Written};
 use crate::record::{Record, Write};
 use crate::shelf;
 
@@ -129,12 +129,12 @@ impl Peer for Tracked {
         Ok(Some(record))
     }
 
-    async fn write(&self, write: Write<'_>) -> Result<()> {
+    async fn write(&self, write: Write<'_>) -> Result<Written> {
         self.database.write(write).await?;
         let mut redis = self.connection().await?;
         redis.del::<_, ()>(shelf::name(write.key)).await?;
         self.held.forget(write.key);
-        Ok(())
+        Ok(Written::Committed)
     }
 
     fn statements(&self) -> u64 {

@@ -10,6 +10,7 @@ use cache_sync_cluster::{Cluster, Options, Redis};
 use cache_sync_kit::wait;
 use cache_sync_peers::{
     CacheAside, CacheSync, Change, Database, FIELD_BYTES, FIELDS, Foyer, Notified, Peer, Plain, Record, Tracked, Write,
+    Written,
 };
 
 const ROWS: u64 = 10;
@@ -76,10 +77,10 @@ async fn plain() {
         peer.write(Write { key: 1, version: 2, change: Change::CountFrom(&read.unwrap()) }).await.unwrap();
     }
     assert_eq!(here.read(1).await.unwrap().unwrap().counter, 1);
-    let nowhere = here.write(Write { key: 99, version: 1, change: Change::Count }).await.unwrap_err();
+    let nowhere = here.write(Write { key: 99, version: 1, change: Change::Count }).await.err().unwrap();
     assert_eq!(nowhere.to_string(), "0 rows were written where one should be");
     let change = Change::Field { number: FIELDS, text: "" };
-    let nothing = here.write(Write { key: 1, version: 1, change }).await.unwrap_err();
+    let nothing = here.write(Write { key: 1, version: 1, change }).await.err().unwrap();
     assert_eq!(nothing.to_string(), "there is no field 10");
 }
 
@@ -99,11 +100,10 @@ async fn foyer() {
 async fn notified() {
     let (cluster, dsn) = cluster().await;
     Notified::install(&dsn).await.unwrap();
-    let open = || Notified::open(&dsn, HELD as u64, LONG).unwrap();
-    let (here, there) = (open(), open());
+    let open = async || Notified::open(&dsn, HELD as u64, LONG).await.unwrap();
+    let (here, there) = (open().await, open().await);
     reads_what_was_written(&here, &there).await;
-    let hits = async || Ok(statements_of_a_hit(&there).await == 0);
-    assert!(wait::until(SOON, PAUSE, hits).await.unwrap(), "nothing is held");
+    assert_eq!(statements_of_a_hit(&there).await, 0);
     // What nobody notifies the node of, since its connection is gone, it does not serve from memory.
     cluster
         .psql(
@@ -114,6 +114,7 @@ async fn notified() {
         .unwrap();
     let seen = wait::until(SOON, PAUSE, async || Ok(there.read(5).await?.is_some_and(|row| row.version == 9))).await;
     assert!(seen.unwrap());
+    let hits = async || Ok(statements_of_a_hit(&there).await == 0);
     assert!(wait::until(SOON, PAUSE, hits).await.unwrap(), "it never listens again");
 }
 
@@ -170,6 +171,12 @@ async fn cache_sync() {
         let (here, there) = (open().await, open().await);
         reads_what_was_written(&here, &there).await;
         assert_eq!(statements_of_a_hit(&there).await, 0);
+        let written = here.write(Write { key: 2, version: 2, change: Change::Count }).await.unwrap();
+        match (written, durability) {
+            (Written::Committed, Durability::Database) => {}
+            (Written::Buffered(outcome), Durability::Memory) => outcome.await.unwrap(),
+            _ => panic!("{durability:?}"),
+        }
         // What both computed from the same row counts twice: differences add up.
         for (peer, read) in [(&here, here.read(1).await.unwrap()), (&there, there.read(1).await.unwrap())] {
             peer.write(Write { key: 1, version: 2, change: Change::CountFrom(&read.unwrap()) }).await.unwrap();

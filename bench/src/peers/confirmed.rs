@@ -30,13 +30,27 @@ struct Key {
     given: AtomicI64,
     /// The highest number of a write that was confirmed.
     confirmed: AtomicI64,
-    history: Mutex<Vec<Confirmation>>,
+    confirmations: Mutex<History>,
+    /// Where a peer buffers writes, a commit is later than the confirmation.
+    commits: Mutex<History>,
 }
 
+/// Which numbers came when.
+#[derive(Default)]
+struct History(Vec<Came>);
+
 #[derive(Clone, Copy)]
-struct Confirmation {
+struct Came {
     version: i64,
     at_ns: i64,
+}
+
+/// How long before a read began something newer than what it brought had been there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Age {
+    pub(super) since_confirmed: Duration,
+    /// Zero: nothing newer had been committed.
+    pub(super) since_committed: Duration,
 }
 
 /// A read that has begun.
@@ -61,7 +75,12 @@ impl Confirmed {
     pub(super) fn new(rows: u64, inserts_max: u64) -> Confirmed {
         let key = |number| {
             let version = i64::from(number < rows);
-            Key { given: version.into(), confirmed: version.into(), history: Mutex::default() }
+            Key {
+                given: version.into(),
+                confirmed: version.into(),
+                confirmations: Mutex::default(),
+                commits: Mutex::default(),
+            }
         };
         Confirmed {
             keys: (0..rows + inserts_max).map(key).collect(),
@@ -88,17 +107,17 @@ impl Confirmed {
 
     /// A write was confirmed.
     pub(super) fn confirm(&self, number: i64, version: i64, counts: u64) {
-        let (key, at_ns) = (self.key(number), now_ns());
-        let mut history = locked(&key.history);
-        match history.last_mut() {
-            Some(last) if at_ns - last.at_ns < APART_NS => last.version = last.version.max(version),
-            _ => history.push(Confirmation { version, at_ns }),
-        }
-        drop(history);
+        let key = self.key(number);
+        locked(&key.confirmations).note(version);
         // Who sees this finds it in the history, too.
         key.confirmed.fetch_max(version, Ordering::AcqRel);
         self.newest.fetch_max(number, Ordering::AcqRel);
         self.counts.fetch_add(counts, Ordering::Relaxed);
+    }
+
+    /// It was committed, no later than it was confirmed where nothing is buffered.
+    pub(super) fn commit(&self, number: i64, version: i64) {
+        locked(&self.key(number).commits).note(version);
     }
 
     pub(super) fn begin(&self, key: i64) -> Begun {
@@ -106,15 +125,14 @@ impl Confirmed {
         Begun { version, at_ns: now_ns() }
     }
 
-    /// How long before a read began something newer than what it brought had been confirmed. `None`: nothing had.
-    pub(super) fn age(&self, key: i64, begun: Begun, version: i64) -> Option<Duration> {
+    /// How old a read is that misses what had been confirmed before it began. `None`: it does not.
+    pub(super) fn age(&self, key: i64, begun: Begun, version: i64) -> Option<Age> {
         if version >= begun.version {
             return None;
         }
-        let history = locked(&self.key(key).history);
-        // Without any, the row was there from the beginning.
-        let at_ns = history.iter().find(|one| one.version > version).map_or(0, |one| one.at_ns);
-        Some(Duration::from_nanos(u64::try_from(begun.at_ns - at_ns).unwrap_or(0)))
+        let since = |history: &Mutex<History>| locked(history).since(version, begun.at_ns);
+        let key = self.key(key);
+        Some(Age { since_confirmed: since(&key.confirmations), since_committed: since(&key.commits) })
     }
 
     /// Compares with the rows as they are: key, version, counter.
@@ -134,6 +152,22 @@ impl Confirmed {
 
     fn key(&self, key: i64) -> &Key {
         &self.keys[key as usize]
+    }
+}
+
+impl History {
+    fn note(&mut self, version: i64) {
+        let at_ns = now_ns();
+        match self.0.last_mut() {
+            Some(last) if at_ns - last.at_ns < APART_NS => last.version = last.version.max(version),
+            _ => self.0.push(Came { version, at_ns }),
+        }
+    }
+
+    /// Since when something newer than `version` was there; zero: it was not.
+    fn since(&self, version: i64, now_ns: i64) -> Duration {
+        let at_ns = self.0.iter().find(|came| came.version > version).map_or(now_ns, |came| came.at_ns);
+        Duration::from_nanos(u64::try_from(now_ns - at_ns).unwrap_or(0))
     }
 }
 
@@ -165,9 +199,22 @@ mod tests {
             std::thread::sleep(pause);
         }
         let begun = confirmed.begin(0);
-        let age = |version| confirmed.age(0, begun, version).unwrap_or_default();
+        let age = |version| confirmed.age(0, begun, version).unwrap_or_default().since_confirmed;
         assert!(age(1) >= 3 * pause && age(2) >= 2 * pause && age(3) >= pause, "{:?}", [age(1), age(2), age(3)]);
         assert!(age(1) >= age(2) + pause && age(2) >= age(3) + pause && age(4).is_zero());
+    }
+
+    #[test]
+    fn what_is_buffered_is_confirmed_before_it_is_committed() {
+        let (confirmed, pause) = (Confirmed::new(1, 0), Duration::from_millis(20));
+        confirmed.confirm(0, confirmed.next_version(0), 0);
+        std::thread::sleep(pause);
+        let age = || confirmed.age(0, confirmed.begin(0), 1).unwrap_or_default();
+        assert!(age().since_confirmed >= pause && age().since_committed.is_zero(), "{:?}", age());
+        confirmed.commit(0, 2);
+        std::thread::sleep(pause);
+        let Age { since_confirmed, since_committed } = age();
+        assert!(since_committed >= pause && since_confirmed >= since_committed + pause, "{:?}", age());
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Kind {
                 child::serve(twice(open).await?, dsn, field).await
             }
             Kind::Notified => {
-                child::serve(twice(async || Notified::open(dsn, HELD_MAX, LONG)).await?, dsn, field).await
+                child::serve(twice(async || Notified::open(dsn, HELD_MAX, LONG).await).await?, dsn, field).await
             }
             Kind::Foyer => {
                 child::serve(twice(async || Foyer::open(dsn, HELD_MAX as usize, SHORT)).await?, dsn, field).await

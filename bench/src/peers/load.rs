@@ -6,8 +6,11 @@ use super::tally::{Tally, Turn};
 use crate::trace::Zipf;
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Dice, Result};
-use cache_sync_peers::{Change, Database, FIELD_BYTES, FIELDS, Peer, Record, Write};
+use cache_sync_peers::{Change, Database, FIELD_BYTES, FIELDS, Peer, Record, Write, Written};
+use futures_util::FutureExt;
 use futures_util::future::try_join_all;
+use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,7 +90,9 @@ impl Field {
     ) -> Result<Turn> {
         let start = Instant::now();
         let end_ns = now_ns() + time.as_nanos() as i64;
-        let tasks = nodes.iter().flat_map(|node| (0..TASKS).map(move |_| node)).enumerate().map(|(number, node)| {
+        let (nodes_at_work, tasks) = if self.shape == Shape::One { (1, 1) } else { (nodes.len(), TASKS) };
+        let at_work = nodes.iter().take(nodes_at_work).flat_map(|node| (0..tasks).map(move |_| node));
+        let tasks = at_work.enumerate().map(|(number, node)| {
             let (peer, field) = (Arc::clone(node), Arc::clone(self));
             // Everybody somewhere else, and in each turn.
             let dice = Dice::new(end_ns as u64 ^ number as u64);
@@ -114,6 +119,7 @@ impl Field {
             let version = self.confirmed.next_version(key);
             let change = self.change(&mut dice);
             database.write(Write { key, version, change }).await?;
+            self.confirmed.commit(key, version);
             self.confirmed.confirm(key, version, 0);
             writes += 1;
             tokio::time::sleep(OUTSIDE_PAUSE).await;
@@ -129,17 +135,25 @@ struct Worker<'w, P> {
     dice: Dice,
     place: usize,
     bound: Option<Duration>,
+    /// Writes that are in a buffer, as far as is known: keys, numbers, outcomes.
+    buffered: VecDeque<(i64, i64, Outcome)>,
+    /// When the last request was done.
+    now_ns: i64,
     tally: Tally,
 }
+
+type Outcome = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 impl<'w, P: Peer> Worker<'w, P> {
     fn new(peer: &'w P, field: &'w Field, mut dice: Dice) -> Worker<'w, P> {
         let place = dice.below(DRAWN as u64) as usize;
-        Worker { peer, field, dice, place, bound: peer.stale_at_most(), tally: Tally::default() }
+        let (bound, buffered, tally) = (peer.stale_at_most(), VecDeque::new(), Tally::default());
+        Worker { peer, field, dice, place, bound, buffered, now_ns: now_ns(), tally }
     }
 
     async fn run(mut self, end_ns: i64) -> Result<Tally> {
-        while now_ns() < end_ns {
+        while self.now_ns < end_ns {
+            self.look_at_buffered()?;
             self.place = (self.place + 1) % DRAWN;
             let field = self.field;
             let key = field.key(field.drawn[self.place]);
@@ -162,7 +176,22 @@ impl<'w, P: Peer> Worker<'w, P> {
             // What is in memory takes no wait, and others want the processor, too.
             tokio::task::consume_budget().await;
         }
+        for (key, version, outcome) in self.buffered {
+            outcome.await?;
+            self.field.confirmed.commit(key, version);
+        }
         Ok(self.tally)
+    }
+
+    /// Notes what has been committed meanwhile. Buffers are sent in their order.
+    fn look_at_buffered(&mut self) -> Result<()> {
+        while let Some((key, version, outcome)) = self.buffered.front_mut() {
+            let Some(done) = outcome.now_or_never() else { break };
+            done?;
+            self.field.confirmed.commit(*key, *version);
+            self.buffered.pop_front();
+        }
+        Ok(())
     }
 
     /// Reads, and looks whether what was confirmed before is there.
@@ -170,7 +199,8 @@ impl<'w, P: Peer> Worker<'w, P> {
         let confirmed = &self.field.confirmed;
         let begun = confirmed.begin(key);
         let record = self.peer.read(key).await?;
-        self.tally.reads.add(now_ns() - begun.at_ns);
+        self.now_ns = now_ns();
+        self.tally.reads.add(self.now_ns - begun.at_ns);
         let version = record.as_ref().map_or(0, |record| record.version);
         if let Some(age) = confirmed.age(key, begun, version) {
             self.tally.stale(age, self.bound);
@@ -181,8 +211,13 @@ impl<'w, P: Peer> Worker<'w, P> {
     async fn write(&mut self, key: i64, change: Change<'_>) -> Result<()> {
         let confirmed = &self.field.confirmed;
         let (begun_ns, version) = (now_ns(), confirmed.next_version(key));
-        self.peer.write(Write { key, version, change }).await?;
-        self.tally.writes.add(now_ns() - begun_ns);
+        let written = self.peer.write(Write { key, version, change }).await?;
+        self.now_ns = now_ns();
+        self.tally.writes.add(self.now_ns - begun_ns);
+        match written {
+            Written::Committed => confirmed.commit(key, version),
+            Written::Buffered(outcome) => self.buffered.push_back((key, version, outcome)),
+        }
         let counts = u64::from(matches!(change, Change::Count | Change::CountFrom(_)));
         confirmed.confirm(key, version, counts);
         Ok(())

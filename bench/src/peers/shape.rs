@@ -11,6 +11,8 @@ pub(crate) enum Shape {
     B,
     /// Reads only.
     C,
+    /// Reads only, one at a time.
+    One,
     /// Few inserts, and reads of the latest.
     D,
     /// As many writes as reads, each of what was computed from a read.
@@ -32,13 +34,15 @@ pub(super) enum Op {
 }
 
 impl Shape {
-    pub(crate) const ALL: [Shape; 7] = [Shape::A, Shape::B, Shape::C, Shape::D, Shape::F, Shape::Add, Shape::Sql];
+    pub(crate) const ALL: [Shape; 8] =
+        [Shape::A, Shape::B, Shape::C, Shape::One, Shape::D, Shape::F, Shape::Add, Shape::Sql];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Shape::A => "A",
             Shape::B => "B",
             Shape::C => "C",
+            Shape::One => "one",
             Shape::D => "D",
             Shape::F => "F",
             Shape::Add => "add",
@@ -55,6 +59,7 @@ impl Shape {
             Shape::A => "half reads, half writes of a field",
             Shape::B => "95 % reads, 5 % writes of a field",
             Shape::C => "reads only",
+            Shape::One => "reads only, one after the other on one node",
             Shape::D => "95 % reads, mostly of the latest rows, 5 % inserts",
             Shape::F => "half reads, half read-modify-write: a counter becomes what was read, plus one",
             Shape::Add => "half reads, half additions: Postgres adds one to a counter",
@@ -67,7 +72,7 @@ impl Shape {
         match self {
             Shape::A | Shape::F | Shape::Add => 50,
             Shape::B | Shape::D => 5,
-            Shape::C | Shape::Sql => 0,
+            Shape::C | Shape::One | Shape::Sql => 0,
         }
     }
 
@@ -79,7 +84,7 @@ impl Shape {
             Shape::D => Op::Insert,
             Shape::F => Op::CountFrom,
             Shape::Add => Op::Count,
-            Shape::A | Shape::B | Shape::C | Shape::Sql => Op::Field,
+            Shape::A | Shape::B | Shape::C | Shape::One | Shape::Sql => Op::Field,
         }
     }
 }

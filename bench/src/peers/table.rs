@@ -43,6 +43,11 @@ impl Line {
         self.rounds.iter().map(|round| round.turn.operations() / round.turn.seconds).collect()
     }
 
+    /// The median time of a read, round by round.
+    pub(super) fn read_us(&self) -> impl Iterator<Item = f64> {
+        self.rounds.iter().filter_map(|round| round.turn.read_us[0])
+    }
+
     pub(super) fn beyond(&self) -> u64 {
         self.rounds.iter().map(|round| round.turn.beyond).sum()
     }
@@ -74,7 +79,11 @@ impl Line {
             us(&|round| round.turn.write_us[1]),
             each(&|round| round.statements).map_or("-".to_owned(), |each| format!("{each:.4}")),
             each(&|round| round.cpu_seconds).map_or("-".to_owned(), |each| format!("{:.1} us", each * 1e6)),
-            if stale == 0 { "0".to_owned() } else { format!("{stale} (oldest {})", milliseconds(oldest_ms)) },
+            if stale == 0 {
+                "0".to_owned()
+            } else {
+                format!("{} (oldest {})", thousands(stale as f64), milliseconds(oldest_ms))
+            },
             format!("{} ({})", self.beyond(), self.bound_ms.map_or("none".to_owned(), milliseconds)),
             if self.lost == Lost::default() {
                 "0".to_owned()

@@ -1,5 +1,6 @@
 //! What came of a turn.
 
+use super::confirmed::Age;
 use cache_sync_kit::Histogram;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -15,11 +16,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// A read missed what had been confirmed so long before.
-    pub(super) fn stale(&mut self, age: Duration, bound: Option<Duration>) {
+    /// A read missed what had been there so long before.
+    pub(super) fn stale(&mut self, age: Age, bound: Option<Duration>) {
         self.stale += 1;
-        self.beyond += u64::from(bound.is_some_and(|bound| age > bound));
-        self.oldest = self.oldest.max(age);
+        self.beyond += u64::from(bound.is_some_and(|bound| age.since_committed > bound));
+        self.oldest = self.oldest.max(age.since_confirmed);
     }
 
     pub(super) fn merge(&mut self, other: &Tally) {
@@ -60,7 +61,7 @@ pub(super) struct Turn {
     pub(super) write_us: [Option<f64>; 2],
     /// Reads that missed what had been confirmed before they began.
     pub(super) stale: u64,
-    /// Those that missed what had been confirmed longer before than the peer states.
+    /// Those that missed what had been committed longer before than the peer states.
     pub(super) beyond: u64,
     pub(super) oldest_ms: f64,
 }
