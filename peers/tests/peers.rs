@@ -116,6 +116,7 @@ async fn notified() {
     assert!(seen.unwrap());
     let hits = async || Ok(statements_of_a_hit(&there).await == 0);
     assert!(wait::until(SOON, PAUSE, hits).await.unwrap(), "it never listens again");
+    assert_eq!(there.read(5).await.unwrap().unwrap().version, 9, "it still holds what it was not told of");
 }
 
 #[tokio::test]
