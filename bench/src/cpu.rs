@@ -1,4 +1,4 @@
-//! The processor time of a server.
+//! The processor time of servers and of other processes.
 
 use cache_sync_cluster::Cluster;
 use cache_sync_kit::Result;
@@ -18,9 +18,18 @@ pub(crate) fn server_seconds(cluster: &Cluster) -> Result<f64> {
         let ticks = before.own + before.of_ended_children + children.map(|child| child.own).sum::<u64>();
         // A child that the server buried in between may be missing from both.
         if Process::read(postmaster).ok_or("the server has ended")?.of_ended_children == before.of_ended_children {
-            return Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64);
+            return Ok(seconds(ticks));
         }
     }
+}
+
+/// Seconds of processor time that a process has taken so far.
+pub(crate) fn process_seconds(pid: u32) -> Result<f64> {
+    Ok(seconds(Process::read(pid).ok_or("the process has ended")?.own))
+}
+
+fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
 }
 
 /// What proc(5) says of a process; times in ticks.

@@ -12,7 +12,7 @@
 //! bulk       a million rows                                      idle     a trigger that does nothing
 //! measure    alternating rounds                                  report   the table, the JSON
 //! packed     documents packed, against jsonb              live     rows that are watched, or changed by many
-//! cpu        what a server took of the processors
+//! peers      other ways to do the same                    cpu      what a server took of the processors
 //! ```
 #![forbid(unsafe_code)]
 
@@ -31,6 +31,7 @@ mod measure;
 mod memory;
 mod merge;
 mod packed;
+mod peers;
 mod poison;
 mod reads;
 mod report;
@@ -44,14 +45,21 @@ use cache_sync_cluster::Options;
 use cache_sync_kit::{CommandLine, Result, exit, write_json};
 use measure::Rounds;
 use report::Report;
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tokio::runtime::Runtime;
 
 const USAGE: &str =
     "usage: cargo xtask bench [NAME ...] [--rounds N] [--seconds N] [--full] [--listeners N,...] [--json FILE]
+       cargo xtask bench peers [--only SHAPE,...] [--rows N] [--rounds N] [--seconds N] [--json FILE] [--markdown FILE]
   NAME: hit memory reads live packed flush merge poison snapshot ddl writers latency bulk, or feed for the last three (default: all)
   --full: writers also with 1 and 8 of them
-  --listeners: writers only with so many listeners, of 0,1,32,128";
+  --listeners: writers only with so many listeners, of 0,1,32,128
+  peers: other ways to read and write the same rows, Redis and others; a quarter of an hour
+  --only: of the shapes A,B,C,one,D,F,add,sql
+  --rows: how many there are (default: 20000)
+  --markdown: the tables for a document";
 
 const ALL: [&str; 13] = [
     "hit", "memory", "reads", "live", "packed", "flush", "merge", "poison", "snapshot", "ddl", "writers", "latency",
@@ -60,10 +68,10 @@ const ALL: [&str; 13] = [
 /// What the feed costs and how soon it tells.
 const FEED: [&str; 3] = ["writers", "latency", "bulk"];
 const LINE: CommandLine<'_> = CommandLine {
-    valued: &["--rounds", "--seconds", "--listeners", "--json"],
+    valued: &["--rounds", "--seconds", "--listeners", "--only", "--rows", "--json", "--markdown"],
     alone: &[
         "hit", "memory", "reads", "live", "packed", "flush", "merge", "poison", "snapshot", "ddl", "writers",
-        "latency", "bulk", "feed", "--full",
+        "latency", "bulk", "feed", "peers", "--full",
     ],
     usage: USAGE,
 };
@@ -72,6 +80,8 @@ struct Arguments {
     names: Vec<&'static str>,
     rounds: Rounds,
     writers: writers::Scope,
+    /// Where these are asked for.
+    peers: Option<peers::Scope>,
     json: Option<PathBuf>,
 }
 
@@ -85,14 +95,17 @@ impl Arguments {
                 _ => names.extend(ALL.iter().find(|of| **of == name)),
             }
         }
-        if names.is_empty() {
+        let has_peers = values.has("peers");
+        if names.is_empty() && !has_peers {
             names.extend(ALL);
         }
+        let peers = has_peers.then(|| peers::Scope::parse(&values)).transpose()?;
         let listeners = values.text("--listeners").map(writers::audiences).transpose()?;
         Ok(Arguments {
             names,
             rounds: Rounds { count: values.or("--rounds", 5)?, seconds: values.or("--seconds", 3.0)? },
             writers: writers::Scope::new(values.has("--full"), listeners),
+            peers,
             json: values.maybe("--json")?,
         })
     }
@@ -105,6 +118,7 @@ fn main() -> ExitCode {
         match first.as_str() {
             "listen" => return exit::code("bench", latency::listen(rest).map(|()| true)),
             "watch" => return exit::code("bench", live::watch(rest).map(|()| true)),
+            "peer" => return exit::code("bench", peers::child(rest).map(|()| true)),
             "contend" => return exit::code("bench", live::contend(rest).map(|()| true)),
             _ => {}
         }
@@ -128,35 +142,46 @@ pub(crate) fn options() -> Options {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let cluster = options().start()?;
     let mut report = Report::default();
+    if !arguments.names.is_empty() {
+        run_on_one_cluster(arguments, &runtime, &mut report)?;
+    }
+    let peers = match &arguments.peers {
+        Some(scope) => Some(runtime.block_on(peers::run(scope, arguments.rounds, &mut report))?),
+        None => None,
+    };
+    report.print();
+    if let Some(file) = &arguments.json {
+        write_json(file, &peers.map_or_else(|| report.json(), |peers| json!({"rows": report.json(), "peers": peers})))?;
+    }
+    Ok(())
+}
+
+fn run_on_one_cluster(arguments: &Arguments, runtime: &Runtime, report: &mut Report) -> Result<()> {
+    let cluster = options().start()?;
     for &name in &arguments.names {
         let database = format!("bench_{name}");
         cluster.createdb(&database)?;
         cluster.psql(&database, "CREATE EXTENSION cache_sync")?;
         let rounds = arguments.rounds;
         match name {
-            "hit" => runtime.block_on(hit::run(&cluster.dsn(&database), rounds, &mut report))?,
-            "memory" => runtime.block_on(memory::run(&cluster.dsn(&database), rounds, &mut report))?,
-            "reads" => runtime.block_on(reads::run(&cluster, &database, rounds, &mut report))?,
-            "live" => runtime.block_on(live::run(&cluster, &database, rounds, &mut report))?,
-            "packed" => runtime.block_on(packed::run(&cluster.dsn(&database), rounds, &mut report))?,
-            "flush" => runtime.block_on(flush::run(&cluster.dsn(&database), rounds, &mut report))?,
-            "merge" => runtime.block_on(merge::run(&cluster.dsn(&database), rounds, &mut report))?,
-            "poison" => runtime.block_on(poison::run(&cluster.dsn(&database), rounds, &mut report))?,
+            "hit" => runtime.block_on(hit::run(&cluster.dsn(&database), rounds, report))?,
+            "memory" => runtime.block_on(memory::run(&cluster.dsn(&database), rounds, report))?,
+            "reads" => runtime.block_on(reads::run(&cluster, &database, rounds, report))?,
+            "live" => runtime.block_on(live::run(&cluster, &database, rounds, report))?,
+            "packed" => runtime.block_on(packed::run(&cluster.dsn(&database), rounds, report))?,
+            "flush" => runtime.block_on(flush::run(&cluster.dsn(&database), rounds, report))?,
+            "merge" => runtime.block_on(merge::run(&cluster.dsn(&database), rounds, report))?,
+            "poison" => runtime.block_on(poison::run(&cluster.dsn(&database), rounds, report))?,
             "writers" => {
                 let (cluster, database, scope) = (&cluster, &*database, &arguments.writers);
-                runtime.block_on(writers::Bench { cluster, database, rounds, scope }.run(&mut report))?
+                runtime.block_on(writers::Bench { cluster, database, rounds, scope }.run(report))?
             }
-            "snapshot" => runtime.block_on(snapshot::run(&cluster, &database, rounds, &mut report))?,
-            "ddl" => runtime.block_on(ddl::run(&cluster, &database, rounds, &mut report))?,
-            "latency" => runtime.block_on(latency::run(&cluster, &database, rounds, &mut report))?,
-            _ => runtime.block_on(bulk::run(&cluster.dsn(&database), rounds, &mut report))?,
+            "snapshot" => runtime.block_on(snapshot::run(&cluster, &database, rounds, report))?,
+            "ddl" => runtime.block_on(ddl::run(&cluster, &database, rounds, report))?,
+            "latency" => runtime.block_on(latency::run(&cluster, &database, rounds, report))?,
+            _ => runtime.block_on(bulk::run(&cluster.dsn(&database), rounds, report))?,
         }
-    }
-    report.print();
-    if let Some(file) = &arguments.json {
-        write_json(file, &report.json())?;
     }
     Ok(())
 }

@@ -5,12 +5,11 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use cache_sync_kit::{Result, locked};
+use cache_sync_kit::{Histogram, Result, locked};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
-use crate::histogram::Histogram;
 use crate::message::{Counts, Message};
 
 /// How long a child may take to answer.

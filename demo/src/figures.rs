@@ -1,8 +1,8 @@
 //! Sums over the nodes of a run.
 
 use crate::child::Board;
-use crate::histogram::Histogram;
 use crate::message::{Counts, Latencies};
+use cache_sync_kit::Histogram;
 
 /// What a run came to.
 #[derive(Debug, Default)]

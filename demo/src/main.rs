@@ -11,7 +11,7 @@
 //! node           a process that uses the SDK      node/ops  what it does   node/log  what it writes down
 //!                                                 node/probe  when a change arrives
 //! sampler        a process that looks at rows in Postgres
-//! message        what the processes tell the orchestrator      arguments, keys (Zipf), histogram
+//! message        what the processes tell the orchestrator      arguments, keys (Zipf)
 //! web            a page to look at, beside Redis; its rooms are named in web.rs
 //! lines          logs of processes that may have been killed
 //! ```
@@ -21,7 +21,6 @@ mod arguments;
 mod checks;
 mod child;
 mod figures;
-mod histogram;
 mod keys;
 mod ledger;
 mod lines;

@@ -3,10 +3,8 @@
 
 use std::io::Write;
 
-use cache_sync_kit::Result;
+use cache_sync_kit::{Histogram, Result};
 use serde::{Deserialize, Serialize};
-
-use crate::histogram::Histogram;
 
 /// A line from a child.
 #[derive(Debug, Clone, Serialize, Deserialize)]

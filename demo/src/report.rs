@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::figures::Figures;
-use crate::histogram::Histogram;
+use cache_sync_kit::Histogram;
 
 /// One thing that must hold.
 #[derive(Debug)]

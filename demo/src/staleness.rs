@@ -4,9 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::time::Duration;
 
-use cache_sync_kit::Result;
+use cache_sync_kit::{Histogram, Result};
 
-use crate::histogram::Histogram;
 use crate::lines;
 
 /// How many stale reads are told one by one.

@@ -4,7 +4,7 @@
 //! command     runs other programs         arguments   takes a command line apart     exit    how a program ends
 //! wait        until a condition holds     connect     to a database                  lock    a mutex
 //! dice        random numbers              statistics  medians, quantiles             report  figures as JSON
-//! clock       the one of all processes    error       one error for all
+//! clock       the one of all processes    histogram   durations, counted      error   one error for all
 //! ```
 //! Nothing in here knows of the SDK, the extension or clusters. What has a single user stays with it.
 #![forbid(unsafe_code)]
@@ -17,6 +17,7 @@ mod connect;
 mod dice;
 mod error;
 pub mod exit;
+mod histogram;
 mod lock;
 mod report;
 pub mod statistics;
@@ -27,5 +28,6 @@ pub use arguments::{CommandLine, Values};
 pub use connect::connect;
 pub use dice::Dice;
 pub use error::{During, Error, Result};
+pub use histogram::Histogram;
 pub use lock::locked;
 pub use report::write_json;

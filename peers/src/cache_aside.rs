@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_sync_kit::Result;
-use redis::aio::ConnectionManager;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{AsyncCommands, Client};
 
 use crate::database::Database;
-use crate::peer::Peer;
+use crate::peer::{Peer, Written};
 use crate::record::{Record, Write};
+use crate::shelf;
 
 /// A node whose rows are in Redis for a while, as JSON.
 pub struct CacheAside {
@@ -26,7 +27,10 @@ impl CacheAside {
     /// # Errors
     /// Redis cannot be reached, or one of the addresses is none.
     pub async fn open(dsn: &str, redis_url: &str, time_to_live: Duration) -> Result<CacheAside> {
-        let redis = ConnectionManager::new(Client::open(redis_url)?).await?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(shelf::ANSWER_TIME_MAX))
+            .set_response_timeout(Some(shelf::ANSWER_TIME_MAX));
+        let redis = ConnectionManager::new_with_config(Client::open(redis_url)?, config).await?;
         Ok(CacheAside { database: Database::open(dsn)?, redis, time_to_live })
     }
 }
@@ -37,30 +41,25 @@ impl Peer for CacheAside {
     }
 
     async fn read(&self, key: i64) -> Result<Option<Arc<Record>>> {
-        let (mut redis, name) = (self.redis.clone(), name(key));
-        let held: Option<Vec<u8>> = redis.get(&name).await?;
-        if let Some(json) = held {
-            return Ok(Some(Arc::new(serde_json::from_slice(&json)?)));
+        let (mut redis, name) = (self.redis.clone(), shelf::name(key));
+        let there: Option<Vec<u8>> = redis.get(&name).await?;
+        if let Some(json) = there {
+            return shelf::decode(&json).map(Some);
         }
         let Some(record) = self.database.read(key).await? else { return Ok(None) };
-        let milliseconds = u64::try_from(self.time_to_live.as_millis())?;
-        redis.pset_ex::<_, _, ()>(&name, serde_json::to_vec(&record)?, milliseconds).await?;
+        let milliseconds = shelf::milliseconds(self.time_to_live)?;
+        redis.pset_ex::<_, _, ()>(&name, shelf::encode(&record)?, milliseconds).await?;
         Ok(Some(Arc::new(record)))
     }
 
-    async fn write(&self, write: Write<'_>) -> Result<()> {
+    async fn write(&self, write: Write<'_>) -> Result<Written> {
         self.database.write(write).await?;
         let mut redis = self.redis.clone();
-        redis.del::<_, ()>(name(write.key)).await?;
-        Ok(())
+        redis.del::<_, ()>(shelf::name(write.key)).await?;
+        Ok(Written::Committed)
     }
 
     fn statements(&self) -> u64 {
         self.database.statements()
     }
-}
-
-/// Under which name Redis has a row.
-fn name(key: i64) -> String {
-    format!("record:{key}")
 }

@@ -30,7 +30,8 @@ usage: cargo xtask <what> [options]
              [--seconds N] [--nodes N] [--scale N] [--json FILE] [--keep]
              --web: a page to look at, beside Redis  [--port N] [--listen ADDRESS] [--seconds N] [--bench FILE]
   test       everything that CI checks: format, clippy, docs, tests, a short demo
-  bench      the figures to hold, each against what it is compared with; `bench feed` those of the feed
+  bench      the figures to hold, each against what it is compared with; `bench feed` those of the feed;
+             `bench peers` the same loads on Redis and others
              [NAME ...] [--rounds N] [--seconds N] [--full] [--json FILE]
   torture    random statements and kills, then faults of every kind; what nodes did and saw is held against the promises
              [--minutes N | --seconds N] [--seed N] [--faults NAME,...] [--json FILE]

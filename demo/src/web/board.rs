@@ -8,8 +8,8 @@ use cache_sync_kit::locked;
 
 use super::node::REPORT_EVERY;
 use super::words::{Report, Way};
-use crate::histogram::Histogram;
 use crate::staleness::States;
+use cache_sync_kit::Histogram;
 
 /// Nodes of each way.
 pub(crate) const NODES_PER_WAY: usize = 2;

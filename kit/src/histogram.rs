@@ -9,32 +9,35 @@ const BUCKETS: usize = 64 * STEPS as usize;
 
 /// Counts of durations in nanoseconds. Negative ones count as 0.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     /// By bucket; empty without any.
     counts: Vec<u64>,
 }
 
 impl Histogram {
-    pub(crate) fn add(&mut self, nanos: i64) {
+    /// Counts one.
+    pub fn add(&mut self, nanos: i64) {
         if self.counts.is_empty() {
             self.counts = vec![0; BUCKETS];
         }
         self.counts[bucket(u64::try_from(nanos).unwrap_or(0))] += 1;
     }
 
-    pub(crate) fn merge(&mut self, other: &Histogram) {
+    /// Counts those of another one, too.
+    pub fn merge(&mut self, other: &Histogram) {
         if self.counts.len() < other.counts.len() {
             self.counts.resize(other.counts.len(), 0);
         }
         self.counts.iter_mut().zip(&other.counts).for_each(|(count, other)| *count += other);
     }
 
-    pub(crate) fn count(&self) -> u64 {
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
     /// The duration in microseconds that this share of all does not exceed, or `None` without any.
-    pub(crate) fn quantile_us(&self, share: f64) -> Option<f64> {
+    pub fn quantile_us(&self, share: f64) -> Option<f64> {
         let wanted = (self.count() as f64 * share).ceil().max(1.0) as u64;
         let mut seen = 0;
         let at = self.counts.iter().position(|count| {

@@ -1,0 +1,216 @@
+//! What came out, as a table for people, one for documents, and data.
+
+use super::confirmed::Lost;
+use super::contender::{Memory, Round};
+use super::kind::Kind;
+use super::shape::Shape;
+use cache_sync_kit::statistics::median;
+use serde_json::{Value, json};
+
+const COLUMNS: [&str; 12] = [
+    "",
+    "ops/s",
+    "rounds",
+    "read p50",
+    "read p99",
+    "write p50",
+    "write p99",
+    "statements/op",
+    "CPU/op",
+    "stale reads",
+    "beyond bound",
+    "lost writes",
+];
+
+/// A peer in a shape.
+pub(super) struct Line {
+    pub(super) kind: Kind,
+    pub(super) bound_ms: Option<f64>,
+    pub(super) memory: Memory,
+    pub(super) rounds: Vec<Round>,
+    pub(super) lost: Lost,
+}
+
+/// All peers in a shape.
+pub(super) struct Table {
+    pub(super) shape: Shape,
+    pub(super) lines: Vec<Line>,
+}
+
+impl Line {
+    /// Operations a second, round by round.
+    pub(super) fn rates(&self) -> Vec<f64> {
+        self.rounds.iter().map(|round| round.turn.operations() / round.turn.seconds).collect()
+    }
+
+    /// The median time of a read, round by round.
+    pub(super) fn read_us(&self) -> impl Iterator<Item = f64> {
+        self.rounds.iter().filter_map(|round| round.turn.read_us[0])
+    }
+
+    pub(super) fn beyond(&self) -> u64 {
+        self.rounds.iter().map(|round| round.turn.beyond).sum()
+    }
+
+    /// The median of the rounds in which there is such a figure.
+    fn median(&self, of: impl Fn(&Round) -> Option<f64>) -> Option<f64> {
+        let values: Vec<f64> = self.rounds.iter().filter_map(of).collect();
+        (!values.is_empty()).then(|| median(values))
+    }
+
+    fn stale(&self) -> (u64, f64) {
+        let oldest = self.rounds.iter().map(|round| round.turn.oldest_ms).fold(0.0, f64::max);
+        (self.rounds.iter().map(|round| round.turn.stale).sum(), oldest)
+    }
+
+    fn cells(&self) -> [String; COLUMNS.len()] {
+        let rates = self.rates();
+        let (low, high) = rates.iter().fold((f64::INFINITY, 0.0), |(low, high), rate| (rate.min(low), rate.max(high)));
+        let us = |of: &dyn Fn(&Round) -> Option<f64>| self.median(of).map_or("-".to_owned(), microseconds);
+        let each = |of: &dyn Fn(&Round) -> f64| self.median(|round| Some(of(round) / round.turn.operations()));
+        let (stale, oldest_ms) = self.stale();
+        [
+            self.kind.title().to_owned(),
+            thousands(median(rates)),
+            format!("{}..{}", thousands(low), thousands(high)),
+            us(&|round| round.turn.read_us[0]),
+            us(&|round| round.turn.read_us[1]),
+            us(&|round| round.turn.write_us[0]),
+            us(&|round| round.turn.write_us[1]),
+            each(&|round| round.statements).map_or("-".to_owned(), |each| format!("{each:.4}")),
+            each(&|round| round.cpu_seconds).map_or("-".to_owned(), |each| format!("{:.1} us", each * 1e6)),
+            if stale == 0 {
+                "0".to_owned()
+            } else {
+                format!("{} (oldest {})", thousands(stale as f64), milliseconds(oldest_ms))
+            },
+            format!("{} ({})", self.beyond(), self.bound_ms.map_or("none".to_owned(), milliseconds)),
+            if self.lost == Lost::default() {
+                "0".to_owned()
+            } else {
+                (self.lost.counts + self.lost.rows as i64).to_string()
+            },
+        ]
+    }
+
+    fn json(&self) -> Value {
+        let rounds = self
+            .rounds
+            .iter()
+            .map(|round| json!({"turn": round.turn, "statements": round.statements, "cpu_seconds": round.cpu_seconds}));
+        json!({"peer": self.kind.name(), "bound_ms": self.bound_ms, "rounds": rounds.collect::<Value>(),
+               "node_bytes": self.memory.nodes, "redis_bytes": self.memory.redis, "lost": self.lost})
+    }
+}
+
+impl Table {
+    pub(super) fn print(&self) {
+        println!("\n{}: {}", self.shape.name(), self.shape.description());
+        let rows: Vec<_> = self.rows().collect();
+        print(&rows);
+    }
+
+    /// The same for a document.
+    pub(super) fn markdown(&self) -> String {
+        let rows: Vec<_> = self.rows().collect();
+        format!("**{}**: {}\n\n{}", self.shape.name(), self.shape.description(), markdown(&rows))
+    }
+
+    fn rows(&self) -> impl Iterator<Item = [String; COLUMNS.len()]> {
+        std::iter::once(COLUMNS.map(str::to_owned)).chain(self.lines.iter().map(Line::cells))
+    }
+
+    pub(super) fn json(&self) -> Value {
+        json!({"shape": self.shape.name(), "description": self.shape.description(),
+               "peers": self.lines.iter().map(Line::json).collect::<Value>()})
+    }
+}
+
+/// How much memory a row takes that is held, of several tables of the same peers.
+pub(super) struct MemoryTable(Vec<[String; 4]>);
+
+impl MemoryTable {
+    pub(super) fn new(tables: &[Table], rows: u64) -> MemoryTable {
+        let title = ["", "a node", "Redis", "bytes of a node for each row"].map(str::to_owned);
+        let lines = Kind::ALL.into_iter().map(|kind| {
+            let of = |bytes: &dyn Fn(Memory) -> i64| {
+                let lines = tables.iter().flat_map(|table| &table.lines).filter(|line| line.kind == kind);
+                median(lines.map(|line| bytes(line.memory) as f64).collect())
+            };
+            let (node, redis) = (of(&|memory| memory.nodes) / 2.0, of(&|memory| memory.redis));
+            let redis = if kind.needs_redis() { megabytes(redis) } else { "-".to_owned() };
+            [kind.title().to_owned(), megabytes(node), redis, thousands(node / rows as f64)]
+        });
+        MemoryTable(std::iter::once(title).chain(lines).collect())
+    }
+
+    pub(super) fn print(&self) {
+        println!("\nmemory that processes take once a node has read all rows");
+        print(&self.0);
+    }
+
+    /// The same for a document.
+    pub(super) fn markdown(&self) -> String {
+        format!("**memory** that processes take once a node has read all rows\n\n{}", markdown(&self.0))
+    }
+}
+
+fn print<const N: usize>(rows: &[[String; N]]) {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    for row in rows {
+        let cells = row.iter().enumerate().map(|(column, cell)| match column {
+            0 => format!("{cell:<width$}", width = width(0)),
+            _ => format!("{cell:>width$}", width = width(column)),
+        });
+        println!("{}", cells.collect::<Vec<_>>().join("  "));
+    }
+}
+
+/// The first row is the head.
+fn markdown<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut lines: Vec<String> = rows.iter().map(|row| format!("| {} |\n", row.join(" | "))).collect();
+    lines.insert(1, format!("| --- |{}\n", " ---: |".repeat(N - 1)));
+    lines.concat()
+}
+
+/// A number that people can read.
+pub(super) fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
+fn microseconds(us: f64) -> String {
+    if us < 10.0 { format!("{us:.1} us") } else { format!("{} us", thousands(us)) }
+}
+
+fn megabytes(bytes: f64) -> String {
+    format!("{:.1} MB", bytes / 1e6)
+}
+
+fn milliseconds(ms: f64) -> String {
+    match ms {
+        0.0..1000.0 => format!("{ms:.0} ms"),
+        1000.0..10_000.0 => format!("{:.1} s", ms / 1000.0),
+        _ => format!("{:.0} s", ms / 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_has_a_head_above_its_rows() {
+        let rows = [["", "n"], ["a", "1"], ["b", "2"]].map(|row| row.map(str::to_owned));
+        assert_eq!(markdown(&rows), "|  | n |\n| --- | ---: |\n| a | 1 |\n| b | 2 |\n");
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0.0, 999.4, 1000.0, 1_234_567.0].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0.25, 1234.5].map(microseconds), ["0.2 us", "1,234 us"]);
+        assert_eq!([12.3, 3000.0, 300_000.0].map(milliseconds), ["12 ms", "3.0 s", "300 s"]);
+    }
+}

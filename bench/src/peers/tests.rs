@@ -1,0 +1,122 @@
+//! The checks must be able to fail: peers that do wrong on purpose.
+
+use super::confirmed::Lost;
+use super::load::Field;
+use super::shape::Shape;
+use super::tally::Turn;
+use cache_sync_kit::{Result, locked};
+use cache_sync_peers::{Change, Database, Peer, Record, Write, Written};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const ROWS: u64 = 100;
+const TIME: Duration = Duration::from_millis(100);
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Reads and writes what is there.
+    Honest,
+    /// Holds for ever what it has read.
+    Stale,
+    /// Confirms writes that it forgets.
+    Forgetful,
+}
+
+type Rows = Arc<Mutex<HashMap<i64, Record>>>;
+
+/// A node of a peer that needs no database.
+struct Fake {
+    rows: Rows,
+    held: Mutex<HashMap<i64, Arc<Record>>>,
+    manner: Manner,
+    bound: Duration,
+    writes: AtomicU64,
+}
+
+impl Peer for Fake {
+    fn stale_at_most(&self) -> Option<Duration> {
+        Some(self.bound)
+    }
+
+    async fn read(&self, key: i64) -> Result<Option<Arc<Record>>> {
+        // Others are let in between a read and what is made of it.
+        tokio::task::yield_now().await;
+        let look = || locked(&self.rows).get(&key).cloned().map(Arc::new);
+        if self.manner != Manner::Stale {
+            return Ok(look());
+        }
+        let mut held = locked(&self.held);
+        let known = held.get(&key).cloned();
+        Ok(known.or_else(|| look().inspect(|record| drop(held.insert(key, Arc::clone(record))))))
+    }
+
+    async fn write(&self, write: Write<'_>) -> Result<Written> {
+        tokio::task::yield_now().await;
+        let number = self.writes.fetch_add(1, Ordering::Relaxed);
+        if self.manner == Manner::Forgetful && number.is_multiple_of(3) {
+            return Ok(Written::Committed);
+        }
+        let mut rows = locked(&self.rows);
+        let row = rows.entry(write.key).or_insert_with(|| Record::filled(0, ""));
+        row.version = row.version.max(write.version);
+        match write.change {
+            Change::Count => row.counter += 1,
+            Change::CountFrom(read) => row.counter = read.counter + 1,
+            Change::Field { text, .. } | Change::Insert(text) => text.clone_into(&mut row.field0),
+        }
+        Ok(Written::Committed)
+    }
+
+    fn statements(&self) -> u64 {
+        0
+    }
+}
+
+/// What two such nodes do in a turn, and what is lost then.
+async fn turn(manner: Manner, bound: Duration, shape: Shape) -> (Turn, Lost) {
+    let rows: Rows = Arc::new(Mutex::new((0..ROWS as i64).map(|key| (key, Record::filled(1, "x"))).collect()));
+    let node = || {
+        let (rows, held) = (Arc::clone(&rows), Mutex::default());
+        Arc::new(Fake { rows, held, manner, bound, writes: AtomicU64::new(0) })
+    };
+    let (nodes, field) = ([node(), node()], Arc::new(Field::new(shape, ROWS)));
+    field.warm(&nodes).await.expect("all rows");
+    let outside = Arc::new(Database::open("host=nowhere").expect("a connection string"));
+    let turn = field.turn(&nodes, &outside, TIME).await.expect("a turn");
+    assert!(turn.reads > 0 && (turn.writes > 0 || matches!(shape, Shape::C | Shape::One)), "{turn:?}");
+    let rows = locked(&rows);
+    let lost = field.confirmed.lost(rows.iter().map(|(key, row)| (*key, row.version, row.counter)));
+    (turn, lost)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_held_against_who_does_right() {
+    for shape in [Shape::A, Shape::B, Shape::C, Shape::One, Shape::D, Shape::Add] {
+        let (turn, lost) = turn(Manner::Honest, Duration::ZERO, shape).await;
+        assert_eq!((turn.stale, turn.beyond, lost), (0, 0, Lost::default()), "{}", shape.name());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stale_reads_are_counted() {
+    let (strict, _) = turn(Manner::Stale, Duration::ZERO, Shape::A).await;
+    assert!(strict.stale > 0 && strict.beyond == strict.stale && strict.oldest_ms > 1.0, "{strict:?}");
+    assert!(strict.oldest_ms < 2.0 * strict.seconds * 1e3, "{strict:?}");
+    let (lax, _) = turn(Manner::Stale, HOUR, Shape::A).await;
+    assert!(lax.stale > 0 && lax.beyond == 0, "{lax:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_updates_are_counted() {
+    let (turn_of_f, lost) = turn(Manner::Honest, Duration::ZERO, Shape::F).await;
+    assert!(lost.counts > 0 && lost.rows == 0, "{lost:?} of {turn_of_f:?}");
+    let (_, lost) = turn(Manner::Forgetful, Duration::ZERO, Shape::Add).await;
+    assert!(lost.counts > 0, "{lost:?}");
+    let (_, lost) = turn(Manner::Forgetful, Duration::ZERO, Shape::A).await;
+    assert!(lost.rows > 0 && lost.counts == 0, "{lost:?}");
+    let (_, lost) = turn(Manner::Forgetful, Duration::ZERO, Shape::D).await;
+    assert!(lost.rows > 0, "{lost:?}");
+}
