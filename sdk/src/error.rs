@@ -64,9 +64,12 @@ const NOT_ATTACHED: &str = "CS005";
 
 /// The SQLSTATE of an error that no server has sent.
 #[cfg(feature = "in-memory")]
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("SQLSTATE {0}")]
-struct Said(&'static str);
+#[derive(Debug, thiserror::Error)]
+#[error("SQLSTATE {sqlstate}")]
+struct Said {
+    sqlstate: &'static str,
+    constraint: Option<String>,
+}
 
 impl Error {
     /// An error of one's own, for tests of what a service makes of it.
@@ -210,31 +213,46 @@ impl Error {
 
     /// What Postgres said, if it was Postgres that said it.
     pub fn sqlstate(&self) -> Option<&str> {
-        self.db_error().map(|db| db.code().code()).or_else(|| self.said())
+        #[cfg(feature = "in-memory")]
+        if let Some(said) = self.said() {
+            return Some(said.sqlstate);
+        }
+        self.db_error().map(|db| db.code().code())
     }
 
     /// What a database in memory says in Postgres' place.
     #[cfg(feature = "in-memory")]
     pub(crate) fn saying(step: Step, sqlstate: &'static str, message: impl fmt::Display) -> Error {
-        let kind = if Fault::of(sqlstate).passes() { ErrorKind::Unavailable } else { ErrorKind::Database };
-        Error::caused(kind, format!("{step}: {message}"), Said(sqlstate))
+        Error::saying_of(step, sqlstate, message, None)
     }
 
-    fn said(&self) -> Option<&str> {
-        #[cfg(feature = "in-memory")]
-        {
-            let source = self.0.source.as_ref()?;
-            match source.downcast_ref::<Error>() {
-                Some(cause) => cause.said(),
-                None => source.downcast_ref::<Said>().map(|said| said.0),
-            }
+    /// The same of a constraint.
+    #[cfg(feature = "in-memory")]
+    pub(crate) fn saying_of(
+        step: Step,
+        sqlstate: &'static str,
+        message: impl fmt::Display,
+        constraint: Option<String>,
+    ) -> Error {
+        let kind = if Fault::of(sqlstate).passes() { ErrorKind::Unavailable } else { ErrorKind::Database };
+        Error::caused(kind, format!("{step}: {message}"), Said { sqlstate, constraint })
+    }
+
+    #[cfg(feature = "in-memory")]
+    fn said(&self) -> Option<&Said> {
+        let source = self.0.source.as_ref()?;
+        match source.downcast_ref::<Error>() {
+            Some(cause) => cause.said(),
+            None => source.downcast_ref::<Said>(),
         }
-        #[cfg(not(feature = "in-memory"))]
-        None
     }
 
     /// The name of the constraint that Postgres says is violated.
     pub fn constraint(&self) -> Option<&str> {
+        #[cfg(feature = "in-memory")]
+        if let Some(said) = self.said() {
+            return said.constraint.as_deref();
+        }
         self.db_error()?.constraint()
     }
 

@@ -26,7 +26,7 @@
 //!
 //! players.put(7, Player { name: "Ann".into(), gold: 5 }).await?.written().await?;
 //! players.patch(&7, Patch::new().add("gold", 10)).await?.written().await?;
-//! assert_eq!(database.row("player", json!({"id": 7})), Some(json!({"id": 7, "name": "Ann", "gold": 15})));
+//! assert_eq!(database.row("player", json!({"id": 7}))?, Some(json!({"id": 7, "name": "Ann", "gold": 15})));
 //!
 //! // As if another program had written by SQL.
 //! database.update("player", json!({"id": 7}), json!({"gold": 1}))?;
@@ -48,7 +48,7 @@
 //! state     all that there is              rows      as they are kept and shown            merge    what a patch makes of a row
 //! batch     each is applied once           feed      what was committed                    answers  to queries
 //! database  what a client asks             faults    what goes wrong when a test says so
-//! inner     what handles and clients share
+//! inner     what handles and clients share           sql       what another program writes
 //! ```
 
 mod answers;
@@ -60,6 +60,7 @@ mod inner;
 mod merge;
 mod moments;
 mod rows;
+mod sql;
 mod state;
 mod table;
 mod types;
@@ -69,23 +70,18 @@ pub use state::DeadLetter;
 pub use table::Table;
 
 use crate::common::lock::lock;
-use crate::error::{Error, ErrorKind, Step};
+use crate::error::{Error, ErrorKind};
 use crate::store::Database;
-use cache_sync_core::number::Stamp;
-use cache_sync_core::patch::{Expected, PatchKind};
 use faults::Faults;
 use inner::Inner;
-use merge::{Field, Incoming};
-use rows::{Key, Members, Row};
 use serde_json::Value;
+use sql::members;
 use state::{State, Stored};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
-
-const WRITING: Step = "writing to the database in memory";
 
 /// What a database in memory is to have: from [`Client::in_memory`](crate::Client::in_memory).
 #[derive(Debug, Default)]
@@ -133,7 +129,7 @@ impl fmt::Debug for InMemory {
 
 impl InMemory {
     pub(crate) fn link(&self) -> Arc<dyn Database> {
-        Arc::new(database::Link(self.0.clone()))
+        Arc::new(database::Link::new(self.0.clone()))
     }
 
     /// Inserts a row, given as an object by its columns' names, as plain SQL would: what is left out has its default.
@@ -142,20 +138,7 @@ impl InMemory {
     /// As Postgres would refuse it, with the SQLSTATE in [`Error::sqlstate`]: 23505 where the key is there, 22P02 and others where a
     /// value does not fit, 42P01 and 42703 where there is no such table or column.
     pub fn insert(&self, table: &str, row: Value) -> Result<(), Error> {
-        self.write(table, |state, table| {
-            let members = members(row)?;
-            let key = state.key(table, &members)?;
-            if state.row(table, &key).is_some() {
-                let name = &state.tables[table].table.meta.name;
-                return Err(Error::saying(
-                    WRITING,
-                    "23505",
-                    format!("duplicate key value violates unique constraint \"{name}_pkey\""),
-                ));
-            }
-            let fields = state.fields(table, &members, true)?;
-            state.by_sql(table, &key, PatchKind::Replace, fields).map(|_| ())
-        })
+        self.write(table, |state, table| state.insert(table, &members(&row)?))
     }
 
     /// Changes columns of the row with this key. `false`: there is none.
@@ -164,13 +147,8 @@ impl InMemory {
     /// As [`InMemory::insert`].
     pub fn update(&self, table: &str, key: Value, changes: Value) -> Result<bool, Error> {
         self.write(table, |state, table| {
-            let key = state.key(table, &members(key)?)?;
-            let fields = state.fields(table, &members(changes)?, false)?;
-            match state.row(table, &key).cloned() {
-                None => Ok(false),
-                // Whatever the rules: SQL sets what it says.
-                Some(row) => state.set(table, &key, row, fields).map(|()| true),
-            }
+            let key = state.key(table, &members(&key)?)?;
+            state.update(table, &key, &members(&changes)?)
         })
     }
 
@@ -180,12 +158,8 @@ impl InMemory {
     /// As [`InMemory::insert`].
     pub fn delete(&self, table: &str, key: Value) -> Result<bool, Error> {
         self.write(table, |state, table| {
-            let key = state.key(table, &members(key)?)?;
-            let was_there = state.row(table, &key).is_some();
-            if was_there {
-                state.put(table, &key, None);
-            }
-            Ok(was_there)
+            let key = state.key(table, &members(&key)?)?;
+            Ok(state.delete(table, &key))
         })
     }
 
@@ -202,17 +176,25 @@ impl InMemory {
         })
     }
 
-    /// The row with this key as JSON; `None`: there is none, nor is where there is no such table.
-    pub fn row(&self, table: &str, key: Value) -> Option<Value> {
+    /// The row with this key as JSON; `None`: there is none, or it has expired.
+    ///
+    /// # Errors
+    /// There is no such table or column, or the key is none.
+    pub fn row(&self, table: &str, key: Value) -> Result<Option<Value>, Error> {
         let state = lock(&self.0.state);
-        let table = state.named(table)?;
-        let key = state.key(table, &members(key).ok()?).ok()?;
-        state.row(table, &key).map(|row| row.to_json(&state.tables[table].table))
+        let table = state.table(table)?;
+        let key = state.key(table, &members(&key)?)?;
+        Ok(state.row(table, &key).map(|row| row.to_json(&state.tables[table].table)))
     }
 
-    /// All rows of the table, in the order of their keys' texts.
-    pub fn rows(&self, table: &str) -> Vec<Value> {
-        lock(&self.0.state).all_rows().remove(table).unwrap_or_default()
+    /// All rows of the table that have not expired, in the order of their keys' texts.
+    ///
+    /// # Errors
+    /// There is no such table.
+    pub fn rows(&self, table: &str) -> Result<Vec<Value>, Error> {
+        let state = lock(&self.0.state);
+        let name = state.tables[state.table(table)?].table.meta.name.clone();
+        Ok(state.all_rows().remove(&name).unwrap_or_default())
     }
 
     /// The writes that were refused, the oldest first.
@@ -235,9 +217,10 @@ impl InMemory {
     /// While it lasts nothing answers, and connections are broken, as when Postgres is away.
     pub fn set_outage(&self, lasts: bool) {
         self.0.faults.outage.send_replace(lasts);
+        self.0.faults.break_connections();
     }
 
-    /// While it lasts the feed says nothing to anybody, though its connections stand, as with a network that swallows everything.
+    /// While it lasts the feed says nothing to anybody, though its connections stand; all else goes on.
     pub fn set_deaf(&self, lasts: bool) {
         self.0.faults.deaf.send_replace(lasts);
     }
@@ -260,7 +243,7 @@ impl InMemory {
     /// As if it had crashed and come back at once: rows stay, feeds begin anew and cannot tell what they may have missed.
     pub fn restart(&self) {
         lock(&self.0.state).restart();
-        self.0.tell();
+        self.0.faults.break_connections();
     }
 
     /// Applies the next batch of a session of its own, as it travels: for tests that compare what becomes of it with what Postgres says.
@@ -282,64 +265,10 @@ impl InMemory {
 
     fn write<T>(&self, table: &str, write: impl FnOnce(&mut State, usize) -> Result<T, Error>) -> Result<T, Error> {
         let mut state = lock(&self.0.state);
-        let missing = || Error::saying(WRITING, "42P01", format!("relation \"{table}\" does not exist"));
-        let table = state.named(table).ok_or_else(missing)?;
+        let table = state.table(table)?;
         let written = write(&mut state, table);
         drop(state);
         self.0.tell();
         written
-    }
-}
-
-fn members(value: Value) -> Result<Members, Error> {
-    let object = value.is_object().then(|| serde_json::from_str(&value.to_string()).ok()).flatten();
-    object.ok_or_else(|| Error::new(ErrorKind::Value, "a row, a key and changes are JSON objects by columns' names"))
-}
-
-/// What SQL says, of rows as users write them.
-impl State {
-    fn key(&self, table: usize, members: &Members) -> Result<Key, Error> {
-        let key = rows::key_of(members, &self.tables[table].table);
-        key.map_err(|misfit| Error::saying(WRITING, misfit.sqlstate, misfit.message))
-    }
-
-    fn fields(&self, table: usize, members: &Members, with_key: bool) -> Result<Vec<Field>, Error> {
-        let table = &self.tables[table].table;
-        let mut fields = Vec::new();
-        for (name, value) in members {
-            let no_column = || {
-                let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.meta.name);
-                Error::saying(WRITING, "42703", message)
-            };
-            let id = table.id(name).ok_or_else(no_column)?;
-            if table.rule(id).is_some() {
-                fields.push(Field { id, text: value.get().to_owned(), stamp: Stamp(0), is_dated: false });
-            } else if !with_key {
-                let message = format!("the key's column \"{name}\" cannot be changed in memory");
-                return Err(Error::saying(WRITING, "0A000", message));
-            }
-        }
-        Ok(fields)
-    }
-
-    fn by_sql(&mut self, table: usize, key: &Key, kind: PatchKind, fields: Vec<Field>) -> Result<(), Error> {
-        let stamp = Stamp(self.tick());
-        let fields = fields.into_iter().map(|field| Field { stamp, ..field }).collect();
-        let patch = Incoming { kind, expected: Expected::Nothing, stamp, fields };
-        let written = self.write(table, key, patch);
-        written.map(|_| ()).map_err(|refused| Error::saying(WRITING, refused.misfit.sqlstate, refused.misfit.message))
-    }
-
-    fn set(&mut self, table: usize, key: &Key, row: Row, fields: Vec<Field>) -> Result<(), Error> {
-        let kind = PatchKind::CompareAndSet;
-        let stamp = Stamp(self.tick());
-        let fields = fields.into_iter().map(|field| Field { stamp, ..field }).collect();
-        let expected = if row.version == 0 {
-            Expected::Nothing
-        } else {
-            Expected::Version(cache_sync_core::number::Version(row.version))
-        };
-        let written = self.write(table, key, Incoming { kind, expected, stamp, fields });
-        written.map(|_| ()).map_err(|refused| Error::saying(WRITING, refused.misfit.sqlstate, refused.misfit.message))
     }
 }

@@ -76,7 +76,7 @@ fn checks(steps: &mut Steps, postgres: &Postgres) -> Result<()> {
     })?;
     // Of features that are always on together one may lean upon another.
     steps.step("features, each alone", |_| {
-        ["tls", "metrics"].into_iter().try_for_each(|feature| {
+        ["tls", "metrics", "in-memory"].into_iter().try_for_each(|feature| {
             let sdk = ["clippy", "--package", "cache-sync", "--no-default-features", "--features", feature];
             command::run(cargo().args(sdk).args(["--", "-D", "warnings"]))
         })

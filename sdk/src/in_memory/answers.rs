@@ -7,11 +7,13 @@ use crate::codec::row::Columns;
 use crate::error::{Error, ErrorKind, Step};
 use crate::store::{Selected, Selecting};
 use bytes::BytesMut;
+use cache_sync_core::number::Epoch;
 use postgres_types::{IsNull, ToSql, Type};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 const STEP: Step = "running a query";
 
@@ -42,7 +44,7 @@ type Answer = Arc<dyn Fn(&Asked<'_>) -> Vec<Value> + Send + Sync>;
 pub(super) struct Answers(BTreeMap<String, Known>);
 
 #[derive(Clone)]
-struct Known {
+pub(super) struct Known {
     tables: Vec<String>,
     answer: Answer,
 }
@@ -79,19 +81,31 @@ impl Answers {
 
     /// Who answers the statement.
     pub(super) fn answering(&self, sql: &str) -> Result<Answering, Error> {
-        Ok(Answering(self.known(sql)?.answer))
+        self.known(sql).map(Answering)
     }
 }
 
+/// All rows at one moment.
+pub(super) struct Rows {
+    epoch: Epoch,
+    /// Until the first of those expires that the answer may be made of.
+    good_for: Option<Duration>,
+    all: BTreeMap<String, Vec<Value>>,
+}
+
 /// Who answers a statement.
-pub(super) struct Answering(Answer);
+pub(super) struct Answering(Known);
 
 impl Answering {
-    /// Runs it over the rows that there are.
-    pub(super) fn run(&self, state: &State, selecting: Selecting<'_>) -> Result<Selected, Error> {
+    /// The rows that there are now, which are all that the answer is made of.
+    pub(super) fn rows(&self, state: &State) -> Rows {
+        Rows { epoch: state.epoch, good_for: state.next_expiry(&self.0.tables), all: state.all_rows() }
+    }
+
+    /// Runs it over these rows. Nothing is locked meanwhile: an answer may ask the database itself.
+    pub(super) fn run(&self, rows: &Rows, selecting: Selecting<'_>) -> Result<Selected, Error> {
         let params = selecting.params.iter().map(|param| shown(*param)).collect::<Result<Vec<_>, _>>()?;
-        let rows = state.all_rows();
-        let answer = (self.0)(&Asked { rows: &rows, params });
+        let answer = (self.0.answer)(&Asked { rows: &rows.all, params });
         let names: Vec<String> = match answer.first() {
             Some(Value::Object(members)) => members.keys().cloned().collect(),
             Some(Value::Array(values)) => (1..=values.len()).map(|number| format!("column{number}")).collect(),
@@ -112,7 +126,7 @@ impl Answering {
             row.digest(&mut digest);
             (selecting.read)(&layout, &row)?;
         }
-        Ok(Selected { epoch: state.epoch, bytes, digest: digest.finish(), good_for: None })
+        Ok(Selected { epoch: rows.epoch, bytes, digest: digest.finish(), good_for: rows.good_for })
     }
 }
 

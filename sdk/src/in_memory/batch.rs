@@ -5,6 +5,7 @@ use super::rows::{self, Key, Members, Row};
 use super::state::{DeadLetter, Session, State, Stored};
 use super::table::Defined;
 use super::types::Misfit;
+use crate::codec::caught::caught;
 use crate::error::{Error, ErrorKind, Step};
 use crate::store::{Applied, OpenedSession, Sending};
 use cache_sync_core::hlc;
@@ -165,7 +166,7 @@ impl From<Misfit> for Refused {
 }
 
 /// Whether the constraints let the row be.
-fn check(row: &Row, key: &Key, Stored { table, rows }: &Stored) -> Result<(), Refused> {
+pub(super) fn check(row: &Row, key: &Key, Stored { table, rows }: &Stored) -> Result<(), Refused> {
     let name = &table.meta.name;
     let refused = |sqlstate, message, constraint: Option<&String>| {
         Err(Refused { misfit: Misfit { sqlstate, message }, constraint: constraint.cloned() })
@@ -177,7 +178,7 @@ fn check(row: &Row, key: &Key, Stored { table, rows }: &Stored) -> Result<(), Re
         return refused("23502", message, None);
     }
     let shown = row.to_json(table);
-    if let Some(check) = table.checks.iter().find(|check| !(check.is_allowed)(&shown)) {
+    if let Some(check) = table.checks.iter().find(|check| !caught(|| (check.is_allowed)(&shown)).unwrap_or(false)) {
         let message = format!("new row for relation \"{name}\" violates check constraint \"{}\"", check.name);
         return refused("23514", message, Some(&check.name));
     }

@@ -1,5 +1,6 @@
 //! The database behind a client: what [`Store`](crate::store::Store) asks.
 
+use super::faults::broken;
 use super::feed::MemoryFeed;
 use super::inner::Inner;
 use super::rows::{self, Members, Shown};
@@ -7,7 +8,7 @@ use super::state::wall_micros;
 use crate::codec::layout::{Layout, TableMeta};
 use crate::codec::row::LoadedColumns;
 use crate::common::lock::lock;
-use crate::error::{Error, Step};
+use crate::error::{Error, ErrorKind, Step};
 use crate::receipt::Refusal;
 use crate::store::{
     Applied, BatchLink, Batches, Database, FeedLink, LoadState, LoadStatement, Loading, OpenedSession, Selected,
@@ -16,7 +17,7 @@ use crate::store::{
 use async_trait::async_trait;
 use cache_sync_core::number::{Epoch, HostTime, Lsn, Position, Sequence};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
 const ASKING: Step = "asking the database in memory";
@@ -24,16 +25,34 @@ const LOADING: Step = "loading rows";
 const WRITING: Step = "writing a batch";
 
 /// One client's way to it.
-pub(super) struct Link(pub(super) Arc<Inner>);
+pub(super) struct Link {
+    inner: Arc<Inner>,
+    established: OnceLock<()>,
+}
+
+impl Link {
+    pub(super) fn new(inner: Arc<Inner>) -> Link {
+        Link { inner, established: OnceLock::new() }
+    }
+}
+
+fn unreadable(error: serde_json::Error) -> Error {
+    Error::caused(ErrorKind::Mismatch, "a key is of a form that is unknown here", error)
+}
 
 #[async_trait]
 impl Database for Link {
     async fn established(&self) -> Result<(), Error> {
-        self.0.faults.meet(ASKING).await
+        if self.established.get().is_none() {
+            self.inner.faults.meet(ASKING).await?;
+            let _ = self.established.set(());
+        }
+        Ok(())
     }
 
     async fn describe(&self, table: &str) -> Result<TableMeta, Error> {
-        let state = lock(&self.0.state);
+        self.inner.faults.meet("describing the table").await?;
+        let state = lock(&self.inner.state);
         let missing = || Error::saying("describing the table", "42P01", format!("relation \"{table}\" does not exist"));
         Ok(state.tables[state.named(table).ok_or_else(missing)?].table.meta.clone())
     }
@@ -49,66 +68,73 @@ impl Database for Link {
         loading: &Loading<'_>,
         takes: &mut (dyn Takes + '_),
     ) -> Result<bool, Error> {
-        self.0.faults.meet(LOADING).await?;
-        let state = lock(&self.0.state);
+        self.inner.faults.meet(LOADING).await?;
+        let state = lock(&self.inner.state);
         let Some(place) = state.of_relation(loading.meta.relation) else { return Ok(false) };
         let stored = &state.tables[place];
         let session = state.sessions.get(&(loading.meta.relation, loading.session));
-        let begun = takes.begin(LoadState {
+        let seen = LoadState {
             epoch: state.epoch,
-            last_seq: session.map_or(Sequence(0), |session| session.last),
+            last_seq: session.map_or(Sequence(-1), |session| session.last),
             lsn: Lsn(state.position.0),
             host_time: state.host_time(),
             relation: loading.meta.relation,
-        });
-        let now = wall_micros();
-        for (number, key) in (1..).zip(0..loading.keys.count()).filter(|_| begun) {
+        };
+        let (now, mut rows) = (wall_micros(), Vec::new());
+        for key in 0..loading.keys.count() {
             let members = format!("{{{}}}", loading.keys.members(key, &loading.meta.key));
-            let members: Members = serde_json::from_str(&members).unwrap_or_default();
-            let key = rows::key_of(&members, &stored.table).ok();
-            let row = key.and_then(|key| state.row(place, &key));
-            let shown = Shown::of(row, &stored.table, loading.layout);
-            takes.row(&LoadedColumns {
-                place: if row.is_some() { number } else { -number },
-                version: row.filter(|_| loading.meta.versioned).map(|row| row.version),
-                good_for: row.and_then(|row| row.expires_in(&stored.table, now)),
-                row: &shown,
-                first: 0,
-            });
+            let members: Members = serde_json::from_str(&members).map_err(unreadable)?;
+            let row = match rows::key_of(&members, &stored.table) {
+                Ok(key) => state.row(place, &key),
+                Err(misfit) => return Err(Error::saying(LOADING, misfit.sqlstate, misfit.message)),
+            };
+            let good_for = row.and_then(|row| row.expires_in(&stored.table, now));
+            let version = row.filter(|_| loading.meta.versioned).map(|row| row.version);
+            rows.push((version, good_for, row.is_some(), Shown::of(row, &stored.table, loading.layout)));
+        }
+        // Taking them runs the type's own code.
+        drop(state);
+        if takes.begin(seen) {
+            for (number, (version, good_for, is_there, row)) in (1..).zip(&rows) {
+                let place = if *is_there { number } else { -number };
+                let (version, good_for) = (*version, *good_for);
+                takes.row(&LoadedColumns { place, version, good_for, row, first: 0 });
+            }
         }
         Ok(true)
     }
 
     async fn dependencies(&self, sql: &str) -> Result<String, Error> {
-        self.0.faults.meet(ASKING).await?;
-        lock(&self.0.answers).dependencies(sql, &lock(&self.0.state))
+        self.inner.faults.meet(ASKING).await?;
+        lock(&self.inner.answers).dependencies(sql, &lock(&self.inner.state))
     }
 
     async fn select(&self, selecting: Selecting<'_>) -> Result<Selected, Error> {
-        self.0.faults.meet("running a query").await?;
-        let answering = lock(&self.0.answers).answering(selecting.sql)?;
-        answering.run(&lock(&self.0.state), selecting)
+        self.inner.faults.meet("running a query").await?;
+        let answering = lock(&self.inner.answers).answering(selecting.sql)?;
+        let rows = answering.rows(&lock(&self.inner.state));
+        answering.run(&rows, selecting)
     }
 
     async fn feed_head(&self) -> Result<(Epoch, Position), Error> {
-        self.0.faults.meet("reading the feed's head").await?;
-        let state = lock(&self.0.state);
+        self.inner.faults.meet("reading the feed's head").await?;
+        let state = lock(&self.inner.state);
         Ok((state.epoch, state.position))
     }
 
     async fn clock(&self) -> Result<(Epoch, HostTime), Error> {
-        self.0.faults.meet(ASKING).await?;
-        let state = lock(&self.0.state);
+        self.inner.faults.meet(ASKING).await?;
+        let state = lock(&self.inner.state);
         Ok((state.epoch, state.host_time()))
     }
 
     async fn feed(&self) -> Result<Box<dyn FeedLink>, Error> {
-        self.0.faults.meet("connecting").await?;
-        Ok(Box::new(MemoryFeed::new(self.0.clone())))
+        self.inner.faults.meet("connecting").await?;
+        Ok(Box::new(MemoryFeed::new(self.inner.clone())))
     }
 
     fn batches(&self) -> Arc<dyn Batches> {
-        Arc::new(Writer(self.0.clone()))
+        Arc::new(Writer(self.inner.clone()))
     }
 
     /// There is no other one.
@@ -117,14 +143,27 @@ impl Database for Link {
     fn close(&self) {}
 }
 
-#[derive(Clone)]
 struct Writer(Arc<Inner>);
+
+/// A connection, until it is broken.
+struct WritingLink {
+    inner: Arc<Inner>,
+    number: u64,
+}
+
+impl WritingLink {
+    async fn meet(&self, step: Step) -> Result<(), Error> {
+        self.inner.faults.meet_writing(step).await?;
+        if *self.inner.faults.broken.borrow() == self.number { Ok(()) } else { Err(broken(step)) }
+    }
+}
 
 #[async_trait]
 impl Batches for Writer {
     async fn get(&self) -> Result<Arc<dyn BatchLink>, Error> {
         self.0.faults.meet(WRITING).await?;
-        Ok(Arc::new(self.clone()))
+        let number = *self.0.faults.broken.borrow();
+        Ok(Arc::new(WritingLink { inner: self.0.clone(), number }))
     }
 
     async fn forget(&self) {}
@@ -133,18 +172,18 @@ impl Batches for Writer {
 }
 
 #[async_trait]
-impl BatchLink for Writer {
+impl BatchLink for WritingLink {
     async fn open_session(&self, table: u32, session: Uuid) -> Result<OpenedSession, Error> {
-        self.0.faults.meet_writing("opening a session").await?;
-        Ok(lock(&self.0.state).open_session(table, session))
+        self.meet("opening a session").await?;
+        Ok(lock(&self.inner.state).open_session(table, session))
     }
 
     async fn apply(&self, batch: &Sending<'_>) -> Result<Applied, Error> {
-        self.0.faults.meet_writing(WRITING).await?;
-        let applied = lock(&self.0.state).apply(batch)?;
-        self.0.tell();
+        self.meet(WRITING).await?;
+        let applied = lock(&self.inner.state).apply(batch)?;
+        self.inner.tell();
         // What is applied is, whoever hears of it.
-        if self.0.faults.loses_reply() { Err(super::faults::away(WRITING)) } else { Ok(applied) }
+        if self.inner.faults.loses_reply() { Err(broken(WRITING)) } else { Ok(applied) }
     }
 
     async fn dead_letters(
@@ -153,7 +192,8 @@ impl BatchLink for Writer {
         sequence: Sequence,
         _refused: usize,
     ) -> Result<HashMap<usize, Refusal>, Error> {
-        let state = lock(&self.0.state);
+        self.meet("asking why patches were refused").await?;
+        let state = lock(&self.inner.state);
         let of_batch = state.letters.iter().filter(|letter| letter.session == session && letter.sequence == sequence.0);
         let refusal = |letter: &super::state::DeadLetter| Refusal {
             message: letter.message.clone(),

@@ -10,6 +10,8 @@ use tokio::sync::watch;
 pub(super) struct Faults {
     /// Nothing answers, and connections are broken; its changes are waited for by feeds.
     pub(super) outage: watch::Sender<bool>,
+    /// How often all connections were broken.
+    pub(super) broken: watch::Sender<u64>,
     /// The feed says nothing, and nobody hears that it does not.
     pub(super) deaf: watch::Sender<bool>,
     /// So many more batches are applied, but their answers get lost.
@@ -19,6 +21,11 @@ pub(super) struct Faults {
 }
 
 impl Faults {
+    /// Breaks all connections that there are.
+    pub(super) fn break_connections(&self) {
+        self.broken.send_modify(|number| *number += 1);
+    }
+
     pub(super) fn lose_replies(&self, count: u32) {
         self.lost_replies.store(count, Ordering::Release);
     }
@@ -58,4 +65,8 @@ impl Faults {
 
 pub(super) fn away(step: Step) -> Error {
     Error::new(ErrorKind::Unavailable, format!("{step}: the database in memory is away, as a test has said"))
+}
+
+pub(super) fn broken(step: Step) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("{step}: the connection was broken, as a test has said"))
 }

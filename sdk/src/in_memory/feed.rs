@@ -1,6 +1,6 @@
 //! What was committed, told as a server tells it.
 
-use super::faults::away;
+use super::faults::broken;
 use super::inner::Inner;
 use crate::common::lock::lock;
 use crate::error::{Error, ErrorKind, Step};
@@ -16,13 +16,13 @@ use tokio::sync::watch;
 
 const LISTENING: Step = "listening to the feed";
 /// So long nothing is said where there is nothing new.
-const HEARTBEAT: Duration = Duration::from_millis(100);
+const HEARTBEAT: Duration = Duration::from_millis(25);
 
 /// A subscription.
 pub(super) struct MemoryFeed {
     database: Arc<Inner>,
     news: watch::Receiver<()>,
-    outage: watch::Receiver<bool>,
+    broken: watch::Receiver<u64>,
     deaf: watch::Receiver<bool>,
     tables: Vec<i32>,
     since: Option<Since>,
@@ -32,9 +32,9 @@ pub(super) struct MemoryFeed {
 
 impl MemoryFeed {
     pub(super) fn new(database: Arc<Inner>) -> MemoryFeed {
-        let (news, outage, deaf) =
-            (database.news.subscribe(), database.faults.outage.subscribe(), database.faults.deaf.subscribe());
-        MemoryFeed { database, news, outage, deaf, tables: Vec::new(), since: None, told: None }
+        let (news, broken, deaf) =
+            (database.news.subscribe(), database.faults.broken.subscribe(), database.faults.deaf.subscribe());
+        MemoryFeed { database, news, broken, deaf, tables: Vec::new(), since: None, told: None }
     }
 
     /// What there is to be told; `None`: nothing new.
@@ -59,7 +59,7 @@ impl MemoryFeed {
             return Ok(Some(start));
         };
         if epoch != state.epoch {
-            return Err(Error::new(ErrorKind::Unavailable, "the database in memory was started again"));
+            return Err(broken(LISTENING));
         }
         if position == state.position {
             return Ok(None);
@@ -70,13 +70,17 @@ impl MemoryFeed {
         Ok(Some(message(Body::Changes(changes.filter(is_wanted).copied().collect()))))
     }
 
-    fn heartbeat(&self) -> Message {
+    /// `None`: it is of another epoch by now.
+    fn heartbeat(&self) -> Option<Message> {
         let state = lock(&self.database.state);
+        if self.told.is_some_and(|(epoch, _)| epoch != state.epoch) {
+            return None;
+        }
         let (position, now) = (self.told.map_or(state.position, |(_, position)| position), state.host_time());
         let (lsn, hlc) = (Lsn(position.0), state.hlc());
         // What came since the last look is told next.
         let as_of = (position == state.position).then_some(now);
-        Message { epoch: state.epoch, position, hlc, lsn, sent: now, as_of, body: Body::Heartbeat }
+        Some(Message { epoch: state.epoch, position, hlc, lsn, sent: now, as_of, body: Body::Heartbeat })
     }
 }
 
@@ -90,29 +94,41 @@ impl FeedLink for MemoryFeed {
     async fn next(&mut self) -> Result<Option<Message>, Error> {
         loop {
             self.news.borrow_and_update();
-            if *self.outage.borrow_and_update() {
-                return Err(away(LISTENING));
+            if self.broken.has_changed().unwrap_or(true) {
+                return Err(broken(LISTENING));
             }
             let is_deaf = *self.deaf.borrow_and_update();
             if !is_deaf && let Some(message) = self.message()? {
                 return Ok(Some(message));
             }
             tokio::select! {
-                _ = self.news.changed(), if !is_deaf => {}
-                _ = self.outage.changed() => {}
+                biased;
+                _ = self.broken.changed() => return Err(broken(LISTENING)),
                 _ = self.deaf.changed() => {}
-                () = tokio::time::sleep(HEARTBEAT), if !is_deaf => return Ok(Some(self.heartbeat())),
+                _ = self.news.changed(), if !is_deaf => {}
+                () = tokio::time::sleep(HEARTBEAT), if !is_deaf => {
+                    if let Some(heartbeat) = self.heartbeat() {
+                        return Ok(Some(heartbeat));
+                    }
+                }
             }
         }
     }
 
+    fn listen(&self) -> BoxFuture<'static, Result<(), Error>> {
+        never()
+    }
+
     fn probe(&self, _tables: Vec<i32>) -> BoxFuture<'static, Result<(Epoch, Stamp), Error>> {
-        let state = lock(&self.database.state);
-        let answer = (state.epoch, state.hlc());
-        async move { Ok(answer) }.boxed()
+        never()
     }
 
     async fn notified(&mut self) -> Result<Option<Result<Message, WireError>>, Error> {
-        Ok(self.next().await?.map(Ok))
+        never().await
     }
+}
+
+/// It has a feed, so nobody notifies.
+fn never<T: Send + 'static>() -> BoxFuture<'static, Result<T, Error>> {
+    async { Err(Error::new(ErrorKind::Mismatch, "the database in memory has a feed")) }.boxed()
 }

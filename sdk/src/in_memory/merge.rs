@@ -100,8 +100,9 @@ fn created(patch: &Incoming, table: &Defined) -> Result<Merged, Misfit> {
     let mut row = Row::default();
     let mut exact = true;
     // What the patch does not carry counts as written with it.
-    let is_stamped = |field: &&Field| !field.is_dated && table.rule(field.id).is_some_and(Rule::is_stamped);
-    let newest = patch.fields.iter().filter(is_stamped).map(|field| field.stamp).max().unwrap_or(patch.stamp);
+    let is_stamped = |field: &&Field| table.rule(field.id).is_some_and(Rule::is_stamped);
+    let stamp = |field: &Field| if field.is_dated { patch.stamp } else { field.stamp };
+    let newest = patch.fields.iter().filter(is_stamped).map(stamp).max().unwrap_or(patch.stamp);
     for (id, column) in table.numbered() {
         let incoming = patch.fields.iter().find(|field| field.id == id);
         let stamp = incoming.map_or(newest, |field| field.stamp);
@@ -145,7 +146,7 @@ fn dated(field: &Field) -> String {
 fn changed(patch: &Incoming, row: &Row, table: &Defined) -> Result<Merged, Misfit> {
     let is_put = matches!(patch.kind, PatchKind::Put { .. });
     let mut after = row.clone();
-    let (mut fields, mut lost, mut changed, mut exact) = (0, 0, false, true);
+    let (mut lost, mut changed, mut exact) = (0, false, true);
     for field in &patch.fields {
         let (Some(rule), Some(column)) = (table.rule(field.id), table.columns.get(field.id.0 as usize - 1)) else {
             continue;
@@ -153,7 +154,6 @@ fn changed(patch: &Incoming, row: &Row, table: &Defined) -> Result<Merged, Misfi
         if is_put && rule.is_left_by_put() {
             continue;
         }
-        fields += 1;
         let one = One { patch, field, rule, current: row.value(field.id) };
         let Step { value, is_lost, stamps } = one.step(&row.paths(field.id))?;
         lost += u32::from(is_lost);
@@ -164,15 +164,19 @@ fn changed(patch: &Incoming, row: &Row, table: &Defined) -> Result<Merged, Misfi
         if let Some(value) = value {
             let value_kept = kept(&column.ty, &value)?;
             exact &= value_kept == value;
-            changed |= *value_kept != *row.value(field.id);
+            // What is put at the end of a list that is full may leave it as it was.
+            let is_longer = matches!(rule, Rule::Append { .. }) && !matches!(&*field.text, "[]" | "null");
+            changed |= *value_kept != *row.value(field.id) || is_longer;
             after.values.insert(field.id, value_kept.into_owned());
         }
     }
+    // Whoever wins it has written.
+    changed |= patch.kind == PatchKind::CompareAndSet && !patch.fields.is_empty();
     let verdict = match (lost, changed) {
         (0, false) => Verdict::Unchanged,
         (0, true) => Verdict::Applied,
-        (lost, _) if lost == fields => Verdict::Superseded,
-        _ => Verdict::Merged,
+        (_, false) => Verdict::Superseded,
+        (_, true) => Verdict::Merged,
     };
     Ok(Merged { verdict, exact, after: changed.then_some(Some(after)) })
 }
@@ -227,26 +231,35 @@ impl One<'_> {
             }
             return Ok(Step { value: Some(text.unwrap_or_else(|| "null".to_owned())), is_lost, stamps: Some(paths) });
         }
+        if matches!(rule, Rule::First) {
+            return Ok(self.first(paths));
+        }
         let value = merge::merge(rule, Some(current), &field.text).map_err(cannot)?.into_owned();
-        let is_lost = match rule {
-            Rule::Max | Rule::Min => value != field.text,
-            Rule::First => field.text != "null" && value != field.text,
-            _ => false,
+        let is_lost = matches!(rule, Rule::Max | Rule::Min) && value != field.text;
+        Ok(Step { value: Some(value), is_lost, stamps: None })
+    }
+
+    /// The earlier one, by stamp; of equal ones the larger value. Null is no write.
+    fn first(&self, paths: &Paths) -> Step {
+        let (incoming, stamp) = (&self.field.text, self.field.stamp);
+        let is_earlier = match stamp.cmp(&paths.newest()) {
+            Ordering::Less => true,
+            Ordering::Equal => order(incoming, self.current).is_gt(),
+            Ordering::Greater => false,
         };
-        let is_first = matches!(rule, Rule::First) && *current == "null" && field.text != "null";
-        Ok(Step { value: Some(value), is_lost, stamps: if is_first { whole() } else { None } })
+        if incoming == "null" {
+            return Step { value: None, is_lost: false, stamps: None };
+        }
+        if self.current == "null" || is_earlier {
+            return Step { value: Some(incoming.clone()), is_lost: false, stamps: Some(Paths::all(stamp)) };
+        }
+        Step { value: None, is_lost: incoming != self.current, stamps: None }
     }
 
     /// As plain SQL sets it: what is another value is as old as that.
     fn set(&self, paths: &Paths, value: String) -> Step {
         let mut after = paths.clone();
-        match self.rule {
-            Rule::Lww if value != self.current => after = Paths::all(self.field.stamp),
-            Rule::Json(rule) => {
-                document::note_change(rule, Some(self.current), Some(&value), self.field.stamp, &mut after);
-            }
-            _ => {}
-        }
+        note_change(self.rule, self.current, &value, self.field.stamp, &mut after);
         Step { value: Some(value), is_lost: false, stamps: Some(after) }
     }
 
@@ -259,5 +272,16 @@ impl One<'_> {
         };
         let is_lost = !wins && (self.field.stamp < paths.newest() || fresh != self.current);
         Step { value: wins.then_some(fresh), is_lost, stamps: wins.then(|| Paths::all(self.field.stamp)) }
+    }
+}
+
+/// What plain SQL sets is as old as that where it is another value; of a field that was written first that stays so.
+pub(super) fn note_change(rule: &Rule, before: &str, after: &str, now: Stamp, paths: &mut Paths) {
+    let there = |value| Some(value).filter(|value| *value != "null");
+    match rule {
+        Rule::Json(rule) => document::note_change(rule, there(before), there(after), now, paths),
+        Rule::First if before != "null" => {}
+        _ if before != after => *paths = Paths::all(now),
+        _ => {}
     }
 }

@@ -36,7 +36,7 @@ impl Row {
     /// In how many microseconds it expires, by the wall clock; `None`: it does not.
     pub(super) fn expires_in(&self, table: &Defined, now: i64) -> Option<i64> {
         let text: String = serde_json::from_str(self.value(table.id(table.expires.as_ref()?)?)).ok()?;
-        moments::micros(&text).filter(|at| !matches!(*at, i64::MIN | i64::MAX)).map(|at| at - now)
+        moments::micros(&text).filter(|at| *at != i64::MAX).map(|at| at.saturating_sub(now))
     }
 
     /// As JSON, by the columns' names.

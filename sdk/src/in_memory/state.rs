@@ -8,7 +8,7 @@ use cache_sync_core::number::{Epoch, Fence, HostTime, Position, Sequence, Stamp,
 use cache_sync_core::wire::{Change, ChangeKind};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 /// So many changes are kept for who subscribes again.
@@ -100,9 +100,13 @@ impl State {
 
     /// The table of this name, which may have its schema ahead and may be quoted.
     pub(super) fn named(&self, name: &str) -> Option<usize> {
-        let plain = name.replace('"', "");
-        let plain = plain.strip_prefix("public.").unwrap_or(&plain);
-        self.tables.iter().position(|stored| stored.table.meta.name == plain)
+        let folded = |part: &str| match part.strip_prefix('"').and_then(|part| part.strip_suffix('"')) {
+            Some(quoted) => quoted.replace("\"\"", "\""),
+            None => part.to_lowercase(),
+        };
+        let name = name.strip_prefix("public.").or_else(|| name.strip_prefix("\"public\".")).unwrap_or(name);
+        let name = folded(name);
+        self.tables.iter().position(|stored| stored.table.meta.name == name)
     }
 
     pub(super) fn of_relation(&self, relation: u32) -> Option<usize> {
@@ -126,12 +130,24 @@ impl State {
         self.tables.iter().map(of).collect()
     }
 
+    /// When the next row of these tables expires.
+    pub(super) fn next_expiry(&self, tables: &[String]) -> Option<Duration> {
+        let now = wall_micros();
+        let of_tables = self.tables.iter().filter(|stored| tables.contains(&stored.table.meta.name));
+        let ends =
+            of_tables.flat_map(|Stored { table, rows }| rows.values().filter_map(|row| row.expires_in(table, now)));
+        ends.filter_map(|micros| u64::try_from(micros).ok().filter(|micros| *micros > 0))
+            .min()
+            .map(Duration::from_micros)
+    }
+
     /// Puts what a write has made in the place of what was there, and tells the feed. Returns the version.
     pub(super) fn put(&mut self, table: usize, key: &Key, after: Option<Row>) -> i64 {
         let version = self.tick();
         let Stored { table, rows } = &mut self.tables[table];
         let versioned = table.meta.versioned;
         let (of, hash) = (table.meta.table_id, rows::hash(key, table));
+        let is_there = after.is_some();
         let was_there = match after {
             Some(row) => {
                 rows.insert(key.clone(), Row { version: if versioned { version } else { 0 }, ..row }).is_some()
@@ -142,7 +158,9 @@ impl State {
             }
         };
         let kind = if was_there && versioned { ChangeKind::Versioned } else { ChangeKind::Unversioned };
-        self.tell(Change { table: of, key: hash, version: Version(if versioned { version } else { 0 }), kind });
+        // Of a row that is gone no version is told.
+        let told = if versioned && is_there { Version(version) } else { Version::NONE };
+        self.tell(Change { table: of, key: hash, version: told, kind });
         if versioned { version } else { 0 }
     }
 

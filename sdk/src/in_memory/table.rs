@@ -1,7 +1,7 @@
 //! A table as its user describes it, and as a client is told of it.
 
 use super::types::{self, kept};
-use crate::codec::layout::TableMeta;
+use crate::codec::layout::{TableMeta, TypeKind};
 use crate::error::{Error, ErrorKind};
 use cache_sync_core::key::HashKey;
 use cache_sync_core::number::{FieldId, TableId};
@@ -121,7 +121,8 @@ impl Table {
         Table { expires: Some(column.to_owned()), ..self }
     }
 
-    /// A CHECK constraint: `is_allowed` is shown the row as JSON. Rows that are not are refused with SQLSTATE 23514.
+    /// A CHECK constraint: `is_allowed` is shown the row as JSON. Rows that are not, or where it
+    /// panics, are refused with SQLSTATE 23514. It must not ask the database, which is being written.
     pub fn check(mut self, name: &str, is_allowed: impl Fn(&Value) -> bool + Send + Sync + 'static) -> Table {
         self.checks.push(Check { name: name.to_owned(), is_allowed: Arc::new(is_allowed) });
         self
@@ -163,6 +164,9 @@ impl Table {
         // The numbers of fields begin with 1, those of the key's columns come behind.
         self.columns.sort_by_key(|column| column.is_key);
         let wrong = |why: String| Error::new(ErrorKind::Config, format!("the table {} in memory: {why}", self.name));
+        if self.name.is_empty() || self.name.contains(['.', '"']) {
+            return Err(wrong("its name is taken as it is, without a schema and without quotes".to_owned()));
+        }
         if let Some(mistake) = &self.mistake {
             return Err(wrong(mistake.clone()));
         }
@@ -184,6 +188,9 @@ impl Table {
                     .map_err(|misfit| wrong(format!("the default of \"{name}\": {}", misfit.message)))?;
                 defaults.insert(FieldId(id), kept.into_owned());
             }
+            if *is_key && rule.is_some() {
+                return Err(wrong(format!("the key's column \"{name}\" has no rule")));
+            }
             if *is_key {
                 key.push(json!({"name": name, "type": ty.oid(), "type_name": type_name, "kind": kind(column)?}));
                 continue;
@@ -191,7 +198,7 @@ impl Table {
             let rule = rule.clone().unwrap_or_else(|| json!(if self.versioned { "lww" } else { "arrival" }));
             let known: Rule =
                 serde_json::from_value(rule.clone()).map_err(|why| wrong(format!("the rule of \"{name}\": {why}")))?;
-            check_rule(&known, self.versioned).map_err(|why| wrong(format!("the rule of \"{name}\": {why}")))?;
+            check_rule(&known, ty, self.versioned).map_err(|why| wrong(format!("the rule of \"{name}\": {why}")))?;
             fields.push(json!({"id": id, "name": name, "type": ty.oid(), "type_name": type_name, "rule": rule,
                                "generated": false, "not_null": not_null}));
         }
@@ -203,6 +210,11 @@ impl Table {
             self.uniques.iter().flat_map(|unique| &unique.columns).chain(&self.expires).find(|name| !of_table(name));
         if let Some(name) = missing {
             return Err(wrong(format!("there is no column \"{name}\"")));
+        }
+        let is_moment =
+            |name: &&String| self.columns.iter().any(|column| column.name == **name && column.ty == Type::TIMESTAMPTZ);
+        if let Some(name) = self.expires.as_ref().filter(|name| !is_moment(name)) {
+            return Err(wrong(format!("the column \"{name}\" says when rows expire, so it must be a timestamptz")));
         }
         let hash_key = HashKey(*uuid::Uuid::new_v4().as_bytes());
         let described = json!({"table_id": number, "schema": "public", "name": self.name, "versioned": self.versioned,
@@ -217,10 +229,25 @@ impl Table {
 /// User's relations have numbers from here on.
 const FIRST_RELATION: u32 = 16_384;
 
-fn check_rule(rule: &Rule, versioned: bool) -> Result<(), String> {
+fn check_rule(rule: &Rule, ty: &Type, versioned: bool) -> Result<(), String> {
+    let kind = TypeKind::of(ty);
+    let is_list = matches!(kind, TypeKind::Jsonb | TypeKind::Array(_));
+    let fits = match rule {
+        Rule::Add => kind.is_integer() || matches!(kind, TypeKind::Numeric),
+        Rule::Append { .. } => is_list,
+        Rule::Union => is_list,
+        Rule::Json(_) => matches!(kind, TypeKind::Jsonb),
+        Rule::Max | Rule::Min => {
+            !matches!(kind, TypeKind::Json | TypeKind::Jsonb | TypeKind::Bool | TypeKind::Array(_))
+        }
+        _ => true,
+    };
     match rule {
+        _ if !fits => Err(format!("{rule} does not go with the type {ty}, in memory at least")),
         Rule::Function(name) => Err(format!("only Postgres can merge with the function {name}")),
-        Rule::Lww | Rule::First if !versioned => Err(format!("the rule {rule} needs a versioned table")),
+        Rule::Lww | Rule::First | Rule::Json(_) if !versioned => {
+            Err(format!("the rule {rule} needs a versioned table"))
+        }
         _ => Ok(()),
     }
 }

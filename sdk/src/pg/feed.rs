@@ -11,8 +11,8 @@ use cache_sync_core::wire::{CHANNEL, Message, WireError};
 use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use std::sync::Arc;
-use tokio::sync::{OnceCell, watch};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::watch;
 use tokio_postgres::{AsyncMessage, Client, Notification, Statement};
 
 const LISTENING: Step = "listening to the feed";
@@ -32,7 +32,7 @@ pub(super) struct PgFeed {
     /// The CALL that is the feed, once that has begun.
     call: Option<BoxFuture<'static, Result<(), tokio_postgres::Error>>>,
     /// What is asked of a server that notifies, once it is listened to.
-    probe: Arc<OnceCell<Statement>>,
+    probe: Arc<OnceLock<Statement>>,
 }
 
 impl PgFeed {
@@ -94,19 +94,27 @@ impl FeedLink for PgFeed {
         message.map(Some).map_err(|error| Error::caused(ErrorKind::Mismatch, "the feed cannot be understood", error))
     }
 
-    fn probe(&self, tables: Vec<i32>) -> BoxFuture<'static, Result<(Epoch, Stamp), Error>> {
+    fn listen(&self) -> BoxFuture<'static, Result<(), Error>> {
         let (client, probe) = (self.client.clone(), self.probe.clone());
         async move {
-            let listen = async || {
-                client.batch_execute(LISTEN).await?;
-                client.prepare(LISTEN_STATE).await
-            };
-            let statement = probe.get_or_try_init(listen).await?;
-            let row = client.query_one(statement, &[&tables]).await?;
+            client.batch_execute(LISTEN).await?;
+            let statement = client.prepare(LISTEN_STATE).await?;
+            // A connection listens once.
+            let _ = probe.set(statement);
+            Ok(())
+        }
+        .map(|answer| answer.map_err(|error| Error::query(LISTENING, error)))
+        .boxed()
+    }
+
+    fn probe(&self, tables: Vec<i32>) -> BoxFuture<'static, Result<(Epoch, Stamp), Error>> {
+        let (client, probe) = (self.client.clone(), self.probe.get().cloned());
+        async move {
+            let Some(statement) = probe else { return Err(Error::new(ErrorKind::Unavailable, "nobody listens yet")) };
+            let row = client.query_one(&statement, &[&tables]).await.map_err(|error| Error::query(LISTENING, error))?;
             let (epoch, hlc): (i64, i64) = (row.get(0), row.get(1));
             Ok((Epoch(epoch as u64), Stamp(hlc)))
         }
-        .map(|answer| answer.map_err(|error| Error::query(LISTENING, error)))
         .boxed()
     }
 

@@ -4,11 +4,12 @@ use super::failure::is_plan_outdated;
 use super::lease::{Connections, Lease};
 use crate::codec::key::KeyArray;
 use crate::codec::row::LoadedColumns;
+use crate::common::lock::lock;
 use crate::error::{Error, ErrorKind, Step};
 use crate::store::{LoadColumns, LoadState, LoadStatement, Loading, Takes};
 use cache_sync_core::number::{Epoch, HostTime, Lsn, Sequence};
 use futures_util::{Stream, TryStreamExt};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -18,8 +19,8 @@ const STEP: Step = "loading rows";
 #[derive(Clone, Copy)]
 pub(crate) struct Ahead<'a> {
     pub(crate) text: &'a str,
-    /// Filled before what is taken begins.
-    pub(crate) answer: &'a OnceLock<Row>,
+    /// Filled before what is taken begins; each try has its own answer.
+    pub(crate) answer: &'a Mutex<Option<Row>>,
 }
 
 /// Loads rows over a connection of the pool, in one autocommitted statement. `false`: another table has the name.
@@ -71,8 +72,7 @@ impl Sent<'_> {
                 Some(Ahead { text, answer }) => {
                     let asked = client.prepare(text).await.map_err(failed)?;
                     let (asked, begun) = tokio::join!(client.query_one(&asked, &[]), begun);
-                    // One of before says no more than this one.
-                    let _ = answer.set(asked.map_err(failed)?);
+                    *lock(answer) = Some(asked.map_err(failed)?);
                     begun
                 }
             };

@@ -49,13 +49,19 @@ async fn run(client: &Lease<'_>, selecting: Selecting<'_>) -> Result<Selected, E
             let text = format!("SELECT {} FROM ({sql}) AS q", layout.select_list("q"));
             statement = client.prepare(&text).await.map_err(failed)?;
         }
+        let mut is_any_shown = false;
+        let mut show = |row: &dyn Columns| {
+            is_any_shown = true;
+            read(&layout, row)
+        };
         let (epoch, good_for, rows) = tokio::join!(
             client.query_one(&ask_epoch, &[]),
             join_all(expiries.iter().map(|expiry| next_expiry(expiry, client))),
-            all_rows(client, &statement, params, |row| read(&layout, row))
+            all_rows(client, &statement, params, &mut show)
         );
         match rows {
-            Err(error) if !last_try && is_plan_outdated(&error) => {
+            // Not where rows of this try have been taken already.
+            Err(error) if !last_try && !is_any_shown && is_plan_outdated(&error) => {
                 client.statement_cache.clear();
             }
             rows => {

@@ -15,7 +15,7 @@ use crate::error::{Error, Step};
 use crate::pg::{Ahead, Connections, Endpoint, History, Postgres, SERVER_STATE, ServerState, SessionCheck, load};
 use crate::store::{LoadState, LoadStatement, Loading, Taking, within};
 use cache_sync_core::number::{Epoch, Lsn, Sequence};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -124,9 +124,9 @@ impl Standby {
         let history = self.history_of(epoch).await.ok().flatten()?;
         // What the feed tells from here on forbids storing what the load brings.
         let needed = freshness.lsn()?.max(asked.needed);
-        let answer = OnceLock::new();
+        let answer = Mutex::new(None);
         let begin = |state: LoadState| {
-            let server = ServerState::of(answer.get()?).ok()?;
+            let server = ServerState::of(lock(&answer).as_ref()?).ok()?;
             let counts = server.in_recovery && server.history == history && server.lsn >= needed;
             // The epoch that a standby knows is that of its own memory, in which nobody publishes.
             (counts && has_own_batches(&state)).then_some(Shown { epoch, last_seq: state.last_seq, as_of })

@@ -22,6 +22,9 @@ pub(crate) trait FeedLink: Send {
     /// The next message of the feed; `None` for what is not one. Where it is given up nothing is lost.
     async fn next(&mut self) -> Result<Option<Message>, Error>;
 
+    /// Has writers notify this connection.
+    fn listen(&self) -> BoxFuture<'static, Result<(), Error>>;
+
     /// Asks, as somebody to whom writers notify, for the server's epoch and clock, and whether the tables may be read. The answer comes behind
     /// what was notified before.
     fn probe(&self, tables: Vec<i32>) -> BoxFuture<'static, Result<(Epoch, Stamp), Error>>;

@@ -66,6 +66,9 @@ fn patch(columns: &[Column], now: i64, versions: &[i64], dice: &mut Dice) -> (Va
     let chosen: Vec<_> = columns.iter().filter(|_| dice.below(3) == 0 || op == "replace").collect();
     let chosen = if chosen.is_empty() && op == "edit" { vec![&columns[0]] } else { chosen };
     let chosen = if op == "delete" { Vec::new() } else { chosen };
+    // How old each part of a document is that was set as a whole, nobody promises.
+    let is_left = |column: &Column| op == "compare_and_set" && column.name == "doc";
+    let chosen: Vec<_> = chosen.into_iter().filter(|column| !is_left(column)).collect();
     let each = op != "delete" && op != "compare_and_set" && dice.below(3) == 0;
     let key = dice.below(KEYS);
     // Some are older than what is there, some as old, none newer than the server's clock.
@@ -161,10 +164,14 @@ async fn random_patches_become_the_same_as_in_postgres() {
         let is_same = got == expected
             && (theirs[0].version.0 == 0) == (ours[0].version.0 == 0)
             && (theirs[0].version == theirs[0].replaced) == (ours[0].version == ours[0].replaced)
-            && memory.rows("mixed") == there;
+            && memory.rows("mixed").unwrap() == there;
         if !is_same {
             let of = |rows: &[Value]| rows.iter().find(|there| there["id"] == row["id"]).cloned();
-            differ.push(format!("{story}in memory {got}\n{:?}\n{:?}\n", of(&there), of(&memory.rows("mixed"))));
+            differ.push(format!(
+                "{story}in memory {got}\n{:?}\n{:?}\n",
+                of(&there),
+                of(&memory.rows("mixed").unwrap())
+            ));
             // What follows is about others.
             batches.client().batch_execute("DELETE FROM mixed").await.unwrap();
             memory.truncate("mixed").unwrap();
@@ -181,6 +188,7 @@ async fn random_patches_become_the_same_as_in_postgres() {
         versions.0 = their_versions;
         *verdicts.entry(expected).or_default() += 1;
     }
+    assert!(differ.is_empty(), "{} of {STEPS} differ:\n{}", differ.len(), differ[..differ.len().min(6)].join("\n"));
     let known =
         ["applied", "merged", "superseded", "unchanged", "missing", "conflict", "rejected 22003", "rejected 22P02"];
     assert!(known.iter().all(|verdict| verdicts.get(*verdict).is_some_and(|count| *count > 10)), "{verdicts:?}");

@@ -129,6 +129,6 @@ impl World for InMemory {
     }
 
     async fn row(&self, id: i64) -> Option<Value> {
-        InMemory::row(self, "player", json!({"id": id}))
+        InMemory::row(self, "player", json!({"id": id})).unwrap()
     }
 }

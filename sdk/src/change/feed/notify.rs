@@ -37,6 +37,8 @@ impl Feed {
     /// Listens until the connection fails.
     pub(super) async fn listen_to_notify(&self, link: &mut Link<'_>) -> Result<(), Error> {
         let interval = INTERVAL_MAX.min(link.common.freshness.timeout() / PER_TIMEOUT);
+        let listening = link.feed.listen();
+        self.hearing(link, listening).await?;
         let mut is_new = true;
         loop {
             self.probe(is_new, link).await?;
