@@ -12,6 +12,7 @@
 //! within        time-outs                                             failure  how questions fail
 //! lent          connections of a pool that is the application's own  check    whether such a pool will do
 //! mode          what a DSN asks of TLS, held against its hosts        hosts    each of several by itself
+//! unpublished   whose changes may be seen before they are told
 //! ```
 
 mod apply;
@@ -35,6 +36,7 @@ mod server_state;
 mod statements;
 mod store;
 mod stream;
+mod unpublished;
 mod within;
 
 pub(crate) use apply::{BatchConnection, Connected, Sending};
@@ -50,4 +52,5 @@ pub(crate) use select::{NextExpiry, Selected};
 pub(crate) use server_state::{History, SERVER_STATE, ServerState};
 pub(crate) use store::Store;
 pub(crate) use stream::{LISTEN, LISTEN_STATE, Since, stream_statement};
+pub(crate) use unpublished::Ending;
 pub(crate) use within::within;

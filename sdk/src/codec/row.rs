@@ -50,9 +50,9 @@ pub(crate) fn decode<V: DeserializeOwned>(layout: &Layout, row: &Row, first_colu
     caught(|| V::deserialize(Members::new(members))).map_err(DecodeError::new)?
 }
 
-/// Adds what a row says to a digest.
-pub(crate) fn digest(row: &Row, into: &mut impl Hasher) {
-    for place in 0..row.len() {
+/// Adds what a row says from this column on to a digest.
+pub(crate) fn digest(row: &Row, first_column: usize, into: &mut impl Hasher) {
+    for place in first_column..row.len() {
         // Whatever it is of: any value has bytes.
         let bytes = row.try_get(place).map_or(None, |Raw(bytes)| bytes);
         bytes.hash(into);

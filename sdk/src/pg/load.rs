@@ -10,6 +10,7 @@ use crate::codec::value::{self, CacheValue, Value};
 use crate::error::{Error, ErrorKind, Step};
 use cache_sync_core::number::{Epoch, HostTime, Lsn, Sequence, Version};
 use futures_util::TryStreamExt;
+use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -245,6 +246,14 @@ pub(crate) struct LoadedRow<V> {
     pub(crate) good_for: Option<Duration>,
 }
 
+/// Of what the row says from this column on.
+fn digest(row: &Row, first_column: usize) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    row::digest(row, first_column, &mut hasher);
+    // 0 has a meaning of its own.
+    (hasher.finish() as u32).max(1)
+}
+
 impl<V: CacheValue> LoadedRow<V> {
     /// Reads it; `None` when the server names a place that was not asked for.
     pub(crate) fn of(row: &Row, schema: &Schema) -> Option<LoadedRow<V>> {
@@ -252,7 +261,9 @@ impl<V: CacheValue> LoadedRow<V> {
         let place: i64 = row.get(1);
         let value = (place > 0).then(|| {
             let decoded = row::decode::<V>(&schema.layout, row, ahead.count);
-            decoded.map(|value| value::Row::new(value, row.raw_size_bytes())).map_err(|error| {
+            let digest = digest(row, ahead.count);
+            let sent = |value| value::Row { digest, ..value::Row::new(value, row.raw_size_bytes()) };
+            decoded.map(sent).map_err(|error| {
                 let message = format!("a row of table {} does not fit the type", schema.meta.name);
                 Error::caused(ErrorKind::Value, message, error)
             })

@@ -156,7 +156,7 @@ async fn all_rows<T>(
     let (mut rows, mut bytes, mut digest) = (Ok(Vec::new()), 0, DefaultHasher::new());
     while let Some(row) = stream.try_next().await? {
         bytes += row.raw_size_bytes();
-        row::digest(&row, &mut digest);
+        row::digest(&row, 0, &mut digest);
         if let Ok(read_so_far) = &mut rows {
             match read(&row) {
                 Ok(row) => read_so_far.push(row),
