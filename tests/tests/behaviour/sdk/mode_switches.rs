@@ -68,7 +68,7 @@ async fn reads(cache: Accounts, seed: u64, confirmed: Arc<Confirmed>, is_over: A
     while !is_over.load(Ordering::Acquire) {
         let id = 1 + dice.below(ROWS as u64) as i64;
         let (begun, mode) = (Instant::now(), cache.mode());
-        let shown = number(&*cache.get(&id).await.unwrap().unwrap());
+        let shown = number(&cache.get(&id).await.unwrap().unwrap());
         let least = confirmed.least(id, begun);
         assert!(shown >= least, "in {mode:?}: {shown} is shown, and {least} was confirmed long ago");
         let before = last.insert(id, shown).unwrap_or(0);

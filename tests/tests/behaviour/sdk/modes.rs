@@ -73,7 +73,11 @@ async fn writes_of_what_is_not_served_are_committed_when_they_return() {
         assert_eq!(stored(&db, 3), "3|put|0|");
         assert_eq!(stored(&db, 4), "");
         assert!(cache.get(&4).await.unwrap().is_none());
-        cache.modify(&3, |row| Ok::<_, cache_sync::Error>(row.note = Some("modified".into()))).await.unwrap();
+        let modify = |row: &mut Account| {
+            row.note = Some("modified".into());
+            Ok::<_, cache_sync::Error>(())
+        };
+        cache.modify(&3, modify).await.unwrap();
         assert_eq!(stored(&db, 3), "3|put|0|modified");
         db.psql("DELETE FROM account WHERE id = 3; INSERT INTO account VALUES (4, 'name')");
         close(client).await;
