@@ -3,10 +3,12 @@
 //! ```text
 //! builder  settings, and how a cache is opened        table  what it is to its client
 //! watch    rows that are shown as they change         one_row  changes that wait for what Postgres says
+//! rollout  what a cache does while it is brought in
 //! ```
 
 mod builder;
 mod one_row;
+mod rollout;
 mod table;
 mod watch;
 
@@ -240,6 +242,9 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         K: LookUp<Q>,
         V: Clone,
     {
+        let hash = self.hash(key);
+        // What memory does not serve cannot show that somebody else here has changed it: they take turns.
+        let _turn = if self.reads.entries.is_serving(hash) { None } else { Some(self.writes.turn(hash).await) };
         loop {
             // What a change has replaced would be written again.
             let Some(before) = self.value(key, Request::ToChange).await? else {

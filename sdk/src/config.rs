@@ -1,7 +1,11 @@
 //! Settings, each with its default, unit and bounds.
 
 mod dsn;
+mod mode;
 pub(crate) mod tls;
+
+pub use mode::Mode;
+pub(crate) use mode::Stance;
 
 use crate::error::{Error, ErrorKind};
 use async_trait::async_trait;
@@ -265,6 +269,11 @@ pub(crate) struct CacheConfig {
     /// Zero: what is superseded is not served.
     pub(crate) stale_while_refreshing: Duration,
     pub(crate) refresh_on_change: bool,
+    pub(crate) mode: Mode,
+    /// This share of hits is compared with Postgres.
+    pub(crate) verified_share: f64,
+    /// After so many violations the cache goes back to Shadow.
+    pub(crate) retreat_after: Option<u64>,
     pub(crate) members: Option<Vec<String>>,
 }
 
@@ -323,10 +332,22 @@ impl CacheConfig {
                 "time_to_live_jitter and refresh_ahead are {jitter} and {refresh_ahead}; together they must be less than 1"
             ));
         }
+        self.check_rollout()?;
         within("loads_max", self.loads_max, 1, 64)?;
         within("waiting_keys_max", self.waiting_keys_max, 1, usize::MAX)?;
         self.buffer(client).map_or(Ok(()), Buffer::check)?;
         check_batches(self.flush_interval(client), self.batch_entries_max(client))
+    }
+
+    fn check_rollout(&self) -> Result<(), Error> {
+        let (share, misfit) = (self.verified_share, |message: String| Err(Error::new(ErrorKind::Config, message)));
+        if !(0.0..=1.0).contains(&share) {
+            return misfit(format!("verify is {share}; it must be a share from 0 to 1"));
+        }
+        if self.retreat_after == Some(0) {
+            return misfit("retreat_after is 0; it must be 1 at least".to_owned());
+        }
+        self.mode.check()
     }
 
     /// How what cannot be confirmed is served, if it is.
@@ -358,6 +379,9 @@ impl Default for CacheConfig {
             stale_after: None,
             stale_while_refreshing: Duration::ZERO,
             refresh_on_change: false,
+            mode: Mode::On,
+            verified_share: 0.0,
+            retreat_after: None,
             members: None,
         }
     }

@@ -12,10 +12,13 @@
 //! load        what loads do to it                   outcome   what outcomes do to it
 //! change      what others' changes do to it             topics    who wants to hear of a key
 //! watched     a key that somebody watches           ages      until when entries are good
+//! retreat     what a mode means for what is held
+//! rollout     for which keys it serves              claim     what it shows, to be held against what Postgres says
 //! ```
 
 mod ages;
 mod change;
+mod claim;
 mod entry;
 mod generation;
 mod hits;
@@ -23,6 +26,8 @@ mod load;
 mod memory;
 mod outcome;
 mod place;
+mod retreat;
+mod rollout;
 mod session;
 mod shards;
 mod slot;
@@ -30,6 +35,7 @@ mod topics;
 mod watched;
 
 pub(crate) use ages::Lifetimes;
+pub(crate) use claim::{Claim, Says, Standing};
 pub(crate) use entry::{Answer, Entry, Lifetime, Weigher};
 pub(crate) use outcome::Outcomes;
 pub(crate) use place::{Place, Written};
@@ -44,7 +50,7 @@ use crate::common::capacity::Capacity;
 use crate::common::counters::Counters;
 use crate::common::time::Moment;
 use crate::common::trouble::Seldom;
-use crate::config::{Ages, CacheConfig};
+use crate::config::{Ages, CacheConfig, Mode};
 use crate::error::{Error, ErrorKind};
 use crate::meter::TableMeter;
 use ages::Idling;
@@ -52,6 +58,7 @@ use cache_sync_core::number::KeyHash;
 use cache_sync_core::patch::RowPatch;
 use generation::Generations;
 use memory::Memory;
+use rollout::Rollout;
 use session::Numbering;
 use shards::Shards;
 use slot::Preview;
@@ -73,6 +80,7 @@ pub(crate) struct Entries<K, V> {
     ages: Ages,
     idling: Option<Idling>,
     generations: Generations,
+    rollout: Rollout,
     shards: Shards<K, V>,
     /// The table is no longer attached as it was, or keys are hashed anew: nothing that is held can be told apart any more.
     retired: AtomicBool,
@@ -94,7 +102,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         weigher: Option<Weigher<K, V>>,
         common: Arc<Common>,
     ) -> Entries<K, V> {
-        Entries {
+        let entries = Entries {
             memory: Memory::new(Capacity::new(config.max_capacity, config.bytes_max()), weigher, &config.ages),
             stale_while_refreshing: config.stale_while_refreshing,
             refreshes: config.refresh_on_change,
@@ -103,6 +111,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             ages: config.ages,
             idling: Idling::of(&config.ages),
             generations: Generations::new(),
+            rollout: Rollout::new(config),
             shards: Shards::new(),
             counters: Counters::default(),
             meter: common.meter.of_table(|| schema.display_name()),
@@ -111,7 +120,9 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             refusals_said: Seldom::default(),
             schema,
             common,
-        }
+        };
+        entries.generations.serve(config.mode == Mode::On);
+        entries
     }
 
     /// Who has keys loaded again that were read and have changed. The first one counts.
@@ -163,7 +174,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         let sample = self.meter.sample();
         let mut is_noted = false;
         let found = self.memory.read(hash, by, |entry| {
-            let is_good = |now| self.is_current(entry, now) && self.common.freshness.is_live(now);
+            let is_good = |now| self.is_served(entry, hash, now) && self.common.freshness.is_live(now);
             // What is good a moment later is good now. Only what is close to its end needs the exact time.
             let found = if is_good(self.common.latest()) || is_good(self.common.now()) { look(entry) } else { None }?;
             if let Some(idling) = self.idling {
@@ -214,9 +225,24 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     /// Whether an entry has not been doubted since it was confirmed, nor expired.
     #[inline]
     pub(crate) fn is_current(&self, entry: &Entry<K, V>, now: Moment) -> bool {
-        entry.generation == self.generation()
-            && !entry.lifetime().is_over(now)
-            && !self.idling.is_some_and(|idling| idling.is_over(entry.used_at(), now))
+        entry.generation == self.generation() && self.is_good(entry, now)
+    }
+
+    /// The same, where such entries are served.
+    #[inline]
+    fn is_served(&self, entry: &Entry<K, V>, hash: KeyHash, now: Moment) -> bool {
+        (entry.generation == self.generations.serving() || self.is_served_by_its_key(entry, hash))
+            && self.is_good(entry, now)
+    }
+
+    #[cold]
+    fn is_served_by_its_key(&self, entry: &Entry<K, V>, hash: KeyHash) -> bool {
+        matches!(self.mode(), Mode::Canary(_)) && self.is_serving(hash) && entry.generation == self.generation()
+    }
+
+    #[inline]
+    fn is_good(&self, entry: &Entry<K, V>, now: Moment) -> bool {
+        !entry.lifetime().is_over(now) && !self.idling.is_some_and(|idling| idling.is_over(entry.used_at(), now))
     }
 
     #[inline]
@@ -230,7 +256,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         let live = self.common.freshness.is_live(now);
         let mut usable = Vec::new();
         self.memory.each(|entry| {
-            if live && self.is_current(entry, now) {
+            if live && self.is_current(entry, now) && self.is_serving(self.schema.hash::<K, K>(entry.key())) {
                 usable.push((entry.key().clone(), entry.value.clone()));
             }
         });

@@ -86,6 +86,11 @@
 //! spans of `tracing`, and what goes wrong is in the log; neither holds keys or values, but for a row that would be lost otherwise.
 //! docs/metrics.md has every metric, span and line, with what to do about it, and docs/grafana.json is a dashboard.
 //!
+//! # Bringing it in
+//!
+//! Into a service that reads Postgres by itself, step by step: switched off, compared in the shadow, for some keys, for all. [`Mode`] says what a cache
+//! does, [`CacheBuilder::verify`] has a share of the hits compared with Postgres, and docs/guide/rollout.md goes through the steps.
+//!
 //! # Features
 //!
 //! | feature | what it adds |
@@ -108,6 +113,10 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/concepts.md")]
 struct Concepts;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/rollout.md")]
+struct RollingOut;
 
 // The plan. A room imports only rooms on floors below its own; `cargo xtask house` draws it, and a test holds it against the code.
 //
@@ -169,7 +178,7 @@ pub use codec::packed::Packed;
 pub use codec::value::CacheValue;
 pub use common::trouble::Trouble;
 pub use common::watch::Watch;
-pub use config::{Credentials, Durability, WhenFull};
+pub use config::{Credentials, Durability, Mode, WhenFull};
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "metrics")]
 pub use meter::{METRICS, Metric, MetricKind};

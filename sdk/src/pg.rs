@@ -12,6 +12,7 @@
 //! failure       how questions fail
 //! lent          connections of a pool that is the application's own  check    whether such a pool will do
 //! mode          what a DSN asks of TLS, held against its hosts        hosts    each of several by itself
+//! unpublished   whose changes may be seen before they are told
 //! ```
 
 mod apply;
@@ -35,6 +36,7 @@ mod postgres;
 mod select;
 mod server_state;
 mod statements;
+mod unpublished;
 
 pub(crate) use connection::{Endpoint, prefer_primary, share_time};
 pub(crate) use connector::Connector;

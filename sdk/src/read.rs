@@ -5,20 +5,28 @@
 //! wanted   the keys that wait for a load             loader   misses become batched loads
 //! standby  loads from a hot standby                  seen     what a standby must be up to date with
 //! live     a key that is watched                        lookup   how fresh an answer has to be, and what is known of it
-//! refresh  loads for which nobody waits
+//! refresh  loads for which nobody waits                sample   which hits are compared with Postgres
+//! comparisons  what waits to be compared
+//! compare  what is held with what Postgres says         judge    whether what differs should not be held any more
 //! ```
 //! cache -> hit | miss -> wanted -> loader -> pg -> codec -> entries
 
+mod compare;
+mod comparisons;
 mod hit;
+mod judge;
 mod live;
 mod loader;
 mod lookup;
 mod miss;
 mod refresh;
+mod sample;
 mod seen;
 mod standby;
 mod wanted;
 
+pub(crate) use compare::Comparer;
+pub(crate) use judge::Judge;
 pub(crate) use live::WatchedKey;
 pub(crate) use loader::Loader;
 pub use lookup::{Freshness, Lookup, Source};
@@ -33,6 +41,8 @@ use crate::config::{Ages, CacheConfig, ClientConfig, StaleService, share_of};
 use crate::entries::{Answer, Entries};
 use crate::store::{LoadStatement, Store};
 use cache_sync_core::number::KeyHash;
+use comparisons::Comparisons;
+use sample::Sample;
 use seen::Seen;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -50,6 +60,10 @@ pub(crate) struct ReadTerms {
     /// How old what a change has replaced may be that is served while it is loaded again.
     replaced_max: Option<Duration>,
     refresh_on_change: bool,
+    /// The hits that are compared with Postgres.
+    verified: Option<Sample>,
+    /// Something has to be found out with each hit.
+    looks_at_hits: bool,
 }
 
 impl ReadTerms {
@@ -60,8 +74,17 @@ impl ReadTerms {
         // A change may be heard of as late as that.
         let replaced_max = Some(cache.stale_while_refreshing).filter(|bound| *bound > Duration::ZERO);
         let replaced_max = replaced_max.map(|bound| bound.saturating_add(client.feed_timeout));
-        let (fails_fast, refresh_on_change) = (cache.fails_fast, cache.refresh_on_change);
-        ReadTerms { stale_service, waiting_keys_max, fails_fast, refresh_ahead, replaced_max, refresh_on_change }
+        let verified = Sample::of(cache.verified_share);
+        ReadTerms {
+            stale_service,
+            waiting_keys_max,
+            fails_fast: cache.fails_fast,
+            refresh_ahead,
+            replaced_max,
+            refresh_on_change: cache.refresh_on_change,
+            verified,
+            looks_at_hits: verified.is_some() || refresh_ahead.is_some(),
+        }
     }
 }
 
@@ -76,6 +99,7 @@ pub(crate) struct Reads<K, V> {
     flights: AtomicU64,
     /// What loads from the primary have shown.
     seen: Mutex<Seen>,
+    comparisons: Comparisons<K, V>,
     terms: ReadTerms,
     /// Until this [`Moment`] nothing is loaded ahead.
     refreshing_paused: AtomicU64,
@@ -96,6 +120,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             wanted: WantedKeys::default(),
             flights: AtomicU64::new(0),
             seen: Mutex::default(),
+            comparisons: Comparisons::default(),
             terms,
             refreshing_paused: AtomicU64::new(0),
         }
@@ -104,6 +129,11 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     /// Nobody reads any more: the loaders may end.
     pub(crate) fn leave(&self) {
         self.wanted.close();
+    }
+
+    /// What is held is not compared with Postgres any more.
+    pub(crate) fn stop_comparing(&self) {
+        self.comparisons.close();
     }
 
     /// What callers hear of an answer that could be confirmed. `in_step_at` is how far the feed had come before it was looked for.

@@ -1,6 +1,7 @@
 //! What a client is doing, for people and their metrics.
 
 use crate::common::trouble::Trouble;
+use crate::config::Mode;
 use serde::Serialize;
 
 /// The state of a [`Client`](crate::Client).
@@ -56,6 +57,10 @@ pub enum FeedKind {
 pub struct CacheStatus {
     /// The table, with its schema.
     pub table: String,
+    /// What it does at present.
+    pub mode: Mode,
+    /// It has gone back by itself ([`CacheBuilder::retreat_after`](crate::CacheBuilder::retreat_after)), and its mode has not been set since.
+    pub has_retreated: bool,
     /// Entries held.
     pub entries: u64,
     /// Reads answered from memory.
@@ -87,4 +92,15 @@ pub struct CacheStatus {
     pub rejected: u64,
     /// Patches of which nobody can tell any more what became.
     pub unknown: u64,
+    /// How often what is held was compared with what Postgres says ([`CacheBuilder::verify`](crate::CacheBuilder::verify), [`Mode::Shadow`]) and was
+    /// the same.
+    pub verified_equal: u64,
+    /// How often Postgres had another row already, and what is held was let go, or served no longer, before it could have been too old.
+    pub verified_behind: u64,
+    /// How often there is no verdict: a write of this client waits, the two cannot be compared, or Postgres is away or busy.
+    pub unverified: u64,
+    /// How often a row was held that had changed, of which the cache would not have heard: more than the bound on staleness allows.
+    pub violations: u64,
+    /// How often the cache has gone back to [`Mode::Shadow`] by itself.
+    pub retreats: u64,
 }

@@ -17,7 +17,7 @@ mod rows;
 mod within;
 
 pub(crate) use batches::{Applied, BatchLink, Batches, OpenedSession, Sending};
-pub(crate) use database::Database;
+pub(crate) use database::{Database, Ending};
 pub(crate) use feed::{FeedLink, Since};
 pub(crate) use result::{NextExpiry, Selected, Selecting};
 pub(crate) use rows::{KeysOf, LoadColumns, LoadState, LoadStatement, Loading, Takes, Taking};
@@ -28,6 +28,7 @@ use crate::error::{Error, Step};
 use breaker::Breaker;
 use cache_sync_core::number::{Epoch, HostTime, Position};
 use cache_sync_core::sqlstate::{Fault, is_no_such_table};
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,6 +124,11 @@ impl Store {
         let selected = within(SELECTING, self.query_timeout, selecting).await;
         self.heard(&selected, asked);
         selected
+    }
+
+    /// As [`Database::unpublished`].
+    pub(crate) async fn unpublished(&self, which: Ending) -> Result<HashSet<String>, Error> {
+        self.database.unpublished(which).await
     }
 
     /// As [`Database::feed`].

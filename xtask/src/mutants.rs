@@ -217,7 +217,7 @@ mod tests {
     use super::*;
     use cache_sync_kit::command;
 
-    const RULES: u32 = 49;
+    const RULES: u32 = 51;
 
     #[test]
     fn reads_a_header() {

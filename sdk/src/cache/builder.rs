@@ -11,7 +11,7 @@ use crate::codec::value::CacheValue;
 use crate::config::{CacheConfig, Durability, WhenFull};
 use crate::entries::{Entries, Weigher};
 use crate::error::{Error, ErrorKind};
-use crate::read::{Loader, ReadTerms, Reads};
+use crate::read::{Comparer, Judge, Loader, ReadTerms, Reads};
 use crate::receipt::Hindrance;
 use crate::write::{Flusher, Limits, Writes};
 use std::any::TypeId;
@@ -33,7 +33,7 @@ impl Client {
 pub struct CacheBuilder<K, V> {
     shared: Arc<Shared>,
     name: String,
-    config: CacheConfig,
+    pub(super) config: CacheConfig,
     weigher: Option<Weigher<K, V>>,
     types: PhantomData<fn() -> (K, V)>,
 }
@@ -275,7 +275,9 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
         let handle = {
             let (shared, reads, writes, entries) = (shared.clone(), reads.clone(), writes.clone(), entries.clone());
             Handle(Some(Box::new(move || {
-                // First, so that whoever opens the table next registers after that.
+                // What is not told of changes any more is not to be held against them.
+                reads.stop_comparing();
+                // Before the rest, so that whoever opens the table next registers after that.
                 shared.feed.unregister(id, Part::Rows(types), &*entries);
                 reads.leave();
                 writes.leave();
@@ -323,7 +325,9 @@ fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>, table: &Arc<dyn Cache
     let Cache { shared, reads, writes, .. } = cache;
     for _ in 0..loaders {
         shared.supervisor.spawn(Some(table.clone()), Loader(reads.clone()).run());
+        shared.supervisor.spawn(Some(table.clone()), Comparer(reads.clone()).run());
     }
+    shared.supervisor.spawn(Some(table.clone()), Judge(reads.clone()).run());
     let flusher = Flusher {
         writes: writes.clone(),
         connection: shared.batch_connection.clone(),

@@ -29,11 +29,13 @@ impl<K: Key, V: CacheValue> CacheTable for Writes<K, V> {
     }
 
     fn status(&self) -> CacheStatus {
-        let counters = &self.entries.counters;
+        let (entries, counters) = (&self.entries, &self.entries.counters);
         CacheStatus {
             table: self.entries.schema.display_name(),
-            entries: self.entries.len(),
-            hits: self.entries.hits(),
+            mode: entries.mode(),
+            has_retreated: entries.has_retreated(),
+            entries: entries.len(),
+            hits: entries.hits(),
             misses: counters.misses.get(),
             stale_served: counters.stale_served.get(),
             replaced_served: counters.replaced_served.get(),
@@ -47,6 +49,11 @@ impl<K: Key, V: CacheValue> CacheTable for Writes<K, V> {
             write_trouble: self.hindrance.trouble(),
             rejected: counters.rejected.get(),
             unknown: counters.unknown.get(),
+            verified_equal: counters.verified_equal.get(),
+            verified_behind: counters.verified_behind.get(),
+            unverified: counters.unverified.get(),
+            violations: counters.violations.get(),
+            retreats: counters.retreats.get(),
         }
     }
 }

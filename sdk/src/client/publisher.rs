@@ -3,6 +3,7 @@
 use super::table::CacheTable;
 use crate::common::lock::lock;
 use crate::common::trouble::Trouble;
+use crate::config::Mode;
 use crate::meter::{ClientMeter, IS_ON, Series};
 use crate::status::{CacheStatus, FeedKind, Status};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -145,7 +146,7 @@ fn gauges(status: &Status) -> [(&'static str, u64); 7] {
     ]
 }
 
-fn counters_of_table(status: &CacheStatus) -> [(&'static str, u64); 13] {
+fn counters_of_table(status: &CacheStatus) -> [(&'static str, u64); 18] {
     [
         ("cache_sync_hits_total", status.hits),
         ("cache_sync_misses_total", status.misses),
@@ -160,12 +161,19 @@ fn counters_of_table(status: &CacheStatus) -> [(&'static str, u64); 13] {
         ("cache_sync_flush_retries_total", status.flush_retries),
         ("cache_sync_rejected_total", status.rejected),
         ("cache_sync_unknown_total", status.unknown),
+        ("cache_sync_verified_equal_total", status.verified_equal),
+        ("cache_sync_verified_behind_total", status.verified_behind),
+        ("cache_sync_unverified_total", status.unverified),
+        ("cache_sync_violations_total", status.violations),
+        ("cache_sync_retreats_total", status.retreats),
     ]
 }
 
-fn gauges_of_table(status: &CacheStatus) -> [(&'static str, u64); 2] {
+fn gauges_of_table(status: &CacheStatus) -> [(&'static str, u64); 4] {
     [
         ("cache_sync_entries", status.entries),
+        ("cache_sync_not_on", u64::from(status.mode != Mode::On)),
+        ("cache_sync_retreated", u64::from(status.has_retreated)),
         ("cache_sync_write_trouble_seconds", seconds(status.write_trouble.as_ref())),
     ]
 }

@@ -12,6 +12,13 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| format!("the type panicked: {}", message(&*panic)))
 }
 
+/// Drops what may be the last of a value: whoever does so runs the type's own code.
+pub(crate) fn let_go<T>(value: T) {
+    if let Err(panic) = caught(|| drop(value)) {
+        tracing::error!(panic, "a value could not be dropped");
+    }
+}
+
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")

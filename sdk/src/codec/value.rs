@@ -20,17 +20,19 @@ pub(crate) type Value<V> = Option<Row<V>>;
 pub(crate) struct Row<V> {
     pub(crate) value: Arc<V>,
     pub(crate) bytes: u32,
+    /// What tells two rows apart that Postgres sent; 0: this is none.
+    pub(crate) digest: u32,
 }
 
 impl<V> Row<V> {
     pub(crate) fn new(value: V, bytes: usize) -> Row<V> {
-        Row { value: Arc::new(value), bytes: u32::try_from(bytes).unwrap_or(u32::MAX) }
+        Row { value: Arc::new(value), bytes: u32::try_from(bytes).unwrap_or(u32::MAX), digest: 0 }
     }
 }
 
 impl<V> Clone for Row<V> {
     fn clone(&self) -> Row<V> {
-        Row { value: self.value.clone(), bytes: self.bytes }
+        Row { value: self.value.clone(), ..*self }
     }
 }
 

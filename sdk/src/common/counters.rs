@@ -31,4 +31,9 @@ pub(crate) struct Counters {
     pub(crate) replaced_served: Counter,
     pub(crate) rejected: Counter,
     pub(crate) unknown: Counter,
+    pub(crate) verified_equal: Counter,
+    pub(crate) verified_behind: Counter,
+    pub(crate) unverified: Counter,
+    pub(crate) violations: Counter,
+    pub(crate) retreats: Counter,
 }

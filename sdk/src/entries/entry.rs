@@ -1,6 +1,6 @@
 //! A row, or its known absence, in memory, and what a read is answered.
 
-use crate::codec::caught::caught;
+use crate::codec::caught::{caught, let_go};
 use crate::codec::key::{self, Key};
 use crate::codec::value::{Row, Value};
 use crate::common::time::Moment;
@@ -31,15 +31,25 @@ pub(crate) struct Entry<K, V> {
     used_at: AtomicU64,
     /// How many bytes the row has.
     bytes: u32,
+    /// Of a row its digest; of an absence what tells it from others.
+    mark: u32,
     pub(super) stay: Stay,
 }
 
 impl<K: Clone, V> Entry<K, V> {
-    pub(super) fn new(key: &K, value: Value<V>, version: Version, confirmed: Confirmed, stay: Stay) -> Entry<K, V> {
+    /// `absence` is a number that others do not have, should there be no row.
+    pub(super) fn new(
+        key: &K,
+        value: Value<V>,
+        absence: u32,
+        version: Version,
+        confirmed: Confirmed,
+        stay: Stay,
+    ) -> Entry<K, V> {
         let Confirmed { generation, lifetime: Lifetime { until, row_expires }, at } = confirmed;
-        let (value, bytes) = value.map_or((None, 0), |row| (Some(row.value), row.bytes));
+        let (value, bytes, mark) = value.map_or((None, 0, absence), |row| (Some(row.value), row.bytes, row.digest));
         let (key, used_at) = (key.clone(), AtomicU64::new(at.nanos()));
-        Entry { key, value, version, generation, until, row_expires, used_at, bytes, stay }
+        Entry { key, value, version, generation, until, row_expires, used_at, bytes, mark, stay }
     }
 }
 
@@ -172,8 +182,13 @@ impl<K, V> Entry<K, V> {
 
     /// What it says of the row.
     pub(crate) fn row(&self) -> Value<V> {
-        let bytes = self.bytes;
-        self.value.clone().map(|value| Row { value, bytes })
+        let (bytes, digest) = (self.bytes, self.mark);
+        self.value.clone().map(|value| Row { value, bytes, digest })
+    }
+
+    /// Two absences that were confirmed one after the other have different ones.
+    pub(super) fn mark(&self) -> u32 {
+        self.mark
     }
 }
 
@@ -215,11 +230,7 @@ impl<V> Clone for Answer<V> {
 /// or a reader of another key.
 impl<K, V> Drop for Entry<K, V> {
     fn drop(&mut self) {
-        if let Some(value) = self.value.take()
-            && let Err(panic) = caught(|| drop(value))
-        {
-            tracing::error!(panic, "a value could not be dropped");
-        }
+        self.value.take().into_iter().for_each(let_go);
     }
 }
 

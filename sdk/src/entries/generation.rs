@@ -11,6 +11,9 @@ const UNHEARD: u64 = 1 << 63;
 /// Marks what somebody has changed since, in the same way.
 const REPLACED: u64 = 1 << 62;
 
+/// No entry is of it.
+const NONE: u64 = 0;
+
 /// How many past generations are remembered with the time until which they were in step, to tell how old an entry is.
 const ENDED_MAX: usize = 64;
 
@@ -37,12 +40,26 @@ pub(super) fn is_of_none(generation: u64) -> bool {
 #[derive(Debug)]
 pub(super) struct Generations {
     current: AtomicU64,
+    /// That of which entries are hits: the present one, or [`NONE`].
+    serving: AtomicU64,
     ended: Mutex<VecDeque<(u64, Moment)>>,
 }
 
 impl Generations {
     pub(super) fn new() -> Generations {
-        Generations { current: AtomicU64::new(1), ended: Mutex::default() }
+        Generations { current: AtomicU64::new(1), serving: AtomicU64::new(1), ended: Mutex::default() }
+    }
+
+    /// Whether all entries of the present one are hits, or none.
+    pub(super) fn serve(&self, is_serving: bool) {
+        let _ended = lock(&self.ended);
+        self.serving.store(if is_serving { self.current() } else { NONE }, Ordering::Release);
+    }
+
+    /// That of which entries are hits, whatever their keys are; of no entry where the key matters.
+    #[inline]
+    pub(super) fn serving(&self) -> u64 {
+        self.serving.load(Ordering::Acquire)
     }
 
     #[inline]
@@ -53,7 +70,11 @@ impl Generations {
     /// Begins the next one. What was confirmed in the one before was last known to be in step at `as_of`.
     pub(super) fn raise(&self, as_of: Moment) {
         let mut ended = lock(&self.ended);
-        let before = self.current.fetch_add(1, Ordering::AcqRel);
+        let before = self.current();
+        if self.serving() != NONE {
+            self.serving.store(before + 1, Ordering::Release);
+        }
+        self.current.store(before + 1, Ordering::Release);
         ended.push_back((before, as_of));
         if ended.len() > ENDED_MAX {
             ended.pop_front();

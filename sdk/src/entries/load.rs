@@ -31,7 +31,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     }
 
     /// A version far ahead of the server's clock was written by hand, and says nothing about order.
-    fn believable(&self, version: Version) -> Version {
+    pub(crate) fn believable(&self, version: Version) -> Version {
         let is_plausible = || hlc::is_plausible(version.0, self.common.clock.hlc().0);
         if version == Version::NONE || is_plausible() { version } else { Version::NONE }
     }

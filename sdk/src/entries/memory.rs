@@ -61,6 +61,8 @@ pub(super) struct Memory<K, V> {
     weigher: Option<Weigher<K, V>>,
     /// How many stays there were; each has the next number.
     tenures: AtomicU32,
+    /// How many absences were held; each has the next number.
+    absences: AtomicU32,
     /// moka ends a stay by its age, so each value begins one of its own.
     ends_by_age: bool,
     /// moka hears of nothing then.
@@ -97,6 +99,7 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
             capacity,
             weigher,
             tenures: AtomicU32::new(0),
+            absences: AtomicU32::new(0),
             ends_by_age: ages.time_to_live.or(ages.time_to_idle).is_some(),
             holds_nothing: capacity.weight_max() == 0,
             counts_misses: AtomicBool::new(false),
@@ -183,7 +186,8 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
             return;
         }
         let weight = self.capacity.weight(size(key, value, self.weigher.as_ref()));
-        let entry = |stay| Entry::new(key, value.clone(), version, confirmed, stay);
+        let absence = if value.is_none() { self.absences.fetch_add(1, Ordering::Relaxed) } else { 0 };
+        let entry = |stay| Entry::new(key, value.clone(), absence, version, confirmed, stay);
         let guard = self.held.guard();
         let replace = |before: Option<(&KeyHash, &Entry<K, V>)>| match before {
             Some((_, before)) if before.stay.can_bear(weight) => Operation::Insert(entry(before.stay.goes_on())),
@@ -225,6 +229,12 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
     pub(super) fn each(&self, mut look: impl FnMut(&Entry<K, V>)) {
         let guard = self.held.guard();
         self.held.iter(&guard).for_each(|(_, entry)| look(entry));
+    }
+
+    /// The hashes of everything that is held.
+    pub(super) fn hashes(&self) -> Vec<KeyHash> {
+        let guard = self.held.guard();
+        self.held.keys(&guard).copied().collect()
     }
 
     pub(super) fn len(&self) -> u64 {

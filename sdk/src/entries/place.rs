@@ -8,6 +8,7 @@ use super::topics::Topics;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::time::Moment;
+use crate::config::Mode;
 use crate::receipt::Receipt;
 use cache_sync_core::number::KeyHash;
 use std::sync::MutexGuard;
@@ -40,7 +41,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     pub(crate) fn written(&self, key: &K, hash: KeyHash) -> Written<V> {
         let mut place = self.place(hash);
         let now = self.common.now();
-        let live = self.common.freshness.is_live(now);
+        let may_serve = self.common.freshness.is_live(now) && self.is_serving(hash);
         let answer = match place.slot() {
             Some(slot) if slot.key != *key => None,
             Some(slot) => {
@@ -52,7 +53,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             }
             None => self.peek(key, hash, |entry| self.is_current(entry, now).then(|| entry.answer())).flatten(),
         };
-        answer.filter(|_| live).map_or(Written::Unknown, Written::Held)
+        answer.filter(|_| may_serve).map_or(Written::Unknown, Written::Held)
     }
 }
 
@@ -90,6 +91,9 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
         let Some(slot) = self.shard.slots.get(&self.hash) else { return };
         // Read anew: what the step has shown in an older generation fails the slot's own check.
         let (entries, generation) = (self.entries, self.entries.generation());
+        if entries.mode() == Mode::Off {
+            return entries.memory.drop_entry(self.hash);
+        }
         match slot.entry(generation, now) {
             Some((answer, lifetime)) => {
                 let confirmed = Confirmed { generation, lifetime, at: now };

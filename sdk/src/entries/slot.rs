@@ -138,6 +138,11 @@ impl<K, V> Slot<K, V> {
         !self.flights.is_empty()
     }
 
+    /// Whether writes of the key wait, or are under way.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.under_way.is_some() || !self.queued.is_empty()
+    }
+
     pub(crate) fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }

@@ -123,7 +123,7 @@ impl Answering {
             };
             let row = Answered { cells: &cells };
             bytes += row.size();
-            row.digest(&mut digest);
+            row.digest(0, &mut digest);
             (selecting.read)(&layout, &row)?;
         }
         Ok(Selected { epoch: rows.epoch, bytes, digest: digest.finish(), good_for: rows.good_for })

@@ -11,12 +11,12 @@ use crate::common::lock::lock;
 use crate::error::{Error, ErrorKind, Step};
 use crate::receipt::Refusal;
 use crate::store::{
-    Applied, BatchLink, Batches, Database, FeedLink, LoadState, LoadStatement, Loading, OpenedSession, Selected,
-    Selecting, Sending, Takes,
+    Applied, BatchLink, Batches, Database, Ending, FeedLink, LoadState, LoadStatement, Loading, OpenedSession,
+    Selected, Selecting, Sending, Takes,
 };
 use async_trait::async_trait;
 use cache_sync_core::number::{Epoch, HostTime, Lsn, Position, Sequence};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
@@ -126,6 +126,12 @@ impl Database for Link {
         self.inner.faults.meet(ASKING).await?;
         let state = lock(&self.inner.state);
         Ok((state.epoch, state.host_time()))
+    }
+
+    /// A write is told as it is made.
+    async fn unpublished(&self, _which: Ending) -> Result<HashSet<String>, Error> {
+        self.inner.faults.meet(ASKING).await?;
+        Ok(HashSet::new())
     }
 
     async fn feed(&self) -> Result<Box<dyn FeedLink>, Error> {

@@ -256,11 +256,11 @@ impl One<'_> {
         Step { value: None, is_lost: incoming != self.current, stamps: None }
     }
 
-    /// As plain SQL sets it: what is another value is as old as that.
+    /// Compare-and-set writes now what it carries, be it another value or not; what was written first stays as old as it was.
     fn set(&self, paths: &Paths, value: String) -> Step {
-        let mut after = paths.clone();
-        note_change(self.rule, self.current, &value, self.field.stamp, &mut after);
-        Step { value: Some(value), is_lost: false, stamps: Some(after) }
+        let stays = matches!(self.rule, Rule::First) && self.current != "null";
+        let stamps = if stays { paths.clone() } else { Paths::all(self.field.stamp) };
+        Step { value: Some(value), is_lost: false, stamps: Some(stamps) }
     }
 
     /// By stamp; of equal ones the larger value.

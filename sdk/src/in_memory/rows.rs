@@ -131,8 +131,8 @@ impl Columns for Shown<'_> {
         self.texts.iter().flatten().map(String::len).sum()
     }
 
-    fn digest(&self, mut into: &mut dyn Hasher) {
-        self.texts.hash(&mut into);
+    fn digest(&self, first_column: usize, mut into: &mut dyn Hasher) {
+        self.texts[first_column..].hash(&mut into);
     }
 }
 
@@ -161,7 +161,7 @@ impl Columns for Answered<'_> {
         self.cells.iter().map(String::len).sum()
     }
 
-    fn digest(&self, mut into: &mut dyn Hasher) {
-        self.cells.hash(&mut into);
+    fn digest(&self, first_column: usize, mut into: &mut dyn Hasher) {
+        self.cells[first_column..].hash(&mut into);
     }
 }

@@ -159,17 +159,34 @@ impl Table {
         self
     }
 
+    /// What is wrong with its names, if anything is.
+    fn check_names(&self) -> Result<(), String> {
+        if self.name.is_empty() || self.name.contains(['.', '"']) {
+            return Err("its name is taken as it is, without a schema and without quotes".to_owned());
+        }
+        if let Some(mistake) = &self.mistake {
+            return Err(mistake.clone());
+        }
+        let of_table = |name: &String| self.columns.iter().any(|column| column.name == *name);
+        let missing =
+            self.uniques.iter().flat_map(|unique| &unique.columns).chain(&self.expires).find(|name| !of_table(name));
+        if let Some(name) = missing {
+            return Err(format!("there is no column \"{name}\""));
+        }
+        let is_moment =
+            |name: &&String| self.columns.iter().any(|column| column.name == **name && column.ty == Type::TIMESTAMPTZ);
+        if let Some(name) = self.expires.as_ref().filter(|name| !is_moment(name)) {
+            return Err(format!("the column \"{name}\" says when rows expire, so it must be a timestamptz"));
+        }
+        Ok(())
+    }
+
     /// What it is made of, for who keeps its rows.
     pub(super) fn defined(mut self, number: u32) -> Result<Defined, Error> {
         // The numbers of fields begin with 1, those of the key's columns come behind.
         self.columns.sort_by_key(|column| column.is_key);
         let wrong = |why: String| Error::new(ErrorKind::Config, format!("the table {} in memory: {why}", self.name));
-        if self.name.is_empty() || self.name.contains(['.', '"']) {
-            return Err(wrong("its name is taken as it is, without a schema and without quotes".to_owned()));
-        }
-        if let Some(mistake) = &self.mistake {
-            return Err(wrong(mistake.clone()));
-        }
+        self.check_names().map_err(wrong)?;
         let kind = |column: &Column| match column.ty {
             Type::INT2 | Type::INT4 | Type::INT8 => Ok("int"),
             Type::TEXT | Type::VARCHAR => Ok("text"),
@@ -204,17 +221,6 @@ impl Table {
         }
         if key.is_empty() {
             return Err(wrong("it has no column of a primary key; name one with `key`".to_owned()));
-        }
-        let of_table = |name: &String| self.columns.iter().any(|column| column.name == *name);
-        let missing =
-            self.uniques.iter().flat_map(|unique| &unique.columns).chain(&self.expires).find(|name| !of_table(name));
-        if let Some(name) = missing {
-            return Err(wrong(format!("there is no column \"{name}\"")));
-        }
-        let is_moment =
-            |name: &&String| self.columns.iter().any(|column| column.name == **name && column.ty == Type::TIMESTAMPTZ);
-        if let Some(name) = self.expires.as_ref().filter(|name| !is_moment(name)) {
-            return Err(wrong(format!("the column \"{name}\" says when rows expire, so it must be a timestamptz")));
         }
         let hash_key = HashKey(*uuid::Uuid::new_v4().as_bytes());
         let described = json!({"table_id": number, "schema": "public", "name": self.name, "versioned": self.versioned,

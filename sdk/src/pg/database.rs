@@ -7,9 +7,10 @@ use super::postgres::Postgres;
 use super::server_state::ServerState;
 use crate::codec::layout::{Layout, TableMeta};
 use crate::error::Error;
-use crate::store::{Batches, Database, FeedLink, LoadStatement, Loading, Selected, Selecting, Takes};
+use crate::store::{Batches, Database, Ending, FeedLink, LoadStatement, Loading, Selected, Selecting, Takes};
 use async_trait::async_trait;
 use cache_sync_core::number::{Epoch, HostTime, Position};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// As the extension and the server's own protocol have it.
@@ -51,6 +52,10 @@ impl Database for Arc<Postgres> {
     async fn clock(&self) -> Result<(Epoch, HostTime), Error> {
         let ServerState { epoch, host_time, .. } = self.server_state().await?;
         Ok((epoch, host_time))
+    }
+
+    async fn unpublished(&self, which: Ending) -> Result<HashSet<String>, Error> {
+        self.writing(which).await
     }
 
     async fn feed(&self) -> Result<Box<dyn FeedLink>, Error> {

@@ -103,7 +103,7 @@ async fn all_rows(
     let (mut are_read, mut bytes, mut digest) = (Ok(()), 0, DefaultHasher::new());
     while let Some(row) = stream.try_next().await? {
         bytes += row.size();
-        row.digest(&mut digest);
+        row.digest(0, &mut digest);
         if are_read.is_ok() {
             are_read = read(&row);
         }

@@ -1,10 +1,10 @@
 //! The hit path: no lock, no allocation, no statement, and nothing that is written by more than one thread; save where an entry is to be
-//! loaded ahead of its end.
+//! loaded ahead of its end, or the hit is one that is compared with Postgres.
 
 use super::{Freshness, Lookup, Reads};
 use crate::codec::key::{Key, LookUp};
 use crate::codec::value::CacheValue;
-use crate::entries::Entry;
+use crate::entries::{Claim, Entry};
 use cache_sync_core::number::KeyHash;
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
@@ -44,18 +44,27 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     where
         K: LookUp<Q>,
     {
-        let Some(ahead) = self.terms.refresh_ahead else { return self.entries.read(by, hash, look) };
-        let mut is_due = None;
+        if !self.terms.looks_at_hits {
+            return self.entries.read(by, hash, look);
+        }
+        let (mut is_due, mut claim) = (None, None);
         let found = self.entries.read(by, hash, |entry| {
-            let lifetime = entry.lifetime();
-            let is_to_last = entry.value.is_some() && !lifetime.row_expires;
-            let is_close = is_to_last && lifetime.is_over(self.entries.common.latest() + ahead);
-            is_due = is_close.then(|| entry.key().clone());
-            look(entry)
+            is_due = self.is_close_to_its_end(entry).then(|| entry.key().clone());
+            let found = look(entry)?;
+            claim = self.terms.verified.filter(|sample| sample.takes()).map(|_| Claim::of(entry, hash));
+            Some(found)
         });
         if let Some(key) = is_due {
             let _ = self.refresh(&key, hash);
         }
+        claim.into_iter().for_each(|claim| self.verify(claim));
         found
+    }
+
+    fn is_close_to_its_end(&self, entry: &Entry<K, V>) -> bool {
+        let Some(ahead) = self.terms.refresh_ahead else { return false };
+        let lifetime = entry.lifetime();
+        let is_to_last = entry.value.is_some() && !lifetime.row_expires;
+        is_to_last && lifetime.is_over(self.entries.common.latest() + ahead)
     }
 }

@@ -104,7 +104,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     }
 
     /// Runs a statement that loads so many keys, and says so to whom it concerns: of a single one by its hash, never by its value.
-    async fn measured<T>(
+    pub(super) async fn measured<T>(
         &self,
         keys: usize,
         single: Option<KeyHash>,
@@ -249,7 +249,7 @@ impl<K: Key, V: CacheValue> Arriving<'_, K, V> {
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
     /// Loads rows from the primary.
-    async fn load_rows(&self, loading: &Loading<'_>, takes: &mut (dyn Takes + '_)) -> Result<(), Error> {
+    pub(super) async fn load_rows(&self, loading: &Loading<'_>, takes: &mut (dyn Takes + '_)) -> Result<(), Error> {
         if self.store.load(&self.statement, loading, takes).await? {
             return Ok(());
         }
@@ -260,7 +260,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
 
     /// What a failed load means for the cache: where the statement no longer fits because the table's name means another one or none,
     /// it retires.
-    async fn lasting(&self, error: Error) -> Error {
+    pub(super) async fn lasting(&self, error: Error) -> Error {
         let is_gone = error.sqlstate().is_some_and(is_misfit)
             && self.store.is_still(&self.entries.schema.meta).await.is_ok_and(|is_there| !is_there);
         if !is_gone {

@@ -5,7 +5,7 @@ use super::{Freshness, Lookup, Reads, Source};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
-use crate::config::StaleService;
+use crate::config::{StaleService, Stance};
 use crate::entries::{Answer, Place};
 use crate::error::{Error, ErrorKind};
 use crate::meter::Timer;
@@ -87,17 +87,26 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     ) -> Pin<Box<impl Future<Output = Result<Lookup<V>, Error>> + 'a>> {
         Box::pin(async move {
             let counters = &self.entries.counters;
-            if let Some(meanwhile) = self.meanwhile(key, hash, request, freshness) {
+            let stance = self.entries.stance(hash);
+            // Who changes the row has it loaded, so that what he saw is what is held.
+            if stance == Stance::Shadow
+                && request != Request::ToChange
+                && let Some(read) = self.shadowed(key, hash).await
+            {
+                return read.and_then(|read| self.at_its_version(read, freshness));
+            }
+            let asked = if stance == Stance::Serving { freshness } else { Freshness::Latest };
+            if let Some(meanwhile) = self.meanwhile(key, hash, request, asked) {
                 if meanwhile.stale_for.is_some() {
                     self.entries.count_replaced(hash);
                 }
                 return Ok(meanwhile);
             }
-            let read = self.asked(key, hash, request, freshness).await;
+            let read = self.asked(key, hash, request, asked).await;
             if read.as_ref().is_ok_and(|read| read.stale_for.is_some()) {
                 counters.stale_served.add(1);
             }
-            read
+            read.and_then(|read| self.at_its_version(read, freshness))
         })
     }
 
@@ -145,14 +154,14 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             Err(stale) => return Ok(stale),
             Ok(loaded) => loaded.unwrap_or_else(|_| Err(Error::closed())),
         };
-        match loaded.and_then(|answer| self.at_its_version(answer, freshness)) {
+        match loaded {
             Err(error) if error.is_unavailable() => instead().ok_or(error),
             answer => answer.map(|answer| self.confirmed(answer, self.entries.common.now())),
         }
     }
 
     /// What there is while Postgres is away.
-    fn without_asking(
+    pub(super) fn without_asking(
         &self,
         key: &K,
         hash: KeyHash,
@@ -165,15 +174,15 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     }
 
     /// A row that was asked for at some version must have it by now. One without a version is gone, and a write that waits makes it anew.
-    fn at_its_version(&self, answer: Answer<V>, freshness: Freshness) -> Result<Answer<V>, Error> {
+    fn at_its_version(&self, read: Lookup<V>, freshness: Freshness) -> Result<Lookup<V>, Error> {
         match freshness {
-            Freshness::AtLeast(least) if answer.version != Version::NONE && answer.version < least => {
-                let (table, version) = (self.entries.schema.display_name(), answer.version);
+            Freshness::AtLeast(least) if read.version != Version::NONE && read.version < least => {
+                let (table, version) = (self.entries.schema.display_name(), read.version);
                 let message =
                     format!("a row of table {table} is at version {version}, and version {least} is asked for");
                 Err(Error::new(ErrorKind::Unavailable, message))
             }
-            _ => Ok(answer),
+            _ => Ok(read),
         }
     }
 
@@ -261,8 +270,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         if number == next && self.wanted.is_full(self.terms.waiting_keys_max) {
             slot.give_up(number);
             place.leave();
-            let (max, table) = (self.terms.waiting_keys_max, &entries.schema.meta.name);
-            return Err(Error::new(ErrorKind::Overloaded, format!("{max} keys of table {table} wait for a load")));
+            return Err(self.overloaded());
         }
         entries.count_miss(hash);
         if is_past_the_feed {
@@ -276,6 +284,11 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             None
         };
         Ok(Found::Loading(number, receiver, leader))
+    }
+
+    pub(super) fn overloaded(&self) -> Error {
+        let (max, table) = (self.terms.waiting_keys_max, &self.entries.schema.meta.name);
+        Error::new(ErrorKind::Overloaded, format!("{max} keys of table {table} wait for a load"))
     }
 
     /// A load of one key, for whoever drives it. It does not panic: others may wait for it.

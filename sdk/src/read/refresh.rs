@@ -39,8 +39,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     #[cold]
     pub(crate) fn refresh(&self, key: &K, hash: KeyHash) -> bool {
         let entries = &*self.entries;
-        let paused = Moment::from_nanos(self.refreshing_paused.load(Ordering::Relaxed));
-        if entries.common.now() < paused || self.store.breaker.is_away() {
+        if self.is_refreshing_paused() || self.store.breaker.is_away() {
             return false;
         }
         let mut place = entries.place(hash);
@@ -59,6 +58,11 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let number = place.slot_or_new(key).join(next, entries.generation(), Some(entries.common.now()), sender);
         self.wanted.push(number, hash, || None);
         true
+    }
+
+    /// Whether a load has failed just now.
+    pub(super) fn is_refreshing_paused(&self) -> bool {
+        self.entries.common.now() < Moment::from_nanos(self.refreshing_paused.load(Ordering::Relaxed))
     }
 
     /// Whether what was overtaken is to be loaded once more.

@@ -8,7 +8,17 @@ use crate::codec::layout::{Layout, TableMeta};
 use crate::error::Error;
 use async_trait::async_trait;
 use cache_sync_core::number::{Epoch, HostTime, Position};
+use std::collections::HashSet;
 use std::sync::Arc;
+
+/// Which transactions are meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Those that are seen already.
+    Seen,
+    /// Also those that write and are under way: a standby may show what they have committed before the primary does.
+    Any,
+}
 
 /// A database with attached tables: a Postgres, or one in memory for tests.
 #[async_trait]
@@ -44,6 +54,9 @@ pub(crate) trait Database: Send + Sync {
 
     /// The epoch, and what the clock of the database's host shows.
     async fn clock(&self) -> Result<(Epoch, HostTime), Error>;
+
+    /// Transactions that have written and not ended, each by a name that no other one has.
+    async fn unpublished(&self, which: Ending) -> Result<HashSet<String>, Error>;
 
     /// A connection that can become a feed.
     async fn feed(&self) -> Result<Box<dyn FeedLink>, Error>;

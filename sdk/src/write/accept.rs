@@ -67,7 +67,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
             let refused = match self.try_accept(key, hash, write, reserved) {
                 Ok(receipt) => {
                     self.entries.count_write(hash);
-                    return self.durable(receipt).await.map(Some);
+                    return self.durable(receipt, hash).await.map(Some);
                 }
                 Err(refused) => refused,
             };
@@ -81,8 +81,9 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         }
     }
 
-    async fn durable(&self, receipt: Receipt) -> Result<Receipt, Error> {
-        if self.limits.durability == Durability::Memory {
+    async fn durable(&self, receipt: Receipt, hash: KeyHash) -> Result<Receipt, Error> {
+        // What is not served from memory is not written behind, either.
+        if self.limits.durability == Durability::Memory && self.entries.is_serving(hash) {
             return Ok(receipt);
         }
         self.request_flush();

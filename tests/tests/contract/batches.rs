@@ -66,9 +66,6 @@ fn patch(columns: &[Column], now: i64, versions: &[i64], dice: &mut Dice) -> (Va
     let chosen: Vec<_> = columns.iter().filter(|_| dice.below(3) == 0 || op == "replace").collect();
     let chosen = if chosen.is_empty() && op == "edit" { vec![&columns[0]] } else { chosen };
     let chosen = if op == "delete" { Vec::new() } else { chosen };
-    // How old each part of a document is that was set as a whole, nobody promises.
-    let is_left = |column: &Column| op == "compare_and_set" && column.name == "doc";
-    let chosen: Vec<_> = chosen.into_iter().filter(|column| !is_left(column)).collect();
     let each = op != "delete" && op != "compare_and_set" && dice.below(3) == 0;
     let key = dice.below(KEYS);
     // Some are older than what is there, some as old, none newer than the server's clock.

@@ -20,8 +20,8 @@ pub(crate) trait Columns {
     /// How many bytes the row had as it came.
     fn size(&self) -> usize;
 
-    /// Adds what it says to a digest.
-    fn digest(&self, into: &mut dyn Hasher);
+    /// Adds what it says from this column on to a digest.
+    fn digest(&self, first_column: usize, into: &mut dyn Hasher);
 }
 
 /// As Postgres sends it, in binary.
@@ -43,8 +43,8 @@ impl Columns for Row {
         self.raw_size_bytes()
     }
 
-    fn digest(&self, mut into: &mut dyn Hasher) {
-        for place in 0..self.len() {
+    fn digest(&self, first_column: usize, mut into: &mut dyn Hasher) {
+        for place in first_column..self.len() {
             // Whatever it is of: any value has bytes.
             let bytes = self.try_get(place).map_or(None, |Raw(bytes)| bytes);
             bytes.hash(&mut into);

@@ -5,6 +5,7 @@ use crate::codec::schema::Schema;
 use crate::codec::value::{CacheValue, Row, Value};
 use crate::error::{Error, ErrorKind};
 use cache_sync_core::number::Version;
+use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
 /// A row as it comes.
@@ -32,13 +33,23 @@ pub(crate) struct LoadedRow<V> {
     pub(crate) good_for: Option<Duration>,
 }
 
+/// Of what the row says from this column on.
+fn digest(row: &dyn Columns, first_column: usize) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    row.digest(first_column, &mut hasher);
+    // 0 has a meaning of its own.
+    (hasher.finish() as u32).max(1)
+}
+
 impl<V: CacheValue> LoadedRow<V> {
     /// Reads it; `None` when a place is named that was not asked for.
     pub(crate) fn of(loaded: &LoadedColumns<'_>, schema: &Schema) -> Option<LoadedRow<V>> {
         let LoadedColumns { place, version, good_for, row, first } = loaded;
         let value = (*place > 0).then(|| {
             let decoded = decode::<V>(&schema.layout, *row, *first);
-            decoded.map(|value| Row::new(value, row.size())).map_err(|error| {
+            let digest = digest(*row, *first);
+            let sent = |value| Row { digest, ..Row::new(value, row.size()) };
+            decoded.map(sent).map_err(|error| {
                 let message = format!("a row of table {} does not fit the type", schema.meta.name);
                 Error::caused(ErrorKind::Value, message, error)
             })

@@ -145,7 +145,7 @@ impl<K, V> Slot<K, V> {
             Some(shown) if base_is_newer => (shown.clone(), self.base_version()),
             _ => (self.over(loaded, schema), loaded.version),
         };
-        let answer = Answer { value, version, as_of: Some(loaded.as_of), is_loaded: true };
+        let mut answer = Answer { value, version, as_of: Some(loaded.as_of), is_loaded: true };
         if storable && !base_is_newer {
             let (version, lifetime) = (loaded.version, loaded.lifetime);
             self.base = Base::Known { value: loaded.value.clone(), version, generation, lifetime };
@@ -155,6 +155,8 @@ impl<K, V> Slot<K, V> {
                 under_way.generation = generation;
             }
             self.show(generation, schema);
+            // The very same, so that who changes what he was shown is not told that it is another.
+            answer.value = self.shown.clone().unwrap_or(answer.value);
         } else if !base_is_newer && self.may_be_behind(loaded, generation) {
             // Somebody is told what cannot be kept in step. What was held before must not follow it: neither once changes are heard
             // again that are still behind it, nor while a change is held back.

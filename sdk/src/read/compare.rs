@@ -1,0 +1,212 @@
+//! What is held, compared with what Postgres says: for a share of hits, in the background, and for every read of rows that are not served from
+//! memory, which is answered with what Postgres says.
+//!
+//! Where the two differ, the row has changed, or is changing: mostly the feed tells so a moment later. What stays is for `judge`.
+
+use super::comparisons::{Comparison, KEYS_MAX, Said};
+use super::{Freshness, Lookup, Reads};
+use crate::codec::caught::let_go;
+use crate::codec::key::{self, Key};
+use crate::codec::row::{LoadedColumns, LoadedRow};
+use crate::codec::value::CacheValue;
+use crate::common::lock::lock;
+use crate::entries::{Answer, Claim, Entries, Says, Standing};
+use crate::error::{Error, ErrorKind};
+use crate::meter::Timer;
+use crate::store::{KeysOf, LoadState, Loading, Taking};
+use cache_sync_core::number::KeyHash;
+use cache_sync_core::sqlstate::Fault;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// So many hits wait at most to be compared.
+const WAITING_MAX: usize = 1000;
+/// So many rows are looked into at most that are others than they are held.
+const SUSPECTS_MAX: usize = 1000;
+
+/// Compares, in a task of its own.
+pub(crate) struct Comparer<K: Key, V: CacheValue>(pub(crate) Arc<Reads<K, V>>);
+
+impl<K: Key, V: CacheValue> Comparer<K, V> {
+    /// Compares until nobody will read any more, or its task is ended.
+    pub(crate) async fn run(self) {
+        while let Some(taken) = self.0.comparisons.take().await {
+            self.0.compare(taken).await;
+        }
+    }
+}
+
+impl<K: Key, V: CacheValue> Drop for Comparer<K, V> {
+    fn drop(&mut self) {
+        self.0.comparisons.close();
+    }
+}
+
+impl<K: Key, V: CacheValue> Reads<K, V> {
+    /// Has a hit compared some time later. The reader does not wait for anything.
+    #[cold]
+    pub(super) fn verify(&self, claim: Claim<K, V>) {
+        if !self.can_be_asked(&claim) || !self.comparisons.push(Comparison { claim, reader: None }, WAITING_MAX) {
+            self.entries.counters.unverified.add(1);
+        }
+    }
+
+    /// What Postgres says, and no wait but for that; compared with what a cache that is only looked at would have served. None: it would have
+    /// had to ask, too.
+    pub(super) async fn shadowed(&self, key: &K, hash: KeyHash) -> Option<Result<Lookup<V>, Error>> {
+        let claim = self.entries.would_serve(key, hash).filter(|claim| self.can_be_asked(claim))?;
+        self.entries.counters.misses.add(1);
+        let (breaker, began) = (&self.store.breaker, Timer::start());
+        if self.terms.fails_fast && breaker.is_away() && !breaker.may_look() {
+            return Some(self.without_asking(key, hash, Freshness::Latest, None));
+        }
+        let (sender, receiver) = oneshot::channel();
+        let max = self.terms.waiting_keys_max;
+        if !self.comparisons.push(Comparison { claim, reader: Some(sender) }, max) {
+            return Some(Err(self.entries.check_usable().err().unwrap_or_else(|| self.overloaded())));
+        }
+        let read = receiver.await.unwrap_or_else(|_| Err(Error::closed()));
+        self.entries.meter.miss(began);
+        Some(read)
+    }
+
+    /// A key that its column cannot hold is not asked for.
+    fn can_be_asked(&self, claim: &Claim<K, V>) -> bool {
+        key::fits(&claim.key, &self.entries.schema.meta.key).unwrap_or(false)
+    }
+
+    async fn compare(&self, mut comparisons: Vec<Comparison<K, V>>) {
+        // What nobody waits for is left alone where Postgres has enough to do.
+        let is_spared = self.store.breaker.is_away() || self.is_refreshing_paused() || self.wanted.is_full(KEYS_MAX);
+        comparisons.retain(|comparison| match &comparison.reader {
+            Some(reader) => !reader.is_closed(),
+            None if is_spared => {
+                self.entries.counters.unverified.add(1);
+                false
+            }
+            None => true,
+        });
+        self.compare_keys(grouped(comparisons)).await;
+    }
+
+    async fn compare_keys(&self, mut of_keys: Vec<OfKey<K, V>>) {
+        if of_keys.is_empty() {
+            return;
+        }
+        let keys: Vec<_> = of_keys.iter().map(|(key, _)| key.clone()).collect();
+        match self.ask(&keys).await {
+            // One row that cannot be read says nothing of the others.
+            Err(error) if keys.len() > 1 && error.fault() == Some(Fault::Row) => {
+                let second = of_keys.split_off(keys.len() / 2);
+                Box::pin(self.compare_keys(of_keys)).await;
+                Box::pin(self.compare_keys(second)).await;
+            }
+            Err(error) => {
+                self.pause_refreshing();
+                let comparisons = of_keys.into_iter().flat_map(|(_, comparisons)| comparisons);
+                comparisons.for_each(|comparison| self.answer(comparison, &Err(error.clone())));
+            }
+            Ok(said) => {
+                for ((_, comparisons), said) in of_keys.into_iter().zip(said) {
+                    comparisons.into_iter().for_each(|comparison| self.answer(comparison, &said));
+                    let_go(said);
+                }
+            }
+        }
+    }
+
+    /// What the primary says to each of these keys. It looks past what is held, and leaves that as it is.
+    pub(super) async fn ask(&self, keys: &[K]) -> Result<Vec<Result<Said<V>, Error>>, Error> {
+        let Entries { schema, common, numbering, .. } = &*self.entries;
+        let (session, keys_of) = (numbering.session().id, KeysOf(keys));
+        let loading = Loading { session, meta: &schema.meta, layout: &schema.layout, keys: &keys_of };
+        let (sent, live) = (common.now(), common.is_live());
+        let (mut is_the_feeds, mut rows) = (false, Vec::from_iter(keys.iter().map(|_| None)));
+        let begin = |state: LoadState| {
+            is_the_feeds = state.epoch.0 == common.freshness.epoch();
+            match is_the_feeds {
+                true => common.clock.compare(sent, state.host_time),
+                false if live => self.store.doubt_server(),
+                false => {}
+            }
+            Some(())
+        };
+        let each = |(): &(), row: &LoadedColumns<'_>| {
+            let row = LoadedRow::of(row, schema);
+            if let Some((place, row)) = row.and_then(|row| Some((rows.get_mut(row.place)?, row))) {
+                *place = Some(row);
+            }
+        };
+        let single = Some(keys).filter(|keys| keys.len() == 1).map(|keys| schema.hash::<K, K>(&keys[0]));
+        let mut taking = Taking::new(begin, each);
+        let load = self.load_rows(&loading, &mut taking);
+        if let Err(error) = self.measured(keys.len(), single, load).await {
+            return Err(self.lasting(error).await);
+        }
+        let said = |row: Option<LoadedRow<V>>| {
+            let row =
+                row.ok_or_else(|| Error::new(ErrorKind::Mismatch, "loading rows: the server did not answer all keys"))?;
+            let (value, version) = (row.value?, self.entries.believable(row.version));
+            Ok(Said { value, version, sent, is_the_feeds })
+        };
+        Ok(rows.into_iter().map(said).collect())
+    }
+
+    /// Notes what comes of the comparison, and tells who waits for it what Postgres says.
+    fn answer(&self, comparison: Comparison<K, V>, said: &Result<Said<V>, Error>) {
+        let Comparison { claim, reader } = comparison;
+        let says = said.as_ref().map_or(Says::Nothing, |said| self.says(&claim, said));
+        let (hash, is_shown) = (claim.hash, reader.is_some() && said.is_ok());
+        match says {
+            Says::Same => self.entries.counters.verified_equal.add(1),
+            Says::Nothing => self.entries.counters.unverified.add(1),
+            Says::Other => match self.entries.standing(&claim) {
+                Standing::Gone => self.entries.counters.verified_behind.add(1),
+                Standing::OwnWrite => self.entries.counters.unverified.add(1),
+                Standing::Stands => self.suspect(claim),
+            },
+        }
+        if is_shown && says != Says::Same {
+            self.entries.overtake(hash);
+        }
+        let Some(reader) = reader else { return };
+        let _ = reader.send(said.as_ref().map_err(Error::clone).map(|said| {
+            let (value, version) = (said.value.clone(), said.version);
+            self.confirmed(Answer { value, version, as_of: Some(said.sent), is_loaded: true }, said.sent)
+        }));
+    }
+
+    pub(super) fn says(&self, claim: &Claim<K, V>, said: &Said<V>) -> Says {
+        let rows_expire = self.entries.schema.meta.expires.is_some();
+        if said.is_the_feeds { claim.against(&said.value, said.version, rows_expire) } else { Says::Nothing }
+    }
+
+    /// It shows something else than Postgres, and may be served: somebody has to look whether that stays so. By NOTIFY nobody can tell when a
+    /// change that is seen must have been heard of.
+    fn suspect(&self, claim: Claim<K, V>) {
+        let is_by_stream = self.entries.common.freshness.lsn().is_some();
+        let mut suspects = lock(&self.comparisons.suspects);
+        if !is_by_stream || suspects.len() >= SUSPECTS_MAX || suspects.contains_key(&claim.hash) {
+            return self.entries.counters.unverified.add(1);
+        }
+        suspects.insert(claim.hash, claim);
+        self.comparisons.suspected.notify_one();
+    }
+}
+
+/// All that is compared with one row.
+type OfKey<K, V> = (K, Vec<Comparison<K, V>>);
+
+/// By their keys, since many readers may read one row.
+fn grouped<K: Key, V>(comparisons: Vec<Comparison<K, V>>) -> Vec<OfKey<K, V>> {
+    let (mut of_keys, mut places) = (Vec::<OfKey<K, V>>::new(), HashMap::new());
+    for comparison in comparisons {
+        let place = *places.entry(comparison.claim.hash).or_insert(of_keys.len());
+        match of_keys.get_mut(place) {
+            Some((key, of_key)) if *key == comparison.claim.key => of_key.push(comparison),
+            _ => of_keys.push((comparison.claim.key.clone(), vec![comparison])),
+        }
+    }
+    of_keys
+}
