@@ -10,6 +10,10 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 pub mod batches;
 pub mod certificates;
 pub mod document;
