@@ -29,7 +29,7 @@ mod workspace;
 pub use extension::{Profile, Variant, build_command_env};
 pub use postgres::Postgres;
 pub use script::write_scripts;
-pub use setup::setup;
+pub use setup::{install_missing, setup};
 pub use throwaway::{Cluster, Options, free_port};
 pub use tools::{pgbouncer, prometheus, python, setup_tools};
 pub use tree::Tree;
