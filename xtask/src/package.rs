@@ -61,13 +61,16 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let nothing_named = !["server", "pgxn", "image", "crates"].iter().any(|part| asked.has(part));
     let is_asked = |part: &str| nothing_named || asked.has(part);
     let mut made = Vec::new();
+    let majors = if is_asked("server") || is_asked("pgxn") { majors(&asked)? } else { Vec::new() };
     if is_asked("server") {
-        for major in majors(&asked)? {
-            made.extend(server::make(&project, major, asked.has("--twice"))?);
+        for major in &majors {
+            made.extend(server::make(&project, *major, asked.has("--twice"))?);
         }
     }
-    if is_asked("pgxn") {
-        made.extend(pgxn::make(&project)?);
+    if is_asked("pgxn")
+        && let Some(major) = majors.last()
+    {
+        made.extend(pgxn::make(&project, *major)?);
     }
     if is_asked("image") {
         made.extend(image::make()?);

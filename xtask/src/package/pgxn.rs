@@ -1,6 +1,7 @@
 //! What PGXN, the network of PostgreSQL's extensions, is given: the sources, a description of them, and how to make them.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use cache_sync_cluster::workspace_root;
@@ -9,17 +10,18 @@ use serde_json::{Value, json};
 
 use super::content::empty;
 use super::made::Made;
+use super::place::{Debian, in_source, lent};
 use super::project::{DESCRIPTION, Project, SUMMARY, results, workshop};
 
 const MAKEFILE: &str = include_str!("pgxn.mk");
 /// What must be there, by version 1.0.0 of the specification.
 const REQUIRED: [&str; 6] = ["name", "version", "abstract", "maintainer", "license", "provides"];
 
-/// Makes description and archive.
+/// Makes description and archive; the latter is tried with PostgreSQL `major`.
 ///
 /// # Errors
 /// The description is not valid, or there is no git checkout.
-pub(super) fn make(project: &Project) -> Result<Vec<Made>> {
+pub(super) fn make(project: &Project, major: u32) -> Result<Vec<Made>> {
     let meta = meta(project);
     let wrong = faults(&meta, |file| workspace_root().join(file).is_file());
     if !wrong.is_empty() {
@@ -37,10 +39,43 @@ pub(super) fn make(project: &Project) -> Result<Vec<Made>> {
     command::output(git.arg("HEAD").current_dir(workspace_root()))?;
     let described = results().join("META.json");
     fs::copy(dir.join("META.json"), &described)?;
+    let tried = match Debian::with_postgres(major) {
+        Ok(debian) => make_and_install(&archive, &dir, &debian)?,
+        Err(why) => format!("left out: make, make install ({why})"),
+    };
     Ok(vec![
         Made { file: described, checks: vec!["holds what version 1.0.0 of the specification asks for".to_owned()] },
-        Made { file: archive, checks: vec!["the last commit, with META.json and a Makefile".to_owned()] },
+        Made { file: archive, checks: vec!["the last commit, with META.json and a Makefile".to_owned(), tried] },
     ])
+}
+
+/// Does with the archive what who gets it does.
+fn make_and_install(archive: &Path, dir: &Path, debian: &Debian) -> Result<String> {
+    cache_sync_cluster::install_missing(&[("unzip", "unzip")])?;
+    command::output(Command::new("unzip").arg("-q").arg(archive).arg("-d").arg(dir.join("unpacked")))?;
+    let source = fs::read_dir(dir.join("unpacked"))?.next().ok_or("the archive is empty")??.path();
+    let work = dir.join("work");
+    empty(&work)?;
+    let major = debian.release.postgres;
+    let folder = debian.to_build()?;
+    let lent = lent(&source, &debian.built("built")?, &work)?;
+    let mut make = in_source(&folder, "make", &lent)?;
+    let arguments = [format!("PG_CONFIG=/usr/lib/postgresql/{major}/bin/pg_config"), "DESTDIR=/work".to_owned()];
+    command::output(make.args(["all", "install"]).args(&arguments))?;
+    let installed = [
+        format!("usr/lib/postgresql/{major}/lib/cache_sync.so"),
+        format!("usr/share/postgresql/{major}/extension/cache_sync.control"),
+        format!("usr/share/postgresql/{major}/extension/cache_sync--{}.sql", env!("CARGO_PKG_VERSION")),
+    ];
+    if let Some(missing) = installed.iter().find(|file| !work.join(file).is_file()) {
+        return Err(Error::from(format!("make install does not install {missing}")));
+    }
+    command::output(in_source(&folder, "make", &lent)?.arg("uninstall").args(&arguments))?;
+    let left = installed.iter().find(|file| work.join(file).exists());
+    left.map_or_else(
+        || Ok(format!("make, make install, make uninstall in a Debian {}", debian.release.name)),
+        |left| Err(Error::from(format!("make uninstall leaves {left}"))),
+    )
 }
 
 fn meta(project: &Project) -> Value {

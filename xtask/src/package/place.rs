@@ -57,6 +57,14 @@ impl Debian {
         Ok(Debian { release, mirror: release::mirror()? })
     }
 
+    /// The directory of this machine for what is compiled in it, among others of this `name`.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn built(&self, name: &str) -> Result<PathBuf> {
+        made_dir(workshop().join(name).join(self.release.name))
+    }
+
     /// The folder in which the extension is compiled.
     ///
     /// # Errors
@@ -92,14 +100,11 @@ impl Place {
                 )));
             }
         };
-        let work = workshop().join("work").join(format!("pg{major}"));
-        let built = workshop().join(name).join(match &kind {
-            Kind::Folder(_, debian) => debian.release.name,
-            Kind::Machine(..) => "machine",
-        });
-        for dir in [&work, &built] {
-            fs::create_dir_all(dir).during(|| dir.display().to_string())?;
-        }
+        let work = made_dir(workshop().join("work").join(format!("pg{major}")))?;
+        let built = match &kind {
+            Kind::Folder(_, debian) => debian.built(name)?,
+            Kind::Machine(..) => made_dir(workshop().join(name).join("machine"))?,
+        };
         Ok(Place { major, work, built, kind })
     }
 
@@ -119,7 +124,7 @@ impl Place {
         let feature = format!("pg{}", self.major);
         let mut cargo = match &self.kind {
             Kind::Folder(folder, _) => {
-                let mut cargo = in_folder(folder, &lent(&self.built, &self.work)?)?;
+                let mut cargo = in_source(folder, "cargo", &lent(&workspace_root(), &self.built, &self.work)?)?;
                 cargo.env("PGRX_PG_CONFIG_PATH", format!("/usr/lib/postgresql/{}/bin/pg_config", self.major));
                 cargo
             }
@@ -166,11 +171,11 @@ impl Place {
     }
 }
 
-/// This machine's sources and Rust, for a folder.
+/// Sources and this machine's Rust, for a folder.
 ///
 /// # Errors
 /// Rust is where the system's own programs are, or crates cannot be downloaded.
-pub(super) fn lent(built: &Path, work: &Path) -> Result<Vec<Lent>> {
+pub(super) fn lent(source: &Path, built: &Path, work: &Path) -> Result<Vec<Lent>> {
     command::run(cargo().args(["fetch", "--locked", "--quiet"]))?;
     let rust = command::output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(workspace_root()))?;
     let rust = Path::new(rust.trim());
@@ -178,7 +183,7 @@ pub(super) fn lent(built: &Path, work: &Path) -> Result<Vec<Lent>> {
         return Err(Error::from("Rust is in /usr and cannot be lent to a folder: install it by rustup"));
     }
     Ok(vec![
-        Lent::to_read(&workspace_root(), SOURCE),
+        Lent::to_read(source, SOURCE),
         Lent::to_read(rust, RUST),
         Lent::to_write(&cargo_home()?.join("registry"), "/usr/local/cargo/registry"),
         Lent::to_write(built, BUILT),
@@ -186,13 +191,21 @@ pub(super) fn lent(built: &Path, work: &Path) -> Result<Vec<Lent>> {
     ])
 }
 
-/// cargo in a folder, which downloads nothing.
-fn in_folder(folder: &Folder, lent: &[Lent]) -> Result<Command> {
+/// A program in the sources, in a folder, with this machine's Rust, which downloads nothing.
+///
+/// # Errors
+/// As for a folder's programs.
+pub(super) fn in_source(folder: &Folder, program: &str, lent: &[Lent]) -> Result<Command> {
     let mut command = folder.program("env", lent)?;
-    command.args(["-C", SOURCE, "PATH=/usr/local/rust/bin:/usr/bin:/bin", "cargo"]);
+    command.args(["-C", SOURCE, "PATH=/usr/local/rust/bin:/usr/bin:/bin", program]);
     command.envs([("CARGO_HOME", CARGO_HOME), ("CARGO_TARGET_DIR", BUILT), ("CARGO_NET_OFFLINE", "true")]);
     command.env("CARGO_TERM_PROGRESS_WHEN", "never");
     Ok(command)
+}
+
+fn made_dir(dir: PathBuf) -> Result<PathBuf> {
+    fs::create_dir_all(&dir).during(|| dir.display().to_string())?;
+    Ok(dir)
 }
 
 fn cargo_home() -> Result<PathBuf> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cache_sync_cluster::{free_port, workspace_root};
-use cache_sync_kit::{During, Error, Result, command};
+use cache_sync_kit::{Error, Result, command};
 
 use super::dockerfile::{Dockerfile, Stage, Step};
 use crate::package::content::empty;
@@ -113,9 +113,8 @@ impl Taking<'_> {
     fn run(&self, script: &str) -> Result<()> {
         let work = workshop().join("docker");
         empty(&work)?;
-        let built = workshop().join("built").join(self.debian.release.name);
-        fs::create_dir_all(&built).during(|| built.display().to_string())?;
-        let mut run = self.folder.program("env", &lent(&built, &work)?)?;
+        let built = self.debian.built("built")?;
+        let mut run = self.folder.program("env", &lent(&workspace_root(), &built, &work)?)?;
         run.args(["-C", &self.dir]);
         run.args(self.env.iter().map(|(name, value)| format!("{name}={}", self.value(value))));
         run.args(["CARGO_NET_OFFLINE=true", "bash", "-euo", "pipefail", "-c", script]);
