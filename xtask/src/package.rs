@@ -48,6 +48,7 @@ const LINE: CommandLine<'_> = CommandLine {
 /// Something cannot be made, or is not as it should be.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let asked = LINE.parse(args)?;
+    let named = named_majors(&asked)?;
     let project = Project::get()?;
     for dir in [results(), workshop()] {
         fs::create_dir_all(&dir).during(|| dir.display().to_string())?;
@@ -61,7 +62,11 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let nothing_named = !["server", "pgxn", "image", "crates"].iter().any(|part| asked.has(part));
     let is_asked = |part: &str| nothing_named || asked.has(part);
     let mut made = Vec::new();
-    let majors = if is_asked("server") || is_asked("pgxn") { majors(&asked)? } else { Vec::new() };
+    let majors = match named {
+        // That of the PostgreSQL that is here, or is installed.
+        None if is_asked("server") || is_asked("pgxn") => vec![setup()?.major],
+        named => named.unwrap_or_default(),
+    };
     if is_asked("server") {
         for major in &majors {
             made.extend(server::make(&project, *major, asked.has("--twice"))?);
@@ -86,14 +91,30 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The versions that were named, else that of the PostgreSQL that is here, or is installed.
-fn majors(asked: &Values) -> Result<Vec<u32>> {
-    let Some(named) = asked.text("--pg") else { return Ok(vec![setup()?.major]) };
+/// The versions of PostgreSQL that were named, if any were.
+fn named_majors(asked: &Values) -> Result<Option<Vec<u32>>> {
     let major = |text: &str| match text.trim().parse() {
         Ok(major @ 15..=18) => Ok(major),
         _ => {
             Err(Error::from(format!("--pg cannot have {text}: it is one of 15 to 18, or several with commas between")))
         }
     };
-    named.split(',').map(major).collect()
+    asked.text("--pg").map(|named| named.split(',').map(major).collect()).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_those_that_there_is_an_extension_for() {
+        let majors = |text: &str| {
+            let asked = LINE.parse(&["--pg".to_owned(), text.to_owned()]).unwrap();
+            named_majors(&asked).map_err(|error| error.to_string())
+        };
+        assert_eq!(majors("15, 18"), Ok(Some(vec![15, 18])));
+        let error = "--pg cannot have 14: it is one of 15 to 18, or several with commas between";
+        assert_eq!(majors("17,14"), Err(error.to_owned()));
+        assert_eq!(named_majors(&LINE.parse(&[]).unwrap()).unwrap(), None);
+    }
 }
