@@ -38,8 +38,16 @@ impl Postgres {
                 .map(Some)
                 .map_err(|error| Error::from(format!("{PG_CONFIG_VARIABLE}={}: {error}", chosen.to_string_lossy())));
         }
-        let found = candidates().into_iter().filter_map(|pg_config| Postgres::at(&pg_config).ok());
-        Ok(found.max_by_key(|postgres| postgres.major))
+        Ok(usable().max_by_key(|postgres| postgres.major))
+    }
+
+    /// A usable installation of this major version, or `None`. The one that `CACHE_SYNC_PG_CONFIG` names goes first.
+    ///
+    /// # Errors
+    /// `CACHE_SYNC_PG_CONFIG` names an installation that cannot be used.
+    pub fn of_major(major: u32) -> Result<Option<Postgres>> {
+        let named = Postgres::find()?.filter(|postgres| postgres.major == major);
+        Ok(named.or_else(|| usable().find(|postgres| postgres.major == major)))
     }
 
     /// The newest installation on this machine that has the extension, headers or not. `CACHE_SYNC_PG_CONFIG` decides if it is set.
@@ -93,6 +101,10 @@ impl Postgres {
     pub fn feature(&self) -> String {
         format!("pg{}", self.major)
     }
+}
+
+fn usable() -> impl Iterator<Item = Postgres> {
+    candidates().into_iter().filter_map(|pg_config| Postgres::at(&pg_config).ok())
 }
 
 /// Every `pg_config` worth asking.

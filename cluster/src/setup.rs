@@ -42,6 +42,21 @@ pub fn setup() -> Result<Postgres> {
     Postgres::find()?.ok_or_else(|| Error::from("PostgreSQL was installed, but no usable pg_config came with it"))
 }
 
+/// Installs what is missing of some programs, each with the package that has it.
+///
+/// # Errors
+/// It cannot be installed from here: the error says what to install.
+pub fn install_missing(programs: &[(&str, &str)]) -> Result<()> {
+    let missing = programs.iter().filter(|(program, _)| !has_program(program));
+    let packages: Vec<String> = missing.map(|(_, package)| (*package).to_owned()).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let root = Root::get_with_apt().ok_or_else(|| Error::from(format!("not here: {}", packages.join(", "))))?;
+    root.apt_get(&["update", "-qq"])?;
+    root.install(&packages, false)
+}
+
 /// How to become root, which apt needs.
 pub(crate) struct Root {
     sudo: bool,

@@ -107,16 +107,8 @@
 #![warn(missing_debug_implementations)]
 
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;
-
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/guide/concepts.md")]
-struct Concepts;
-
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/guide/rollout.md")]
-struct RollingOut;
 
 // The plan. A room imports only rooms on floors below its own; `cargo xtask house` draws it, and a test holds it against the code.
 //

@@ -10,6 +10,18 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/concepts.md")]
+struct Concepts;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/rollout.md")]
+struct RollingOut;
+
 pub mod batches;
 pub mod certificates;
 pub mod document;

@@ -1,15 +1,17 @@
-//! The project's one door: `cargo xtask demo | test | bench | torture | regress | mutants | house`.
+//! The project's one door: `cargo xtask demo | test | bench | torture | regress | mutants | house | package`.
 //!
 //! ```text
 //! test     every check, step by step       mutants  takes each rule out and asks its test
 //! program  runs demo, benchmarks and torture        scratch  the copy that mutants breaks
 //! regress  PostgreSQL's own tests with the library    house    the code against its plan
-//! steps    headings, times                           pictures the guide's
+//! steps    headings, times                      package  what users install
+//! pictures the guide's, from their texts
 //! ```
 #![forbid(unsafe_code)]
 
 mod house;
 mod mutants;
+mod package;
 mod pictures;
 mod program;
 mod regress;
@@ -42,6 +44,8 @@ usage: cargo xtask <what> [options]
   house      the rooms of each crate, and whether the code keeps to their plan; --write draws them for the docs, --svg into
              another directory, also those of another revision
              [--crate NAME] [--write] [--at REVISION] [--svg DIR] [--json FILE]
+  package    what users install: packages of Debian, archives, an image, the crates; each is tried
+             [server] [pgxn] [image] [crates] [--pg 15,17,18] [--twice] [--json FILE]
   pictures   draws the guide's pictures from their texts
   extension  builds the extension into a private copy of PostgreSQL and prints where that is
   sql        writes the scripts of CREATE EXTENSION and ALTER EXTENSION into a directory
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         "house" => house::run(rest),
         "pictures" if rest.is_empty() => pictures::run(),
         "regress" => regress::run(rest),
+        "package" => package::run(rest),
         "extension" if rest.is_empty() => extension(),
         "sql" if rest.len() == 1 => sql(Path::new(&rest[0])),
         "help" | "--help" | "-h" => {

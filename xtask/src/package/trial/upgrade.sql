@@ -1,0 +1,11 @@
+CREATE EXTENSION cache_sync VERSION '0.1.0';
+CREATE TABLE page (path text PRIMARY KEY, views bigint NOT NULL DEFAULT 0);
+SELECT cache_sync.attach('page', versioned => true, rules => '{"views": "add"}');
+ALTER EXTENSION cache_sync UPDATE;
+SELECT extversion FROM pg_extension WHERE extname = 'cache_sync';
+SELECT library = script FROM cache_sync.versions();
+SELECT outcome FROM cache_sync.upsert('page', '{"path": "/home", "views": 1}');
+SELECT path, views, cs_version IS NOT NULL FROM page;
+SELECT cache_sync.detach_all(drop_columns => true);
+DROP EXTENSION cache_sync;
+DROP TABLE page;

@@ -1,0 +1,14 @@
+CREATE EXTENSION cache_sync;
+SELECT library = script FROM cache_sync.versions();
+SELECT cache_sync.status() ->> 'feed_kind';
+CREATE TABLE page (path text PRIMARY KEY, title text, views bigint NOT NULL DEFAULT 0);
+SELECT cache_sync.attach('page', versioned => true, rules => '{"views": "add"}');
+SELECT outcome FROM cache_sync.upsert('page', '{"path": "/home", "title": "Home", "views": 1}');
+SELECT outcome FROM cache_sync.edit('page', '{"path": "/home"}', '{"views": 41}');
+SELECT path, title, views FROM page;
+UPDATE page SET title = 'Welcome';
+SELECT kind FROM cache_sync.changes() WHERE tbl = 'page'::regclass ORDER BY feed_position DESC LIMIT 1;
+SELECT cache_sync.detach_all(drop_columns => true);
+DROP EXTENSION cache_sync;
+SELECT count(*) FROM pg_attribute WHERE attrelid = 'page'::regclass AND attnum > 0 AND NOT attisdropped;
+DROP TABLE page;
