@@ -29,7 +29,7 @@ use cache_sync_peers::Database;
 use contender::{Contender, TEMPLATE};
 use kind::Kind;
 use load::PLACES;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shape::Shape;
 use std::path::PathBuf;
 use table::{Line, MemoryTable, Table};
@@ -86,10 +86,10 @@ pub(crate) async fn run(scope: &Scope, rounds: Rounds, report: &mut Report) -> R
     tell(&tables, report);
     if let Some(file) = &scope.markdown {
         let shapes = tables.iter().map(Table::markdown);
-        let text: Vec<String> = [place].into_iter().chain(shapes).chain([memory.markdown()]).collect();
+        let text: Vec<String> = [place.clone()].into_iter().chain(shapes).chain([memory.markdown()]).collect();
         std::fs::write(file, text.join("\n")).during(|| file.display().to_string())?;
     }
-    Ok(tables.iter().map(Table::json).collect())
+    Ok(json!({"place": place, "shapes": tables.iter().map(Table::json).collect::<Value>()}))
 }
 
 /// Lets all peers take turns, in changing order.
@@ -140,7 +140,7 @@ fn tell(tables: &[Table], report: &mut Report) {
                 report.difference(Figure::new("peers", row(what), unit, Target::AtMost(0.0)), count, 0.0);
             };
             none("reads staler than its bound", "reads", line.beyond() as f64);
-            none("confirmed writes that Postgres lacks", "writes", line.lost.counts as f64 + line.lost.rows as f64);
+            none("confirmed writes that Postgres lacks, or has twice", "writes", line.lost.wrong() as f64);
         }
     }
 }

@@ -64,10 +64,17 @@ pub(super) struct Begun {
 /// What was confirmed, and is not there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Lost {
-    /// Additions to counters.
+    /// Additions to counters; below zero, some were made twice.
     pub(super) counts: i64,
     /// Rows that miss a write.
     pub(super) rows: u64,
+}
+
+impl Lost {
+    /// How many writes Postgres lacks, or has twice.
+    pub(super) fn wrong(self) -> u64 {
+        self.counts.unsigned_abs() + self.rows
+    }
 }
 
 impl Confirmed {
@@ -227,6 +234,8 @@ mod tests {
         let all = [(0, 3, 2), (1, 1, 0), (2, 1, 0)];
         assert_eq!(confirmed.lost(all), Lost::default());
         assert_eq!(confirmed.lost([(0, 3, 1), (1, 1, 0), (2, 1, 0)]), Lost { counts: 1, rows: 0 });
+        let twice = confirmed.lost([(0, 3, 3), (1, 1, 0), (2, 1, 0)]);
+        assert_eq!((twice, twice.wrong()), (Lost { counts: -1, rows: 0 }, 1));
         assert_eq!(confirmed.lost([(0, 2, 2), (1, 1, 0), (2, 1, 0)]), Lost { counts: 0, rows: 1 });
         assert_eq!(confirmed.lost([(0, 3, 2), (1, 1, 0)]), Lost { counts: 0, rows: 1 });
         assert_eq!((inserted, confirmed.newest_key(), confirmed.new_key(), confirmed.new_key()), (2, 2, Some(3), None));

@@ -5,7 +5,7 @@ use super::shape::{Op, Shape};
 use super::tally::{Tally, Turn};
 use crate::trace::Zipf;
 use cache_sync_kit::clock::now_ns;
-use cache_sync_kit::{Dice, Result};
+use cache_sync_kit::{Dice, Error, Result};
 use cache_sync_peers::{Change, Database, FIELD_BYTES, FIELDS, Peer, Record, Write, Written};
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
@@ -66,19 +66,21 @@ impl Field {
         Change::Field { number, text }
     }
 
-    /// Reads every row once on every node.
+    /// Reads every row once on every node, one node after the other: what one puts into Redis would drop what the other has got from there.
     pub(super) async fn warm<P: Peer>(self: &Arc<Field>, nodes: &[Arc<P>]) -> Result<()> {
-        let reads = |node: &Arc<P>, first: usize| {
-            let (node, rows) = (Arc::clone(node), self.rows as i64);
-            tokio::spawn(async move {
-                for key in (first as i64..rows).step_by(TASKS) {
-                    node.read(key).await?.ok_or("a row is missing")?;
-                }
-                Ok::<_, cache_sync_kit::Error>(())
-            })
-        };
-        let tasks = nodes.iter().flat_map(|node| (0..TASKS).map(move |first| reads(node, first)));
-        try_join_all(tasks).await?.into_iter().collect()
+        for node in nodes {
+            let reads = (0..TASKS).map(|first| {
+                let (node, rows) = (Arc::clone(node), self.rows as i64);
+                tokio::spawn(async move {
+                    for key in (first as i64..rows).step_by(TASKS) {
+                        node.read(key).await?.ok_or("a row is missing")?;
+                    }
+                    Ok::<_, Error>(())
+                })
+            });
+            try_join_all(reads).await?.into_iter().collect::<Result<()>>()?;
+        }
+        Ok(())
     }
 
     /// Has the nodes read and write for some time, and the other program where there is one, until all is in Postgres.

@@ -78,18 +78,14 @@ impl Line {
             us(&|round| round.turn.write_us[0]),
             us(&|round| round.turn.write_us[1]),
             each(&|round| round.statements).map_or("-".to_owned(), |each| format!("{each:.4}")),
-            each(&|round| round.cpu_seconds).map_or("-".to_owned(), |each| format!("{:.1} us", each * 1e6)),
+            each(&|round| round.cpu_seconds).map_or("-".to_owned(), |each| microseconds(each * 1e6)),
             if stale == 0 {
                 "0".to_owned()
             } else {
                 format!("{} (oldest {})", thousands(stale as f64), milliseconds(oldest_ms))
             },
             format!("{} ({})", self.beyond(), self.bound_ms.map_or("none".to_owned(), milliseconds)),
-            if self.lost == Lost::default() {
-                "0".to_owned()
-            } else {
-                (self.lost.counts + self.lost.rows as i64).to_string()
-            },
+            thousands(self.lost.wrong() as f64),
         ]
     }
 
@@ -182,7 +178,11 @@ pub(super) fn thousands(number: f64) -> String {
 }
 
 fn microseconds(us: f64) -> String {
-    if us < 10.0 { format!("{us:.1} us") } else { format!("{} us", thousands(us)) }
+    match us {
+        0.0..1.0 => format!("{:.0} ns", us * 1e3),
+        1.0..10.0 => format!("{us:.1} us"),
+        _ => format!("{} us", thousands(us)),
+    }
 }
 
 fn megabytes(bytes: f64) -> String {
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn numbers_are_grouped() {
         assert_eq!([0.0, 999.4, 1000.0, 1_234_567.0].map(thousands), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0.25, 1234.5].map(microseconds), ["0.2 us", "1,234 us"]);
+        assert_eq!([0.083, 2.5, 1234.5].map(microseconds), ["83 ns", "2.5 us", "1,234 us"]);
         assert_eq!([12.3, 3000.0, 300_000.0].map(milliseconds), ["12 ms", "3.0 s", "300 s"]);
     }
 }

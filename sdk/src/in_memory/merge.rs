@@ -164,9 +164,11 @@ fn changed(patch: &Incoming, row: &Row, table: &Defined) -> Result<Merged, Misfi
         if let Some(value) = value {
             let value_kept = kept(&column.ty, &value)?;
             exact &= value_kept == value;
-            // What is put at the end of a list that is full may leave it as it was.
-            let is_longer = matches!(rule, Rule::Append { .. }) && !matches!(&*field.text, "[]" | "null");
-            changed |= *value_kept != *row.value(field.id) || is_longer;
+            // What is put at the end of a list changes it, be it full; nothing put there does not, even where there was no list.
+            changed |= match rule {
+                Rule::Append { .. } => !matches!(&*field.text, "[]" | "null"),
+                _ => *value_kept != *row.value(field.id),
+            };
             after.values.insert(field.id, value_kept.into_owned());
         }
     }
@@ -258,7 +260,7 @@ impl One<'_> {
 
     /// Compare-and-set writes now what it carries, be it another value or not; what was written first stays as old as it was.
     fn set(&self, paths: &Paths, value: String) -> Step {
-        let stays = matches!(self.rule, Rule::First) && self.current != "null";
+        let stays = matches!(self.rule, Rule::First) && (self.current != "null" || value == "null");
         let stamps = if stays { paths.clone() } else { Paths::all(self.field.stamp) };
         Step { value: Some(value), is_lost: false, stamps: Some(stamps) }
     }
