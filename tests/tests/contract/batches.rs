@@ -40,6 +40,12 @@ fn columns() -> Vec<Column> {
             json!("union"),
             json!([{"add": ["r"]}, {"add": ["g", "b"], "remove": ["r"]}, {"remove": ["b"]}]),
         ),
+        column(
+            "doc",
+            "jsonb",
+            json!({"rule": "json", "members": {"n": "add", "top": "max"}}),
+            json!([{"a": 1}, {"a": null, "b": {"c": 2}}, {"n": 2}, {"top": 7, "b": {"d": 1}}, {"b": 5}, {}]),
+        ),
         column("score", "double precision", json!("lww"), json!([1.5, -0.25, null, "NaN"])),
         column("ref", "uuid", json!("lww"), json!(["6F9619FF-8B86-D011-B42D-00C04FC964FF", "no uuid", null])),
     ]
@@ -90,10 +96,12 @@ fn patch(columns: &[Column], now: i64, decided: &[Vec<i64>], versions: &[i64], d
         let value = if sets { fresh(column, dice) } else { drawn(&column.values, dice) };
         // Fields are numbered as in the table, without the key.
         let id = place + 1;
+        let is_document = column.name == "doc";
         match each {
+            true if is_document && op != "replace" => row["doc"] = json!([[stamps[at], value]]),
             true => {
                 row[column.name] = value;
-                if matches!(column.rule.as_str(), Some("lww" | "first")) {
+                if matches!(column.rule.as_str(), Some("lww" | "first")) || is_document {
                     row[format!("@{id}")] = json!(stamps[at]);
                 }
             }
