@@ -62,7 +62,13 @@ fn drawn<T: Clone>(from: &[T], dice: &mut Dice) -> T {
     from[dice.below(from.len() as u64) as usize].clone()
 }
 
-fn patch(columns: &[Column], now: i64, decided: &[Vec<RangeInclusive<i64>>], versions: &[i64], dice: &mut Dice) -> (Value, Value) {
+fn patch(
+    columns: &[Column],
+    now: i64,
+    decided: &[Vec<RangeInclusive<i64>>],
+    versions: &[i64],
+    dice: &mut Dice,
+) -> (Value, Value) {
     let ops = [("edit", 6), ("put", 4), ("replace", 2), ("delete", 2), ("compare_and_set", 1)];
     let ops: Vec<_> = ops.into_iter().flat_map(|(op, times)| std::iter::repeat_n(op, times)).collect();
     let op = drawn(&ops, dice);
