@@ -32,17 +32,17 @@ pub(crate) struct Statements {
     pub(crate) total: u64,
     /// A second, lately.
     pub(crate) rate: f64,
-    /// The plain SELECTs among them, and how long they took it. Others may wait for locks, or last as long as the feed does.
-    pub(crate) selects: u64,
-    pub(crate) selects_ms: f64,
+    /// How long it was busy with loads, and with writes, which may have waited for locks. The feed, which lasts, is neither.
+    pub(crate) loads_ms: f64,
+    pub(crate) writes_ms: f64,
 }
 
 /// What pg_stat_statements says of a role. It forgets all when Postgres crashes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Said {
     calls: i64,
-    selects: i64,
-    selects_ms: f64,
+    loads_ms: f64,
+    writes_ms: f64,
 }
 
 impl Said {
@@ -53,8 +53,8 @@ impl Said {
         }
         Said {
             calls: self.calls - before.calls,
-            selects: self.selects - before.selects,
-            selects_ms: self.selects_ms - before.selects_ms,
+            loads_ms: self.loads_ms - before.loads_ms,
+            writes_ms: self.writes_ms - before.writes_ms,
         }
     }
 }
@@ -94,8 +94,8 @@ impl Counted {
             let since = said.since(last);
             way.total += since.calls.unsigned_abs();
             way.rate = since.calls as f64 * 1e9 / (at_ns - last_ns) as f64;
-            way.selects += since.selects.unsigned_abs();
-            way.selects_ms += since.selects_ms;
+            way.loads_ms += since.loads_ms;
+            way.writes_ms += since.writes_ms;
         }
     }
 }
@@ -137,17 +137,19 @@ pub(crate) async fn beat(shared: &Shared) -> Result<()> {
     .await
 }
 
-/// Counts the statements of each way, as Postgres has counted them.
+/// Counts the statements of each way, as Postgres has counted them. Both load by a SELECT from the table, and one of them writes by calling a
+/// function.
 pub(crate) async fn count(shared: &Shared) -> Result<()> {
     let roles = Way::BOTH.map(Way::role);
-    let sums = "SELECT coalesce(sum(calls), 0)::bigint, coalesce(sum(calls) FILTER (WHERE query LIKE 'SELECT%'), 0)::bigint, \
-                coalesce(sum(total_exec_time) FILTER (WHERE query LIKE 'SELECT%'), 0) \
+    let sums = "SELECT coalesce(sum(calls), 0)::bigint, \
+                coalesce(sum(total_exec_time) FILTER (WHERE query LIKE '%record% WHERE id = $1' OR query LIKE '%load_state%'), 0), \
+                coalesce(sum(total_exec_time) FILTER (WHERE query LIKE 'UPDATE%' OR query LIKE '%cache_sync.apply%'), 0) \
                 FROM pg_stat_statements WHERE userid = $1::text::regrole";
     again_and_again(shared, COUNT_EVERY, async |client| {
         let mut said = [Said::default(); 2];
         for (role, said) in roles.iter().zip(&mut said) {
             let row = client.query_one(sums, &[role]).await?;
-            *said = Said { calls: row.try_get(0)?, selects: row.try_get(1)?, selects_ms: row.try_get(2)? };
+            *said = Said { calls: row.try_get(0)?, loads_ms: row.try_get(1)?, writes_ms: row.try_get(2)? };
         }
         shared.counted.note(now_ns(), said);
         Ok(())
@@ -179,16 +181,16 @@ mod tests {
     #[test]
     fn counts_go_on_where_postgres_has_forgotten_them() {
         let (counted, second) = (Counted::default(), 1_000_000_000);
-        let said = |calls, selects, selects_ms| [Said { calls, selects, selects_ms }, Said::default()];
-        counted.note(second, said(1000, 500, 50.0));
+        let said = |calls, loads_ms, writes_ms| [Said { calls, loads_ms, writes_ms }, Said::default()];
+        counted.note(second, said(1000, 500.0, 50.0));
         assert_eq!(counted.of(Way::CacheSync), Statements::default(), "what was before the start does not count");
-        counted.note(3 * second, said(1400, 600, 70.0));
-        let before = Statements { total: 400, rate: 200.0, selects: 100, selects_ms: 20.0 };
+        counted.note(3 * second, said(1400, 600.0, 70.0));
+        let before = Statements { total: 400, rate: 200.0, loads_ms: 100.0, writes_ms: 20.0 };
         assert_eq!(counted.of(Way::CacheSync), before);
         counted.is_away();
         assert_eq!((counted.answers(), counted.of(Way::CacheSync).rate), (false, 0.0));
-        counted.note(4 * second, said(30, 20, 3.0));
-        let after = Statements { total: 430, rate: 30.0, selects: 120, selects_ms: 23.0 };
+        counted.note(4 * second, said(30, 20.0, 3.0));
+        let after = Statements { total: 430, rate: 30.0, loads_ms: 120.0, writes_ms: 23.0 };
         assert_eq!((counted.of(Way::CacheSync), counted.of(Way::Redis)), (after, Statements::default()));
     }
 }

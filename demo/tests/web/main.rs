@@ -75,7 +75,7 @@ fn the_page_shows_what_happens_and_does_what_it_offers() {
 
 fn values_move(browser: &Browser) {
     for side in 0..2 {
-        until(browser, "reads", &format!("return {} > 50", figure(3, side)));
+        until(browser, "reads", &format!("return {} > 50", figure(4, side)));
         let reads = browser.script("return document.querySelectorAll('#plots .values')[0].textContent").unwrap();
         until(
             browser,
@@ -85,7 +85,7 @@ fn values_move(browser: &Browser) {
     }
     until(browser, "stale reads of Redis", &format!("return {} > 0", figure(0, 1)));
     until(browser, "statements", &format!("return {} > 0 && {} > 0", figure(2, 0), figure(2, 1)));
-    until(browser, "the time until a commit is shown", &format!("return {} > 0 && {} > 0", figure(5, 0), figure(5, 1)));
+    until(browser, "the time until a commit is shown", &format!("return {} > 0 && {} > 0", figure(6, 0), figure(6, 1)));
     until(
         browser,
         "lines",

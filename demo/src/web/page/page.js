@@ -56,6 +56,8 @@ const MEASURES = [
     (side) => [count(side.since.beyond), side.since.oldest_ms > 0 ? `the oldest by ${millis(side.since.oldest_ms)}` : "none was old"]],
   ["Statements at Postgres, a second", () => "all of a side’s nodes together; fewer is better",
     (side) => [count(side.now.statements), `${count(side.since.statements)} for ${count(side.since.reads)} reads so far`]],
+  ["Postgres is busy", () => "with loads for a read, whether or not it needs one, and with a write, its waits for locks included; shorter is better",
+    (side) => [`${time(side.since.busy_us_per_read)} a read`, `${time(side.since.busy_us_per_write)} a write`]],
   ["Hit rate", () => "reads that the cache answered; higher is better",
     (side) => [percent(side.now.hit_rate), `of ${count(side.now.reads)} reads a second`]],
   ["A read takes", () => "the median, and what the slowest 1 % take at least; shorter is better",
@@ -322,8 +324,10 @@ async function workOut() {
     ["theirs", "With Redis, at its hit rate here", found.redis, "statements a second at Postgres"],
     ["ours", "cache_sync saves", found.saved, `statements a second: ${percent(found.saved_share)}`],
   ].filter((part) => part[2] !== null).map(([side, title, value, unit]) => costBox(side, title, count(value), unit));
-  if (found.saved_processors !== null) parts.push(costBox("ours", "and at Postgres", `${short.format(found.saved_processors)} s`, "of work each second"));
-  if (found.read_with_us !== null) parts.push(costBox("ours", "A read takes", time(found.read_with_us), `on average, in place of ${time(found.read_without_us)}`));
+  const busy = [found.without_processors, found.with_processors];
+  if (busy[0] !== null) parts.push(costBox("ours", "Postgres is busy for", `${short.format(busy[1])} s`, `a second, without a cache for ${short.format(busy[0])} s`));
+  const instead = found.read_without_us === null ? "" : `, in place of ${time(found.read_without_us)}`;
+  if (found.read_with_us !== null) parts.push(costBox("ours", "A read takes", time(found.read_with_us), `on average${instead}`));
   byId("costs").replaceChildren(...parts);
 }
 
@@ -350,7 +354,7 @@ function show(state) {
   set(byId("status"), trouble.length > 0 ? trouble.join(", ") : `Running for ${clock(now.at)}; all is well`);
   byId("status").className = trouble.length > 0 ? "bad" : "";
   const [ours, theirs] = sides.map(({ since, now }) => [count(1000 * share(since.stale, since.compared)), millis(now.delays.median_ms)]);
-  set(byId("verdict"), `Of 1,000 reads so far, ${ours[0]} were stale with cache_sync and ${theirs[0]} with Redis. ` +
+  set(byId("verdict"), `Of 1,000 reads of the 50 hottest rows so far, ${ours[0]} were stale with cache_sync and ${theirs[0]} with Redis. ` +
     `What plain SQL changes is shown by cache_sync after ${ours[1]}, by Redis after ${theirs[1]}.`);
   set(byId("work"), `Each side has two processes. Each process reads ${count(state.reads)} rows a second (some rows much more often than others) and changes ` +
     `${count(state.writes)}; pgbench changes ${count(state.pgbench)} more a second by plain SQL. Nobody tells the caches. ` +
