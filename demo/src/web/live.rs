@@ -13,7 +13,6 @@ use tokio::time::MissedTickBehavior;
 use super::board::{NODES, Sums};
 use super::calculator::{Benched, Busy, Measured};
 use super::shelf::{Delays, Line};
-use super::stage::PGBENCH_RATE;
 use super::timeline::{Event, seconds};
 use super::words::Way;
 use super::{Shared, nodes};
@@ -51,7 +50,7 @@ struct Now {
 struct SinceStart {
     reads: u64,
     statements: u64,
-    /// For how long Postgres was busy with loads, for each read, whether or not it needed one; and with writes, for each of them.
+    /// While nothing was broken, for how long Postgres was busy with loads, for each read, whether or not it needed one; and with writes, for each.
     busy_us_per_read: Option<f64>,
     busy_us_per_write: Option<f64>,
     compared: u64,
@@ -91,8 +90,8 @@ struct State<'a> {
     /// What was asked for, of each node.
     reads: u64,
     writes: u64,
-    /// Rows that pgbench changes in a second.
-    pgbench: u32,
+    /// Rows that pgbench has changed in a second.
+    pgbench: f64,
     bound_ms: u128,
     time_to_live_ms: u128,
 }
@@ -157,7 +156,7 @@ fn once(shared: &Shared, usual: &mut [f64; 2]) -> Result<()> {
         bench: shared.arguments.bench != Benched::default(),
         reads: shared.arguments.reads,
         writes: shared.arguments.writes,
-        pgbench: PGBENCH_RATE,
+        pgbench: shared.counted.pgbench_rate(),
         bound_ms: BOUND.as_millis(),
         time_to_live_ms: locked(&shared.time_to_live).as_millis(),
     };
@@ -194,8 +193,8 @@ fn since_start(shared: &Shared, way: Way) -> SinceStart {
     SinceStart {
         reads: totals.reads,
         statements: statements.total,
-        busy_us_per_read: share(statements.loads_ms * 1000.0, totals.reads),
-        busy_us_per_write: share(statements.writes_ms * 1000.0, totals.writes),
+        busy_us_per_read: share(statements.priced.loads_ms * 1000.0, statements.priced.reads),
+        busy_us_per_write: share(statements.priced.writes_ms * 1000.0, statements.priced.writes),
         compared: totals.ages.compared,
         stale: totals.ages.stale,
         beyond: totals.ages.beyond,
@@ -226,8 +225,8 @@ pub(crate) fn measured(shared: &Shared) -> Measured {
 /// `None` unless there were misses and writes of both.
 fn busy(shared: &Shared) -> Option<Busy> {
     let per_miss_and_write = |way| {
-        let (totals, statements) = (shared.board.totals(way), shared.counted.of(way));
-        share(statements.loads_ms, totals.reads - totals.hits).zip(share(statements.writes_ms, totals.writes))
+        let priced = shared.counted.of(way).priced;
+        share(priced.loads_ms, priced.misses).zip(share(priced.writes_ms, priced.writes))
     };
     let (ours_ms_per_miss, ours_ms_per_write) = per_miss_and_write(Way::CacheSync)?;
     let (theirs_ms_per_miss, theirs_ms_per_write) = per_miss_and_write(Way::Redis)?;
