@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// For how long ours serves what nobody confirms any more: less than by default, so that a turn is several times as long and a read beyond
-/// it can be seen.
-const FEED_TIMEOUT: Duration = Duration::from_millis(500);
+/// it can be seen. Where it is shorter still, a busy machine that delays the feed costs loads.
+const FEED_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long rows stay in a cache that is told of changes, or deletes what is written itself.
 const LONG: Duration = Duration::from_secs(300);
 /// How long they stay where nobody tells.
