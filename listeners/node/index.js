@@ -24,6 +24,7 @@ const [PAUSE_MIN, PAUSE_MAX] = [100, 2000];
  * has another number.
  */
 const PASSES = /^(08|53|57|CS005|CS008)/;
+const MISTAKES = [TypeError, RangeError, SyntaxError, ReferenceError];
 
 /** Milliseconds on a clock that goes on while the machine is suspended. */
 const now = () => os.uptime() * 1e3;
@@ -48,6 +49,12 @@ const between = (least, most) => least + Math.random() * (most - least);
 async function* changes({ connection, tables, bound = BOUND, renew = RENEW, queueMax = QUEUE_MAX }) {
   if (!Array.isArray(tables) || tables.length === 0) {
     throw new TypeError(`tables is a list of names, not ${JSON.stringify(tables)}`);
+  }
+  if (!(renew > 0)) {
+    throw new RangeError(`renew is a number of milliseconds above 0, not ${renew}`);
+  }
+  if (!(queueMax >= 1)) {
+    throw new RangeError(`queueMax is a number from 1, not ${queueMax}`);
   }
   const feed = { connection, tables, bound, renew, queueMax, names: null, since: null, isHeard: false, fresh: null, pause: PAUSE_MIN };
   for (;;) {
@@ -74,9 +81,12 @@ async function keyHash(client, table, key) {
   return BigInt((await client.query(asked, [table, JSON.stringify(key)])).rows[0].hash);
 }
 
-/** Whether what pg threw passes by itself, so that it helps to connect again. What the server says has a severity; all else is the connection's end. */
+/**
+ * Whether what pg threw passes by itself, so that it helps to connect again. What the server says has a severity; all else is the connection's
+ * end, if it is no mistake in a program.
+ */
 function passes(error) {
-  return !error.severity || PASSES.test(error.code);
+  return error.severity ? PASSES.test(error.code) : !MISTAKES.some((kind) => error instanceof kind);
 }
 
 /** A connection is gone, for a reason that passes. */
@@ -144,7 +154,7 @@ async function begin(feed, client, inbox) {
     throw new RangeError(`a bound of ${feed.bound} ms: ${least}`);
   }
   const names = new Map(found);
-  const isOther = feed.names && !(names.size === feed.names.size && found.every(([number, name]) => feed.names.get(number) === name));
+  const isOther = feed.names && !(names.size === feed.names.size && [...names].every(([number, name]) => feed.names.get(number) === name));
   const since = feed.since && !isOther ? `${feed.since.epoch}, ${feed.since.position}` : "NULL, NULL";
   const asked = now();
   // Not awaited: it is answered when the feed ends.

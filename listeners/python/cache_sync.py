@@ -68,7 +68,10 @@ class Message:
 
 def decode(payload):
     """Reads the payload of a notification. One of another protocol, or that is cut off, is an error (RuntimeError)."""
-    data = base64.b64decode(payload + "=" * (-len(payload) % 4))
+    try:
+        data = base64.b64decode(payload + "=" * (-len(payload) % 4))
+    except ValueError as error:
+        raise RuntimeError(f"a message of the feed is cut off or no base64: {error}") from None
     if not data or data[0] != PROTOCOL:
         raise RuntimeError(f"the feed speaks protocol {data[0] if data else 'none'}, this listener {PROTOCOL}")
     kind, rest = data[1:2], data[HEADER.size:]
@@ -81,9 +84,9 @@ def decode(payload):
 
 
 def passes(error):
-    """Whether what asyncpg raised passes by itself, so that it helps to connect again."""
+    """Whether what asyncpg raised passes by itself, so that it helps to connect again. What it will not send is a ValueError, too."""
     sqlstate = getattr(error, "sqlstate", None)
-    return isinstance(error, LOST) and (sqlstate is None or sqlstate.startswith(PASSES))
+    return isinstance(error, LOST) and not isinstance(error, ValueError) and (sqlstate is None or sqlstate.startswith(PASSES))
 
 
 async def key_hash(connection, table, key):
@@ -100,6 +103,10 @@ async def changes(dsn, tables, *, bound=BOUND, renew=RENEW, queue_max=QUEUE_MAX)
     """
     if isinstance(tables, str) or not tables:
         raise ValueError(f"tables is a list of names, not {tables!r}")
+    if not renew > 0:
+        raise ValueError(f"renew is a number of seconds above 0, not {renew!r}")
+    if not queue_max >= 1:
+        raise ValueError(f"queue_max is a number from 1, not {queue_max!r}")
     feed = _Feed(list(tables), bound, renew, queue_max)
     while True:
         try:
@@ -132,16 +139,16 @@ class _Feed:
             message, asked = await self.begun(line, dsn)
             ahead = asked - message.sent / 1e6  # our clock, at least
             while True:
-                for change in self.told(message):
-                    yield change
-                if self.is_heard and _now() > ends:
-                    return
-                message = await line.next(self.left())
                 if message.as_of:
                     self.fresh = message.as_of / 1e6 + ahead
                     # It may have been on its way for long, or have waited for the caller, or while this process was stopped.
                     if _now() > self.fresh + self.bound:
                         raise asyncio.TimeoutError("what is told is too old")
+                for change in self.told(message):
+                    yield change
+                if self.is_heard and _now() > ends:
+                    return
+                message = await line.next(self.left())
         finally:
             line.close()
 

@@ -68,10 +68,12 @@ fn a_caller_who_takes_nothing_misses_nothing(script: &str) {
     wait_blocking(SOON, || "the feed of who takes nothing ends".to_owned(), ended);
     insert(5..10);
     printer.release();
-    printer.expect("what was in the queue", &[ROW; 4]);
-    printer.expect("the connection's end", &["silent - False False"]);
-    printer.expect("what was not", &[ROW; 5]);
-    printer.expect("all of it", &["heard - False False"]);
+    // How many of them were in the queue depends on how fast they came.
+    let mut told: Vec<String> = (0..11).map(|_| printer.next(SOON)).collect();
+    assert_eq!(told.pop().as_deref(), Some("heard - False False"), "all of it: {told:?}");
+    told.sort();
+    let (rows, silent) = told.split_at(9);
+    assert_eq!((rows, silent), ([ROW; 9].map(String::from).as_slice(), ["silent - False False".to_owned()].as_slice()));
 }
 
 fn a_connection_is_made_anew_unnoticed(script: &str) {
