@@ -5,6 +5,8 @@
 //     npm install --prefix examples/node
 //     DATABASE_URL=postgresql://... node examples/node/listener.js account id 1 2 3
 //
+// The server: PostgreSQL 17 or later, or 15 or 16 with the library preloaded. The role: cache_sync_user, and SELECT on the table.
+//
 // A small cache over the package in listeners/node: what it holds is right as long as the feed is heard.
 
 const { setTimeout: sleep } = require("node:timers/promises");

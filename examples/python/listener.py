@@ -3,6 +3,8 @@
     pip install ./listeners/python
     DATABASE_URL=postgresql://... python3 examples/python/listener.py account id 1 2 3
 
+The server: PostgreSQL 17 or later, or 15 or 16 with the library preloaded. The role: cache_sync_user, and SELECT on the table.
+
 A small cache over the package in listeners/python: what it holds is right as long as the feed is heard.
 """
 import asyncio

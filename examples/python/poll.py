@@ -3,6 +3,8 @@
 
     pip install "psycopg[binary]"
     DATABASE_URL=postgresql://... python3 examples/python/poll.py account id 1 2 3
+
+The server: PostgreSQL 17 or later, or 15 or 16 with the library preloaded. The role: cache_sync_user, and SELECT on the table.
 """
 import os
 import sys

@@ -64,7 +64,8 @@ fn is_followed(script: &str, through_pooler: bool) {
     let db = Database::with_extension_in(&cluster);
     make_accounts(&db, 10);
     let pooler = through_pooler.then(|| Pooler::start(&cluster, "transaction", 5));
-    let dsn = pooler.as_ref().map_or_else(|| db.dsn(), |pooler| pooler.dsn(&db));
+    db.psql("CREATE ROLE reader LOGIN; GRANT cache_sync_user TO reader; GRANT SELECT ON account TO reader");
+    let dsn = pooler.as_ref().map_or_else(|| db.dsn_as("reader"), |pooler| pooler.dsn(&db));
     let mut listener = Listener::start(script, &dsn);
     listener.follows(&db, "the first rows");
     let other_rows = "UPDATE account SET note = 'other' WHERE id > 3";
