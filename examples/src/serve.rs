@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// way, and writes what is buffered.
 ///
 /// # Errors
-/// There is no port, or what is buffered could not be written: see [`close`].
+/// There is no port, nor a way to hear of ctrl-c, or what is buffered could not be written: see [`close`].
 pub async fn serve(router: Router, client: &Client) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on {}", listener.local_addr()?);
@@ -28,21 +28,19 @@ pub async fn serve(router: Router, client: &Client) -> Result<()> {
     let router = router.layer(from_fn_with_state(under_way.clone(), with_the_others));
     let (ending, is_ending) = oneshot::channel::<()>();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async { drop(is_ending.await) });
-    let mut serving = tokio::spawn(serving.into_future());
-    tokio::select! {
-        ended = &mut serving => ended??,
-        signal = tokio::signal::ctrl_c() => signal?,
-    }
+    let serving = tokio::spawn(serving.into_future());
+    let signal = tokio::signal::ctrl_c().await;
     drop(ending);
     // Streams go on after their handler, and end with the client; so who only watches is not waited for here.
     if timeout(GRACE, under_way.write()).await.is_err() {
         eprintln!("some requests take longer than {GRACE:?}");
     }
     close([client.clone()]).await?;
-    if timeout(GRACE, serving).await.is_err() {
-        eprintln!("some answers take longer than {GRACE:?}");
+    match timeout(GRACE, serving).await {
+        Ok(ended) => ended??,
+        Err(_) => eprintln!("some answers take longer than {GRACE:?}"),
     }
-    Ok(())
+    signal.map_err(Into::into)
 }
 
 /// Requests share the lock; whoever gets it alone knows that no handler runs.

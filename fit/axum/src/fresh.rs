@@ -32,11 +32,11 @@ impl ReadYourWrites {
         ReadYourWrites { client, wait_max: Duration::from_secs(1), keep_for: Duration::from_secs(60) }
     }
 
-    /// How long a request may wait for what it must see, and an answer for its token. Default 1 s. What has not come by then is not waited for, and the
-    /// answer says so ([`BEHIND`]).
+    /// How long a request may wait for what it must see, and an answer for its token. Default 1 s. What has not come by then is not waited for, and
+    /// the answer says so ([`BEHIND`]).
     ///
-    /// Up to half of that an answer waits for the writes that its node has accepted, all of them: a single locked row keeps each answer to a request that may write
-    /// waiting so long, whoever asked. The token is made then anyhow, and marked.
+    /// Up to half of that an answer waits for the writes that its node has accepted, all of them: a single locked row keeps each answer to a request
+    /// that may write waiting so long, whoever asked. The token is made then anyhow, and marked.
     #[must_use]
     pub fn wait_max(mut self, wait: Duration) -> ReadYourWrites {
         self.wait_max = wait;
@@ -45,10 +45,10 @@ impl ReadYourWrites {
 
     /// For how long a browser keeps the cookie, in whole seconds, and for how long a mark counts. Default 60 s.
     ///
-    /// Who comes back later carries no token, and reads what everybody reads: choose it longer than every node's
+    /// Who comes back later carries no token, and reads what everybody reads. So choose it longer than every node's
     /// [`feed_timeout`](cache_sync::ClientBuilder::feed_timeout), and where caches have it longer than
-    /// [`stale_while_unavailable`](cache_sync::CacheBuilder::stale_while_unavailable). Then no node serves by then what it held before the write; unless
-    /// Postgres has not taken the write itself by then.
+    /// [`stale_while_unavailable`](cache_sync::CacheBuilder::stale_while_unavailable): by then no node serves what it held before the write any more,
+    /// unless Postgres has not taken the write itself.
     #[must_use]
     pub fn keep_for(mut self, time: Duration) -> ReadYourWrites {
         self.keep_for = time;
@@ -88,8 +88,8 @@ async fn in_time<T>(wait: Duration, what: impl Future<Output = Result<T, Error>>
 /// comes to.
 ///
 /// Before the token is made all is written that this node has accepted, so buffered writes count, too. What could not be written in time may come
-/// later than the token, so the token is marked, and the answers to all who carry it say [`BEHIND`]. The mark is handed on with the tokens of later answers, since
-/// each node knows of its own writes alone, and ends after [`keep_for`](ReadYourWrites::keep_for).
+/// later than the token, so the token is marked, and the answers to all who carry it say [`BEHIND`]. The mark is handed on with the tokens of later
+/// answers, since each node knows of its own writes alone, and ends after [`keep_for`](ReadYourWrites::keep_for).
 ///
 /// A header that is no token is answered with 400; such a cookie counts for nothing.
 pub async fn read_your_writes(State(fresh): State<ReadYourWrites>, request: Request, next: Next) -> Response {

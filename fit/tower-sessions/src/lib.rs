@@ -21,9 +21,9 @@
 //! - *A session is deleted while a request with it is under way.* It stays deleted: what the request saves then is for nobody, and saving says nothing.
 //! - *Another node asks right after a session was saved.* It hears of the change as it commits. Until then, or while the feed is silent, for at most
 //!   [`feed_timeout`](cache_sync::ClientBuilder::feed_timeout), it may show the session as it was before.
-//! - *Somebody logs out.* In Postgres the session is gone when that returns, and on the node that was asked. A node that holds it and does not hear the feed lets its
-//!   cookie in for at most `feed_timeout` more, 3 s by default; and where `stale_while_unavailable` is set, for that long while Postgres is away, too. Where that is too
-//!   long, say after a theft, ask for more: [`freshness`](CacheSyncStore::freshness) of `Freshness::Latest`.
+//! - *Somebody logs out.* In Postgres the session is gone when that returns, and on the node that was asked. A node that holds it and does not hear
+//!   the feed lets its cookie in for at most `feed_timeout` more, 3 s by default; and where `stale_while_unavailable` is set, for that long while
+//!   Postgres is away, too. Where that is too long, ask for [`Freshness::Latest`]: [`freshness`](CacheSyncStore::freshness).
 //! - *A session expires.* From that moment no node shows it. `cache_sync.run_maintenance()` deletes the rows, so have it run now and then.
 //! - *Postgres is away.* Sessions that a node holds can be read if
 //!   [`stale_while_unavailable`](cache_sync::CacheBuilder::stale_while_unavailable) allows it; what changes them is an error.
@@ -108,11 +108,12 @@ impl CacheSyncStore {
         self
     }
 
-    /// How fresh a session must be that is loaded. Default [`Freshness::Cached`]: from memory while the feed is heard, and a logout on another node counts
-    /// here once its change has come.
+    /// How fresh a session must be that is loaded. Default [`Freshness::Cached`]: from memory while the feed is heard, and a logout on another node
+    /// counts here once its change has come.
     ///
-    /// With [`Freshness::Latest`] each request with a session asks Postgres, so a logout that has returned is one everywhere; and without Postgres there are
-    /// no sessions. [`Freshness::AtMost`] bounds it by a time that is shorter than `feed_timeout`. [`Freshness::AtLeast`] is an error: the table has no versions.
+    /// With [`Freshness::Latest`] each request with a session asks Postgres, so a logout that has returned is one everywhere; and without Postgres
+    /// there are no sessions. [`Freshness::AtMost`] bounds it by a time that is shorter than `feed_timeout`. With [`Freshness::AtLeast`] each load is an
+    /// error: the table has no versions.
     #[must_use]
     pub fn freshness(mut self, freshness: Freshness) -> CacheSyncStore {
         self.freshness = freshness;
