@@ -42,11 +42,12 @@ mod turns;
 mod writers;
 
 use cache_sync_cluster::Options;
-use cache_sync_kit::{CommandLine, Result, exit, write_json};
+use cache_sync_kit::{CommandLine, During, Result, exit, write_json};
 use measure::Rounds;
 use report::Report;
 use serde_json::json;
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 
@@ -56,7 +57,7 @@ const USAGE: &str =
   NAME: hit memory reads live packed flush merge poison snapshot ddl writers latency bulk, or feed for the last three (default: all)
   --full: writers also with 1 and 8 of them
   --listeners: writers only with so many listeners, of 0,1,32,128
-  peers: other ways to read and write the same rows, Redis and others; a quarter of an hour
+  peers: other ways to read and write the same rows, Redis and others; fails if cache_sync has lost a write, or read beyond its bound
   --only: of the shapes A,B,C,one,D,F,add,sql
   --rows: how many there are (default: 20000)
   --markdown: the tables for a document";
@@ -95,15 +96,14 @@ impl Arguments {
                 _ => names.extend(ALL.iter().find(|of| **of == name)),
             }
         }
-        let has_peers = values.has("peers");
-        if names.is_empty() && !has_peers {
+        if names.is_empty() && !values.has("peers") {
             names.extend(ALL);
         }
-        let peers = has_peers.then(|| peers::Scope::parse(&values)).transpose()?;
+        let peers = peers::Scope::parse(&values)?;
         let listeners = values.text("--listeners").map(writers::audiences).transpose()?;
         Ok(Arguments {
             names,
-            rounds: Rounds { count: values.or("--rounds", 5)?, seconds: values.or("--seconds", 3.0)? },
+            rounds: Rounds::parse(&values)?,
             writers: writers::Scope::new(values.has("--full"), listeners),
             peers,
             json: values.maybe("--json")?,
@@ -124,7 +124,7 @@ fn main() -> ExitCode {
         }
     }
     match Arguments::parse(&args) {
-        Ok(arguments) => exit::code("bench", run(&arguments).map(|()| true)),
+        Ok(arguments) => exit::code("bench", run(&arguments)),
         Err(error) => exit::misused(&error),
     }
 }
@@ -140,7 +140,12 @@ pub(crate) fn options() -> Options {
         .setting("autovacuum", "off")
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
+fn run(arguments: &Arguments) -> Result<bool> {
+    let markdown = arguments.peers.as_ref().and_then(peers::Scope::markdown);
+    // Rather now than after all has been measured.
+    for file in [arguments.json.as_deref(), markdown].into_iter().flatten() {
+        can_be_written(file)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut report = Report::default();
     if !arguments.names.is_empty() {
@@ -152,9 +157,19 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     report.print();
     if let Some(file) = &arguments.json {
-        write_json(file, &peers.map_or_else(|| report.json(), |peers| json!({"rows": report.json(), "peers": peers})))?;
+        let json = match &peers {
+            Some(peers) => json!({"rows": report.json(), "peers": peers.json}),
+            None => report.json(),
+        };
+        write_json(file, &json)?;
     }
-    Ok(())
+    Ok(peers.is_none_or(|peers| peers.is_right))
+}
+
+/// Creates the file unless it is there. What is in it stays until there is something new.
+fn can_be_written(file: &Path) -> Result<()> {
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(file);
+    opened.map(drop).during(|| file.display().to_string())
 }
 
 fn run_on_one_cluster(arguments: &Arguments, runtime: &Runtime, report: &mut Report) -> Result<()> {
@@ -184,4 +199,38 @@ fn run_on_one_cluster(arguments: &Arguments, runtime: &Runtime, report: &mut Rep
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(words: &str) -> String {
+        let args: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
+        Arguments::parse(&args).err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        assert_eq!(refused("peers --only C,F --rows 500 --markdown x --rounds 1 --seconds 0.5"), "");
+        for option in ["--only C", "--rows 500", "--markdown x"] {
+            let name = option.split(' ').next().unwrap_or_default();
+            let why = format!("{name} says something of peers, which are not asked for");
+            assert_eq!((refused(option), refused(&format!("hit {option}"))), (why.clone(), why));
+        }
+        assert_eq!(refused("hit --rounds 0"), "--rounds is 0; it must be from 1 to 1000");
+        for seconds in ["0", "-1", "nan", "inf", "3601"] {
+            let why = format!("--seconds is {seconds}; it must be above 0, and 3600 at most");
+            assert_eq!(refused(&format!("hit --seconds {seconds}")).to_lowercase(), why);
+        }
+        assert_eq!(refused("peers --rows 7"), "--rows must be from 100 to 1000000, and not a multiple of 7919");
+        assert_eq!(refused("peers --only E"), "--only takes A, B, C, one, D, F, add and sql, not E");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_told_before_anything_is_measured() {
+        let words = ["peers", "--markdown", "/nowhere/x.md"].map(str::to_owned);
+        let error = run(&Arguments::parse(&words).expect("a command line")).expect_err("no such directory");
+        assert!(error.to_string().starts_with("/nowhere/x.md: "), "{error}");
+    }
 }

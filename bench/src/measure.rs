@@ -1,9 +1,12 @@
 //! Rounds with alternating sides, and their medians.
 
-use cache_sync_kit::Result;
 use cache_sync_kit::statistics::median;
+use cache_sync_kit::{Result, Values};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
+
+const COUNT_MAX: usize = 1000;
+const SECONDS_MAX: f64 = 3600.0;
 
 /// How long to measure.
 #[derive(Clone, Copy)]
@@ -13,6 +16,19 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
+    pub(crate) fn parse(values: &Values) -> Result<Rounds> {
+        let rounds = Rounds { count: values.or("--rounds", 5)?, seconds: values.or("--seconds", 3.0)? };
+        if !(1..=COUNT_MAX).contains(&rounds.count) {
+            return Err(format!("--rounds is {}; it must be from 1 to {COUNT_MAX}", rounds.count).into());
+        }
+        if !(rounds.seconds > 0.0 && rounds.seconds <= SECONDS_MAX) {
+            return Err(
+                format!("--seconds is {}; it must be above 0, and {SECONDS_MAX} at most", rounds.seconds).into()
+            );
+        }
+        Ok(rounds)
+    }
+
     pub(crate) fn time(self) -> Duration {
         Duration::from_secs_f64(self.seconds)
     }

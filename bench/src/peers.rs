@@ -31,7 +31,7 @@ use kind::Kind;
 use load::PLACES;
 use serde_json::{Value, json};
 use shape::Shape;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use table::{Line, MemoryTable, Table};
 use tokio_postgres::Client;
 
@@ -39,6 +39,8 @@ use tokio_postgres::Client;
 const ROWS: u64 = 20_000;
 const ROWS_MIN: u64 = 100;
 const ROWS_MAX: u64 = 1_000_000;
+/// What says something of peers only.
+const OPTIONS: [&str; 3] = ["--only", "--rows", "--markdown"];
 
 /// What is measured.
 pub(crate) struct Scope {
@@ -47,8 +49,22 @@ pub(crate) struct Scope {
     markdown: Option<PathBuf>,
 }
 
+/// What came out.
+pub(crate) struct Found {
+    pub(crate) json: Value,
+    /// No read of ours was staler than its bound, as far as that could be seen, and no write of ours was lost.
+    pub(crate) is_right: bool,
+}
+
 impl Scope {
-    pub(crate) fn parse(values: &Values) -> Result<Scope> {
+    /// `None`: peers are not asked for.
+    pub(crate) fn parse(values: &Values) -> Result<Option<Scope>> {
+        if !values.has("peers") {
+            return match OPTIONS.iter().find(|name| values.has(name)) {
+                Some(name) => Err(format!("{name} says something of peers, which are not asked for").into()),
+                None => Ok(None),
+            };
+        }
         let shapes = match values.text("--only") {
             Some(names) => names.split(',').map(shape).collect::<Result<_>>()?,
             None => Shape::ALL.to_vec(),
@@ -58,7 +74,12 @@ impl Scope {
             let places = format!("and not a multiple of {PLACES}");
             return Err(format!("--rows must be from {ROWS_MIN} to {ROWS_MAX}, {places}").into());
         }
-        Ok(Scope { shapes, rows, markdown: values.maybe("--markdown")? })
+        Ok(Some(Scope { shapes, rows, markdown: values.maybe("--markdown")? }))
+    }
+
+    /// The file that is written at the end.
+    pub(crate) fn markdown(&self) -> Option<&Path> {
+        self.markdown.as_deref()
     }
 }
 
@@ -66,7 +87,7 @@ fn shape(name: &str) -> Result<Shape> {
     Shape::of_name(name).ok_or_else(|| format!("--only takes A, B, C, one, D, F, add and sql, not {name}").into())
 }
 
-pub(crate) async fn run(scope: &Scope, rounds: Rounds, report: &mut Report) -> Result<Value> {
+pub(crate) async fn run(scope: &Scope, rounds: Rounds, report: &mut Report) -> Result<Found> {
     setup_redis()?;
     let cluster = crate::options().setting("shared_preload_libraries", "cache_sync, pg_stat_statements").start()?;
     cluster.createdb(TEMPLATE)?;
@@ -83,13 +104,14 @@ pub(crate) async fn run(scope: &Scope, rounds: Rounds, report: &mut Report) -> R
     }
     let memory = MemoryTable::new(&tables, scope.rows);
     memory.print();
-    tell(&tables, report);
+    let is_right = tell(&tables, report);
     if let Some(file) = &scope.markdown {
         let shapes = tables.iter().map(Table::markdown);
         let text: Vec<String> = [place.clone()].into_iter().chain(shapes).chain([memory.markdown()]).collect();
         std::fs::write(file, text.join("\n")).during(|| file.display().to_string())?;
     }
-    Ok(json!({"place": place, "shapes": tables.iter().map(Table::json).collect::<Value>()}))
+    let json = json!({"place": place, "shapes": tables.iter().map(Table::json).collect::<Value>()});
+    Ok(Found { json, is_right })
 }
 
 /// Lets all peers take turns, in changing order.
@@ -111,14 +133,15 @@ async fn compete(shape: Shape, rows: u64, rounds: Rounds, cluster: &Cluster, con
     let mut lines = Vec::new();
     for contender in contenders {
         let Contender { kind, bound_ms, memory, .. } = contender;
-        let (rounds, lost) = contender.end().await?;
-        lines.push(Line { kind, bound_ms, memory, rounds, lost });
+        let (played, lost) = contender.end().await?;
+        lines.push(Line { kind, bound_ms, seconds: rounds.seconds, memory, rounds: played, lost });
     }
     Ok(Table { shape, lines })
 }
 
-/// Adds what is held against targets.
-fn tell(tables: &[Table], report: &mut Report) {
+/// Adds what is held against targets. Says whether ours kept its word.
+fn tell(tables: &[Table], report: &mut Report) -> bool {
+    let mut is_right = true;
     for table in tables {
         let Some((ours, others)) = table.lines.split_first() else { continue };
         for line in others {
@@ -137,10 +160,14 @@ fn tell(tables: &[Table], report: &mut Report) {
         for line in table.lines.iter().filter(|line| line.kind.is_ours()) {
             let row = |what| format!("{}: {}, {what}", table.shape.name(), line.kind.title());
             let mut none = |what, unit, count| {
-                report.difference(Figure::new("peers", row(what), unit, Target::AtMost(0.0)), count, 0.0);
+                report.difference(Figure::new("peers", row(what), unit, Target::AtMost(0.0)), count as f64, 0.0);
+                is_right &= count == 0;
             };
-            none("reads staler than its bound", "reads", line.beyond() as f64);
-            none("confirmed writes that Postgres lacks, or has twice", "writes", line.lost.wrong() as f64);
+            if let Some(beyond) = line.beyond() {
+                none("reads staler than its bound", "reads", beyond);
+            }
+            none("confirmed writes that Postgres lacks, or has twice", "writes", line.lost.wrong());
         }
     }
+    is_right
 }

@@ -4,11 +4,12 @@
 //! The packages of pgbouncer, Prometheus and Redis would start services, and those of Node's driver want Debian's own Node, so their files
 //! are unpacked (under `target/tools`) instead of being installed.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cache_sync_kit::{Error, Result, command};
+use cache_sync_kit::{During, Error, Result, command};
 
 use crate::setup::Root;
 use crate::user::dir_for_servers;
@@ -211,12 +212,21 @@ fn unpack(name: &str, dir: &Path, prepare: impl FnOnce(&Path) -> Result<()>) -> 
     println!("Downloading the package of {name} and unpacking it into {}", dir.display());
     fs::create_dir_all(dir)?;
     command::run(Command::new("apt-get").args(["download", "-qq", name]).current_dir(dir))?;
-    let is_package = |file: &PathBuf| file.extension() == Some("deb".as_ref());
-    let package = fs::read_dir(dir)?.flatten().map(|file| file.path()).find(is_package);
-    let package = package.ok_or_else(|| Error::from(format!("apt-get downloaded no package of {name}")))?;
+    let package =
+        package_in(dir, name)?.ok_or_else(|| Error::from(format!("apt-get downloaded no package of {name}")))?;
     prepare(&package)?;
     command::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(dir))?;
     fs::remove_file(package).map_err(Error::from)
+}
+
+/// The file of a package. Others may lie there, too, of a download that did not get further.
+fn package_in(dir: &Path, name: &str) -> Result<Option<PathBuf>> {
+    let files = fs::read_dir(dir).during(|| dir.display().to_string())?.flatten();
+    let is_it = |file: &PathBuf| {
+        let file = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        file.strip_prefix(name).is_some_and(|rest| rest.starts_with('_') && rest.ends_with(".deb"))
+    };
+    Ok(files.map(|file| file.path()).find(is_it))
 }
 
 fn missing(what: &str) -> Error {
@@ -232,5 +242,20 @@ mod tests {
         let needs = "lsb-base (>= 3.2-14), redis-tools (= 5:7.0.15-1~deb12u10), redis-toolsmith | adduser\n";
         let others = without(REDIS_SERVER.packages, needs);
         assert_eq!(others, "lsb-base (>= 3.2-14), redis-toolsmith | adduser");
+    }
+
+    #[test]
+    fn only_the_package_itself_is_unpacked() {
+        let dir = std::env::temp_dir().join(format!("cache-sync-packages-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("a directory");
+        for file in ["redis-tools_7_amd64.deb", "redis_7_amd64.debris", "redisx_7_amd64.deb"] {
+            fs::write(dir.join(file), "").expect("a file");
+        }
+        let found = |name| package_in(&dir, name).expect("a directory");
+        assert_eq!(found("redis"), None);
+        assert_eq!(found("redis-tools"), Some(dir.join("redis-tools_7_amd64.deb")));
+        fs::write(dir.join("redis_7_amd64.deb"), "").expect("a file");
+        assert_eq!(found("redis"), Some(dir.join("redis_7_amd64.deb")));
+        fs::remove_dir_all(dir).expect("it goes away");
     }
 }

@@ -18,7 +18,7 @@ usage: demo [--seconds N] [--nodes N] [--scale N] [--json FILE] [--keep]
   --keep        leaves the cluster up and says how to look around
   --web         a page to look at: live figures beside Redis, things to break, rows to edit
     --port N         where the page is (default: a free port)
-    --listen ADDRESS lets other machines look, too (default 127.0.0.1)
+    --listen ADDRESS lets other machines look, too, which call this one by its address, not by a name (default 127.0.0.1)
     --seconds N      ends it (default: when it is interrupted)
     --reads N        reads a second of each of the four processes (default 1500)
     --writes N       writes a second of each of them (default 15)

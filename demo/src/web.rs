@@ -38,12 +38,13 @@ use cache_sync_kit::clock::now_ns;
 use futures_util::future::try_join_all;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::run::BOUND;
 use arguments::Arguments;
 use board::{Board, NODES};
 use live::Live;
-use nodes::Nodes;
+use nodes::{Lost, Nodes};
 use shelf::Shelf;
 use stage::Stage;
 use timeline::Timeline;
@@ -61,6 +62,8 @@ struct Shared {
     timeline: Mutex<Timeline>,
     /// Whoever breaks something holds it.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// Whoever runs a statement from the page holds a place.
+    statements: Semaphore,
     /// For how long Redis keeps a row.
     time_to_live: Mutex<Duration>,
     live: Live,
@@ -80,15 +83,17 @@ pub(crate) async fn main(args: &[String]) -> Result<bool> {
     let listener =
         TcpListener::bind(arguments.listen).await.map_err(|error| format!("{}: {error}", arguments.listen))?;
     println!("Starting throw-away servers of Postgres and Redis.");
+    let (nodes, lost) = Nodes::new();
     let shared = Arc::new(Shared {
         stage: Stage::build().await?,
         start_ns: now_ns(),
-        nodes: Nodes::default(),
+        nodes,
         board: Board::new(BOUND),
         shelf: Shelf::default(),
         counted: Counted::default(),
         timeline: Mutex::default(),
         turn: Arc::default(),
+        statements: Semaphore::new(sql::STATEMENTS_MAX),
         // As long as the feed may be silent: both ways are to be as fresh.
         time_to_live: Mutex::new(BOUND),
         live: Live::new(),
@@ -98,7 +103,7 @@ pub(crate) async fn main(args: &[String]) -> Result<bool> {
     println!("The page is at {}; Ctrl-C ends it.", guard::address(listener.local_addr()?));
     let ended = tokio::select! {
         () = over(shared.arguments.seconds) => Ok(true),
-        failed = run(&shared, listener) => failed.map(|()| false),
+        failed = run(&shared, listener, lost) => failed.map(|()| false),
     };
     // Before the servers, or they would tell of their loss.
     for node in 0..NODES {
@@ -108,9 +113,10 @@ pub(crate) async fn main(args: &[String]) -> Result<bool> {
 }
 
 /// Everything that goes on until it fails.
-async fn run(shared: &Arc<Shared>, listener: TcpListener) -> Result<()> {
+async fn run(shared: &Arc<Shared>, listener: TcpListener, lost: mpsc::Receiver<Lost>) -> Result<()> {
     tokio::try_join!(
-        shared.stage.keep_writing(),
+        shared.stage.keep_writing(&shared.counted),
+        nodes::keep_alive(shared, lost),
         watcher::look(shared),
         watcher::beat(shared),
         watcher::count(shared),

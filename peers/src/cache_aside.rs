@@ -35,28 +35,49 @@ impl CacheAside {
     }
 }
 
+/// What a read brought.
+pub struct Found {
+    /// The row; `None`: there is none.
+    pub record: Option<Arc<Record>>,
+    /// Redis had it.
+    pub is_hit: bool,
+}
+
+impl CacheAside {
+    /// Reads, and says whether Redis had the row.
+    ///
+    /// # Errors
+    /// Redis or Postgres cannot be reached.
+    pub async fn look(&self, key: i64) -> Result<Found> {
+        let (mut redis, name) = (self.redis.clone(), shelf::name(key));
+        let there: Option<Vec<u8>> = redis.get(&name).await?;
+        if let Some(json) = there {
+            return Ok(Found { record: Some(shelf::decode(&json)?), is_hit: true });
+        }
+        let record = self.database.read(key).await?.map(Arc::new);
+        if let Some(record) = &record {
+            let milliseconds = shelf::milliseconds(self.time_to_live)?;
+            redis.pset_ex::<_, _, ()>(&name, shelf::encode(record)?, milliseconds).await?;
+        }
+        Ok(Found { record, is_hit: false })
+    }
+}
+
 impl Peer for CacheAside {
     fn stale_at_most(&self) -> Option<Duration> {
         Some(self.time_to_live)
     }
 
     async fn read(&self, key: i64) -> Result<Option<Arc<Record>>> {
-        let (mut redis, name) = (self.redis.clone(), shelf::name(key));
-        let there: Option<Vec<u8>> = redis.get(&name).await?;
-        if let Some(json) = there {
-            return shelf::decode(&json).map(Some);
-        }
-        let Some(record) = self.database.read(key).await? else { return Ok(None) };
-        let milliseconds = shelf::milliseconds(self.time_to_live)?;
-        redis.pset_ex::<_, _, ()>(&name, shelf::encode(&record)?, milliseconds).await?;
-        Ok(Some(Arc::new(record)))
+        Ok(self.look(key).await?.record)
     }
 
     async fn write(&self, write: Write<'_>) -> Result<Written> {
-        self.database.write(write).await?;
+        let written = self.database.write(write).await;
+        // Also where it failed: who has lost the answer does not know.
         let mut redis = self.redis.clone();
         redis.del::<_, ()>(shelf::name(write.key)).await?;
-        Ok(Written::Committed)
+        written.map(|()| Written::Committed)
     }
 
     fn statements(&self) -> u64 {

@@ -11,8 +11,6 @@ use crate::record::{Change, FIELDS, Record, Write};
 
 const ATTACH: &str = r#"CREATE EXTENSION IF NOT EXISTS cache_sync;
     SELECT cache_sync.attach('record', versioned => true, rules => '{"counter": "add", "version": "max"}')"#;
-/// The default, by which what nobody confirms any more is no longer served.
-const FEED_TIMEOUT: Duration = Duration::from_secs(3);
 const FIELD_NAMES: [&str; FIELDS] =
     ["field0", "field1", "field2", "field3", "field4", "field5", "field6", "field7", "field8", "field9"];
 
@@ -21,6 +19,7 @@ pub struct CacheSync {
     client: Client,
     records: Cache<i64, Record>,
     durability: Durability,
+    feed_timeout: Duration,
 }
 
 impl CacheSync {
@@ -32,14 +31,14 @@ impl CacheSync {
         Ok(connect(dsn).await?.batch_execute(ATTACH).await?)
     }
 
-    /// Connects. At most `rows` are held.
+    /// Connects. At most `rows` are held. What nobody has confirmed for `feed_timeout` is not served.
     ///
     /// # Errors
     /// Postgres cannot be reached, or the table is not attached.
-    pub async fn open(dsn: &str, rows: u64, durability: Durability) -> Result<CacheSync> {
-        let client = Client::builder(dsn).feed_timeout(FEED_TIMEOUT).connect().await?;
+    pub async fn open(dsn: &str, rows: u64, durability: Durability, feed_timeout: Duration) -> Result<CacheSync> {
+        let client = Client::builder(dsn).feed_timeout(feed_timeout).connect().await?;
         let records = client.cache("record").max_capacity(rows).durability(durability).open().await?;
-        Ok(CacheSync { client, records, durability })
+        Ok(CacheSync { client, records, durability, feed_timeout })
     }
 
     async fn accept(&self, Write { key, version, change }: Write<'_>) -> Result<Receipt> {
@@ -50,7 +49,8 @@ impl CacheSync {
                 self.records.patch(&key, patch().set(name, text)).await?
             }
             Change::Count => self.records.patch(&key, patch().add("counter", 1)).await?,
-            // It takes what is held, which may be newer than what was read, and sends the difference.
+            // Not quite what was asked for: it takes what is held, which may be newer than what was read, and sends the difference, which
+            // the rule adds.
             Change::CountFrom(_) => {
                 let count = |record: &mut Record| {
                     record.version = record.version.max(version);
@@ -65,7 +65,7 @@ impl CacheSync {
 
 impl Peer for CacheSync {
     fn stale_at_most(&self) -> Option<Duration> {
-        Some(FEED_TIMEOUT)
+        Some(self.feed_timeout)
     }
 
     async fn read(&self, key: i64) -> Result<Option<Arc<Record>>> {

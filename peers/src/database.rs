@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cache_sync_kit::Result;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{NoTls, Row};
+use tokio_postgres::{Config, NoTls, Row};
 
 use crate::record::{Change, FIELD_BYTES, FIELDS, Record, Write};
 
-/// Connections of a node. More than a few for each processor gain nothing.
-const CONNECTIONS_MAX: usize = 8;
+/// Connections of a node: one for each request that it works on at a time.
+const CONNECTIONS_MAX: usize = 16;
 
 const TABLE: &str = "CREATE TABLE record (id bigint PRIMARY KEY, version bigint NOT NULL, counter bigint NOT NULL,
     field0 text NOT NULL, field1 text NOT NULL, field2 text NOT NULL, field3 text NOT NULL, field4 text NOT NULL,
@@ -61,8 +61,19 @@ impl Database {
     /// # Errors
     /// It is no connection string.
     pub fn open(dsn: &str) -> Result<Database> {
-        let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(dsn.parse()?, NoTls, config);
+        Database::with(dsn.parse()?)
+    }
+
+    /// The same; Postgres is told this name of the program.
+    pub(crate) fn open_as(dsn: &str, name: &str) -> Result<Database> {
+        let mut config: Config = dsn.parse()?;
+        config.application_name(name);
+        Database::with(config)
+    }
+
+    fn with(config: Config) -> Result<Database> {
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config, NoTls, recycling);
         Ok(Database { pool: Pool::builder(manager).max_size(CONNECTIONS_MAX).build()?, statements: AtomicU64::new(0) })
     }
 

@@ -28,7 +28,7 @@ mod record;
 mod shelf;
 mod tracked;
 
-pub use cache_aside::CacheAside;
+pub use cache_aside::{CacheAside, Found};
 pub use cache_sync::CacheSync;
 pub use database::Database;
 pub use foyer::Foyer;

@@ -1,9 +1,10 @@
 //! A cache in memory, and a trigger that notifies all nodes of what was written, whoever wrote it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Result, connect};
 use futures_util::StreamExt;
 use futures_util::stream::poll_fn;
@@ -17,15 +18,20 @@ use crate::held::Held;
 use crate::peer::{Peer, Written};
 use crate::record::{Record, Write};
 
+/// It says whose row, and under which name the writer has connected.
 const TRIGGER: &str = "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN PERFORM pg_notify('record', OLD.id::text); RETURN NULL; END $$;
+    $$ BEGIN PERFORM pg_notify('record', OLD.id || ' ' || current_setting('application_name')); RETURN NULL; END $$;
     CREATE TRIGGER tell AFTER UPDATE OR DELETE ON record FOR EACH ROW EXECUTE FUNCTION tell()";
 /// How long opening may take until notifications are heard.
 const LISTEN_TIME_MAX: Duration = Duration::from_secs(30);
 /// Between two attempts to listen.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A node whose rows are in memory until their change is heard of.
+/// Nodes of this process so far.
+static NODES: AtomicU64 = AtomicU64::new(0);
+
+/// A node whose rows are in memory until their change is heard of. Of its own writes it knows by itself, so they have to be awaited to
+/// their end.
 pub struct Notified {
     database: Database,
     inbox: Arc<Inbox>,
@@ -36,6 +42,8 @@ pub struct Notified {
 /// What the listener and the readers share.
 struct Inbox {
     held: Held,
+    /// The name under which it writes.
+    own_name: String,
     /// Readers ask Postgres unless it is.
     is_listening: AtomicBool,
     has_begun: Notify,
@@ -55,8 +63,12 @@ impl Notified {
     /// # Errors
     /// Postgres cannot be reached.
     pub async fn open(dsn: &str, rows: u64, time_to_live: Duration) -> Result<Notified> {
+        let number = NODES.fetch_add(1, Ordering::Relaxed);
+        let own_name = format!("node {} {number} {}", std::process::id(), now_ns());
+        let database = Database::open_as(dsn, &own_name)?;
         let inbox = Arc::new(Inbox {
             held: Held::new(rows, time_to_live),
+            own_name,
             is_listening: AtomicBool::new(false),
             has_begun: Notify::new(),
         });
@@ -69,7 +81,7 @@ impl Notified {
                 tokio::time::sleep(PAUSE).await;
             }
         });
-        let notified = Notified { database: Database::open(dsn)?, inbox, time_to_live, listener };
+        let notified = Notified { database, inbox, time_to_live, listener };
         match timeout(LISTEN_TIME_MAX, notified.inbox.has_begun.notified()).await {
             Ok(()) => Ok(notified),
             Err(_) => Err(format!("notifications are not heard within {LISTEN_TIME_MAX:?}").into()),
@@ -95,10 +107,7 @@ impl Inbox {
             tokio::select! {
                 biased;
                 message = messages.next() => match message {
-                    Some(Ok(AsyncMessage::Notification(notification))) => match notification.payload().parse() {
-                        Ok(key) => self.held.forget(key),
-                        Err(_) => self.held.forget_all(),
-                    },
+                    Some(Ok(AsyncMessage::Notification(notification))) => self.hear(notification.payload()),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => break Err(error.into()),
                     None => break Err("the connection was closed".into()),
@@ -116,6 +125,15 @@ impl Inbox {
         self.is_listening.store(false, Ordering::Release);
         ended
     }
+
+    fn hear(&self, payload: &str) {
+        match payload.split_once(' ').and_then(|(key, writer)| Some((key.parse().ok()?, writer))) {
+            // That row was dropped when the write was answered. What was loaded since is not older.
+            Some((_, writer)) if writer == self.own_name => {}
+            Some((key, _)) => self.held.forget(key),
+            None => self.held.forget_all(),
+        }
+    }
 }
 
 impl Peer for Notified {
@@ -128,25 +146,43 @@ impl Peer for Notified {
         if !is_listening.load(Ordering::Acquire) {
             return Ok(self.database.read(key).await?.map(Arc::new));
         }
-        if let Some(record) = held.get(key) {
-            return Ok(Some(record));
-        }
-        let ticket = held.begin(key);
-        let Some(record) = self.database.read(key).await?.map(Arc::new) else {
-            held.forget(key);
-            return Ok(None);
-        };
-        held.end(key, ticket, &record);
-        Ok(Some(record))
+        held.read(key, async || Ok(self.database.read(key).await?.map(Arc::new))).await
     }
 
     async fn write(&self, write: Write<'_>) -> Result<Written> {
-        self.database.write(write).await?;
+        let written = self.database.write(write).await;
+        // Also where it failed: who has lost the answer does not know.
         self.inbox.held.forget(write.key);
-        Ok(Written::Committed)
+        written.map(|()| Written::Committed)
     }
 
     fn statements(&self) -> u64 {
         self.database.statements()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_others_write_is_dropped_and_what_this_node_writes_only_once() {
+        let (held, own_name) = (Held::new(10, Duration::from_secs(60)), "node 1 2 3".to_owned());
+        let inbox = Inbox { held, own_name, is_listening: AtomicBool::new(true), has_begun: Notify::new() };
+        for (payload, is_dropped) in [
+            ("7 node 1 2 3", false),
+            ("8 psql", false),
+            ("7 node 1 2 34", true),
+            ("7 ", true),
+            ("7", true),
+            ("x", true),
+        ] {
+            let row = Arc::new(Record::filled(1, "x"));
+            inbox.held.forget_all();
+            inbox.held.read(7, async || Ok(Some(row))).await.expect("a load");
+            inbox.hear(payload);
+            let read = inbox.held.read(7, async || Ok(None)).await.expect("a load");
+            assert_eq!(read.is_none(), is_dropped, "{payload}");
+        }
     }
 }

@@ -73,6 +73,25 @@ impl Tracked {
         *link = Some(Link { redis: redis.clone(), is_told });
         Ok(redis)
     }
+
+    /// From Redis, or from Postgres and by way of Redis: only what was read from there is tracked there.
+    async fn load(&self, key: i64) -> Result<Option<Arc<Record>>> {
+        let (mut redis, name) = (self.connection().await?, shelf::name(key));
+        let there: Option<Vec<u8>> = redis.get(&name).await?;
+        if let Some(json) = there {
+            return shelf::decode(&json).map(Some);
+        }
+        let Some(record) = self.database.read(key).await? else { return Ok(None) };
+        let mut put_and_get = redis::pipe();
+        put_and_get.pset_ex(&name, shelf::encode(&record)?, shelf::milliseconds(self.time_to_live)?).ignore();
+        let (json,): (Option<Vec<u8>>,) = put_and_get.get(&name).query_async(&mut redis).await?;
+        if let Some(json) = json {
+            return shelf::decode(&json).map(Some);
+        }
+        // Somebody has deleted it already, and so it is not tracked: who has asked gets it, but nobody later.
+        self.held.forget(key);
+        Ok(Some(Arc::new(record)))
+    }
 }
 
 /// Hears what Redis tells without being asked.
@@ -101,40 +120,16 @@ impl Peer for Tracked {
     }
 
     async fn read(&self, key: i64) -> Result<Option<Arc<Record>>> {
-        if let Some(record) = self.held.get(key) {
-            return Ok(Some(record));
-        }
-        let (mut redis, name) = (self.connection().await?, shelf::name(key));
-        let ticket = self.held.begin(key);
-        let there: Option<Vec<u8>> = redis.get(&name).await?;
-        let json = match there {
-            Some(json) => json,
-            None => {
-                let Some(record) = self.database.read(key).await? else {
-                    self.held.forget(key);
-                    return Ok(None);
-                };
-                // Only what was read from Redis is tracked there.
-                let mut put_and_get = redis::pipe();
-                put_and_get.pset_ex(&name, shelf::encode(&record)?, shelf::milliseconds(self.time_to_live)?).ignore();
-                let (json,): (Option<Vec<u8>>,) = put_and_get.get(&name).query_async(&mut redis).await?;
-                match json {
-                    Some(json) => json,
-                    None => return Ok(Some(Arc::new(record))),
-                }
-            }
-        };
-        let record = shelf::decode(&json)?;
-        self.held.end(key, ticket, &record);
-        Ok(Some(record))
+        self.held.read(key, || self.load(key)).await
     }
 
     async fn write(&self, write: Write<'_>) -> Result<Written> {
-        self.database.write(write).await?;
+        let written = self.database.write(write).await;
+        // Also where it failed: who has lost the answer does not know.
         let mut redis = self.connection().await?;
         redis.del::<_, ()>(shelf::name(write.key)).await?;
         self.held.forget(write.key);
-        Ok(Written::Committed)
+        written.map(|()| Written::Committed)
     }
 
     fn statements(&self) -> u64 {

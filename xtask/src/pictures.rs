@@ -25,6 +25,11 @@ const TOP: usize = 84;
 const MARGIN: usize = 20;
 /// About as many letters fit beside each other in a lane.
 const LETTERS: usize = 34;
+/// About as many of the title's fit in a lane's width.
+const TITLE_LETTERS: usize = 27;
+/// As many lines fit in a row, above an arrow and in a note.
+const TOLD_LINES_MAX: usize = 2;
+const NOTE_LINES_MAX: usize = 3;
 const LINE_HEIGHT: usize = 15;
 
 /// Writes each picture beside its text.
@@ -39,14 +44,15 @@ pub(crate) fn run() -> Result<ExitCode> {
 /// Each picture, and where it belongs.
 fn all() -> Result<Vec<(PathBuf, String)>> {
     let dir = workspace_root().join(DIR);
-    let mut texts: Vec<PathBuf> = fs::read_dir(&dir)?.flatten().map(|file| file.path()).collect();
+    let mut texts: Vec<PathBuf> =
+        fs::read_dir(&dir).during(|| dir.display().to_string())?.flatten().map(|file| file.path()).collect();
     texts.retain(|path| path.extension() == Some("txt".as_ref()));
     texts.sort();
     texts.into_iter().map(|path| drawn(&path).map(|svg| (path.with_extension("svg"), svg))).collect()
 }
 
 fn drawn(path: &Path) -> Result<String> {
-    let text = fs::read_to_string(path)?;
+    let text = fs::read_to_string(path).during(|| path.display().to_string())?;
     let picture = Picture::read(&text).map_err(|why| Error::from(format!("{}: {why}", path.display())))?;
     Ok(picture.svg())
 }
@@ -54,9 +60,9 @@ fn drawn(path: &Path) -> Result<String> {
 /// What happens at a row.
 enum Row {
     /// One lane tells another.
-    Told { from: usize, to: usize, text: String },
+    Told { from: usize, to: usize, lines: Vec<String> },
     /// Something is so in a lane.
-    Note { lane: usize, text: String },
+    Note { lane: usize, lines: Vec<String> },
 }
 
 struct Picture {
@@ -75,17 +81,40 @@ impl Picture {
                 continue;
             }
             let (head, text) = line.split_once(": ").ok_or_else(|| format!("no colon in `{line}`"))?;
-            let text = text.to_owned();
             if let Some(name) = head.strip_prefix("lane ") {
-                picture.lanes.push((name.to_owned(), text));
+                picture.add_lane(name, text)?;
             } else if let Some(name) = head.strip_prefix("note ") {
-                picture.rows.push(Row::Note { lane: picture.lane(name)?, text });
+                let lines = wrapped(text, LETTERS, NOTE_LINES_MAX)?;
+                picture.rows.push(Row::Note { lane: picture.lane(name)?, lines });
             } else {
                 let (from, to) = head.split_once(" -> ").ok_or_else(|| format!("no arrow in `{line}`"))?;
-                picture.rows.push(Row::Told { from: picture.lane(from)?, to: picture.lane(to)?, text });
+                picture.add_told(picture.lane(from)?, picture.lane(to)?, text)?;
             }
         }
-        Ok(picture)
+        match (picture.title.chars().count(), picture.lanes.len()) {
+            (0, _) => Err("it has no title".into()),
+            (_, 0) => Err("it has no lanes".into()),
+            (letters, lanes) if letters > lanes * TITLE_LETTERS => Err(format!("`{}` is too long", picture.title)),
+            _ => Ok(picture),
+        }
+    }
+
+    fn add_lane(&mut self, name: &str, what: &str) -> std::result::Result<(), String> {
+        if self.lane(name).is_ok() {
+            return Err(format!("there are two lanes `{name}`"));
+        }
+        wrapped(what, LETTERS, 1)?;
+        self.lanes.push((name.to_owned(), what.to_owned()));
+        Ok(())
+    }
+
+    fn add_told(&mut self, from: usize, to: usize, text: &str) -> std::result::Result<(), String> {
+        if from == to {
+            return Err(format!("`{}` tells itself `{text}`: that is a note", self.lanes[from].0));
+        }
+        let lines = wrapped(text, LETTERS * from.abs_diff(to) + 2, TOLD_LINES_MAX)?;
+        self.rows.push(Row::Told { from, to, lines });
+        Ok(())
     }
 
     fn lane(&self, name: &str) -> std::result::Result<usize, String> {
@@ -127,8 +156,7 @@ impl Picture {
 impl Row {
     fn draw(&self, y: usize, svg: &mut String) {
         let _ = match self {
-            Row::Note { lane, text } => {
-                let lines = wrapped(text, LETTERS);
+            Row::Note { lane, lines } => {
                 let (x, height) = (middle(*lane), lines.len() * LINE_HEIGHT + 8);
                 let (left, top) = (x - LANE_WIDTH / 2 + 6, y - height / 2);
                 let _ = writeln!(
@@ -136,15 +164,14 @@ impl Row {
                     "<rect class=\"note\" x=\"{left}\" y=\"{top}\" width=\"{}\" height=\"{height}\" rx=\"5\"/>",
                     LANE_WIDTH - 12
                 );
-                write_lines(svg, &lines, x, top + LINE_HEIGHT)
+                write_lines(svg, lines, x, top + LINE_HEIGHT)
             }
-            Row::Told { from, to, text } => {
+            Row::Told { from, to, lines } => {
                 let (from, to) = (middle(*from), middle(*to));
                 let (tip, side) = if to > from { (to - 4, to - 12) } else { (to + 4, to + 12) };
-                let lines = wrapped(text, LETTERS * from.abs_diff(to) / LANE_WIDTH + 2);
                 let _ = writeln!(svg, "<line class=\"told\" x1=\"{from}\" y1=\"{y}\" x2=\"{tip}\" y2=\"{y}\"/>");
                 let _ = writeln!(svg, "<path class=\"tip\" d=\"M{tip} {y}L{side} {}L{side} {}Z\"/>", y - 4, y + 4);
-                write_lines(svg, &lines, usize::midpoint(from, to), y - 5 - (lines.len() - 1) * LINE_HEIGHT)
+                write_lines(svg, lines, usize::midpoint(from, to), y - 5 - (lines.len() - 1) * LINE_HEIGHT)
             }
         };
     }
@@ -167,8 +194,8 @@ fn middle(lane: usize) -> usize {
     MARGIN + lane * LANE_WIDTH + LANE_WIDTH / 2
 }
 
-/// The words in lines of so many letters, where words are not longer.
-fn wrapped(text: &str, letters: usize) -> Vec<String> {
+/// The words in lines of so many letters.
+fn wrapped(text: &str, letters: usize, lines_max: usize) -> std::result::Result<Vec<String>, String> {
     let mut lines: Vec<String> = vec![String::new()];
     for word in text.split(' ') {
         match lines.last_mut() {
@@ -180,7 +207,8 @@ fn wrapped(text: &str, letters: usize) -> Vec<String> {
             _ => lines.push(word.to_owned()),
         }
     }
-    lines
+    let fits = lines.len() <= lines_max && lines.iter().all(|line| line.chars().count() <= letters);
+    if fits { Ok(lines) } else { Err(format!("`{text}` is too long")) }
 }
 
 fn escaped(text: &str) -> String {
@@ -213,5 +241,29 @@ mod tests {
         assert_eq!(why("lane a: A\na -> b: x"), "there is no lane `b`");
         assert_eq!(why("lane a"), "no colon in `lane a`");
         assert_eq!(why("lane a: A\nb: x"), "no arrow in `b: x`");
+        assert_eq!(why("lane a: A\na -> a: x"), "`a` tells itself `x`: that is a note");
+        assert_eq!(why("lane a: A\nlane a: B"), "there are two lanes `a`");
+        assert_eq!(why("lane a: A"), "it has no title");
+        assert_eq!(why("title x"), "it has no lanes");
+    }
+
+    #[test]
+    fn what_has_no_room_is_refused() {
+        let draw = |line: &str| Picture::read(&format!("title x\nlane a: A\nlane b: B\n{line}")).map(|it| it.svg());
+        let words = |count| vec!["one two three four five six seven"; count].join(" ");
+        for (head, lines) in [("note a", NOTE_LINES_MAX), ("a -> b", TOLD_LINES_MAX), ("lane c", 1)] {
+            assert!(draw(&format!("{head}: {}", words(lines))).is_ok(), "{head}");
+            let why = draw(&format!("{head}: {}", words(lines + 1))).expect_err("it is too long");
+            assert_eq!(why, format!("`{}` is too long", words(lines + 1)));
+            assert!(draw(&format!("{head}: {}", "x".repeat(40))).is_err(), "a word that is wider than its place");
+        }
+        assert!(draw(&format!("title {}", "x".repeat(55))).is_err());
+        assert!(draw(&format!("title {}", "x".repeat(54))).is_ok());
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        let error = drawn(Path::new("/nowhere/x.txt")).expect_err("there is none");
+        assert!(error.to_string().starts_with("/nowhere/x.txt: "), "{error}");
     }
 }

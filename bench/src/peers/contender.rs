@@ -10,12 +10,17 @@ use cache_sync_cluster::{Cluster, Redis};
 use cache_sync_kit::Result;
 use serde::de::DeserializeOwned;
 use std::process::Stdio;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use std::time::Duration;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
 use tokio_postgres::Client;
 
 /// The database whose copies the peers get.
 pub(super) const TEMPLATE: &str = "rows";
+
+/// How long a process may take to do what takes no time of its own: to connect, to read all rows, to have all in Postgres.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// A peer that waits for its turns.
 pub(super) struct Contender<'c> {
@@ -92,9 +97,9 @@ impl<'c> Contender<'c> {
             commands,
             answers,
         };
-        contender.bound_ms = contender.answer().await?;
+        contender.bound_ms = contender.answer(ANSWER_TIME_MAX).await?;
         let before = contender.resident()?;
-        contender.ask::<()>(WARM).await?;
+        contender.ask::<()>(WARM, ANSWER_TIME_MAX).await?;
         let after = contender.resident()?;
         contender.memory = Memory { nodes: after.nodes - before.nodes, redis: after.redis - before.redis };
         Ok(contender)
@@ -103,7 +108,8 @@ impl<'c> Contender<'c> {
     /// Has it read and write for so long.
     pub(super) async fn play(&mut self, seconds: f64) -> Result<()> {
         let (statements, cpu_seconds) = (self.statements().await?, self.cpu_seconds()?);
-        let turn: Turn = self.ask(&format!("{TURN} {seconds}")).await?;
+        let time_max = Duration::try_from_secs_f64(seconds)? + ANSWER_TIME_MAX;
+        let turn: Turn = self.ask(&format!("{TURN} {seconds}"), time_max).await?;
         let round = Round {
             statements: self.statements().await? - statements - turn.outside as f64,
             cpu_seconds: self.cpu_seconds()? - cpu_seconds,
@@ -115,22 +121,20 @@ impl<'c> Contender<'c> {
 
     /// Ends it, and says what it had confirmed that Postgres does not have.
     pub(super) async fn end(mut self) -> Result<(Vec<Round>, Lost)> {
-        let lost = self.ask(CHECK).await?;
+        let lost = self.ask(CHECK, ANSWER_TIME_MAX).await?;
         self.process.kill().await?;
         self.control.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.database)).await?;
         Ok((self.rounds, lost))
     }
 
-    async fn ask<T: DeserializeOwned>(&mut self, command: &str) -> Result<T> {
+    async fn ask<T: DeserializeOwned>(&mut self, command: &str, time_max: Duration) -> Result<T> {
         self.commands.write_all(format!("{command}\n").as_bytes()).await?;
         self.commands.flush().await?;
-        self.answer().await
+        self.answer(time_max).await
     }
 
-    async fn answer<T: DeserializeOwned>(&mut self) -> Result<T> {
-        let line = self.answers.next_line().await?;
-        let line = line.ok_or_else(|| format!("the process of {} has ended", self.kind.title()))?;
-        Ok(serde_json::from_str(&line)?)
+    async fn answer<T: DeserializeOwned>(&mut self, time_max: Duration) -> Result<T> {
+        Ok(serde_json::from_str(&next(&mut self.answers, time_max).await?)?)
     }
 
     async fn statements(&self) -> Result<f64> {
@@ -148,6 +152,14 @@ impl<'c> Contender<'c> {
     fn resident(&self) -> Result<Memory> {
         let redis = self.redis.as_ref().map_or(Ok(0), |redis| resident_bytes(redis.pid()))?;
         Ok(Memory { nodes: resident_bytes(self.pid)?, redis })
+    }
+}
+
+/// The next line that a process says.
+pub(super) async fn next(lines: &mut Lines<impl AsyncBufRead + Unpin>, time_max: Duration) -> Result<String> {
+    match timeout(time_max, lines.next_line()).await {
+        Ok(line) => line?.ok_or_else(|| "its process has ended".into()),
+        Err(_) => Err(format!("its process has not answered for {time_max:?}").into()),
     }
 }
 

@@ -7,12 +7,12 @@ use crate::trace::Zipf;
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Dice, Error, Result};
 use cache_sync_peers::{Change, Database, FIELD_BYTES, FIELDS, Peer, Record, Write, Written};
-use futures_util::FutureExt;
 use futures_util::future::try_join_all;
-use std::collections::VecDeque;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 /// Requests that a node works on at a time.
 const TASKS: usize = 16;
@@ -20,6 +20,8 @@ const TASKS: usize = 16;
 pub(super) const PLACES: u64 = 7919;
 /// Keys that are drawn beforehand, and taken again and again.
 const DRAWN: usize = 1 << 20;
+/// Buffered writes of a request that nobody has begun to wait for yet.
+const UNHEARD_MAX: usize = 1024;
 /// Rows that may be inserted by a turn's end.
 const INSERTS_MAX: u64 = 1_000_000;
 /// Different texts that are written.
@@ -98,7 +100,15 @@ impl Field {
             let (peer, field) = (Arc::clone(node), Arc::clone(self));
             // Everybody somewhere else, and in each turn.
             let dice = Dice::new(end_ns as u64 ^ number as u64);
-            tokio::spawn(async move { Worker::new(&*peer, &field, dice).run(end_ns).await })
+            tokio::spawn(async move {
+                let (sender, buffered) = mpsc::channel(UNHEARD_MAX);
+                let work = Worker::new(&*peer, &field, dice, sender).run(end_ns);
+                let noting = tokio::spawn(note_commits(Arc::clone(&field), buffered));
+                let done = work.await;
+                // What failed there is why nobody takes buffered writes any more.
+                noting.await??;
+                done
+            })
         });
         let tasks: Vec<_> = tasks.collect();
         let other = tokio::spawn(Arc::clone(self).write_outside(Arc::clone(outside), end_ns));
@@ -137,25 +147,51 @@ struct Worker<'w, P> {
     dice: Dice,
     place: usize,
     bound: Option<Duration>,
-    /// Writes that are in a buffer, as far as is known: keys, numbers, outcomes.
-    buffered: VecDeque<(i64, i64, Outcome)>,
+    buffered: mpsc::Sender<Buffered>,
     /// When the last request was done.
     now_ns: i64,
     tally: Tally,
 }
 
-type Outcome = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+/// A write that is in a buffer.
+struct Buffered {
+    key: i64,
+    version: i64,
+    outcome: Pin<Box<dyn Future<Output = Result<()>> + Send>>,
+}
+
+/// Notes commits of buffered writes as they happen, in whichever order, until all have.
+async fn note_commits(field: Arc<Field>, mut buffered: mpsc::Receiver<Buffered>) -> Result<()> {
+    let (mut waiting, mut is_more) = (FuturesUnordered::new(), true);
+    while is_more || !waiting.is_empty() {
+        tokio::select! {
+            biased;
+            Some(done) = waiting.next(), if !waiting.is_empty() => done?,
+            next = buffered.recv(), if is_more => match next {
+                Some(Buffered { key, version, outcome }) => {
+                    let field = &field;
+                    waiting.push(async move {
+                        outcome.await?;
+                        field.confirmed.commit(key, version);
+                        Ok::<_, Error>(())
+                    });
+                }
+                None => is_more = false,
+            },
+        }
+    }
+    Ok(())
+}
 
 impl<'w, P: Peer> Worker<'w, P> {
-    fn new(peer: &'w P, field: &'w Field, mut dice: Dice) -> Worker<'w, P> {
+    fn new(peer: &'w P, field: &'w Field, mut dice: Dice, buffered: mpsc::Sender<Buffered>) -> Worker<'w, P> {
         let place = dice.below(DRAWN as u64) as usize;
-        let (bound, buffered, tally) = (peer.stale_at_most(), VecDeque::new(), Tally::default());
+        let (bound, tally) = (peer.stale_at_most(), Tally::default());
         Worker { peer, field, dice, place, bound, buffered, now_ns: now_ns(), tally }
     }
 
     async fn run(mut self, end_ns: i64) -> Result<Tally> {
         while self.now_ns < end_ns {
-            self.look_at_buffered()?;
             self.place = (self.place + 1) % DRAWN;
             let field = self.field;
             let key = field.key(field.drawn[self.place]);
@@ -178,22 +214,7 @@ impl<'w, P: Peer> Worker<'w, P> {
             // What is in memory takes no wait, and others want the processor, too.
             tokio::task::consume_budget().await;
         }
-        for (key, version, outcome) in self.buffered {
-            outcome.await?;
-            self.field.confirmed.commit(key, version);
-        }
         Ok(self.tally)
-    }
-
-    /// Notes what has been committed meanwhile. Buffers are sent in their order.
-    fn look_at_buffered(&mut self) -> Result<()> {
-        while let Some((key, version, outcome)) = self.buffered.front_mut() {
-            let Some(done) = outcome.now_or_never() else { break };
-            done?;
-            self.field.confirmed.commit(*key, *version);
-            self.buffered.pop_front();
-        }
-        Ok(())
     }
 
     /// Reads, and looks whether what was confirmed before is there.
@@ -218,7 +239,10 @@ impl<'w, P: Peer> Worker<'w, P> {
         self.tally.writes.add(self.now_ns - begun_ns);
         match written {
             Written::Committed => confirmed.commit(key, version),
-            Written::Buffered(outcome) => self.buffered.push_back((key, version, outcome)),
+            Written::Buffered(outcome) => {
+                let buffered = Buffered { key, version, outcome };
+                self.buffered.send(buffered).await.map_err(|_| "nobody notes commits any more")?;
+            }
         }
         let counts = u64::from(matches!(change, Change::Count | Change::CountFrom(_)));
         confirmed.confirm(key, version, counts);

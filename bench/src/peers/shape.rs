@@ -1,4 +1,4 @@
-//! What is done with the rows: the core workloads of YCSB but for its scans, and two more.
+//! What is done with the rows: the core workloads of YCSB but for its scans, and three more.
 
 use cache_sync_kit::Dice;
 
@@ -61,7 +61,9 @@ impl Shape {
             Shape::C => "reads only",
             Shape::One => "reads only, one after the other on one node",
             Shape::D => "95 % reads, mostly of the latest rows, 5 % inserts",
-            Shape::F => "half reads, half read-modify-write: a counter becomes what was read, plus one",
+            Shape::F => {
+                "half reads, half read-modify-write: a counter becomes what was read, plus one; of cache_sync, what is held, plus one by a rule that adds"
+            }
             Shape::Add => "half reads, half additions: Postgres adds one to a counter",
             Shape::Sql => "reads only, while another program writes fields by SQL",
         }

@@ -4,6 +4,7 @@ use super::confirmed::Lost;
 use super::contender::{Memory, Round};
 use super::kind::Kind;
 use super::shape::Shape;
+use super::tally::can_see_beyond;
 use cache_sync_kit::statistics::median;
 use serde_json::{Value, json};
 
@@ -26,6 +27,8 @@ const COLUMNS: [&str; 12] = [
 pub(super) struct Line {
     pub(super) kind: Kind,
     pub(super) bound_ms: Option<f64>,
+    /// How long its turns were meant to be.
+    pub(super) seconds: f64,
     pub(super) memory: Memory,
     pub(super) rounds: Vec<Round>,
     pub(super) lost: Lost,
@@ -48,8 +51,10 @@ impl Line {
         self.rounds.iter().filter_map(|round| round.turn.read_us[0])
     }
 
-    pub(super) fn beyond(&self) -> u64 {
-        self.rounds.iter().map(|round| round.turn.beyond).sum()
+    /// Reads that were staler than its bound. `None`: there is no bound, or the turns are too short to see them.
+    pub(super) fn beyond(&self) -> Option<u64> {
+        self.bound_ms.filter(|bound_ms| can_see_beyond(*bound_ms, self.seconds))?;
+        Some(self.rounds.iter().map(|round| round.turn.beyond).sum())
     }
 
     /// The median of the rounds in which there is such a figure.
@@ -84,7 +89,11 @@ impl Line {
             } else {
                 format!("{} (oldest {})", thousands(stale as f64), milliseconds(oldest_ms))
             },
-            format!("{} ({})", self.beyond(), self.bound_ms.map_or("none".to_owned(), milliseconds)),
+            format!(
+                "{} ({})",
+                self.beyond().map_or("-".to_owned(), |beyond| thousands(beyond as f64)),
+                self.bound_ms.map_or("none".to_owned(), milliseconds)
+            ),
             thousands(self.lost.wrong() as f64),
         ]
     }
@@ -94,7 +103,7 @@ impl Line {
             .rounds
             .iter()
             .map(|round| json!({"turn": round.turn, "statements": round.statements, "cpu_seconds": round.cpu_seconds}));
-        json!({"peer": self.kind.name(), "bound_ms": self.bound_ms, "rounds": rounds.collect::<Value>(),
+        json!({"peer": self.kind.name(), "bound_ms": self.bound_ms, "beyond": self.beyond(), "rounds": rounds.collect::<Value>(),
                "node_bytes": self.memory.nodes, "redis_bytes": self.memory.redis, "lost": self.lost})
     }
 }

@@ -5,6 +5,14 @@ use cache_sync_kit::Histogram;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// A turn that is so many times as long as a bound can show reads beyond it.
+const BOUNDS_PER_TURN_MIN: f64 = 3.0;
+
+/// Whether reads that are staler than a bound can be seen in turns of so many seconds.
+pub(super) fn can_see_beyond(bound_ms: f64, seconds: f64) -> bool {
+    seconds * 1e3 >= BOUNDS_PER_TURN_MIN * bound_ms
+}
+
 /// What a worker has seen.
 #[derive(Default)]
 pub(super) struct Tally {
@@ -70,5 +78,16 @@ impl Turn {
     /// Reads and writes, those of a read-modify-write apart.
     pub(super) fn operations(&self) -> f64 {
         (self.reads + self.writes) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::can_see_beyond;
+
+    #[test]
+    fn a_turn_that_is_not_longer_than_the_bound_shows_nothing_beyond_it() {
+        assert!(can_see_beyond(0.0, 0.1) && can_see_beyond(500.0, 1.5));
+        assert!(!can_see_beyond(500.0, 1.4) && !can_see_beyond(300_000.0, 3.0));
     }
 }

@@ -4,15 +4,19 @@ use super::confirmed::Lost;
 use super::load::Field;
 use super::shape::Shape;
 use super::tally::Turn;
+use super::{child, contender};
 use cache_sync_kit::{Result, locked};
 use cache_sync_peers::{Change, Database, Peer, Record, Write, Written};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 const ROWS: u64 = 100;
 const TIME: Duration = Duration::from_millis(100);
+/// From a confirmation until the commit of who buffers.
+const LATER: Duration = Duration::from_millis(20);
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,6 +27,10 @@ enum Manner {
     Stale,
     /// Confirms writes that it forgets.
     Forgetful,
+    /// Confirms writes that it makes later.
+    Buffering,
+    /// The same, and it holds for ever what it has read.
+    BufferingStale,
 }
 
 type Rows = Arc<Mutex<HashMap<i64, Record>>>;
@@ -45,7 +53,7 @@ impl Peer for Fake {
         // Others are let in between a read and what is made of it.
         tokio::task::yield_now().await;
         let look = || locked(&self.rows).get(&key).cloned().map(Arc::new);
-        if self.manner != Manner::Stale {
+        if !matches!(self.manner, Manner::Stale | Manner::BufferingStale) {
             return Ok(look());
         }
         let mut held = locked(&self.held);
@@ -59,15 +67,17 @@ impl Peer for Fake {
         if self.manner == Manner::Forgetful && number.is_multiple_of(3) {
             return Ok(Written::Committed);
         }
-        let mut rows = locked(&self.rows);
-        let row = rows.entry(write.key).or_insert_with(|| Record::filled(0, ""));
-        row.version = row.version.max(write.version);
-        match write.change {
-            Change::Count => row.counter += 1,
-            Change::CountFrom(read) => row.counter = read.counter + 1,
-            Change::Field { text, .. } | Change::Insert(text) => text.clone_into(&mut row.field0),
+        if !matches!(self.manner, Manner::Buffering | Manner::BufferingStale) {
+            apply(&self.rows, write);
+            return Ok(Written::Committed);
         }
-        Ok(Written::Committed)
+        let (rows, key, version) = (Arc::clone(&self.rows), write.key, write.version);
+        // It is made whether or not anybody waits.
+        let committed = tokio::spawn(async move {
+            tokio::time::sleep(LATER).await;
+            apply(&rows, Write { key, version, change: Change::Count });
+        });
+        Ok(Written::Buffered(Box::pin(async { Ok(committed.await?) })))
     }
 
     fn statements(&self) -> u64 {
@@ -75,14 +85,31 @@ impl Peer for Fake {
     }
 }
 
-/// What two such nodes do in a turn, and what is lost then.
-async fn turn(manner: Manner, bound: Duration, shape: Shape) -> (Turn, Lost) {
+fn apply(rows: &Rows, write: Write<'_>) {
+    let mut rows = locked(rows);
+    let row = rows.entry(write.key).or_insert_with(|| Record::filled(0, ""));
+    row.version = row.version.max(write.version);
+    match write.change {
+        Change::Count => row.counter += 1,
+        Change::CountFrom(read) => row.counter = read.counter + 1,
+        Change::Field { text, .. } | Change::Insert(text) => text.clone_into(&mut row.field0),
+    }
+}
+
+fn nodes(manner: Manner, bound: Duration) -> (Rows, [Arc<Fake>; 2]) {
     let rows: Rows = Arc::new(Mutex::new((0..ROWS as i64).map(|key| (key, Record::filled(1, "x"))).collect()));
     let node = || {
         let (rows, held) = (Arc::clone(&rows), Mutex::default());
         Arc::new(Fake { rows, held, manner, bound, writes: AtomicU64::new(0) })
     };
-    let (nodes, field) = ([node(), node()], Arc::new(Field::new(shape, ROWS)));
+    let nodes = [node(), node()];
+    (rows, nodes)
+}
+
+/// What two such nodes do in a turn, and what is lost then.
+async fn turn(manner: Manner, bound: Duration, shape: Shape) -> (Turn, Lost) {
+    let (rows, nodes) = nodes(manner, bound);
+    let field = Arc::new(Field::new(shape, ROWS));
     field.warm(&nodes).await.expect("all rows");
     let outside = Arc::new(Database::open("host=nowhere").expect("a connection string"));
     let turn = field.turn(&nodes, &outside, TIME).await.expect("a turn");
@@ -119,4 +146,47 @@ async fn lost_updates_are_counted() {
     assert!(lost.rows > 0 && lost.counts == 0, "{lost:?}");
     let (_, lost) = turn(Manner::Forgetful, Duration::ZERO, Shape::D).await;
     assert!(lost.rows > 0, "{lost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_buffered_is_held_against_nobody_before_its_commit() {
+    let (late, lost) = turn(Manner::Buffering, Duration::ZERO, Shape::Add).await;
+    assert!(late.stale > 0 && late.beyond == 0 && lost == Lost::default(), "{late:?} {lost:?}");
+    let (stale, lost) = turn(Manner::BufferingStale, Duration::ZERO, Shape::Add).await;
+    assert!(stale.beyond > 0 && stale.beyond < stale.stale && lost == Lost::default(), "{stale:?} {lost:?}");
+    let (within, _) = turn(Manner::BufferingStale, HOUR, Shape::Add).await;
+    assert!(within.stale > 0 && within.beyond == 0, "{within:?}");
+}
+
+const SOON: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_ends_with_whoever_asked_for_it() {
+    let (_rows, nodes) = nodes(Manner::Honest, HOUR);
+    let (mut input, output) = tokio::io::duplex(64);
+    input.write_all(b"turn 3600\n").await.expect("it listens");
+    let field = Arc::new(Field::new(Shape::A, ROWS));
+    let work = child::obey(&nodes, "host=nowhere", &field, BufReader::new(output));
+    let leave = async {
+        while nodes[0].writes.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(input);
+    };
+    let (ended, ()) = tokio::join!(tokio::time::timeout(SOON, work), leave);
+    ended.expect("it goes on without anybody").expect("nothing went wrong");
+}
+
+#[tokio::test]
+async fn a_process_that_is_silent_is_not_waited_for() {
+    let (mut says, heard) = tokio::io::duplex(64);
+    let mut lines = BufReader::new(heard).lines();
+    says.write_all(b"1\n2").await.expect("room");
+    assert_eq!(contender::next(&mut lines, SOON).await.expect("a line"), "1");
+    let silent = contender::next(&mut lines, Duration::from_millis(10)).await.expect_err("no whole line");
+    assert_eq!(silent.to_string(), "its process has not answered for 10ms");
+    drop(says);
+    assert_eq!(contender::next(&mut lines, SOON).await.expect("the rest"), "2");
+    let ended = contender::next(&mut lines, SOON).await.expect_err("it has ended");
+    assert_eq!(ended.to_string(), "its process has ended");
 }

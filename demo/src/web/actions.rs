@@ -6,7 +6,8 @@ use std::time::Duration;
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Result, locked};
 use rustix::process::Signal;
-use tokio::time::{Instant, sleep};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::board::nodes_of;
 use super::words::Way;
@@ -19,6 +20,12 @@ const GONE: Duration = Duration::from_millis(500);
 const HELD: Duration = Duration::from_secs(3);
 /// For longer than the bound, so that what is held may not be served any more.
 const CUT_BEYOND_BOUND: Duration = Duration::from_secs(2);
+/// How long something may take, without what it takes to undo it. Postgres is waited for as long when it starts again.
+const ACTION_DEADLINE: Duration = Duration::from_secs(60);
+/// How long an attempt to allow the feed may take.
+const ALLOW_DEADLINE: Duration = Duration::from_secs(5);
+/// Between two attempts to undo it.
+const UNDO_PAUSE: Duration = Duration::from_millis(500);
 /// Between two looks for feeds that came back.
 const CUT_EVERY: Duration = Duration::from_millis(50);
 
@@ -70,23 +77,60 @@ pub(crate) fn begin(shared: &Arc<Shared>, action: Action) -> bool {
     let number = locked(&shared.timeline).begin(shared.start_ns, now_ns(), &action.said());
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        let trouble = run(&shared, action).await.err().map(|error| error.to_string());
-        locked(&shared.timeline).end(number, now_ns(), trouble);
+        let turn = Arc::new(turn);
+        let done = timeout(ACTION_DEADLINE, run(&shared, action, &turn)).await;
+        let done = done.unwrap_or_else(|_| Err(format!("it takes longer than {ACTION_DEADLINE:?}").into()));
+        undo(&shared, action).await;
+        locked(&shared.timeline).end(number, now_ns(), done.err().map(|error| error.to_string()));
         drop(turn);
     });
     true
 }
 
-async fn run(shared: &Arc<Shared>, action: Action) -> Result<()> {
+type Turn = Arc<OwnedMutexGuard<()>>;
+
+async fn run(shared: &Arc<Shared>, action: Action, turn: &Turn) -> Result<()> {
     match action {
         Action::Kill => kill(shared).await,
         Action::RestartPostgres => {
-            let shared = Arc::clone(shared);
-            tokio::task::spawn_blocking(move || shared.stage.restart_postgres()).await?
+            let (shared, turn) = (Arc::clone(shared), Arc::clone(turn));
+            let restart = move || {
+                // Nothing else begins before its end, though nobody may wait for it any more.
+                let _turn = turn;
+                shared.stage.restart_postgres()
+            };
+            tokio::task::spawn_blocking(restart).await?
         }
         Action::CutFeed => cut_feed(shared).await,
         Action::HoldLock => hold_lock(shared).await,
         Action::Suspend => suspend(shared).await,
+    }
+}
+
+/// All goes on as before, however far it came: this is tried until it is so.
+async fn undo(shared: &Arc<Shared>, action: Action) {
+    match action {
+        Action::Kill => {
+            let [ours, theirs] = victims().map(|node| nodes::start_until_it_works(shared, node));
+            tokio::join!(ours, theirs);
+        }
+        Action::Suspend => {
+            for node in victims() {
+                shared.shelf.excuse(node);
+                // One that does not run any more is not suspended either.
+                if let Err(error) = nodes::signal(shared, node, Signal::CONT).await {
+                    eprintln!("{error}");
+                }
+            }
+        }
+        Action::CutFeed => {
+            while let Err(error) = allow_feed(shared).await {
+                eprintln!("the feed is not allowed again yet: {error}");
+                sleep(UNDO_PAUSE).await;
+            }
+        }
+        // Both are over with what did them.
+        Action::RestartPostgres | Action::HoldLock => {}
     }
 }
 
@@ -95,13 +139,11 @@ fn victims() -> [usize; 2] {
     Way::BOTH.map(|way| nodes_of(way).end - 1)
 }
 
-async fn kill(shared: &Arc<Shared>) -> Result<()> {
+async fn kill(shared: &Shared) -> Result<()> {
     for node in victims() {
         nodes::kill(shared, node).await?;
     }
     sleep(GONE).await;
-    let [ours, theirs] = victims().map(|node| nodes::start(shared, node));
-    tokio::try_join!(ours, theirs)?;
     Ok(())
 }
 
@@ -112,10 +154,6 @@ async fn suspend(shared: &Shared) -> Result<()> {
         shared.shelf.excuse(node);
     }
     sleep(HELD).await;
-    for node in victims() {
-        shared.shelf.excuse(node);
-        nodes::signal(shared, node, Signal::CONT).await?;
-    }
     Ok(())
 }
 
@@ -127,15 +165,19 @@ async fn cut_feed(shared: &Shared) -> Result<()> {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                WHERE usename = $1::text AND query LIKE 'CALL cache\\_sync.stream%'";
     let until = Instant::now() + BOUND + CUT_BEYOND_BOUND;
-    let mut cut = Ok(0);
-    while cut.is_ok() && Instant::now() < until {
-        cut = postgres.execute(end, &[&role]).await;
+    while Instant::now() < until {
+        postgres.execute(end, &[&role]).await?;
         sleep(CUT_EVERY).await;
     }
-    // Anew: whatever ended the loop may have ended the connection.
-    let postgres = shared.stage.connect().await?;
-    postgres.batch_execute(&format!("ALTER ROLE {role} CONNECTION LIMIT -1")).await?;
-    Ok(cut.map(drop)?)
+    Ok(())
+}
+
+async fn allow_feed(shared: &Shared) -> Result<()> {
+    let allow = async {
+        let postgres = shared.stage.connect().await?;
+        Ok(postgres.batch_execute(&format!("ALTER ROLE {} CONNECTION LIMIT -1", Way::CacheSync.role())).await?)
+    };
+    timeout(ALLOW_DEADLINE, allow).await.unwrap_or_else(|_| Err("Postgres does not answer".into()))
 }
 
 async fn hold_lock(shared: &Shared) -> Result<()> {

@@ -73,6 +73,18 @@ fn is_longer(age_ns: i64, than: Duration) -> bool {
 struct Judged {
     report: Report,
     ages: Ages,
+    /// Whether the node served was asked with it.
+    is_looked_at: bool,
+}
+
+impl Judged {
+    /// The node served most of what it usually does from memory, nothing failed, and nothing was older than the bound allows.
+    fn serves(&self, hit_rate_min: f64) -> bool {
+        let Judged { report, ages, .. } = self;
+        let from_memory = report.hits as f64 >= report.reads as f64 * hit_rate_min;
+        let is_short = !is_longer(report.to_ns - report.from_ns, 2 * REPORT_EVERY);
+        is_short && report.hits > 0 && from_memory && report.failed == 0 && ages.far_beyond == 0
+    }
 }
 
 /// What the nodes of a way do together.
@@ -115,9 +127,6 @@ pub(crate) struct Totals {
 struct Node {
     recent: Vec<Judged>,
     heard_ns: i64,
-    /// What the node counts since its own start, as it said last.
-    loads: u64,
-    batches: u64,
 }
 
 #[derive(Debug, Default)]
@@ -161,12 +170,12 @@ impl Board {
         totals.misses_ns += report.misses_ns;
         totals.writes += report.writes;
         totals.failed += report.failed;
-        totals.loads += report.loads.saturating_sub(node.loads);
-        totals.batches += report.batches.saturating_sub(node.batches);
+        totals.loads += report.loads;
+        totals.batches += report.batches;
         totals.ages.merge(&ages);
-        (node.loads, node.batches, node.heard_ns) = (report.loads, report.batches, now_ns());
+        node.heard_ns = now_ns();
         node.recent.retain(|judged| !is_longer(report.to_ns - judged.report.to_ns, RECENT));
-        node.recent.push(Judged { report: Report { watched: Vec::new(), ..report }, ages });
+        node.recent.push(Judged { report: Report { watched: Vec::new(), ..report }, ages, is_looked_at: false });
         states.forget_before(now_ns() - STATES_KEPT.as_nanos() as i64);
     }
 
@@ -187,7 +196,7 @@ impl Board {
         for node in inner.nodes[nodes_of(way)].iter().filter(|node| is_fresh(node)) {
             let span_ns: i64 = node.recent.iter().map(|judged| judged.report.to_ns - judged.report.from_ns).sum();
             let rate = |count: u64| count as f64 * 1e9 / span_ns.max(1) as f64;
-            for Judged { report, ages } in &node.recent {
+            for Judged { report, ages, .. } in &node.recent {
                 sums.reads += rate(report.reads);
                 sums.hits += rate(report.hits);
                 sums.writes += rate(report.writes);
@@ -206,15 +215,20 @@ impl Board {
         self.inner().totals[way.place()]
     }
 
-    /// Whether every node of a way serves: most of what it usually does from memory, nothing failed, and nothing was older than the bound allows.
-    pub(crate) fn serves(&self, way: Way, hit_rate_min: f64) -> bool {
-        let inner = self.inner();
-        inner.nodes[nodes_of(way)].iter().all(|node| {
-            let Some(Judged { report, ages }) = node.recent.last().filter(|_| is_fresh(node)) else { return false };
-            let from_memory = report.hits as f64 >= report.reads as f64 * hit_rate_min;
-            let is_short = !is_longer(report.to_ns - report.from_ns, 2 * REPORT_EVERY);
-            is_short && report.hits > 0 && from_memory && report.failed == 0 && ages.far_beyond == 0
-        })
+    /// Whether every node of a way has served all the time since this was asked last, and does so now.
+    pub(crate) fn has_served(&self, way: Way, hit_rate_min: f64) -> bool {
+        let mut inner = self.inner();
+        let mut serves = true;
+        for node in &mut inner.nodes[nodes_of(way)] {
+            serves &= is_fresh(node);
+            let last = node.recent.len().saturating_sub(1);
+            for (place, judged) in node.recent.iter_mut().enumerate() {
+                let is_due = place == last || !judged.is_looked_at;
+                judged.is_looked_at = true;
+                serves &= !is_due || judged.serves(hit_rate_min);
+            }
+        }
+        serves
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -290,11 +304,35 @@ mod tests {
         board.report(1, report(0, 50));
         let sums = board.sums(Way::CacheSync);
         assert_eq!((sums.reads, sums.hit_rate()), (800.0 + 200.0, Some(0.5)));
-        assert_eq!(board.totals(Way::CacheSync).loads, 350, "a node counts since its own start");
+        board.forget(1);
+        board.report(1, report(SECOND / 4, 0));
+        assert_eq!(board.totals(Way::CacheSync).loads, 450, "nothing counts twice because a node was stopped");
         board.forget(1);
         assert_eq!(board.sums(Way::CacheSync).reads, 800.0);
         assert!(!board.is_heard(1) && board.is_heard(0));
         assert_eq!(board.totals(Way::CacheSync).reads, 450);
         assert_eq!(board.sums(Way::Redis).hit_rate(), None);
+    }
+
+    #[test]
+    fn a_failure_between_two_looks_is_not_overlooked() {
+        let board = Board::new(BOUND);
+        let from_ns = now_ns();
+        let report = |node, place, failed| {
+            let from_ns = from_ns + place * SECOND / 4;
+            let report =
+                Report { from_ns, to_ns: from_ns + SECOND / 4, reads: 10, hits: 9, failed, ..Report::default() };
+            board.report(node, report);
+        };
+        let has_served = || board.has_served(Way::CacheSync, 0.5);
+        report(0, 0, 0);
+        assert!(!has_served(), "nothing is heard of the other node");
+        report(1, 0, 0);
+        assert!(has_served());
+        report(0, 1, 1);
+        report(0, 2, 0);
+        assert!(!has_served(), "one call failed");
+        assert!(has_served(), "that was told before");
+        assert!(!board.has_served(Way::CacheSync, 0.95), "the last report counts again");
     }
 }

@@ -32,13 +32,23 @@ pub(crate) struct Measured {
     pub(crate) loads_per_miss: Option<f64>,
     /// Statements for each write; 1 at most, since writes go in batches.
     pub(crate) batches_per_write: Option<f64>,
-    /// For how long a plain SELECT keeps Postgres busy, in milliseconds.
-    pub(crate) busy_ms_per_statement: Option<f64>,
+    /// For how long Postgres was busy, in milliseconds.
+    pub(crate) busy: Option<Busy>,
     /// How long a read takes that is answered from memory, one that is not, and one without the SDK.
     pub(crate) hit_us: Option<f64>,
     pub(crate) miss_us: Option<f64>,
     pub(crate) select_us: Option<f64>,
     pub(crate) redis_hit_rate: Option<f64>,
+}
+
+/// What a read that a cache does not answer, and a write, cost Postgres each way: one load may be for several of them, and one batch. With Redis
+/// each is a statement, as it is without a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Busy {
+    pub(crate) ours_ms_per_miss: f64,
+    pub(crate) ours_ms_per_write: f64,
+    pub(crate) theirs_ms_per_miss: f64,
+    pub(crate) theirs_ms_per_write: f64,
 }
 
 /// What it comes to.
@@ -51,8 +61,9 @@ pub(crate) struct Costs {
     pub(crate) saved: f64,
     /// Of the statements without a cache, from 0 to 1.
     pub(crate) saved_share: f64,
-    /// Seconds a second for which these would keep Postgres busy: how many processors.
-    pub(crate) saved_processors: Option<f64>,
+    /// Seconds a second for which Postgres is busy, and for which it need not be: how many processors.
+    pub(crate) without_processors: Option<f64>,
+    pub(crate) with_processors: Option<f64>,
     /// How long a read takes on average, in microseconds.
     pub(crate) read_without_us: Option<f64>,
     pub(crate) read_with_us: Option<f64>,
@@ -78,7 +89,12 @@ pub(crate) fn costs(asked: Asked, measured: &Measured) -> Result<Costs> {
         redis: measured.redis_hit_rate.map(|hit| reads * (1.0 - hit) + writes),
         saved,
         saved_share: if without > 0.0 { saved / without } else { 0.0 },
-        saved_processors: measured.busy_ms_per_statement.map(|busy_ms| saved * busy_ms / 1000.0),
+        without_processors: measured
+            .busy
+            .map(|busy| (reads * busy.theirs_ms_per_miss + writes * busy.theirs_ms_per_write) / 1000.0),
+        with_processors: measured
+            .busy
+            .map(|busy| (reads * (1.0 - hit) * busy.ours_ms_per_miss + writes * busy.ours_ms_per_write) / 1000.0),
         read_without_us: measured.select_us,
         read_with_us,
     })
@@ -138,7 +154,12 @@ mod tests {
         hit_rate: Some(0.9),
         loads_per_miss: Some(0.5),
         batches_per_write: Some(0.25),
-        busy_ms_per_statement: Some(0.1),
+        busy: Some(Busy {
+            ours_ms_per_miss: 0.2,
+            ours_ms_per_write: 0.05,
+            theirs_ms_per_miss: 0.1,
+            theirs_ms_per_write: 0.25,
+        }),
         hit_us: Some(1.0),
         miss_us: Some(201.0),
         select_us: Some(180.0),
@@ -156,7 +177,8 @@ mod tests {
         assert!((costs.with - (250.0 + 100.0)).abs() < 1e-6, "{costs:?}");
         assert_eq!(costs.redis, Some(4400.0));
         assert!((costs.saved - 10_050.0).abs() < 1e-6 && (costs.saved_share - 0.96634).abs() < 1e-4, "{costs:?}");
-        assert!((costs.saved_processors.unwrap() - 1.005).abs() < 1e-6);
+        assert!((costs.without_processors.unwrap() - 1.1).abs() < 1e-6, "1 for reads, 0.1 for writes: {costs:?}");
+        assert!((costs.with_processors.unwrap() - 0.12).abs() < 1e-6, "0.1 for misses, 0.02 for writes: {costs:?}");
         assert!((costs.read_with_us.unwrap() - 11.0).abs() < 1e-6);
         assert_eq!(costs.read_without_us, Some(180.0));
     }
@@ -171,7 +193,7 @@ mod tests {
     fn what_is_not_known_yet_is_assumed_to_save_nothing() {
         let unknown = costs(ask(1000.0, 100.0, 0.0, 100.0), &Measured::default()).unwrap();
         assert_eq!((unknown.without, unknown.with, unknown.saved_share), (1100.0, 1100.0, 0.0));
-        assert_eq!((unknown.redis, unknown.saved_processors, unknown.read_with_us), (None, None, None));
+        assert_eq!((unknown.redis, unknown.with_processors, unknown.read_with_us), (None, None, None));
         assert_eq!(costs(ask(0.0, 0.0, 0.0, 1.0), &MEASURED).unwrap().saved_share, 0.0);
     }
 

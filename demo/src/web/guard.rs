@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::http::header::{HOST, ORIGIN};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Method};
 
 /// Only this program's own files run and are shown; nothing is asked of any other host.
@@ -17,6 +18,8 @@ pub(crate) const HEADERS: [(HeaderName, &str); 5] = [
     (axum::http::header::CACHE_CONTROL, "no-store"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
+
+const HTTP_PORT: u16 = 80;
 
 /// Where a browser on this machine finds it.
 pub(crate) fn address(listen: SocketAddr) -> String {
@@ -39,10 +42,19 @@ pub(crate) fn refusal(listen: SocketAddr, method: &Method, headers: &HeaderMap) 
     None
 }
 
-/// Whether this server is called so. One that listens to other machines, too, cannot know how they call it.
+/// Whether this server is called so. One that listens to other machines, too, cannot know by which address and port they reach it; but no
+/// name but `localhost` is its own, since whoever owns a name may let it point here.
 fn is_own(listen: SocketAddr, host: &str) -> bool {
-    let own = [listen.to_string(), format!("127.0.0.1:{}", listen.port()), format!("localhost:{}", listen.port())];
-    !listen.ip().is_loopback() || own.iter().any(|own| own == host)
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host();
+    let ip: Option<IpAddr> =
+        name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name).parse().ok();
+    if host.contains('@') || (ip.is_none() && name != "localhost") {
+        return false;
+    }
+    // Browsers leave out the port that all know.
+    let is_own_port = authority.port_u16().unwrap_or(HTTP_PORT) == listen.port();
+    !listen.ip().is_loopback() || (is_own_port && ip.is_none_or(|ip| ip.is_loopback()))
 }
 
 #[cfg(test)]
@@ -73,8 +85,25 @@ mod tests {
         let get = |listen, host| is_refused(listen, Method::GET, host, None);
         assert!(!get("127.0.0.1:80", Some("localhost:80")));
         assert!(get("127.0.0.1:80", Some("evil.example:80")) && get("127.0.0.1:80", None));
-        assert!(!get("0.0.0.0:80", Some("my-laptop:80")), "it was told to listen to others");
-        assert!(is_refused("0.0.0.0:80", Method::POST, Some("my-laptop:80"), Some("http://evil.example")));
+        assert!(get("127.0.0.1:80", Some("x@127.0.0.1:80")) && get("127.0.0.1:80", Some("192.168.1.2:80")));
+        assert!(
+            !get("0.0.0.0:8080", Some("192.168.1.2:8081")),
+            "it was told to listen to others, who may go through a gate"
+        );
+        assert!(!get("0.0.0.0:80", Some("[fd00::2]")) && !get("0.0.0.0:80", Some("localhost")));
+        assert!(get("0.0.0.0:80", Some("evil.example")), "whoever owns the name may let it point here");
+        assert!(is_refused("0.0.0.0:80", Method::POST, Some("192.168.1.2"), Some("http://evil.example")));
+    }
+
+    #[test]
+    fn the_port_that_all_know_is_not_said() {
+        for host in ["localhost", "127.0.0.1", "127.0.0.1:80"] {
+            assert!(!is_refused("127.0.0.1:80", Method::GET, Some(host), None), "{host}");
+            assert!(is_refused("127.0.0.1:8080", Method::GET, Some(host), None), "{host}");
+        }
+        let origin = Some("http://localhost");
+        assert!(!is_refused("127.0.0.1:80", Method::POST, Some("localhost"), origin));
+        assert!(!is_refused("[::1]:80", Method::GET, Some("[::1]"), None));
     }
 
     #[test]

@@ -11,9 +11,8 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::board::{NODES, Sums};
-use super::calculator::{Benched, Measured};
+use super::calculator::{Benched, Busy, Measured};
 use super::shelf::{Delays, Line};
-use super::stage::PGBENCH_RATE;
 use super::timeline::{Event, seconds};
 use super::words::Way;
 use super::{Shared, nodes};
@@ -51,6 +50,9 @@ struct Now {
 struct SinceStart {
     reads: u64,
     statements: u64,
+    /// While nothing was broken, for how long Postgres was busy with loads, for each read, whether or not it needed one; and with writes, for each.
+    busy_us_per_read: Option<f64>,
+    busy_us_per_write: Option<f64>,
     compared: u64,
     stale: u64,
     beyond: u64,
@@ -88,8 +90,8 @@ struct State<'a> {
     /// What was asked for, of each node.
     reads: u64,
     writes: u64,
-    /// Rows that pgbench changes in a second.
-    pgbench: u32,
+    /// Rows that pgbench has changed in a second.
+    pgbench: f64,
     bound_ms: u128,
     time_to_live_ms: u128,
 }
@@ -131,7 +133,7 @@ pub(crate) async fn publish(shared: &Shared) -> Result<()> {
 fn once(shared: &Shared, usual: &mut [f64; 2]) -> Result<()> {
     let now_ns = now_ns();
     let sums = Way::BOTH.map(|way| shared.board.sums(way));
-    let serves = Way::BOTH.map(|way| shared.board.serves(way, usual[way.place()] * HIT_RATE_SHARE));
+    let serves = Way::BOTH.map(|way| shared.board.has_served(way, usual[way.place()] * HIT_RATE_SHARE));
     let mut timeline = locked(&shared.timeline);
     timeline.look(now_ns, serves);
     if timeline.is_calm() {
@@ -154,7 +156,7 @@ fn once(shared: &Shared, usual: &mut [f64; 2]) -> Result<()> {
         bench: shared.arguments.bench != Benched::default(),
         reads: shared.arguments.reads,
         writes: shared.arguments.writes,
-        pgbench: PGBENCH_RATE,
+        pgbench: shared.counted.pgbench_rate(),
         bound_ms: BOUND.as_millis(),
         time_to_live_ms: locked(&shared.time_to_live).as_millis(),
     };
@@ -187,10 +189,12 @@ fn now(shared: &Shared, way: Way, sums: &Sums, now_ns: i64) -> Now {
 }
 
 fn since_start(shared: &Shared, way: Way) -> SinceStart {
-    let totals = shared.board.totals(way);
+    let (totals, statements) = (shared.board.totals(way), shared.counted.of(way));
     SinceStart {
         reads: totals.reads,
-        statements: shared.counted.of(way).total,
+        statements: statements.total,
+        busy_us_per_read: share(statements.priced.loads_ms * 1000.0, statements.priced.reads),
+        busy_us_per_write: share(statements.priced.writes_ms * 1000.0, statements.priced.writes),
         compared: totals.ages.compared,
         stale: totals.ages.stale,
         beyond: totals.ages.beyond,
@@ -201,21 +205,34 @@ fn since_start(shared: &Shared, way: Way) -> SinceStart {
 
 /// What the calculator goes by, from all that happened since the start.
 pub(crate) fn measured(shared: &Shared) -> Measured {
-    let totals = shared.board.totals(Way::CacheSync);
-    let ratio = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64);
-    let (theirs, selects) = (shared.board.totals(Way::Redis), shared.counted.of(Way::Redis));
+    let [totals, theirs] = Way::BOTH.map(|way| shared.board.totals(way));
     let misses = totals.reads - totals.hits;
-    let mean_us = |nanos: i64, of: u64| (of > 0).then(|| nanos as f64 / 1000.0 / of as f64);
-    let miss_us = mean_us(totals.misses_ns, misses);
+    let ratio = |part: u64, of: u64| share(part as f64, of);
+    let mean_us = |nanos: i64, of: u64| share(nanos as f64 / 1000.0, of);
     shared.arguments.bench.amend(Measured {
         hit_rate: ratio(totals.hits, totals.reads),
         loads_per_miss: ratio(totals.loads, misses).map(|loads| loads.min(1.0)),
         batches_per_write: ratio(totals.batches, totals.writes).map(|batches| batches.min(1.0)),
-        // The statements that a cache saves are mostly those that Redis sends after a miss.
-        busy_ms_per_statement: (selects.selects > 0).then(|| selects.selects_ms / selects.selects as f64),
+        busy: busy(shared),
         hit_us: mean_us(totals.hits_ns, totals.hits),
-        miss_us,
-        select_us: miss_us,
+        miss_us: mean_us(totals.misses_ns, misses),
+        // Nobody reads without a cache here.
+        select_us: None,
         redis_hit_rate: ratio(theirs.hits, theirs.reads),
     })
+}
+
+/// `None` unless there were misses and writes of both.
+fn busy(shared: &Shared) -> Option<Busy> {
+    let per_miss_and_write = |way| {
+        let priced = shared.counted.of(way).priced;
+        share(priced.loads_ms, priced.misses).zip(share(priced.writes_ms, priced.writes))
+    };
+    let (ours_ms_per_miss, ours_ms_per_write) = per_miss_and_write(Way::CacheSync)?;
+    let (theirs_ms_per_miss, theirs_ms_per_write) = per_miss_and_write(Way::Redis)?;
+    Some(Busy { ours_ms_per_miss, ours_ms_per_write, theirs_ms_per_miss, theirs_ms_per_write })
+}
+
+fn share(part: f64, of: u64) -> Option<f64> {
+    (of > 0).then(|| part / of as f64)
 }

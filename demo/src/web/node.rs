@@ -114,7 +114,7 @@ async fn run<S: Side>(side: S, arguments: &NodeArguments) -> Result<()> {
     let mut orders = BufReader::new(stdin()).lines();
     let mut reporting = tokio::time::interval_at(Instant::now() + REPORT_EVERY, REPORT_EVERY);
     reporting.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut before = Report { to_ns: now_ns(), ..Report::default() };
+    let (mut last_ns, mut before) = (now_ns(), Sent::default());
     loop {
         tokio::select! {
             order = orders.next_line() => match order? {
@@ -122,20 +122,20 @@ async fn run<S: Side>(side: S, arguments: &NodeArguments) -> Result<()> {
                 None => return Ok(()),
             },
             _ = reporting.tick() => {
-                before = report(&*side, &tally, &before);
-                say(&Said::Report(before.clone()))?;
+                let (to_ns, sent) = (now_ns(), side.sent());
+                say(&Said::Report(report(tally.take(), sent, before, last_ns, to_ns)))?;
+                (last_ns, before) = (to_ns, sent);
             }
             ended = &mut following => ended??,
         }
     }
 }
 
-fn report<S: Side>(side: &S, tally: &Tally, before: &Report) -> Report {
-    let (counted, sent) = (tally.take(), side.sent());
+/// What was counted between two moments.
+fn report(counted: Report, sent: Sent, before: Sent, from_ns: i64, to_ns: i64) -> Report {
     let loads = sent.loads.saturating_sub(before.loads);
-    let hits = if S::TELLS_HITS { counted.hits } else { counted.reads.saturating_sub(loads) };
-    let Sent { loads, batches, buffered } = sent;
-    Report { from_ns: before.to_ns, to_ns: now_ns(), hits, loads, batches, buffered, ..counted }
+    let batches = sent.batches.saturating_sub(before.batches);
+    Report { from_ns, to_ns, loads, batches, buffered: sent.buffered, ..counted }
 }
 
 fn obey<S: Side>(side: &Arc<S>, order: Order) {

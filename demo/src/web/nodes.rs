@@ -5,11 +5,12 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Result, locked};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::{Mutex as AsyncMutex, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::Shared;
@@ -20,6 +21,8 @@ use crate::run::BOUND;
 
 /// How long a node may take to connect.
 const START_DEADLINE: Duration = Duration::from_secs(60);
+/// Between two attempts to start a node.
+const START_PAUSE: Duration = Duration::from_secs(1);
 /// How much longer than the node itself an answer is waited for.
 const ANSWER_SLACK: Duration = Duration::from_secs(1);
 /// A node takes an order at once, or it is stopped.
@@ -28,11 +31,28 @@ const ORDER_DEADLINE: Duration = Duration::from_secs(1);
 type Outcome = std::result::Result<(), String>;
 
 /// All nodes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Nodes {
     running: [AsyncMutex<Option<Running>>; NODES],
     edits: Mutex<Edits>,
     started: Mutex<u64>,
+    lost: mpsc::Sender<Lost>,
+}
+
+/// A process of a node has ended.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    node: usize,
+    pid: Pid,
+}
+
+impl Nodes {
+    /// None yet; and where the loss of each is told.
+    pub(crate) fn new() -> (Nodes, mpsc::Receiver<Lost>) {
+        let (lost, losses) = mpsc::channel(NODES);
+        let (running, edits, started) = Default::default();
+        (Nodes { running, edits, started, lost }, losses)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +71,31 @@ struct Running {
 /// What people call a node.
 pub(crate) fn name(node: usize) -> String {
     format!("{} node {}", way_of(node).title(), node % NODES_PER_WAY + 1)
+}
+
+/// Starts those that end by themselves again, and says so in the time line.
+pub(crate) async fn keep_alive(shared: &Arc<Shared>, mut lost: mpsc::Receiver<Lost>) -> Result<()> {
+    while let Some(Lost { node, pid }) = lost.recv().await {
+        let ended = {
+            let mut running = shared.nodes.running[node].lock().await;
+            // Else it was killed, and is no loss.
+            let Some(mut ended) = running.take_if(|running| running.pid == pid) else { continue };
+            ended.process.wait().await?
+        };
+        let what = format!("{} ended by itself ({ended}) and was started again", name(node));
+        let number = locked(&shared.timeline).begin(shared.start_ns, now_ns(), &what);
+        start_until_it_works(shared, node).await;
+        locked(&shared.timeline).end(number, now_ns(), None);
+    }
+    Ok(())
+}
+
+/// Starts a node as often as it takes.
+pub(crate) async fn start_until_it_works(shared: &Arc<Shared>, node: usize) {
+    while let Err(error) = start(shared, node).await {
+        eprintln!("{error}");
+        tokio::time::sleep(START_PAUSE).await;
+    }
 }
 
 /// Starts a node and waits until it works.
@@ -79,13 +124,15 @@ pub(crate) async fn start(shared: &Arc<Shared>, node: usize) -> Result<()> {
         return Err("a node without pipes".into());
     };
     let (ready, is_ready) = oneshot::channel();
-    tokio::spawn(listen(Arc::clone(shared), node, said, ready));
+    // Whoever hears of its end waits until it is here.
+    let mut running = shared.nodes.running[node].lock().await;
+    tokio::spawn(listen(Arc::clone(shared), Lost { node, pid }, said, ready));
     match timeout(START_DEADLINE, is_ready).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return Err(format!("{} has ended: {}", name(node), process.wait().await?).into()),
         Err(_) => return Err(format!("{} is not ready after {START_DEADLINE:?}", name(node)).into()),
     }
-    *shared.nodes.running[node].lock().await = Some(Running { process, orders, pid });
+    *running = Some(Running { process, orders, pid });
     Ok(())
 }
 
@@ -150,7 +197,8 @@ async fn tell(shared: &Shared, node: usize, order: &Order) -> Result<()> {
 }
 
 /// Takes what a node says, until it ends.
-async fn listen(shared: Arc<Shared>, node: usize, said: ChildStdout, ready: oneshot::Sender<()>) {
+async fn listen(shared: Arc<Shared>, lost: Lost, said: ChildStdout, ready: oneshot::Sender<()>) {
+    let node = lost.node;
     let (mut lines, mut ready) = (BufReader::new(said).lines(), Some(ready));
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str::<Said>(&line) {
@@ -172,4 +220,6 @@ async fn listen(shared: Arc<Shared>, node: usize, said: ChildStdout, ready: ones
         }
     }
     shared.forget(node);
+    // At the program's end nobody listens.
+    shared.nodes.lost.send(lost).await.unwrap_or_default();
 }

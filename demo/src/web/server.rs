@@ -12,12 +12,14 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use cache_sync_kit::{Error, Result};
 use futures_util::Stream;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::actions::{self, Action};
@@ -31,6 +33,9 @@ use super::{Shared, guard, live, nodes, sql};
 const BODY_BYTES_MAX: usize = 4096;
 /// How many pages may follow at a time.
 const FOLLOWERS_MAX: usize = 64;
+/// How long somebody may take nothing of what is sent, and how much waits for him meanwhile.
+const TAKES_NOTHING_MAX: Duration = Duration::from_secs(10);
+const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// For how long Redis may be told to keep rows.
 const TIME_TO_LIVE_MS: std::ops::RangeInclusive<u64> = 100..=600_000;
 
@@ -65,7 +70,25 @@ pub(crate) async fn serve(shared: &Arc<Shared>, listener: TcpListener) -> Result
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(site.clone(), guarded))
         .with_state(site);
+    // Whoever takes nothing is ended: the program cannot know it before what it sends has no room any more.
+    let listener = listener.tap_io(|stream| {
+        let limited =
+            set_socket_send_buffer_size(&*stream, SEND_BUFFER_BYTES).and_then(|()| end_who_takes_nothing(stream));
+        if let Err(error) = limited {
+            eprintln!("a connection without a limit: {error}");
+        }
+    });
     Ok(axum::serve(listener, pages).await?)
+}
+
+#[cfg(target_os = "linux")]
+fn end_who_takes_nothing(stream: &TcpStream) -> rustix::io::Result<()> {
+    rustix::net::sockopt::set_tcp_user_timeout(stream, TAKES_NOTHING_MAX.as_millis() as u32)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn end_who_takes_nothing(_: &TcpStream) -> rustix::io::Result<()> {
+    Ok(())
 }
 
 async fn guarded(State(site): State<Site>, request: Request, next: Next) -> Response {

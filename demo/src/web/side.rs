@@ -38,9 +38,6 @@ pub(crate) struct Sent {
 
 /// A way to read and write rows.
 pub(crate) trait Side: Send + Sync + 'static {
-    /// Whether a read says if a cache answered it. Else every load is of one read.
-    const TELLS_HITS: bool;
-
     /// Reads a row.
     fn read(&self, id: i64) -> impl Future<Output = Result<Seen>> + Send;
 

@@ -10,6 +10,8 @@ use super::Shared;
 
 /// How long a statement may be.
 const LENGTH_MAX: usize = 500;
+/// How many run at a time.
+pub(crate) const STATEMENTS_MAX: usize = 4;
 /// The role has a time-out of its own, which is shorter.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -22,6 +24,9 @@ pub(crate) async fn run(shared: &Shared, sql: &str) -> Result<u64> {
     if sql.len() > LENGTH_MAX {
         return Err(format!("the statement is longer than {LENGTH_MAX} bytes").into());
     }
+    let Ok(_place) = shared.statements.try_acquire() else {
+        return Err("others' statements are running: try again".into());
+    };
     timeout(PATIENCE, execute(shared, sql)).await.map_err(|_| "Postgres does not answer")?
 }
 

@@ -4,22 +4,32 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use cache_sync_cluster::{Cluster, Options, Redis};
-use cache_sync_kit::{Result, connect};
+use cache_sync_kit::{During, Result, connect};
 use cache_sync_peers::{Database, FIELD_BYTES};
 use tokio::process::Command;
+use tokio::time::Instant;
 use tokio_postgres::Client;
 
 use super::side::{ROWS, SHELF};
+use super::sql::STATEMENTS_MAX;
+use super::watcher::Counted;
 use super::words::Way;
 use crate::keys::STRIDE;
 
 const DATABASE: &str = "web";
 /// Rows that pgbench changes in a second.
-pub(crate) const PGBENCH_RATE: u32 = 50;
+const PGBENCH_RATE: u32 = 50;
 /// Before pgbench is started again when Postgres was away.
 const PGBENCH_PAUSE: Duration = Duration::from_millis(300);
+/// If it ends sooner than this, so many times after each other though Postgres answers, something is wrong with it.
+const PGBENCH_QUICK: Duration = Duration::from_secs(2);
+const PGBENCH_QUICK_ENDS_MAX: u32 = 5;
+/// What it sends, by which its statements are counted.
+pub(crate) const PGBENCH_UPDATE: &str = "UPDATE record SET counter = counter + ";
 /// Who edits rows by SQL from the page. He may do nothing else.
 const VISITOR: &str = "visitor";
+/// Connections that he has at most: some more than statements at a time, since one may take a while to end.
+const VISITOR_CONNECTIONS_MAX: usize = 2 * STATEMENTS_MAX;
 
 /// How long a text in a row may be.
 pub(crate) const TEXT_LENGTH_MAX: usize = FIELD_BYTES;
@@ -82,16 +92,24 @@ impl Stage {
     }
 
     /// Lets pgbench change rows, the hotter ones more often, for as long as this is polled; it begins anew when Postgres was away.
-    pub(crate) async fn keep_writing(&self) -> Result<()> {
+    pub(crate) async fn keep_writing(&self, counted: &Counted) -> Result<()> {
         let script = self.cluster.socket_dir().join("pgbench.sql");
         std::fs::write(&script, pgbench_script())?;
+        let mut quick_ends = 0;
         loop {
             let mut pgbench = Command::from(self.cluster.client("pgbench", DATABASE));
             pgbench
                 .args(["-n", "--client", "2", "--time", "86400", "--rate", &PGBENCH_RATE.to_string(), "--file"])
                 .arg(&script);
-            pgbench.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-            pgbench.spawn()?.wait().await?;
+            pgbench.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+            let begun = Instant::now();
+            let ended = pgbench.spawn().during(|| "pgbench".into())?.wait_with_output().await?;
+            let is_quick = begun.elapsed() < PGBENCH_QUICK && counted.answers();
+            quick_ends = if is_quick { quick_ends + 1 } else { 0 };
+            if quick_ends == PGBENCH_QUICK_ENDS_MAX {
+                let said = String::from_utf8_lossy(&ended.stderr);
+                return Err(format!("pgbench ends again and again ({}): {}", ended.status, said.trim()).into());
+            }
             tokio::time::sleep(PGBENCH_PAUSE).await;
         }
     }
@@ -112,7 +130,7 @@ fn prepare() -> String {
          {TRIGGER}
          SELECT cache_sync.attach('record', versioned => true, rules => '{{\"counter\": \"add\"}}');
          {}
-         CREATE ROLE {VISITOR} LOGIN;
+         CREATE ROLE {VISITOR} LOGIN CONNECTION LIMIT {VISITOR_CONNECTIONS_MAX};
          ALTER ROLE {VISITOR} SET statement_timeout = '3s';
          CREATE VIEW shelf AS SELECT id - {first} AS row, field0 AS text FROM record WHERE id BETWEEN {first} + 1 AND {last};
          GRANT SELECT, UPDATE (text) ON shelf TO {VISITOR}",
@@ -125,6 +143,6 @@ fn pgbench_script() -> String {
     format!(
         "\\set rank random_zipfian(1, {ROWS}, 1.001)\n\
          \\set id 1 + ((:rank - 1) * {STRIDE}) % {ROWS}\n\
-         UPDATE record SET counter = counter + 1 WHERE id = :id;\n"
+         {PGBENCH_UPDATE}1 WHERE id = :id;\n"
     )
 }

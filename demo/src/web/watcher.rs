@@ -8,9 +8,11 @@ use cache_sync_kit::{Result, locked};
 use tokio_postgres::Client;
 
 use super::Shared;
+use super::board::Totals;
 use super::node::WATCHED;
 use super::shelf::{Confirmed, Item};
 use super::side::{ROWS, SHELF};
+use super::stage::PGBENCH_UPDATE;
 use super::words::Way;
 use crate::keys::Keys;
 
@@ -32,17 +34,37 @@ pub(crate) struct Statements {
     pub(crate) total: u64,
     /// A second, lately.
     pub(crate) rate: f64,
-    /// The plain SELECTs among them, and how long they took it. Others may wait for locks, or last as long as the feed does.
-    pub(crate) selects: u64,
-    pub(crate) selects_ms: f64,
+    pub(crate) priced: Priced,
+}
+
+/// How long Postgres was busy with loads, and with writes, which may have waited for rows; the feed, which lasts, is neither. And for how many
+/// reads and writes. All of it while nothing was broken: who waits for a lock that is held on purpose keeps nobody busy.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Priced {
+    pub(crate) reads: u64,
+    pub(crate) misses: u64,
+    pub(crate) writes: u64,
+    pub(crate) loads_ms: f64,
+    pub(crate) writes_ms: f64,
+}
+
+impl Priced {
+    fn add(&mut self, since: Said, now: Totals, before: Totals) {
+        let reads = now.reads - before.reads;
+        self.reads += reads;
+        self.misses += reads - (now.hits - before.hits);
+        self.writes += now.writes - before.writes;
+        self.loads_ms += since.loads_ms;
+        self.writes_ms += since.writes_ms;
+    }
 }
 
 /// What pg_stat_statements says of a role. It forgets all when Postgres crashes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Said {
     calls: i64,
-    selects: i64,
-    selects_ms: f64,
+    loads_ms: f64,
+    writes_ms: f64,
 }
 
 impl Said {
@@ -53,11 +75,22 @@ impl Said {
         }
         Said {
             calls: self.calls - before.calls,
-            selects: self.selects - before.selects,
-            selects_ms: self.selects_ms - before.selects_ms,
+            loads_ms: self.loads_ms - before.loads_ms,
+            writes_ms: self.writes_ms - before.writes_ms,
         }
     }
 }
+
+/// What Postgres says of the ways and of pgbench, and what the ways' nodes have told by then.
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    at_ns: i64,
+    said: [Said; 3],
+    totals: [Totals; 2],
+}
+
+/// Its place, after the ways.
+const PGBENCH: usize = 2;
 
 /// What Postgres says that it did.
 #[derive(Debug, Default)]
@@ -67,12 +100,19 @@ pub(crate) struct Counted(Mutex<Counts>);
 struct Counts {
     answers: bool,
     ways: [Statements; 2],
-    last: Option<(i64, [Said; 2])>,
+    /// Rows that pgbench changed, a second.
+    pgbench_rate: f64,
+    last: Option<Count>,
 }
 
 impl Counted {
     pub(crate) fn of(&self, way: Way) -> Statements {
         locked(&self.0).ways[way.place()]
+    }
+
+    /// Rows that pgbench changed a second, lately.
+    pub(crate) fn pgbench_rate(&self) -> f64 {
+        locked(&self.0).pgbench_rate
     }
 
     /// Whether Postgres answers.
@@ -84,18 +124,22 @@ impl Counted {
         let mut counts = locked(&self.0);
         counts.answers = false;
         counts.ways.iter_mut().for_each(|way| way.rate = 0.0);
+        counts.pgbench_rate = 0.0;
     }
 
-    fn note(&self, at_ns: i64, said: [Said; 2]) {
+    fn note(&self, count: Count, is_calm: bool) {
         let mut counts = locked(&self.0);
         counts.answers = true;
-        let Some((last_ns, last)) = counts.last.replace((at_ns, said)) else { return };
-        for ((way, said), last) in counts.ways.iter_mut().zip(said).zip(last) {
-            let since = said.since(last);
+        let Some(last) = counts.last.replace(count) else { return };
+        let rate = |since: Said| since.calls as f64 * 1e9 / (count.at_ns - last.at_ns) as f64;
+        counts.pgbench_rate = rate(count.said[PGBENCH].since(last.said[PGBENCH]));
+        for (place, way) in counts.ways.iter_mut().enumerate() {
+            let since = count.said[place].since(last.said[place]);
             way.total += since.calls.unsigned_abs();
-            way.rate = since.calls as f64 * 1e9 / (at_ns - last_ns) as f64;
-            way.selects += since.selects.unsigned_abs();
-            way.selects_ms += since.selects_ms;
+            way.rate = rate(since);
+            if is_calm {
+                way.priced.add(since, count.totals[place], last.totals[place]);
+            }
         }
     }
 }
@@ -137,19 +181,27 @@ pub(crate) async fn beat(shared: &Shared) -> Result<()> {
     .await
 }
 
-/// Counts the statements of each way, as Postgres has counted them.
+/// Counts the statements of each way, as Postgres has counted them. Both load by a SELECT from the table, and one of them writes by calling a
+/// function.
 pub(crate) async fn count(shared: &Shared) -> Result<()> {
     let roles = Way::BOTH.map(Way::role);
-    let sums = "SELECT coalesce(sum(calls), 0)::bigint, coalesce(sum(calls) FILTER (WHERE query LIKE 'SELECT%'), 0)::bigint, \
-                coalesce(sum(total_exec_time) FILTER (WHERE query LIKE 'SELECT%'), 0) \
+    let sums = "SELECT coalesce(sum(calls), 0)::bigint, \
+                coalesce(sum(total_exec_time) FILTER (WHERE query LIKE '%record% WHERE id = $1' OR query LIKE '%load_state%'), 0), \
+                coalesce(sum(total_exec_time) FILTER (WHERE query LIKE 'UPDATE%' OR query LIKE '%cache_sync.apply%'), 0) \
                 FROM pg_stat_statements WHERE userid = $1::text::regrole";
+    let pgbench = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements WHERE starts_with(query, $1::text)";
+    let updates = PGBENCH_UPDATE;
     again_and_again(shared, COUNT_EVERY, async |client| {
-        let mut said = [Said::default(); 2];
+        let mut said = [Said::default(); 3];
+        let calls = client.query_one(pgbench, &[&updates]).await?.try_get(0)?;
+        said[PGBENCH] = Said { calls, ..Said::default() };
         for (role, said) in roles.iter().zip(&mut said) {
             let row = client.query_one(sums, &[role]).await?;
-            *said = Said { calls: row.try_get(0)?, selects: row.try_get(1)?, selects_ms: row.try_get(2)? };
+            *said = Said { calls: row.try_get(0)?, loads_ms: row.try_get(1)?, writes_ms: row.try_get(2)? };
         }
-        shared.counted.note(now_ns(), said);
+        let (at_ns, totals) = (now_ns(), Way::BOTH.map(|way| shared.board.totals(way)));
+        let is_calm = locked(&shared.timeline).is_calm();
+        shared.counted.note(Count { at_ns, said, totals }, is_calm);
         Ok(())
     })
     .await
@@ -176,19 +228,46 @@ async fn again_and_again(
 mod tests {
     use super::*;
 
+    const SECOND: i64 = 1_000_000_000;
+
+    /// For each hundred of statements ten of pgbench's, ten reads of which five are hits, and one write.
+    fn note(counted: &Counted, second: i64, calls: i64, is_calm: bool) {
+        let said = Said { calls, loads_ms: calls as f64, writes_ms: calls as f64 / 10.0 };
+        let pgbench = Said { calls: calls / 10, ..Said::default() };
+        let hundreds = calls.unsigned_abs() / 100;
+        let totals = Totals { reads: 10 * hundreds, hits: 5 * hundreds, writes: hundreds, ..Totals::default() };
+        let (said, totals) = ([said, Said::default(), pgbench], [totals, Totals::default()]);
+        counted.note(Count { at_ns: second * SECOND, said, totals }, is_calm);
+    }
+
     #[test]
     fn counts_go_on_where_postgres_has_forgotten_them() {
-        let (counted, second) = (Counted::default(), 1_000_000_000);
-        let said = |calls, selects, selects_ms| [Said { calls, selects, selects_ms }, Said::default()];
-        counted.note(second, said(1000, 500, 50.0));
+        let counted = Counted::default();
+        note(&counted, 1, 1000, true);
         assert_eq!(counted.of(Way::CacheSync), Statements::default(), "what was before the start does not count");
-        counted.note(3 * second, said(1400, 600, 70.0));
-        let before = Statements { total: 400, rate: 200.0, selects: 100, selects_ms: 20.0 };
-        assert_eq!(counted.of(Way::CacheSync), before);
+        note(&counted, 3, 1400, true);
+        let priced = Priced { reads: 40, misses: 20, writes: 4, loads_ms: 400.0, writes_ms: 40.0 };
+        assert_eq!(counted.of(Way::CacheSync), Statements { total: 400, rate: 200.0, priced });
+        assert_eq!(counted.pgbench_rate(), 20.0);
         counted.is_away();
         assert_eq!((counted.answers(), counted.of(Way::CacheSync).rate), (false, 0.0));
-        counted.note(4 * second, said(30, 20, 3.0));
-        let after = Statements { total: 430, rate: 30.0, selects: 120, selects_ms: 23.0 };
-        assert_eq!((counted.of(Way::CacheSync), counted.of(Way::Redis)), (after, Statements::default()));
+        let again = Said { calls: 30, loads_ms: 20.0, writes_ms: 3.0 };
+        let totals = locked(&counted.0).last.map(|last| last.totals).expect("a count");
+        counted.note(Count { at_ns: 4 * SECOND, said: [again, Said::default(), Said::default()], totals }, true);
+        let priced = Priced { loads_ms: 420.0, writes_ms: 43.0, ..priced };
+        assert_eq!(counted.of(Way::CacheSync), Statements { total: 430, rate: 30.0, priced });
+        assert_eq!(counted.of(Way::Redis), Statements::default());
+    }
+
+    #[test]
+    fn what_is_broken_has_no_price() {
+        let counted = Counted::default();
+        note(&counted, 1, 1000, true);
+        note(&counted, 2, 2000, false);
+        let Statements { total, priced, .. } = counted.of(Way::CacheSync);
+        assert_eq!((total, priced), (1000, Priced::default()));
+        note(&counted, 3, 2100, true);
+        let priced = Priced { reads: 10, misses: 5, writes: 1, loads_ms: 100.0, writes_ms: 10.0 };
+        assert_eq!(counted.of(Way::CacheSync).priced, priced);
     }
 }

@@ -75,7 +75,7 @@ pub(crate) struct Report {
     pub(crate) writes: u64,
     /// Reads and writes that failed, or took longer than a caller waits.
     pub(crate) failed: u64,
-    /// Loads and batches sent to Postgres, as the node itself counts them.
+    /// Loads and batches sent to Postgres meanwhile, as the node itself counts them.
     pub(crate) loads: u64,
     pub(crate) batches: u64,
     /// Writes that were accepted and are not in Postgres yet.

@@ -1,7 +1,7 @@
 //! A browser that is driven: Chromium, by the WebDriver protocol.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,6 +10,7 @@ use cache_sync_cluster::{chromedriver, free_port};
 use cache_sync_kit::{Result, wait};
 use serde_json::{Value, json};
 
+use crate::demo::ends_with_this_test;
 use crate::http::ask;
 
 const START_TIME_MAX: Duration = Duration::from_secs(30);
@@ -28,7 +29,7 @@ pub(crate) struct Browser {
 impl Browser {
     pub(crate) fn start() -> Result<Browser> {
         let port = free_port()?;
-        let mut command = Command::new(chromedriver()?);
+        let mut command = ends_with_this_test("TERM", chromedriver()?);
         command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
         let mut browser = Browser { driver: command.spawn()?, port, session: String::new() };
         let is_ready = || Ok(ask(port, "GET", "/status", &[], "").is_ok_and(|answer| answer.status == 200));

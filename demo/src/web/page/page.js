@@ -56,6 +56,8 @@ const MEASURES = [
     (side) => [count(side.since.beyond), side.since.oldest_ms > 0 ? `the oldest by ${millis(side.since.oldest_ms)}` : "none was old"]],
   ["Statements at Postgres, a second", () => "all of a side’s nodes together; fewer is better",
     (side) => [count(side.now.statements), `${count(side.since.statements)} for ${count(side.since.reads)} reads so far`]],
+  ["Postgres is busy", () => "while nothing is broken: with loads for a read, whether or not it needs one, and with a write, its waits for rows included; shorter is better",
+    (side) => [`${time(side.since.busy_us_per_read)} a read`, `${time(side.since.busy_us_per_write)} a write`]],
   ["Hit rate", () => "reads that the cache answered; higher is better",
     (side) => [percent(side.now.hit_rate), `of ${count(side.now.reads)} reads a second`]],
   ["A read takes", () => "the median, and what the slowest 1 % take at least; shorter is better",
@@ -247,8 +249,16 @@ function fill(cell, text, kind, small) {
 
 // ---- what the visitor does
 
-async function send(path, body) {
-  const answer = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+const send = (path, body) =>
+  ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+async function ask(path, options) {
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch {
+    throw new Error("the program does not answer");
+  }
   const text = await answer.text();
   if (!answer.ok) throw new Error(text);
   return text;
@@ -310,20 +320,28 @@ costs.elements.hit.addEventListener("focus", () => { costs.dataset.own = "yes"; 
 
 async function workOut() {
   if (!costs.checkValidity()) return;
-  const answer = await fetch(`/costs?${new URLSearchParams(new FormData(costs))}`);
   const line = byId("costs-answer");
-  line.className = answer.ok ? "answer" : "answer bad";
-  if (!answer.ok) return set(line, await answer.text());
-  set(line, "");
-  const found = await answer.json();
+  try {
+    showCosts(JSON.parse(await ask(`/costs?${new URLSearchParams(new FormData(costs))}`)));
+    line.className = "answer";
+    set(line, "");
+  } catch (error) {
+    line.className = "answer bad";
+    set(line, `Not worked out: ${error.message}`);
+  }
+}
+
+function showCosts(found) {
   const parts = [
     ["", "Without a cache", found.without, "statements a second at Postgres"],
     ["ours", "With cache_sync", found.with, "statements a second at Postgres"],
     ["theirs", "With Redis, at its hit rate here", found.redis, "statements a second at Postgres"],
     ["ours", "cache_sync saves", found.saved, `statements a second: ${percent(found.saved_share)}`],
   ].filter((part) => part[2] !== null).map(([side, title, value, unit]) => costBox(side, title, count(value), unit));
-  if (found.saved_processors !== null) parts.push(costBox("ours", "and at Postgres", `${short.format(found.saved_processors)} s`, "of work each second"));
-  if (found.read_with_us !== null) parts.push(costBox("ours", "A read takes", time(found.read_with_us), `on average, in place of ${time(found.read_without_us)}`));
+  const busy = [found.without_processors, found.with_processors];
+  if (busy[0] !== null) parts.push(costBox("ours", "Postgres is busy for", `${short.format(busy[1])} s`, `a second, without a cache for ${short.format(busy[0])} s`));
+  const instead = found.read_without_us === null ? "" : `, in place of ${time(found.read_without_us)}`;
+  if (found.read_with_us !== null) parts.push(costBox("ours", "A read takes", time(found.read_with_us), `on average${instead}`));
   byId("costs").replaceChildren(...parts);
 }
 
@@ -350,7 +368,7 @@ function show(state) {
   set(byId("status"), trouble.length > 0 ? trouble.join(", ") : `Running for ${clock(now.at)}; all is well`);
   byId("status").className = trouble.length > 0 ? "bad" : "";
   const [ours, theirs] = sides.map(({ since, now }) => [count(1000 * share(since.stale, since.compared)), millis(now.delays.median_ms)]);
-  set(byId("verdict"), `Of 1,000 reads so far, ${ours[0]} were stale with cache_sync and ${theirs[0]} with Redis. ` +
+  set(byId("verdict"), `Of 1,000 reads of the 50 hottest rows so far, ${ours[0]} were stale with cache_sync and ${theirs[0]} with Redis. ` +
     `What plain SQL changes is shown by cache_sync after ${ours[1]}, by Redis after ${theirs[1]}.`);
   set(byId("work"), `Each side has two processes. Each process reads ${count(state.reads)} rows a second (some rows much more often than others) and changes ` +
     `${count(state.writes)}; pgbench changes ${count(state.pgbench)} more a second by plain SQL. Nobody tells the caches. ` +
@@ -371,21 +389,35 @@ function show(state) {
 
 function add(point) {
   points.push(point);
-  while (points[0].at < point.at - SECONDS) points.shift();
+  points = points.filter((before) => before.at >= point.at - SECONDS && before.at <= point.at);
 }
 
-async function follow() {
-  points = await (await fetch("/points")).json();
+/** Follows for as long as the page is open. */
+function follow() {
   const live = new EventSource("/live");
+  // Also when it was away: the plots then have what was not seen here, or begin anew with another run of the program.
+  live.onopen = async () => {
+    try {
+      points = JSON.parse(await ask("/points"));
+    } catch (error) {
+      isAway(`The plots begin anew: ${error.message}.`);
+    }
+  };
   live.onmessage = (event) => {
     const state = JSON.parse(event.data);
     add(state.point);
     show(state);
   };
   live.onerror = () => {
-    set(byId("status"), "The program does not answer. Has it ended?");
-    byId("status").className = "bad";
+    isAway("The program does not answer. Has it ended?");
+    // It tries again by itself, unless it was refused.
+    if (live.readyState === EventSource.CLOSED) setTimeout(follow, 2000);
   };
+}
+
+function isAway(why) {
+  set(byId("status"), why);
+  byId("status").className = "bad";
 }
 
 follow();

@@ -27,8 +27,6 @@ impl Ours {
 }
 
 impl Side for Ours {
-    const TELLS_HITS: bool = true;
-
     async fn read(&self, id: i64) -> Result<Seen> {
         let (read, hit) = match self.records.held(&id) {
             Some(read) => (read, true),

@@ -51,11 +51,10 @@ impl Aside {
 }
 
 impl Side for Aside {
-    const TELLS_HITS: bool = false;
-
     async fn read(&self, id: i64) -> Result<Seen> {
-        let record = self.rows().read(id).await?.ok_or_else(|| format!("row {id} is said not to exist"))?;
-        Ok(Seen { version: record.version, hit: false })
+        let found = self.rows().look(id).await?;
+        let record = found.record.ok_or_else(|| format!("row {id} is said not to exist"))?;
+        Ok(Seen { version: record.version, hit: found.is_hit })
     }
 
     async fn add(&self, id: i64) -> Result<()> {
