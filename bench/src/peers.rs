@@ -4,7 +4,7 @@
 //! shape      what is done            confirmed  what was confirmed, and what reads are held against it
 //! load       two nodes at work       tally      what came of it
 //! kind       who is compared         child      a peer's process          contender  what its turns cost
-//! table      what is printed         place      where and when that was
+//! table      what is printed         summary    that in short       place  where and when that was
 //! ```
 
 mod child;
@@ -14,6 +14,7 @@ mod kind;
 mod load;
 mod place;
 mod shape;
+mod summary;
 mod table;
 mod tally;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use load::PLACES;
 use serde_json::{Value, json};
 use shape::Shape;
 use std::path::{Path, PathBuf};
+use summary::Summary;
 use table::{Line, MemoryTable, Table};
 use tokio_postgres::Client;
 
@@ -104,10 +106,14 @@ pub(crate) async fn run(scope: &Scope, rounds: Rounds, report: &mut Report) -> R
     }
     let memory = MemoryTable::new(&tables, scope.rows);
     memory.print();
+    let summary = Summary::of(&tables);
+    summary.iter().for_each(Summary::print);
     let is_right = tell(&tables, report);
     if let Some(file) = &scope.markdown {
         let shapes = tables.iter().map(Table::markdown);
-        let text: Vec<String> = [place.clone()].into_iter().chain(shapes).chain([memory.markdown()]).collect();
+        let in_short = summary.iter().map(Summary::markdown);
+        let text: Vec<String> =
+            [place.clone()].into_iter().chain(in_short).chain(shapes).chain([memory.markdown()]).collect();
         std::fs::write(file, text.join("\n")).during(|| file.display().to_string())?;
     }
     let json = json!({"place": place, "shapes": tables.iter().map(Table::json).collect::<Value>()});

@@ -190,6 +190,9 @@ impl Unpacked {
             }
             let needs = command::output(Command::new("dpkg-deb").arg("-f").arg(package).arg("Depends"))?;
             let others = without(self.packages, &needs);
+            if others.is_empty() {
+                return Ok(());
+            }
             root.apt_get(&["satisfy", "-y", "-qq", "--no-install-recommends", &others])
         };
         self.packages.iter().try_for_each(|name| unpack(name, &dir, prepare))
@@ -242,6 +245,8 @@ mod tests {
         let needs = "lsb-base (>= 3.2-14), redis-tools (= 5:7.0.15-1~deb12u10), redis-toolsmith | adduser\n";
         let others = without(REDIS_SERVER.packages, needs);
         assert_eq!(others, "lsb-base (>= 3.2-14), redis-toolsmith | adduser");
+        // In Debian 13 it needs nothing else.
+        assert_eq!(without(REDIS_SERVER.packages, "redis-tools (= 5:8.0.2-3+deb13u3)\n"), "");
     }
 
     #[test]

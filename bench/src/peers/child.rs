@@ -3,13 +3,24 @@
 use super::kind::Kind;
 use super::load::Field;
 use super::shape::Shape;
+use cache_sync::Durability;
 use cache_sync_kit::{Result, connect};
-use cache_sync_peers::{Database, Peer};
+use cache_sync_peers::{CacheAside, CacheSync, Database, Foyer, Notified, Peer, Plain, Tracked};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
+
+/// For how long ours serves what nobody confirms any more: less than by default, so that a turn is several times as long and a read beyond
+/// it can be seen. Where it is shorter still, a busy machine that delays the feed costs loads.
+const FEED_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long rows stay in a cache that is told of changes, or deletes what is written itself.
+const LONG: Duration = Duration::from_secs(300);
+/// How long they stay where nobody tells.
+const SHORT: Duration = Duration::from_secs(1);
+/// More than there are: whether they stay is not what is compared.
+const HELD_MAX: u64 = 4_000_000;
 
 pub(super) const WARM: &str = "warm";
 pub(super) const TURN: &str = "turn";
@@ -24,11 +35,36 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let shape = Shape::of_name(shape).ok_or_else(|| format!("there is no shape {shape}"))?;
     let field = Arc::new(Field::new(shape, rows.parse()?));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(kind.serve(dsn, redis_url, field))
+    runtime.block_on(open(kind, dsn, redis_url, field))
+}
+
+/// Opens two nodes of a peer, and has them do what they are told.
+async fn open(kind: Kind, dsn: &str, redis_url: &str, field: Arc<Field>) -> Result<()> {
+    let durability = if kind == Kind::OursDurable { Durability::Database } else { Durability::Memory };
+    match kind {
+        Kind::Ours | Kind::OursDurable => {
+            let open = async || CacheSync::open(dsn, HELD_MAX, durability, FEED_TIMEOUT).await;
+            serve(twice(open).await?, dsn, field).await
+        }
+        Kind::Plain => serve(twice(async || Plain::open(dsn)).await?, dsn, field).await,
+        Kind::CacheAside => {
+            serve(twice(async || CacheAside::open(dsn, redis_url, LONG).await).await?, dsn, field).await
+        }
+        Kind::Tracked => {
+            let open = async || Tracked::open(dsn, redis_url, HELD_MAX, LONG).await;
+            serve(twice(open).await?, dsn, field).await
+        }
+        Kind::Notified => serve(twice(async || Notified::open(dsn, HELD_MAX, LONG).await).await?, dsn, field).await,
+        Kind::Foyer => serve(twice(async || Foyer::open(dsn, HELD_MAX as usize, SHORT)).await?, dsn, field).await,
+    }
+}
+
+async fn twice<P>(open: impl AsyncFn() -> Result<P>) -> Result<[Arc<P>; 2]> {
+    Ok([Arc::new(open().await?), Arc::new(open().await?)])
 }
 
 /// Says that the nodes are there, and then does what it is told until nobody tells it any more.
-pub(super) async fn serve<P: Peer>(nodes: [Arc<P>; 2], dsn: &str, field: Arc<Field>) -> Result<()> {
+async fn serve<P: Peer>(nodes: [Arc<P>; 2], dsn: &str, field: Arc<Field>) -> Result<()> {
     let bound_ms = nodes[0].stale_at_most().map(|bound| bound.as_secs_f64() * 1e3);
     say(&bound_ms)?;
     obey(&nodes, dsn, &field, BufReader::new(tokio::io::stdin())).await

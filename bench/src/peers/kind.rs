@@ -1,22 +1,7 @@
 //! Who is compared.
 
-use super::child;
-use super::load::Field;
-use cache_sync::Durability;
 use cache_sync_kit::Result;
-use cache_sync_peers::{CacheAside, CacheSync, Foyer, Notified, Plain, Tracked};
-use std::sync::Arc;
-use std::time::Duration;
-
-/// For how long ours serves what nobody confirms any more: less than by default, so that a turn is several times as long and a read beyond
-/// it can be seen. Where it is shorter still, a busy machine that delays the feed costs loads.
-const FEED_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long rows stay in a cache that is told of changes, or deletes what is written itself.
-const LONG: Duration = Duration::from_secs(300);
-/// How long they stay where nobody tells.
-const SHORT: Duration = Duration::from_secs(1);
-/// More than there are: whether they stay is not what is compared.
-const HELD_MAX: u64 = 4_000_000;
+use cache_sync_peers::{CacheSync, Notified};
 
 /// One of those who are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,33 +64,4 @@ impl Kind {
             Kind::Plain | Kind::CacheAside | Kind::Tracked | Kind::Foyer => Ok(()),
         }
     }
-
-    /// Opens two nodes, and has them do what they are told.
-    pub(super) async fn serve(self, dsn: &str, redis_url: &str, field: Arc<Field>) -> Result<()> {
-        let durability = if self == Kind::OursDurable { Durability::Database } else { Durability::Memory };
-        match self {
-            Kind::Ours | Kind::OursDurable => {
-                let open = async || CacheSync::open(dsn, HELD_MAX, durability, FEED_TIMEOUT).await;
-                child::serve(twice(open).await?, dsn, field).await
-            }
-            Kind::Plain => child::serve(twice(async || Plain::open(dsn)).await?, dsn, field).await,
-            Kind::CacheAside => {
-                child::serve(twice(async || CacheAside::open(dsn, redis_url, LONG).await).await?, dsn, field).await
-            }
-            Kind::Tracked => {
-                let open = async || Tracked::open(dsn, redis_url, HELD_MAX, LONG).await;
-                child::serve(twice(open).await?, dsn, field).await
-            }
-            Kind::Notified => {
-                child::serve(twice(async || Notified::open(dsn, HELD_MAX, LONG).await).await?, dsn, field).await
-            }
-            Kind::Foyer => {
-                child::serve(twice(async || Foyer::open(dsn, HELD_MAX as usize, SHORT)).await?, dsn, field).await
-            }
-        }
-    }
-}
-
-async fn twice<P>(open: impl AsyncFn() -> Result<P>) -> Result<[Arc<P>; 2]> {
-    Ok([Arc::new(open().await?), Arc::new(open().await?)])
 }

@@ -63,38 +63,60 @@ impl Line {
         (!values.is_empty()).then(|| median(values))
     }
 
-    fn stale(&self) -> (u64, f64) {
-        let oldest = self.rounds.iter().map(|round| round.turn.oldest_ms).fold(0.0, f64::max);
-        (self.rounds.iter().map(|round| round.turn.stale).sum(), oldest)
+    /// The median of what there is in a round for each operation.
+    fn each(&self, of: impl Fn(&Round) -> f64) -> Option<f64> {
+        self.median(|round| Some(of(round) / round.turn.operations()))
+    }
+
+    /// Operations a second.
+    pub(super) fn rate(&self) -> String {
+        thousands(median(self.rates()))
+    }
+
+    pub(super) fn read_median(&self) -> String {
+        self.median(|round| round.turn.read_us[0]).map_or("-".to_owned(), microseconds)
+    }
+
+    /// Statements at Postgres for each operation.
+    pub(super) fn statements(&self) -> String {
+        self.each(|round| round.statements).map_or("-".to_owned(), |each| format!("{each:.4}"))
+    }
+
+    /// How many reads were stale, and by how much.
+    pub(super) fn staleness(&self) -> String {
+        let oldest_ms = self.rounds.iter().map(|round| round.turn.oldest_ms).fold(0.0, f64::max);
+        match self.rounds.iter().map(|round| round.turn.stale).sum::<u64>() {
+            0 => "0".to_owned(),
+            stale => format!("{} (oldest {})", thousands(stale as f64), milliseconds(oldest_ms)),
+        }
+    }
+
+    /// Writes that were confirmed and are not there, or twice.
+    pub(super) fn lost(&self) -> String {
+        thousands(self.lost.wrong() as f64)
     }
 
     fn cells(&self) -> [String; COLUMNS.len()] {
         let rates = self.rates();
         let (low, high) = rates.iter().fold((f64::INFINITY, 0.0), |(low, high), rate| (rate.min(low), rate.max(high)));
         let us = |of: &dyn Fn(&Round) -> Option<f64>| self.median(of).map_or("-".to_owned(), microseconds);
-        let each = |of: &dyn Fn(&Round) -> f64| self.median(|round| Some(of(round) / round.turn.operations()));
-        let (stale, oldest_ms) = self.stale();
         [
             self.kind.title().to_owned(),
-            thousands(median(rates)),
+            self.rate(),
             format!("{}..{}", thousands(low), thousands(high)),
-            us(&|round| round.turn.read_us[0]),
+            self.read_median(),
             us(&|round| round.turn.read_us[1]),
             us(&|round| round.turn.write_us[0]),
             us(&|round| round.turn.write_us[1]),
-            each(&|round| round.statements).map_or("-".to_owned(), |each| format!("{each:.4}")),
-            each(&|round| round.cpu_seconds).map_or("-".to_owned(), |each| microseconds(each * 1e6)),
-            if stale == 0 {
-                "0".to_owned()
-            } else {
-                format!("{} (oldest {})", thousands(stale as f64), milliseconds(oldest_ms))
-            },
+            self.statements(),
+            self.each(|round| round.cpu_seconds).map_or("-".to_owned(), |each| microseconds(each * 1e6)),
+            self.staleness(),
             format!(
                 "{} ({})",
                 self.beyond().map_or("-".to_owned(), |beyond| thousands(beyond as f64)),
                 self.bound_ms.map_or("none".to_owned(), milliseconds)
             ),
-            thousands(self.lost.wrong() as f64),
+            self.lost(),
         ]
     }
 
@@ -160,7 +182,7 @@ impl MemoryTable {
     }
 }
 
-fn print<const N: usize>(rows: &[[String; N]]) {
+pub(super) fn print<const N: usize>(rows: &[[String; N]]) {
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
     for row in rows {
         let cells = row.iter().enumerate().map(|(column, cell)| match column {
@@ -172,7 +194,7 @@ fn print<const N: usize>(rows: &[[String; N]]) {
 }
 
 /// The first row is the head.
-fn markdown<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn markdown<const N: usize>(rows: &[[String; N]]) -> String {
     let mut lines: Vec<String> = rows.iter().map(|row| format!("| {} |\n", row.join(" | "))).collect();
     lines.insert(1, format!("| --- |{}\n", " ---: |".repeat(N - 1)));
     lines.concat()
