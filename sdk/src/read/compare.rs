@@ -123,7 +123,10 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let loading = Loading { session, meta: &schema.meta, layout: &schema.layout, keys: &keys_of };
         let (sent, live) = (common.now(), common.is_live());
         let (mut is_the_feeds, mut rows) = (false, Vec::from_iter(keys.iter().map(|_| None)));
+        let invalidations = lock(&self.seen).invalidations();
         let begin = |state: LoadState| {
+            // What is let go because of that is not to be loaded from a standby that lacks it.
+            self.note_shown(keys.iter().map(|key| schema.hash::<K, K>(key)), state.lsn, invalidations);
             is_the_feeds = state.epoch.0 == common.freshness.epoch();
             match is_the_feeds {
                 true => common.clock.compare(sent, state.host_time),

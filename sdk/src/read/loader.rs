@@ -15,7 +15,7 @@ use crate::entries::{Answer, Entries, Lifetime, Loaded, Next};
 use crate::error::{Error, ErrorKind};
 use crate::meter::Timer;
 use crate::store::{KeysOf, LoadState, Loading, Takes, Taking};
-use cache_sync_core::number::{KeyHash, Sequence, Version};
+use cache_sync_core::number::{KeyHash, Lsn, Sequence, Version};
 use cache_sync_core::sqlstate::{Fault, is_misfit};
 use std::sync::Arc;
 use tracing::{Instrument, debug_span};
@@ -167,9 +167,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             } else if live {
                 self.store.doubt_server();
             }
-            if self.standby.is_some() {
-                lock(&self.seen).note(hashes.iter().copied(), state.lsn, invalidations);
-            }
+            self.note_shown(hashes.iter().copied(), state.lsn, invalidations);
             Some(Shown { epoch: state.epoch, last_seq: state.last_seq, as_of: asked })
         };
         self.load_rows(&loading, &mut Taking::new(begin, |shown, row| arriving.came(shown, row))).await
@@ -258,6 +256,13 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         Err(self.entries.retirement())
     }
 
+    /// The primary shows these keys as of `lsn`, to a load that began after so many invalidations: no standby may show anything older after that.
+    pub(super) fn note_shown(&self, keys: impl Iterator<Item = KeyHash>, lsn: Lsn, invalidations: u64) {
+        if self.standby.is_some() {
+            lock(&self.seen).note(keys, lsn, invalidations);
+        }
+    }
+
     /// What a failed load means for the cache: where the statement no longer fits because the table's name means another one or none,
     /// it retires.
     pub(super) async fn lasting(&self, error: Error) -> Error {
@@ -277,12 +282,14 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let loading =
             Loading { session, meta: &schema.meta, layout: &schema.layout, keys: &KeysOf(std::slice::from_ref(key)) };
         let (sent, mut loaded) = (self.entries.common.now(), None);
-        let mut taking = Taking::new(
-            |_: LoadState| Some(()),
-            |(): &(), row: &LoadedColumns<'_>| loaded = LoadedRow::of(row, schema),
-        );
+        let (hash, invalidations) = (schema.hash::<K, K>(key), lock(&self.seen).invalidations());
+        let begin = |state: LoadState| {
+            self.note_shown(std::iter::once(hash), state.lsn, invalidations);
+            Some(())
+        };
+        let mut taking = Taking::new(begin, |(): &(), row: &LoadedColumns<'_>| loaded = LoadedRow::of(row, schema));
         let load = self.load_rows(&loading, &mut taking);
-        match self.measured(1, Some(schema.hash::<K, K>(key)), load).await {
+        match self.measured(1, Some(hash), load).await {
             Ok(()) => {}
             Err(error) => return Err(self.lasting(error).await),
         }
