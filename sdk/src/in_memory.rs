@@ -40,8 +40,10 @@
 //!
 //! It knows no SQL: a query is answered by what [`InMemory::answer`] is told, and depends on every row of the tables that are named there.
 //! It has no transactions, triggers, roles, foreign keys, generated columns, types or functions of the user's, and keeps dates and times as
-//! they were written. `max` and `min` compare numbers as numbers and texts by their bytes. The real thing is not far: the tests
+//! they were written. What has expired counts as removed at once. How many parameters a query takes is not checked. `max` and `min` compare numbers as numbers and texts by their bytes. The real thing is not far: the tests
 //! that must see SQL can start a throw-away Postgres.
+//!
+//! It works where tokio's time is paused, too; when rows expire, and how long what is held counts as fresh, goes by the machine's clock.
 //!
 //! ```text
 //! table     as a user describes it         types     of columns, and which values fit      moments  dates and times as texts
@@ -204,14 +206,23 @@ impl InMemory {
 
     /// Says what queries with exactly this text are answered, computed from the rows that there are then, each time that one is loaded: a list of
     /// objects by columns' names, of arrays in the order of the columns, or of values where there is one column. The result depends on all
-    /// rows of the tables that are named.
+    /// rows of the tables that are named. Said again, it ends what is held of the answer before: the tables count as changed.
     pub fn answer(
         &self,
         sql: &str,
         tables: &[&str],
         answer: impl Fn(&Asked<'_>) -> Vec<Value> + Send + Sync + 'static,
     ) {
-        lock(&self.0.answers).set(sql, tables, answer);
+        if lock(&self.0.answers).set(sql, tables, answer) {
+            let mut state = lock(&self.0.state);
+            let places: Vec<_> = tables.iter().filter_map(|table| state.named(table)).collect();
+            for place in places {
+                let id = state.tables[place].table.meta.table_id;
+                state.tell_flush(id);
+            }
+            drop(state);
+            self.0.tell();
+        }
     }
 
     /// While it lasts nothing answers, and connections are broken, as when Postgres is away.

@@ -27,6 +27,11 @@ pub(super) fn replaced(at: Moment) -> u64 {
     REPLACED | at.nanos()
 }
 
+/// In place of what stands for no generation, once a change is heard: what was true at that moment is replaced since.
+pub(super) fn now_replaced(of_none: u64) -> u64 {
+    of_none & !UNHEARD | REPLACED
+}
+
 /// Whether a change of it was heard.
 pub(super) fn is_replaced(generation: u64) -> bool {
     generation & (UNHEARD | REPLACED) == REPLACED

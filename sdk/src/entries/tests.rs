@@ -204,6 +204,31 @@ fn what_a_change_has_replaced_is_kept_for_a_while_but_no_hit() {
     assert_eq!(kept(&lets_go), None, "nobody has read it");
 }
 
+/// One load after another is overtaken by a change: what each of them brought is no reason to forget who has read the row.
+#[test]
+fn who_has_read_a_row_is_known_however_often_its_loads_are_overtaken() {
+    let entries = entries_of(&CacheConfig { refresh_on_change: true, ..CacheConfig::default() });
+    entries.hear();
+    entries.hold(1, Lifetime::ENDLESS);
+    assert_eq!(entries.hit(1), Some(1));
+    let change = |version: i64| {
+        let (table, kind, version) = (entries.schema.table_id(), ChangeKind::Versioned, Version(version));
+        entries.change(&Change { table, key: HASH, kind, version }).expect("it is news").to_refresh
+    };
+    assert_eq!(change(2), Some(1));
+    for version in 3..6 {
+        let (sender, _) = oneshot::channel();
+        let asked = entries.common.now();
+        entries.place(HASH).slot_or_new(&1).join(version as u64, entries.generation(), Some(asked), sender);
+        let (flight, _) = entries.start_load(HASH).unwrap();
+        assert_eq!(change(version), Some(1), "while it is under way");
+        let (last_seq, lifetime, value) = (Sequence(0), Lifetime::ENDLESS, Some(Row::new(version, 1)));
+        let loaded = Loaded { value, version: Version(version - 1), lifetime, last_seq, trusted: true, as_of: asked };
+        assert_eq!(entries.loaded(HASH, flight, loaded), Next::Overtaken);
+        assert_eq!(entries.peek(&1, HASH, Entry::is_read), Some(true), "so it is loaded once more");
+    }
+}
+
 /// Looks what a hit would be shown at the moment at which somebody is woken.
 struct Woken {
     entries: Arc<Entries<i64, i64>>,

@@ -43,6 +43,7 @@ type Answer = Arc<dyn Fn(&Asked<'_>) -> Vec<Value> + Send + Sync>;
 #[derive(Default)]
 pub(super) struct Answers(BTreeMap<String, Known>);
 
+/// Who answers a statement.
 #[derive(Clone)]
 pub(super) struct Known {
     tables: Vec<String>,
@@ -50,17 +51,19 @@ pub(super) struct Known {
 }
 
 impl Answers {
+    /// Returns whether there was another answer before.
     pub(super) fn set(
         &mut self,
         sql: &str,
         tables: &[&str],
         answer: impl Fn(&Asked<'_>) -> Vec<Value> + Send + Sync + 'static,
-    ) {
+    ) -> bool {
         let tables = tables.iter().map(|table| (*table).to_owned()).collect();
-        self.0.insert(sql.to_owned(), Known { tables, answer: Arc::new(answer) });
+        self.0.insert(sql.to_owned(), Known { tables, answer: Arc::new(answer) }).is_some()
     }
 
-    fn known(&self, sql: &str) -> Result<Known, Error> {
+    /// Who answers the statement.
+    pub(super) fn known(&self, sql: &str) -> Result<Known, Error> {
         self.0.get(sql).cloned().ok_or_else(|| {
             let message = "the database in memory knows no answer to this statement: say it with `answer`";
             Error::saying(STEP, "0A000", message)
@@ -78,11 +81,6 @@ impl Answers {
         let tables = self.known(sql)?.tables.iter().map(read).collect::<Result<Vec<_>, Error>>()?;
         Ok(json!({"tables": tables, "refused": []}).to_string())
     }
-
-    /// Who answers the statement.
-    pub(super) fn answering(&self, sql: &str) -> Result<Answering, Error> {
-        self.known(sql).map(Answering)
-    }
 }
 
 /// All rows at one moment.
@@ -93,19 +91,16 @@ pub(super) struct Rows {
     all: BTreeMap<String, Vec<Value>>,
 }
 
-/// Who answers a statement.
-pub(super) struct Answering(Known);
-
-impl Answering {
+impl Known {
     /// The rows that there are now, which are all that the answer is made of.
     pub(super) fn rows(&self, state: &State) -> Rows {
-        Rows { epoch: state.epoch, good_for: state.next_expiry(&self.0.tables), all: state.all_rows() }
+        Rows { epoch: state.epoch, good_for: state.next_expiry(&self.tables), all: state.all_rows() }
     }
 
     /// Runs it over these rows. Nothing is locked meanwhile: an answer may ask the database itself.
     pub(super) fn run(&self, rows: &Rows, selecting: Selecting<'_>) -> Result<Selected, Error> {
         let params = selecting.params.iter().map(|param| shown(*param)).collect::<Result<Vec<_>, _>>()?;
-        let answer = (self.0.answer)(&Asked { rows: &rows.all, params });
+        let answer = (self.answer)(&Asked { rows: &rows.all, params });
         let names: Vec<String> = match answer.first() {
             Some(Value::Object(members)) => members.keys().cloned().collect(),
             Some(Value::Array(values)) => (1..=values.len()).map(|number| format!("column{number}")).collect(),

@@ -166,7 +166,8 @@ impl From<Misfit> for Refused {
 }
 
 /// Whether the constraints let the row be.
-pub(super) fn check(row: &Row, key: &Key, Stored { table, rows }: &Stored) -> Result<(), Refused> {
+pub(super) fn check(row: &Row, key: &Key, stored: &Stored) -> Result<(), Refused> {
+    let table = &stored.table;
     let name = &table.meta.name;
     let refused = |sqlstate, message, constraint: Option<&String>| {
         Err(Refused { misfit: Misfit { sqlstate, message }, constraint: constraint.cloned() })
@@ -188,7 +189,7 @@ pub(super) fn check(row: &Row, key: &Key, Stored { table, rows }: &Stored) -> Re
             unique.columns.iter().map(value).collect()
         };
         let own = of(row);
-        if own.is_some() && rows.iter().any(|(other, row)| other != key && of(row) == own) {
+        if own.is_some() && stored.rows().any(|(other, row)| other != key && of(row) == own) {
             let message = format!("duplicate key value violates unique constraint \"{}\"", unique.name);
             return refused("23505", message, Some(&unique.name));
         }
@@ -236,12 +237,15 @@ fn read(batch: &Sending<'_>, table: &Defined) -> Result<Vec<Patch>, Error> {
         Error::caused(ErrorKind::Mismatch, "a batch is of a form that is unknown here", error)
     };
     let shapes: Vec<Shape> = serde_json::from_str(batch.shapes).map_err(unknown)?;
+    let wrong = |message: &str| Error::saying(STEP, "22023", message);
+    if shapes.len() != batch.rows.len() {
+        return Err(wrong("there are not as many shapes as rows"));
+    }
     let mut patches = Vec::new();
     for (shape, rows) in shapes.iter().zip(batch.rows) {
         let rows: Vec<Members> = serde_json::from_str(rows).map_err(unknown)?;
         for row in rows {
-            patches
-                .push(patch(shape, &row, table).ok_or_else(|| Error::saying(STEP, "22023", "a patch is incomplete"))?);
+            patches.push(patch(shape, &row, table).ok_or_else(|| wrong("a patch lacks a member"))?);
         }
     }
     Ok(patches)
@@ -257,13 +261,14 @@ fn patch(shape: &Shape, row: &Members, table: &Defined) -> Option<Patch> {
         Some(version) => Expected::Version(Version(version.parse().ok()?)),
     };
     let is_each = shape.stamps == "each";
-    let fields = shape.fields.iter().filter_map(|name| {
+    let fields = shape.fields.iter().map(|name| {
         let (id, text) = (table.id(name)?, row.get(name)?.get().to_owned());
         let is_json = matches!(table.rule(id), Some(Rule::Json(_)));
         let is_dated = is_each && is_json && !matches!(kind, PatchKind::Replace | PatchKind::CompareAndSet);
         let own = number(&format!("@{id}")).map_or(stamp, Stamp);
         Some(Field { id, text, stamp: own, is_dated })
     });
+    let fields = fields.collect::<Option<_>>()?;
     let key = rows::key_of(row, table).map_err(|misfit| misfit.message);
-    Some(Patch { place: number("#")?.try_into().ok()?, kind, expected, stamp, key, fields: fields.collect() })
+    Some(Patch { place: number("#")?.try_into().ok()?, kind, expected, stamp, key, fields })
 }

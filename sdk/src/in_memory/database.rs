@@ -111,9 +111,9 @@ impl Database for Link {
 
     async fn select(&self, selecting: Selecting<'_>) -> Result<Selected, Error> {
         self.inner.faults.meet("running a query").await?;
-        let answering = lock(&self.inner.answers).answering(selecting.sql)?;
-        let rows = answering.rows(&lock(&self.inner.state));
-        answering.run(&rows, selecting)
+        let known = lock(&self.inner.answers).known(selecting.sql)?;
+        let rows = known.rows(&lock(&self.inner.state));
+        known.run(&rows, selecting)
     }
 
     async fn feed_head(&self) -> Result<(Epoch, Position), Error> {

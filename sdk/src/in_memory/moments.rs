@@ -44,14 +44,16 @@ fn days(year: i64, month: i64, day: i64) -> Option<i64> {
     Some(era * 146_097 + in_era - 719_468)
 }
 
-fn time_of_day(text: &str) -> Option<i64> {
+/// Microseconds of a time of day; `None`: it is none.
+pub(super) fn time_of_day(text: &str) -> Option<i64> {
     let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
     let mut parts = clock.split(':').map(|part| part.parse::<i64>().ok());
     let (hours, minutes, seconds) = (parts.next()??, parts.next()??, parts.next().unwrap_or(Some(0))?);
     let is_time = (0..=24).contains(&hours) && (0..60).contains(&minutes) && (0..=60).contains(&seconds);
     let digits: String = fraction.chars().chain("000000".chars()).take(6).collect();
     let micros: i64 = digits.parse().ok()?;
-    (is_time && parts.next().is_none()).then_some(((hours * 60 + minutes) * 60 + seconds) * SECOND + micros)
+    let time = ((hours * 60 + minutes) * 60 + seconds) * SECOND + micros;
+    (is_time && parts.next().is_none() && time <= DAY).then_some(time)
 }
 
 fn offset_of(text: &str) -> Option<i64> {

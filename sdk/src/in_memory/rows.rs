@@ -39,6 +39,10 @@ impl Row {
         moments::micros(&text).filter(|at| *at != i64::MAX).map(|at| at.saturating_sub(now))
     }
 
+    pub(super) fn is_there(&self, table: &Defined, now: i64) -> bool {
+        self.expires_in(table, now).is_none_or(|micros| micros > 0)
+    }
+
     /// As JSON, by the columns' names.
     pub(super) fn to_json(&self, table: &Defined) -> Value {
         let member = |(id, column): (FieldId, &super::table::Column)| {

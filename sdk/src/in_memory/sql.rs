@@ -42,7 +42,7 @@ impl State {
     pub(super) fn insert(&mut self, table: usize, members: &Members) -> Result<(), Error> {
         let key = self.key(table, members)?;
         let stored = &self.tables[table];
-        if stored.rows.contains_key(&key) {
+        if stored.row(&key).is_some() {
             let constraint = format!("{}_pkey", stored.table.meta.name);
             let message = format!("duplicate key value violates unique constraint \"{constraint}\"");
             return Err(Error::saying_of(WRITING, "23505", message, Some(constraint)));
@@ -65,7 +65,7 @@ impl State {
     pub(super) fn update(&mut self, table: usize, key: &Key, changes: &Members) -> Result<bool, Error> {
         let now = Stamp(self.tick());
         let stored = &self.tables[table];
-        let Some(mut row) = stored.rows.get(key).cloned() else { return Ok(false) };
+        let Some(mut row) = stored.row(key).cloned() else { return Ok(false) };
         for (name, value) in changes {
             let id = stored.table.id(name).ok_or_else(|| no_column(name, &stored.table))?;
             let Some(rule) = stored.table.rule(id) else {
@@ -86,7 +86,7 @@ impl State {
 
     /// DELETE; `false`: there was no such row.
     pub(super) fn delete(&mut self, table: usize, key: &Key) -> bool {
-        let was_there = self.tables[table].rows.contains_key(key);
+        let was_there = self.row(table, key).is_some();
         if was_there {
             self.put(table, key, None);
         }

@@ -20,6 +20,19 @@ pub(super) struct Stored {
     pub(super) rows: BTreeMap<Key, Row>,
 }
 
+impl Stored {
+    /// Those that have not expired: what has counts as removed.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&Key, &Row)> {
+        let now = wall_micros();
+        self.rows.iter().filter(move |(_, row)| row.is_there(&self.table, now))
+    }
+
+    /// The row of this key, if it has not expired.
+    pub(super) fn row(&self, key: &Key) -> Option<&Row> {
+        self.rows.get(key).filter(|row| row.is_there(&self.table, wall_micros()))
+    }
+}
+
 /// A client's line of batches to a table.
 pub(super) struct Session {
     pub(super) fence: Fence,
@@ -115,17 +128,14 @@ impl State {
 
     /// A row that has not expired.
     pub(super) fn row(&self, table: usize, key: &Key) -> Option<&Row> {
-        let Stored { table, rows } = &self.tables[table];
-        rows.get(key).filter(|row| row.expires_in(table, wall_micros()).is_none_or(|micros| micros > 0))
+        self.tables[table].row(key)
     }
 
     /// The rows of all tables that have not expired, as JSON.
     pub(super) fn all_rows(&self) -> BTreeMap<String, Vec<Value>> {
-        let now = wall_micros();
         let of = |stored: &Stored| {
-            let Stored { table, rows } = stored;
-            let rows = rows.values().filter(|row| row.expires_in(table, now).is_none_or(|micros| micros > 0));
-            (table.meta.name.clone(), rows.map(|row| row.to_json(table)).collect())
+            let table = &stored.table;
+            (table.meta.name.clone(), stored.rows().map(|(_, row)| row.to_json(table)).collect())
         };
         self.tables.iter().map(of).collect()
     }

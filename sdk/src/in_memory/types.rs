@@ -87,7 +87,7 @@ pub(super) fn kept<'a>(ty: &Type, text: &'a str) -> Result<Cow<'a, str>, Misfit>
     match kind {
         TypeKind::Bool if matches!(text, "true" | "false") => Ok(Cow::Borrowed(text)),
         kind if kind.is_integer() => integer(ty, kind, text),
-        TypeKind::Float4 | TypeKind::Float8 | TypeKind::Numeric => number(ty, text),
+        TypeKind::Float4 | TypeKind::Float8 | TypeKind::Numeric => number(ty, kind, text),
         // A number that is put into a text becomes one.
         TypeKind::Text if !text.starts_with('"') => Ok(quoted(text.to_owned())),
         TypeKind::Text => {
@@ -96,7 +96,8 @@ pub(super) fn kept<'a>(ty: &Type, text: &'a str) -> Result<Cow<'a, str>, Misfit>
             if has_null {
                 Err(Misfit { sqlstate: "22021", message: "a text cannot hold U+0000".to_owned() })
             } else {
-                Ok(Cow::Borrowed(text))
+                // However its characters were escaped.
+                Ok(quoted(word))
             }
         }
         TypeKind::Bytes => {
@@ -111,10 +112,18 @@ pub(super) fn kept<'a>(ty: &Type, text: &'a str) -> Result<Cow<'a, str>, Misfit>
             moments::micros(&word()?).ok_or_else(|| Misfit { sqlstate: "22007", ..malformed() })?;
             Ok(Cow::Borrowed(text))
         }
-        TypeKind::Time | TypeKind::Timetz | TypeKind::Interval => word().map(|_| Cow::Borrowed(text)),
+        TypeKind::Time => {
+            moments::time_of_day(&word()?).ok_or_else(|| Misfit { sqlstate: "22007", ..malformed() })?;
+            Ok(Cow::Borrowed(text))
+        }
+        TypeKind::Timetz | TypeKind::Interval => word().map(|_| Cow::Borrowed(text)),
         // In one order of members, and without blanks.
         TypeKind::Jsonb => {
-            serde_json::from_str::<Value>(text).map(|value| Cow::Owned(value.to_string())).map_err(|_| malformed())
+            let value: Value = serde_json::from_str(text).map_err(|_| malformed())?;
+            if has_null_character(&value) {
+                return Err(Misfit { sqlstate: "22P05", message: "\\u0000 cannot be converted to text.".to_owned() });
+            }
+            Ok(Cow::Owned(value.to_string()))
         }
         TypeKind::Json => Ok(Cow::Borrowed(text)),
         TypeKind::Array(element) => list(element, text).ok_or_else(malformed)?,
@@ -134,11 +143,26 @@ fn integer<'a>(ty: &Type, kind: TypeKind<'_>, text: &'a str) -> Result<Cow<'a, s
     if fits { Ok(Cow::Owned(number.to_string())) } else { Err(Misfit::out_of_range(ty, digits)) }
 }
 
-fn number<'a>(ty: &Type, text: &'a str) -> Result<Cow<'a, str>, Misfit> {
+fn has_null_character(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(elements) => elements.iter().any(has_null_character),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_null_character(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn number<'a>(ty: &Type, kind: TypeKind<'_>, text: &'a str) -> Result<Cow<'a, str>, Misfit> {
+    let fits = |plain: &str| match kind {
+        TypeKind::Float4 => plain.parse::<f32>().is_ok_and(f32::is_finite),
+        TypeKind::Float8 => plain.parse::<f64>().is_ok_and(f64::is_finite),
+        _ => true,
+    };
     let plain = text.trim_matches('"');
     match plain {
         "NaN" | "Infinity" | "-Infinity" => Ok(Cow::Owned(format!("\"{plain}\""))),
-        _ if cache_sync_core::decimal::is_number(plain) => Ok(Cow::Borrowed(plain)),
+        _ if cache_sync_core::decimal::is_number(plain) && fits(plain) => Ok(Cow::Borrowed(plain)),
+        _ if cache_sync_core::decimal::is_number(plain) => Err(Misfit::out_of_range(ty, plain)),
         _ => Err(Misfit::malformed(ty, text)),
     }
 }

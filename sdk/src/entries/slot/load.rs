@@ -141,12 +141,8 @@ impl<K, V> Slot<K, V> {
         let storable = fence_open && loaded.trusted && started_in == generation;
         let base_is_newer = matches!(&self.base, Base::Known { version, generation: of, .. }
             if *of == generation && loaded.version != Version::NONE && *version > loaded.version);
-        let (value, version) = match &self.shown {
-            Some(shown) if base_is_newer => (shown.clone(), self.base_version()),
-            _ => (self.over(loaded, schema), loaded.version),
-        };
-        let mut answer = Answer { value, version, as_of: Some(loaded.as_of), is_loaded: true };
-        if storable && !base_is_newer {
+        let is_stored = storable && !base_is_newer;
+        if is_stored {
             let (version, lifetime) = (loaded.version, loaded.lifetime);
             self.base = Base::Known { value: loaded.value.clone(), version, generation, lifetime };
             if let Some(under_way) = &mut self.under_way {
@@ -155,9 +151,14 @@ impl<K, V> Slot<K, V> {
                 under_way.generation = generation;
             }
             self.show(generation, schema);
-            // The very same, so that who changes what he was shown is not told that it is another.
-            answer.value = self.shown.clone().unwrap_or(answer.value);
-        } else if !base_is_newer && self.may_be_behind(loaded, generation) {
+        }
+        // What is shown is the very same, so that who changes it is not told that it is another.
+        let (value, version) = match &self.shown {
+            Some(shown) if is_stored || base_is_newer => (shown.clone(), self.base_version()),
+            _ => (self.over(loaded, schema), loaded.version),
+        };
+        let answer = Answer { value, version, as_of: Some(loaded.as_of), is_loaded: true };
+        if !is_stored && !base_is_newer && self.may_be_behind(loaded, generation) {
             // Somebody is told what cannot be kept in step. What was held before must not follow it: neither once changes are heard
             // again that are still behind it, nor while a change is held back.
             let (value, version, lifetime) = (loaded.value.clone(), loaded.version, loaded.lifetime);

@@ -3,7 +3,7 @@
 use super::base::Preview;
 use crate::codec::value::Value;
 use crate::common::time::Moment;
-use crate::entries::generation::{is_replaced, replaced};
+use crate::entries::generation::{is_of_none, now_replaced, replaced};
 use crate::receipt::Settler;
 use cache_sync_core::number::{Sequence, Version};
 use cache_sync_core::patch::{PatchKind, RowPatch};
@@ -67,12 +67,13 @@ pub(crate) struct Hold {
 
 impl Hold {
     /// What becomes of a value that was confirmed in `generation` and is good until `until`, in place of these two, once the change counts; none:
-    /// it is let go, as what was in doubt before is. One that was replaced before gains nothing by another change.
+    /// it is let go, as what was held before a gap is. One that was replaced before gains nothing by another change.
     pub(crate) fn replaced(self, generation: u64, current: u64, until: Moment) -> Option<(u64, Moment)> {
         let until = until.min(self.kept_until?);
         match generation {
             _ if generation == current => Some((replaced(self.as_of), until)),
-            _ if is_replaced(generation) => Some((generation, until)),
+            // As old as it was.
+            _ if is_of_none(generation) => Some((now_replaced(generation), until)),
             _ => None,
         }
     }

@@ -83,6 +83,13 @@ fn a_load_takes_its_place_and_what_is_overtaken_is_told() {
     assert_eq!(slot.loaded(1, &loaded(6, 20), GENERATION, &Numbers).tell(), Next::Overtaken);
     assert_eq!(slot.number(), None);
     assert_eq!(slot.last(NOW), Some((Some(20), unheard(LATER))), "whoever was shown that is not shown the older one");
+    slot.is_changed(8, KEPT);
+    assert_eq!(
+        slot.last(BEFORE_LATER),
+        Some((Some(20), replaced(LATER))),
+        "it is known who read it, however often it changes"
+    );
+    slot.is_changed(7, KEPT);
     let _waiting = slot.begin_load(2);
     assert_eq!(slot.loaded(2, &loaded(7, 30), GENERATION, &Numbers).tell(), Next::Nothing);
     assert_eq!(slot.number(), Some(30));
