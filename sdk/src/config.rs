@@ -347,6 +347,9 @@ impl CacheConfig {
         if self.retreat_after == Some(0) {
             return misfit("retreat_after is 0; it must be 1 at least".to_owned());
         }
+        if self.retreat_after.is_some() && share == 0.0 && self.mode == Mode::On {
+            return misfit("retreat_after needs verify where the mode is On: nothing would be compared".to_owned());
+        }
         self.mode.check()
     }
 

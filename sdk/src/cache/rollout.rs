@@ -31,7 +31,8 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
 
     /// Goes back to [`Mode::Shadow`] by itself when so many violations have been found since the mode was set, by [`verify`](CacheBuilder::verify) or
     /// with rows that are not served: then all reads ask Postgres, which must be able to bear that. It stays so until
-    /// [`Cache::set_mode`] is called. Default: it stays as it is; at least 1.
+    /// [`Cache::set_mode`] asks for another mode than it did last. Default: it stays as it is; at least 1. A cache that is opened [`Mode::On`] needs
+    /// `verify` for that, or nothing would be found.
     pub fn retreat_after(mut self, violations: u64) -> CacheBuilder<K, V> {
         self.config.retreat_after = Some(violations);
         self
@@ -47,6 +48,9 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
 
     /// Changes what the cache does, here and now: reads and writes that begin after the call go by it. For all handles of this cache, in this process
     /// alone. What had led a cache to go back by itself begins to count anew.
+    ///
+    /// The mode that was asked for last, or that the cache was opened in, changes nothing when it is asked for again; so it does not undo that a
+    /// cache has gone back by itself. Ask for [`Mode::Shadow`] first, and then for the other one.
     ///
     /// [`Mode::Off`] lets everything go that is held, which takes a moment for each 10,000 entries or so.
     ///

@@ -136,7 +136,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             Some(())
         };
         let each = |(): &(), row: &LoadedColumns<'_>| {
-            let row = LoadedRow::of(row, schema);
+            let row = LoadedRow::of(row, schema, true);
             if let Some((place, row)) = row.and_then(|row| Some((rows.get_mut(row.place)?, row))) {
                 *place = Some(row);
             }

@@ -223,7 +223,7 @@ impl<K: Key, V: CacheValue> Arriving<'_, K, V> {
 
     fn came(&mut self, shown: &Shown, row: &LoadedColumns<'_>) {
         let entries = &*self.reads.entries;
-        let Some(row) = LoadedRow::of(row, &entries.schema) else { return };
+        let Some(row) = LoadedRow::of(row, &entries.schema, entries.is_compared()) else { return };
         let Some(wanted) = self.wanted.get_mut(row.place).and_then(Option::take) else { return };
         let value = match row.value {
             Ok(value) => value,
@@ -287,7 +287,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             self.note_shown(std::iter::once(hash), state.lsn, invalidations);
             Some(())
         };
-        let mut taking = Taking::new(begin, |(): &(), row: &LoadedColumns<'_>| loaded = LoadedRow::of(row, schema));
+        let mut taking =
+            Taking::new(begin, |(): &(), row: &LoadedColumns<'_>| loaded = LoadedRow::of(row, schema, false));
         let load = self.load_rows(&loading, &mut taking);
         match self.measured(1, Some(hash), load).await {
             Ok(()) => {}
