@@ -58,6 +58,10 @@ async fn what_the_feed_kept_quiet_about_is_found_and_the_cache_goes_back() {
         client.catch_up().await.unwrap();
         assert_eq!((as_it_is(changed).await, cache.mode()), (expected, Mode::Shadow));
         cache.set_mode(Mode::On).unwrap();
+        assert_eq!(cache.mode(), Mode::Shadow, "that was asked for before");
+        for mode in [Mode::Shadow, Mode::On] {
+            cache.set_mode(mode).unwrap();
+        }
         let status = cache.status();
         assert_eq!((status.mode, status.has_retreated, status.violations), (Mode::On, false, 1));
         assert_eq!(as_it_is(changed).await, expected, "what was wrong is not held any more");
@@ -68,6 +72,26 @@ async fn what_the_feed_kept_quiet_about_is_found_and_the_cache_goes_back() {
     assert_eq!((found.len(), went_back.len()), (4, 4), "{found:#?} {went_back:#?}");
     let spoken = [found, went_back].concat();
     assert!(!spoken.iter().any(|line| line.contains("late") || line.contains("name ")), "{spoken:#?}");
+}
+
+/// Without versions rows are compared by digests, which those have that were loaded where something may compare them.
+#[tokio::test]
+async fn what_was_loaded_where_nothing_compares_has_no_verdict_without_versions() {
+    let db = Database::with_extension_in(cluster_with_quick_heartbeats());
+    make_plain_accounts(&db, 10);
+    let (client, cache) = node_in(&db, |builder| builder).await;
+    cache.get(&1).await.unwrap();
+    cache.set_mode(Mode::Shadow).unwrap();
+    cache.get(&1).await.unwrap();
+    let status = cache.status();
+    assert_eq!((status.unverified, status.verified_equal), (1, 0), "{status:?}");
+    cache.invalidate(&1);
+    for _ in 0..2 {
+        cache.get(&1).await.unwrap();
+    }
+    let status = cache.status();
+    assert_eq!((status.unverified, status.verified_equal), (1, 1), "{status:?}");
+    close(client).await;
 }
 
 /// In the shadow there is nowhere to go back to; a canary does.
