@@ -16,8 +16,8 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
 
     /// Compares this share of the hits with what Postgres says, some time later: 0.001 is one in a thousand. Default 0, none; at most 1, all.
     ///
-    /// No reader waits for it. Up to 1,000 hits wait to be compared; they share statements, of which there are as many at a time as
-    /// [`loads_max`](CacheBuilder::loads_max) says. Hits for which there is no room are left out, and so are all while Postgres is away or busy.
+    /// No reader waits for it. Up to 1,000 hits wait to be compared; they share statements, of which there is one at a time, and none is begun while keys
+    /// wait for a load. Hits for which there is no room are left out, and so are all while Postgres is away or loads fail.
     ///
     /// [`CacheStatus`](crate::CacheStatus) counts what comes of it: [`verified_equal`](crate::CacheStatus::verified_equal);
     /// [`verified_behind`](crate::CacheStatus::verified_behind), where the row had just changed; [`violations`](crate::CacheStatus::violations), where

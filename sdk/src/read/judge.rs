@@ -14,7 +14,7 @@
 //! no value is compared that a type has made, and no write of this client waits or is under way: whatever cannot be settled so has no verdict.
 
 use super::Reads;
-use super::comparisons::Said;
+use super::comparisons::{For, Said};
 use crate::codec::caught::let_go;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
@@ -98,7 +98,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             self.until_published(Ending::Any).await?;
         }
         let keys: Vec<_> = suspects.iter().map(|claim| claim.key.clone()).collect();
-        let said = self.ask(&keys).await?;
+        let said = self.ask(&keys, For::Nobody).await?;
         self.until_published(Ending::Seen).await?;
         let counters = &self.entries.counters;
         let is_other = |claim: &Claim<K, V>, said: Result<Said<V>, Error>| {

@@ -246,9 +246,24 @@ impl<K: Key, V: CacheValue> Arriving<'_, K, V> {
 }
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
-    /// Loads rows from the primary.
+    /// Loads rows from the primary, for somebody who waits.
     pub(super) async fn load_rows(&self, loading: &Loading<'_>, takes: &mut (dyn Takes + '_)) -> Result<(), Error> {
-        if self.store.load(&self.statement, loading, takes).await? {
+        let loaded = self.store.load(&self.statement, loading, takes).await;
+        self.of_the_table(loaded)
+    }
+
+    /// The same, for nobody: what becomes of it says nothing to those who wait for others.
+    pub(super) async fn load_rows_aside(
+        &self,
+        loading: &Loading<'_>,
+        takes: &mut (dyn Takes + '_),
+    ) -> Result<(), Error> {
+        let loaded = self.store.load_aside(&self.statement, loading, takes).await;
+        self.of_the_table(loaded)
+    }
+
+    fn of_the_table(&self, loaded: Result<bool, Error>) -> Result<(), Error> {
+        if loaded? {
             return Ok(());
         }
         // Another table has taken the name.
