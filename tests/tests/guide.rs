@@ -19,7 +19,7 @@ fn guide() -> Vec<(PathBuf, String)> {
     pages
 }
 
-/// Every source of the SDK, in one text without breaks of lines in strings.
+/// Every source of the SDK without comments, in one text without breaks of lines in strings.
 fn sources() -> String {
     fn read(dir: &Path, into: &mut String) {
         for file in fs::read_dir(dir).unwrap() {
@@ -27,7 +27,9 @@ fn sources() -> String {
             if path.is_dir() {
                 read(&path, into);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                *into += &fs::read_to_string(&path).unwrap();
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+                code.for_each(|line| *into += &format!("{line}\n"));
             }
         }
     }
@@ -41,36 +43,78 @@ fn sources() -> String {
     joined
 }
 
+/// The public fields of a struct.
+fn fields<'s>(sources: &'s str, name: &str) -> Vec<&'s str> {
+    let (_, after) = sources.split_once(&format!("pub struct {name} {{\n")).unwrap();
+    let body = after.split("\n}").next().unwrap();
+    let public = body.lines().filter_map(|line| line.trim().strip_prefix("pub "));
+    public.map(|field| field.split(':').next().unwrap()).collect()
+}
+
 /// What stands in backquotes outside of blocks.
 fn quoted(page: &str) -> Vec<&str> {
     let outside = page.split("```").step_by(2);
     outside.flat_map(|text| text.split('`').skip(1).step_by(2)).collect()
 }
 
+/// Whether a text has a name, not only one that it is a part of.
+fn has_word(text: &str, word: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|there| there == word)
+}
+
+/// The places of a page that links may lead to, as forges name them.
+fn anchors(page: &str) -> Vec<String> {
+    let outside: String = page.split("```").step_by(2).collect();
+    let headings = outside.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        text.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+    };
+    headings.map(anchor).collect()
+}
+
 #[test]
 fn links_lead_somewhere() {
-    for (path, page) in guide() {
-        for link in page.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            let file = link.split('#').next().unwrap();
-            let there = path.parent().unwrap().join(file);
-            assert!(file.starts_with("http") || file.is_empty() || there.exists(), "{}: {link}", path.display());
+    let mut pages = guide();
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|file| file.unwrap().path());
+    let others = docs.chain([root().join("README.md")]).filter(|path| path.extension().is_some_and(|is| is == "md"));
+    pages.extend(others.map(|path| (path.clone(), fs::read_to_string(path).unwrap())));
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for (path, page) in &pages {
+        let outside: String = page.split("```").step_by(2).collect();
+        for link in outside.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if file.starts_with("http") {
+                continue;
+            }
+            let there = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            let leads = there.exists()
+                && (anchor.is_empty()
+                    || anchors(&fs::read_to_string(&there).unwrap()).iter().any(|place| place == anchor));
+            seen += 1;
+            if !leads {
+                wrong.push(format!("{}: {link}", path.display()));
+            }
         }
     }
+    assert!(seen > 50 && wrong.is_empty(), "of {seen}: {wrong:#?}");
 }
 
 #[test]
 fn fields_and_views_exist() {
     let (sources, sql) = (sources(), fs::read_to_string(root().join("docs/sql.md")).unwrap());
+    let (of_client, of_cache) = (fields(&sources, "Status"), fields(&sources, "CacheStatus"));
+    assert!(of_client.len() > 10 && of_cache.len() > 10, "{of_client:?} {of_cache:?}");
     let mut seen = 0;
     for (path, page) in guide() {
         for name in quoted(&page) {
-            let field = name.strip_prefix("Status::").or_else(|| name.strip_prefix("CacheStatus::"));
-            let is_there = match field {
-                Some(field) => sources.contains(&format!("pub {field}: ")),
-                None if name.starts_with("cache_sync.") => {
-                    sql.contains(name) || sql.contains(&name["cache_sync.".len()..])
-                }
-                None => continue,
+            let is_there = match name.split_once("::") {
+                Some(("Status", field)) => of_client.contains(&field),
+                Some(("CacheStatus", field)) => of_cache.contains(&field),
+                _ => match name.strip_prefix("cache_sync.") {
+                    Some(of_server) => has_word(&sql, of_server.split('(').next().unwrap()),
+                    None => continue,
+                },
             };
             seen += 1;
             assert!(is_there, "{}: {name}", path.display());

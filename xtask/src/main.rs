@@ -50,8 +50,10 @@ usage: cargo xtask <what> [options]
   extension  builds the extension into a private copy of PostgreSQL and prints where that is
   sql        writes the scripts of CREATE EXTENSION and ALTER EXTENSION into a directory
              DIR
+  licences   writes the licences of the crates that are linked into the library for a PostgreSQL into a file
+             MAJOR FILE
 
-Each but the last finds PostgreSQL 15 to 18 and what else it needs, or installs it (Debian, Ubuntu), or says what to install.
+Each but the last two finds PostgreSQL 15 to 18 and what else it needs, or installs it (Debian, Ubuntu), or says what to install.
   CACHE_SYNC_PG_CONFIG=/path/to/pg_config   this PostgreSQL, not the newest
   CACHE_SYNC_PROFILE=dev                    compile the extension quickly, not well
 ";
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         "package" => package::run(rest),
         "extension" if rest.is_empty() => extension(),
         "sql" if rest.len() == 1 => sql(Path::new(&rest[0])),
+        "licences" if rest.len() == 2 => package::licences(&rest[0], Path::new(&rest[1])),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

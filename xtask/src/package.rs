@@ -28,7 +28,7 @@ mod tarball;
 mod trial;
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cache_sync_cluster::setup;
@@ -91,15 +91,30 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Writes the licences of what is linked into the library for a PostgreSQL, for who compiles and hands on the library himself.
+///
+/// # Errors
+/// There is no extension for this version, or the file cannot be written.
+pub(crate) fn licences(named: &str, file: &Path) -> Result<ExitCode> {
+    let major = major(named)
+        .ok_or_else(|| Error::from(format!("there is no extension for PostgreSQL {named}: name one of 15 to 18")))?;
+    fs::write(file, linked::licences(major)?).during(|| file.display().to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// The versions of PostgreSQL that were named, if any were.
 fn named_majors(asked: &Values) -> Result<Option<Vec<u32>>> {
-    let major = |text: &str| match text.trim().parse() {
-        Ok(major @ 15..=18) => Ok(major),
-        _ => {
-            Err(Error::from(format!("--pg cannot have {text}: it is one of 15 to 18, or several with commas between")))
-        }
+    let one = |text: &str| {
+        major(text).ok_or_else(|| {
+            Error::from(format!("--pg cannot have {text}: it is one of 15 to 18, or several with commas between"))
+        })
     };
-    asked.text("--pg").map(|named| named.split(',').map(major).collect()).transpose()
+    asked.text("--pg").map(|named| named.split(',').map(one).collect()).transpose()
+}
+
+/// A version of PostgreSQL that there is an extension for.
+fn major(text: &str) -> Option<u32> {
+    text.trim().parse().ok().filter(|major| (15..=18).contains(major))
 }
 
 #[cfg(test)]

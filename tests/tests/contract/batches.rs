@@ -148,6 +148,15 @@ async fn rows(batches: &Batches) -> (Vec<Value>, Vec<i64>) {
     (rows.iter().map(|row| serde_json::from_str(row.get(0)).unwrap()).collect(), versions)
 }
 
+/// The same patch with the version that a reader of the other database has seen.
+fn as_seen_in(shape: &Value, row: &Value, versions: &[i64]) -> Value {
+    let mut row = row.clone();
+    if shape["op"] == "compare_and_set" && row["="].as_i64().is_some_and(|expected| expected != 0) {
+        row["="] = json!(versions[row["id"].as_u64().unwrap() as usize]);
+    }
+    row
+}
+
 #[tokio::test]
 async fn random_patches_become_the_same_as_in_postgres() {
     let columns = columns();
@@ -162,10 +171,7 @@ async fn random_patches_become_the_same_as_in_postgres() {
     for step in 1..=STEPS {
         let now = batches.now().await;
         let (shape, row) = patch(&columns, now, &decided, &versions.0, &mut dice);
-        let mut ours = row.clone();
-        if shape["op"] == "compare_and_set" && row["="].as_i64().is_some_and(|expected| expected != 0) {
-            ours["="] = json!(versions.1[row["id"].as_u64().unwrap() as usize]);
-        }
+        let ours = as_seen_in(&shape, &row, &versions.1);
         let theirs = batches.send(json!([shape]), &[json!([row])]).await.unwrap();
         let ours =
             memory.apply("mixed", step as i64, &json!([shape]).to_string(), &[json!([ours]).to_string()]).unwrap();

@@ -17,10 +17,13 @@ struct Crate {
     name: String,
     /// As its manifest has it.
     licence: String,
+    /// Where it is kept, to look there for what is not in it.
+    home: String,
     dir: PathBuf,
 }
 
-/// A text with the list of crates that are linked into the extension for PostgreSQL `major`, and each licence's text once.
+/// A text with the list of crates that are linked into the extension for PostgreSQL `major`, and each licence's text once. Who left the
+/// text out of his crate is named with the place where it is.
 ///
 /// # Errors
 /// cargo does not tell, or a crate says nothing of its licence.
@@ -30,11 +33,17 @@ pub(super) fn licences(major: u32) -> Result<String> {
         "The library cache_sync has these crates linked into it, and the standard library of Rust (MIT OR Apache-2.0).\n\n",
     );
     let mut texts: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut without = String::new();
     for one in &crates {
         text += &format!("{:<36} {}\n", one.name, one.licence);
-        for licence in licence_texts(&one.dir)? {
-            texts.entry(licence).or_default().push(&one.name);
+        let theirs = licence_texts(&one.dir)?;
+        if theirs.is_empty() {
+            without += &format!("{:<36} {}\n", one.name, one.home);
         }
+        theirs.into_iter().for_each(|licence| texts.entry(licence).or_default().push(&one.name));
+    }
+    if !without.is_empty() {
+        text += &format!("\nThese come without the text of their licence. It is where they are:\n\n{without}");
     }
     let mut texts: Vec<_> = texts.into_iter().collect();
     texts.sort_by(|(_, a), (_, b)| a.cmp(b));
@@ -62,7 +71,8 @@ fn linked(major: u32) -> Result<Vec<Crate>> {
         if named.contains(&(name, version)) {
             let dir = Path::new(text(package, "manifest_path")?).with_file_name("");
             let licence = text(package, "license")?.to_owned();
-            crates.push(Crate { name: format!("{name} {version}"), licence, dir });
+            let home = text(package, "repository")?.to_owned();
+            crates.push(Crate { name: format!("{name} {version}"), licence, home, dir });
         }
     }
     crates.sort_by(|a, b| a.name.cmp(&b.name));
@@ -108,7 +118,7 @@ mod tests {
     #[test]
     fn whoever_wrote_what_is_linked_is_named() {
         let text = licences(17).unwrap();
-        assert!(text.contains("\npgrx 0.18.1 "), "{text}");
+        assert!(text.contains("\npgrx 0."), "{text}");
         // What is needed to compile only, and what is of this workspace, is not in the library.
         assert!(!text.contains("\nbindgen ") && !text.contains("\ncache-sync"), "{text}");
         assert!(text.contains("Permission is hereby granted"));

@@ -143,10 +143,8 @@ impl<K, V> Slot<K, V> {
             if *of == generation && loaded.version != Version::NONE && *version > loaded.version);
         let is_stored = storable && !base_is_newer;
         if is_stored {
-            let (version, lifetime) = (loaded.version, loaded.lifetime);
-            self.base = Base::Known { value: loaded.value.clone(), version, generation, lifetime };
+            self.know_as_of(loaded, generation);
             if let Some(under_way) = &mut self.under_way {
-                under_way.included = under_way.sequence <= loaded.last_seq;
                 under_way.held = None;
                 under_way.generation = generation;
             }
@@ -161,11 +159,7 @@ impl<K, V> Slot<K, V> {
         if !is_stored && !base_is_newer && self.may_be_behind(loaded, generation) {
             // Somebody is told what cannot be kept in step. What was held before must not follow it: neither once changes are heard
             // again that are still behind it, nor while a change is held back.
-            let (value, version, lifetime) = (loaded.value.clone(), loaded.version, loaded.lifetime);
-            self.base = Base::Known { value, version, generation: unheard(loaded.as_of), lifetime };
-            if let Some(under_way) = &mut self.under_way {
-                under_way.included = under_way.sequence <= loaded.last_seq;
-            }
+            self.know_as_of(loaded, unheard(loaded.as_of));
             self.show(generation, schema);
         }
         // Whoever waited for an older load is answered too: a later one must not be followed by an older answer.
@@ -173,6 +167,15 @@ impl<K, V> Slot<K, V> {
         let for_a_reader = waiters.iter().any(|waiter| !waiter.is_closed());
         let is_overtaken = !fence_open && loaded.trusted && started_in == generation;
         Arrived { is_wanted_again: false, is_overtaken, for_a_reader, answered: Some((answer, waiters)) }
+    }
+
+    /// Holds what was loaded, as of `generation`; what is under way is in it or not, by its sequence.
+    fn know_as_of(&mut self, loaded: &Loaded<V>, generation: u64) {
+        let (version, lifetime) = (loaded.version, loaded.lifetime);
+        self.base = Base::Known { value: loaded.value.clone(), version, generation, lifetime };
+        if let Some(under_way) = &mut self.under_way {
+            under_way.included = under_way.sequence <= loaded.last_seq;
+        }
     }
 
     /// Whether something is held that may be older than what was loaded.
