@@ -16,8 +16,8 @@ const HOLDERS: &str = "SELECT l.virtualtransaction, pg_catalog.bool_or(EXISTS (
            SELECT FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) AS x (xid)
            WHERE x.xid::pg_catalog.xid OPERATOR(pg_catalog.=) l.transactionid))
      FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) l.pid
-     WHERE a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() AND l.locktype OPERATOR(pg_catalog.=) 'transactionid' AND l.granted
-       AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'
+     WHERE a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+       AND l.locktype OPERATOR(pg_catalog.=) 'transactionid' AND l.granted AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'
      GROUP BY l.virtualtransaction";
 
 impl Postgres {

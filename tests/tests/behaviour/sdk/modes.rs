@@ -283,6 +283,22 @@ async fn who_changes_a_row_while_the_mode_changes_loses_nothing() {
     }
 }
 
+/// A change that leaves the row as it was has a version all the same.
+#[tokio::test]
+async fn versions_do_not_go_back_when_it_is_switched_on() {
+    let db = database();
+    let (client, cache) = node_in(&db, |builder| builder.mode(Mode::Shadow)).await;
+    let held = cache.lookup(&1, Freshness::Cached).await.unwrap().version;
+    client.mute_feed(true);
+    db.psql("UPDATE account SET name = name WHERE id = 1");
+    let shown = cache.lookup(&1, Freshness::Cached).await.unwrap().version;
+    assert!(shown > held && cache.status().verified_equal == 1, "{shown} after {held}: {:?}", cache.status());
+    cache.set_mode(Mode::On).unwrap();
+    assert_eq!(cache.lookup(&1, Freshness::Cached).await.unwrap().version, shown);
+    client.mute_feed(false);
+    close(client).await;
+}
+
 /// Who reads a version that somebody has written is not shown an older one, in whatever mode.
 #[tokio::test]
 async fn a_version_that_is_asked_for_is_there_or_is_missed() {
