@@ -4,9 +4,36 @@ use cache_sync::{Cache, Client};
 use cache_sync_tests::logged::Logged;
 use cache_sync_tests::rows::{Account, close, make_accounts, open};
 use cache_sync_tests::{Database, SOON, cluster_with_quick_heartbeats, start, unsynced, wait_until};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 type Accounts = Cache<i64, Account>;
+
+/// Comparing waits for Postgres; who reads does not.
+#[tokio::test]
+async fn nobody_waits_for_it_and_what_cannot_be_compared_is_counted() {
+    let db = Database::with_extension_in(cluster_with_quick_heartbeats());
+    make_accounts(&db, 10);
+    let client = open(Client::builder(&db.dsn())).await;
+    let cache: Accounts = client.cache("account").verify(1.0).open().await.unwrap();
+    cache.get(&1).await.unwrap();
+    let lock = db.connect().await;
+    lock.batch_execute("BEGIN; LOCK TABLE account").await.unwrap();
+    let begun = Instant::now();
+    for _ in 0..5000 {
+        assert!(cache.get(&1).await.unwrap().is_some());
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let status = cache.status();
+    assert!(status.hits >= 5000 && status.unverified >= 1000, "more than wait: {status:?}");
+    lock.batch_execute("COMMIT").await.unwrap();
+    wait_until(SOON, "all have been compared", async || {
+        let status = cache.status();
+        status.verified_equal + status.unverified == status.hits
+    })
+    .await;
+    assert!(cache.status().verified_equal > 0);
+    close(client).await;
+}
 
 /// A comparison that waits for a lock is the only one, and when it is given up Postgres does not count as away for that.
 #[tokio::test]

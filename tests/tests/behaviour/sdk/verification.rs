@@ -313,32 +313,6 @@ async fn a_standby_that_is_ahead_is_no_violation() {
     close(client).await;
 }
 
-/// Comparing waits for Postgres; who reads does not.
-#[tokio::test]
-async fn nobody_waits_for_it_and_what_cannot_be_compared_is_counted() {
-    let db = Database::with_extension_in(cluster_with_quick_heartbeats());
-    make_accounts(&db, 10);
-    let (client, cache) = node_in(&db, |builder| builder.verify(1.0)).await;
-    cache.get(&1).await.unwrap();
-    let lock = db.connect().await;
-    lock.batch_execute("BEGIN; LOCK TABLE account").await.unwrap();
-    let begun = Instant::now();
-    for _ in 0..5000 {
-        assert!(cache.get(&1).await.unwrap().is_some());
-    }
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    let status = cache.status();
-    assert!(status.hits >= 5000 && status.unverified >= 1000, "more than wait: {status:?}");
-    lock.batch_execute("COMMIT").await.unwrap();
-    wait_until(SOON, "all have been compared", async || {
-        let status = cache.status();
-        status.verified_equal + status.unverified == status.hits
-    })
-    .await;
-    assert!(cache.status().verified_equal > 0);
-    close(client).await;
-}
-
 #[tokio::test]
 async fn nothing_is_found_while_postgres_is_away() {
     let db = Database::with_extension_in(cluster_with_quick_heartbeats());
