@@ -2,15 +2,22 @@
 
 // Follows rows of an attached table: prints them, and prints them again whenever somebody changed them.
 //
+//     npm install --prefix examples/node
 //     DATABASE_URL=postgresql://... node examples/node/listener.js account id 1 2 3
+//
+// The server: PostgreSQL 17 or later, or 15 or 16 with the library preloaded. The role: cache_sync_user, and SELECT on the table.
 //
 // A small cache over the package in listeners/node: what it holds is right as long as the feed is heard.
 
 const { setTimeout: sleep } = require("node:timers/promises");
 const { Client } = require("pg");
-const { changes, keyHash } = require("../../listeners/node");
+const { changes, keyHash, passes } = require("cache-sync-listener");
 
 const connectionString = process.env.DATABASE_URL;
+/** Milliseconds for an answer. */
+const ANSWER_MAX = 5000;
+/** Milliseconds until a row is loaded again after that failed. */
+const PAUSE = 100;
 const [table, column, ...keys] = process.argv.slice(2);
 
 /** What was printed last of each key; the keys of the hashes; how a row is loaded. */
@@ -76,22 +83,24 @@ async function load(client) {
 
 async function loadForever() {
   for (;;) {
-    const client = new Client({ connectionString });
+    const client = new Client({ connectionString, connectionTimeoutMillis: ANSWER_MAX, query_timeout: ANSWER_MAX });
     client.on("error", () => {});
     try {
       await client.connect();
       await load(client);
     } catch (error) {
+      if (!passes(error)) {
+        throw error;
+      }
       console.error("loading:", error.message);
       // Not awaited: what is gone already may never say that it has ended.
       client.end().catch(() => {});
-      await sleep(100);
+      await sleep(PAUSE);
     }
   }
 }
 
-loadForever();
-follow().catch((error) => {
+Promise.all([loadForever(), follow()]).catch((error) => {
   console.error(error.message);
   process.exit(1);
 });

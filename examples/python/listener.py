@@ -1,6 +1,9 @@
 """Follows rows of an attached table: prints them, and prints them again whenever somebody changed them.
 
-    DATABASE_URL=postgresql://... PYTHONPATH=listeners/python python3 examples/python/listener.py account id 1 2 3
+    pip install ./listeners/python
+    DATABASE_URL=postgresql://... python3 examples/python/listener.py account id 1 2 3
+
+The server: PostgreSQL 17 or later, or 15 or 16 with the library preloaded. The role: cache_sync_user, and SELECT on the table.
 
 A small cache over the package in listeners/python: what it holds is right as long as the feed is heard.
 """
@@ -11,7 +14,8 @@ import sys
 import asyncpg
 import cache_sync
 
-LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+ANSWER_MAX = 5  # seconds
+PAUSE = 0.1  # seconds until a row is loaded again after that failed
 
 
 class Rows:
@@ -53,14 +57,19 @@ class Rows:
                 key = self.in_doubt.pop()
                 try:
                     if connection is None or connection.is_closed():
-                        connection = await asyncpg.connect(self.dsn)
+                        connection = await asyncpg.connect(self.dsn, timeout=ANSWER_MAX, command_timeout=ANSWER_MAX)
                     if self.statement is None:
                         await self.look_up(connection)
                     row = await connection.fetchval(self.statement, key)
-                except LOST:
+                except Exception as error:
+                    if not cache_sync.passes(error):
+                        raise
+                    print("loading:", str(error) or type(error).__name__, file=sys.stderr, flush=True)
+                    if connection:
+                        connection.terminate()
                     connection = None
                     self.in_doubt.add(key)
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(PAUSE)
                     continue
                 if self.rows.get(key, "") != row:
                     self.rows[key] = row

@@ -1,7 +1,10 @@
 """Follows rows of an attached table with psycopg 3, which hands notifications over only when a command ends: this has
 `changes()` wait until there is something to tell, over any connection, also through a pooler.
 
-    DATABASE_URL=postgresql://... python3 poll.py account id 1 2 3
+    pip install "psycopg[binary]"
+    DATABASE_URL=postgresql://... python3 examples/python/poll.py account id 1 2 3
+
+The server: PostgreSQL 17 or later, or 15 or 16 with the library preloaded. The role: cache_sync_user, and SELECT on the table.
 """
 import os
 import sys

@@ -1,12 +1,19 @@
-//! What the examples share: where the database is, and a way to run SQL on it.
+//! What the examples share: where the database is, a way to run SQL on it, nodes, and how they end.
 //!
 //! Each example makes its own table in the database that `DATABASE_URL` names, in which `CREATE EXTENSION cache_sync` has
 //! been run.
+//!
+//! ```text
+//! node   nodes that keep in step, and close       serve   a router on a port, until ctrl-c
+//! ```
 #![forbid(unsafe_code)]
 
-use axum::Router;
-use std::time::Duration;
-use tokio::net::TcpListener;
+mod node;
+mod serve;
+
+pub use node::{close, in_step, two_nodes};
+pub use serve::serve;
+
 use tokio_postgres::{Client, NoTls};
 
 /// Examples show errors and end.
@@ -18,6 +25,17 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + S
 /// It is not set.
 pub fn database_url() -> Result<String> {
     std::env::var("DATABASE_URL").map_err(|_| "set DATABASE_URL to a Postgres connection string".into())
+}
+
+/// Runs the statements that drop a table of before, if there is one, and make it: each run of a program begins with the same rows. Hands the
+/// connection back, for what another program would do.
+///
+/// # Errors
+/// Postgres cannot be reached, or refuses them.
+pub async fn make_anew(dsn: &str, statements: &str) -> Result<Client> {
+    let sql = plain_sql(dsn).await?;
+    sql.batch_execute(statements).await?;
+    Ok(sql)
 }
 
 /// Runs the statements that make a table, unless it is there: of several processes that do so at a time, one does.
@@ -45,20 +63,4 @@ pub async fn plain_sql(dsn: &str) -> Result<Client> {
         }
     });
     Ok(client)
-}
-
-/// Serves on a free port of this machine, which it prints, until ctrl-c; then it writes what is buffered.
-///
-/// # Errors
-/// There is no port, or the client cannot be closed.
-pub async fn serve(router: Router, client: &cache_sync::Client) -> Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("listening on {}", listener.local_addr()?);
-    tokio::select! {
-        ended = axum::serve(listener, router) => ended?,
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    // It ends whoever watches, too.
-    client.close(Duration::from_secs(5)).await?;
-    Ok(())
 }

@@ -1,6 +1,8 @@
-//! The live examples: what SQL and another node do reaches those who look, by server-sent events and by a websocket.
+//! The live examples: what SQL and another node do reaches those who look, by server-sent events and by a websocket; and a node that ends loses nothing.
 
-use cache_sync_tests::{Database, SOON};
+use cache_sync_examples::plain_sql;
+use cache_sync_tests::locks::until_waiting;
+use cache_sync_tests::{Database, SOON, output, wait_until};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use std::future::Future;
@@ -117,4 +119,56 @@ async fn a_chat_is_the_same_on_both_nodes_and_a_repeated_message_is_one() {
     for events in &mut shown {
         while serde_json::from_str::<serde_json::Value>(&event(events).await).expect("a list") != stored {}
     }
+}
+
+/// A node of live_scores at which somebody watches a row, and somebody adds to it who has to wait, since the row is locked.
+struct Waiting {
+    node: Child,
+    address: String,
+    lock: tokio_postgres::Client,
+    watching: BufReader<TcpStream>,
+    adding: BufReader<TcpStream>,
+}
+
+impl Waiting {
+    async fn at(db: &Database<'_>) -> Waiting {
+        let (node, address) = node(db, env!("CARGO_BIN_EXE_live_scores")).await;
+        db.psql("INSERT INTO score VALUES ('ann', 1)");
+        let mut watching = ask(&address, "GET", "/players/ann/events", "").await;
+        assert_eq!(event(&mut watching).await, r#"{"points":1}"#);
+        let lock = plain_sql(&db.dsn()).await.expect("a connection");
+        lock.batch_execute("BEGIN; UPDATE score SET points = points + 10").await.expect("a lock");
+        let adding = ask(&address, "POST", "/players/ann/5", "").await;
+        until_waiting(db, 1).await;
+        Waiting { node, address, lock, watching, adding }
+    }
+
+    /// As ctrl-c does; and it takes no more requests then.
+    async fn interrupt(&self) {
+        let id = self.node.id().expect("it runs").to_string();
+        output(std::process::Command::new("kill").args(["-INT", &id]));
+        wait_until(SOON, "nobody listens", async || TcpStream::connect(&self.address).await.is_err()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_ends_answers_what_is_under_way_and_ends_the_streams() {
+    let db = Database::with_extension();
+    let mut at = Waiting::at(&db).await;
+    at.interrupt().await;
+    at.lock.batch_execute("COMMIT").await.expect("the lock is released");
+    assert_eq!(status(&mut at.adding).await, "200");
+    let mut rest = String::new();
+    soon(at.watching.read_to_string(&mut rest)).await.expect("a stream");
+    assert!(rest.ends_with("\r\n0\r\n\r\n"), "it is ended, not cut off: {rest:?}");
+    assert!(soon(at.node.wait()).await.expect("it ends").success());
+    assert_eq!(db.psql("SELECT points FROM score"), "16");
+}
+
+#[tokio::test]
+async fn a_node_that_ends_and_could_not_write_all_fails() {
+    let db = Database::with_extension();
+    let mut at = Waiting::at(&db).await;
+    at.interrupt().await;
+    assert!(!soon(at.node.wait()).await.expect("it ends").success());
 }

@@ -3,25 +3,33 @@
 const os = require("node:os");
 const { setTimeout: sleep } = require("node:timers/promises");
 const { Client } = require("pg");
+const { Inbox } = require("./inbox.js");
 const { decode } = require("./message.js");
 
 const KINDS = ["row", "row", "table", "tag"];
-/** Milliseconds: there is a heartbeat every second. */
+/** Milliseconds. */
 const BOUND = 3000;
+/** That must fit into the bound: one may be late, or lost with its connection. */
+const HEARTBEATS_MIN = 3;
+/** Milliseconds from a connection's beginning to the feed's first message. */
+const BEGIN_MAX = 10_000;
+/** Milliseconds after which a connection is made anew, for clocks drift and are matched when one begins. */
+const RENEW = 3_600_000;
 /** Messages for a caller who takes none; then the connection ends, and goes on where it was once he does. */
 const QUEUE_MAX = 10_000;
-/** Milliseconds until a server counts as away. */
-const CONNECT_TIMEOUT = 10_000;
-/** Milliseconds between two tries to connect. */
+/** Milliseconds between two tries to connect; up to half of it less, so that not all come at once. */
 const [PAUSE_MIN, PAUSE_MAX] = [100, 2000];
 /**
  * What passes by itself: the connection, the server's resources, an administrator; a standby may be promoted, and a table that was attached anew
  * has another number.
  */
 const PASSES = /^(08|53|57|CS005|CS008)/;
+const MISTAKES = [TypeError, RangeError, SyntaxError, ReferenceError];
 
-/** Microseconds on a clock that goes on while the machine is suspended. */
-const now = () => os.uptime() * 1e6;
+/** Milliseconds on a clock that goes on while the machine is suspended. */
+const now = () => os.uptime() * 1e3;
+/** A random number. */
+const between = (least, most) => least + Math.random() * (most - least);
 
 /**
  * Tells of everything that is committed from now on to tables that cache_sync is attached to, by whomever. A change has a `kind`:
@@ -34,18 +42,25 @@ const now = () => os.uptime() * 1e6;
  *     heard   it is heard, and what was missed has been told
  *
  * `connection` is a connection string or what else pg's Client takes, `tables` are names as SQL would write them, `bound` is how old, in
- * milliseconds, what is told may be before the feed counts as silent. The first connection must succeed. One that is lost later is made
- * again; what does not pass by itself, such as a right that is gone, is thrown.
+ * milliseconds, what is told may be before the feed counts as silent; some heartbeats of the server must fit into it. The first connection
+ * must succeed. One that is lost later is made again; what does not pass by itself, such as a right that is gone, is thrown. After `renew`
+ * milliseconds at most a connection is made anew, and up to `queueMax` messages wait for a caller who takes none.
  */
-async function* changes({ connection, tables, bound = BOUND }) {
-  const feed = { connection, tables, bound, names: null, since: null, isHeard: false };
-  let pause = PAUSE_MIN;
+async function* changes({ connection, tables, bound = BOUND, renew = RENEW, queueMax = QUEUE_MAX }) {
+  if (!Array.isArray(tables) || tables.length === 0) {
+    throw new TypeError(`tables is a list of names, not ${JSON.stringify(tables)}`);
+  }
+  if (!(renew > 0)) {
+    throw new RangeError(`renew is a number of milliseconds above 0, not ${renew}`);
+  }
+  if (!(queueMax >= 1)) {
+    throw new RangeError(`queueMax is a number from 1, not ${queueMax}`);
+  }
+  const feed = { connection, tables, bound, renew, queueMax, names: null, since: null, isHeard: false, fresh: null, pause: PAUSE_MIN };
   for (;;) {
     try {
-      for await (const change of follow(feed)) {
-        pause = PAUSE_MIN;
-        yield change;
-      }
+      yield* follow(feed);
+      continue;
     } catch (error) {
       if (!feed.since || !(error instanceof Lost)) {
         throw error instanceof Lost ? error.cause : error;
@@ -55,8 +70,8 @@ async function* changes({ connection, tables, bound = BOUND }) {
       feed.isHeard = false;
       yield { kind: "silent" };
     }
-    await sleep(pause);
-    pause = Math.min(2 * pause, PAUSE_MAX);
+    await sleep(feed.pause * between(0.5, 1));
+    feed.pause = Math.min(2 * feed.pause, PAUSE_MAX);
   }
 }
 
@@ -66,57 +81,99 @@ async function keyHash(client, table, key) {
   return BigInt((await client.query(asked, [table, JSON.stringify(key)])).rows[0].hash);
 }
 
-/** A connection is gone, for a reason that passes. */
-class Lost extends Error {}
-
-/** What the server says has a severity; all else is the connection's end. */
-function lost(cause) {
-  return !cause.severity || PASSES.test(cause.code) ? new Lost(cause.message, { cause }) : cause;
+/**
+ * Whether what pg threw passes by itself, so that it helps to connect again. What the server says has a severity; all else is the connection's
+ * end, if it is no mistake in a program.
+ */
+function passes(error) {
+  return error.severity ? PASSES.test(error.code) : !MISTAKES.some((kind) => error instanceof kind);
 }
 
-/** What one connection tells, until it is lost. */
+/** A connection is gone, for a reason that passes. */
+class Lost extends Error {
+  constructor(cause) {
+    super(cause.message, { cause });
+  }
+}
+
+const lost = (error) => { throw passes(error) ? new Lost(error) : error; };
+
+/** What one connection tells, until it is lost (an error) or to be made anew. */
 async function* follow(feed) {
   const connection = typeof feed.connection === "string" ? { connectionString: feed.connection } : feed.connection;
-  const client = new Client({ connectionTimeoutMillis: CONNECT_TIMEOUT, ...connection });
-  const inbox = new Inbox(client);
+  const client = new Client(connection);
+  const inbox = new Inbox(client, feed.queueMax);
+  const ends = now() + feed.renew * between(0.9, 1);
   try {
-    const found = await client.connect().then(() => numbers(client, feed.tables)).catch((error) => { throw lost(error); });
-    const missing = found.filter(([number]) => number === null).map(([, name]) => name);
-    if (missing.length > 0) {
-      throw new Error(`not attached: ${missing.join(", ")}`);
-    }
-    const names = new Map(found);
-    const isOther = feed.names && JSON.stringify([...names]) !== JSON.stringify([...feed.names]);
+    const { names, start, asked } = await begun(feed, client, inbox);
     feed.names = names;
-    const since = feed.since && !isOther ? `${feed.since.epoch}, ${feed.since.position}` : "NULL, NULL";
-    const asked = now();
-    // Not awaited: it is answered when the feed ends.
-    client.query(`CALL cache_sync.stream('{${[...names.keys()]}}', ${since})`).then(
-      () => inbox.end(new Error("the server ended the feed")),
-      (error) => inbox.end(error),
-    );
-    let ahead = 0; // of the server's clock, at least
-    for (;;) {
-      const message = decode(await inbox.next(feed.bound));
-      if (message.kind === "S") {
-        ahead = asked - Number(message.sent);
-      }
-      // It may have been on its way for long, or have waited for the caller, or while this process was stopped.
-      if (message.asOf && now() - (Number(message.asOf) + ahead) > feed.bound * 1e3) {
-        throw new Lost("what is told is too old");
+    const ahead = asked - Number(start.sent) / 1e3; // our clock, at least
+    for (let message = start; ; message = decode(await inbox.next(left(feed)).catch(lost))) {
+      if (message.asOf) {
+        feed.fresh = Number(message.asOf) / 1e3 + ahead;
+        // It may have been on its way for long, or have waited for the caller, or while this process was stopped.
+        if (now() > feed.fresh + feed.bound) {
+          throw new Lost(new Error("what is told is too old"));
+        }
       }
       yield* told(feed, message);
+      if (feed.isHeard && now() > ends) {
+        return;
+      }
     }
   } finally {
     client.connection.stream.destroy();
   }
 }
 
-/** The tables' numbers, each with its name. */
-async function numbers(client, tables) {
-  await client.query("SET statement_timeout = 0");
-  const asked = "SELECT name, table_id FROM unnest($1::text[]) name LEFT JOIN cache_sync.tables ON tbl = name::regclass";
-  return (await client.query(asked, [tables])).rows.map((row) => [row.table_id, row.name]);
+/** Milliseconds until the feed counts as silent, if nothing comes; while what was missed is being told, since it was asked for the next. */
+function left(feed) {
+  return feed.isHeard ? Math.max(0, feed.fresh + feed.bound - now()) : feed.bound;
+}
+
+async function begun(feed, client, inbox) {
+  const within = feed.isHeard ? Math.min(BEGIN_MAX, left(feed)) : BEGIN_MAX;
+  const late = setTimeout(() => inbox.end(new Error(`the feed did not begin within ${(within / 1e3).toFixed(1)} s`)), within);
+  try {
+    return await Promise.race([begin(feed, client, inbox), inbox.ended.catch(lost)]);
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+/** Asks for the feed: the tables' names by their numbers, its first message, and when it was asked for. */
+async function begin(feed, client, inbox) {
+  const { found, heartbeat } = await client.connect().then(() => look(client, feed.tables)).catch(lost);
+  const missing = found.filter(([number]) => number === null).map(([, name]) => name);
+  if (missing.length > 0) {
+    throw new Error(`not attached: ${missing.join(", ")}`);
+  }
+  // Also one that is no number.
+  if (!(feed.bound >= HEARTBEATS_MIN * heartbeat)) {
+    const least = `it must be at least ${HEARTBEATS_MIN} times the server's cache_sync.heartbeat_interval, which is ${heartbeat} ms`;
+    throw new RangeError(`a bound of ${feed.bound} ms: ${least}`);
+  }
+  const names = new Map(found);
+  const isOther = feed.names && !(names.size === feed.names.size && [...names].every(([number, name]) => feed.names.get(number) === name));
+  const since = feed.since && !isOther ? `${feed.since.epoch}, ${feed.since.position}` : "NULL, NULL";
+  const asked = now();
+  // Not awaited: it is answered when the feed ends.
+  client.query(`CALL cache_sync.stream('{${[...names.keys()]}}', ${since})`).then(
+    () => inbox.end(new Error("the server ended the feed")),
+    (error) => inbox.end(error),
+  );
+  return { names, start: decode(await inbox.next(BEGIN_MAX).catch(lost)), asked };
+}
+
+/** The tables' numbers, each with its name, and the milliseconds between two heartbeats. */
+async function look(client, tables) {
+  // The function loads the library, where no preloading has, and so the settings.
+  await client.query("SET statement_timeout = 0; SELECT cache_sync.hlc()");
+  const numbers =
+    "SELECT name, table_id FROM unnest($1::text[]) WITH ORDINALITY u (name, place) LEFT JOIN cache_sync.tables ON tbl = name::regclass ORDER BY place";
+  const found = (await client.query(numbers, [tables])).rows.map((row) => [row.table_id, row.name]);
+  const heartbeats = await client.query("SELECT setting::int FROM pg_settings WHERE name = 'cache_sync.heartbeat_interval'");
+  return { found, heartbeat: heartbeats.rows[0].setting };
 }
 
 function* told(feed, message) {
@@ -130,50 +187,13 @@ function* told(feed, message) {
     }
   }
   feed.since = { epoch: message.epoch, position: message.position };
-  if (message.asOf && !feed.isHeard) {
-    feed.isHeard = true;
-    yield { kind: "heard" };
+  if (message.asOf) {
+    feed.pause = PAUSE_MIN;
+    if (!feed.isHeard) {
+      feed.isHeard = true;
+      yield { kind: "heard" };
+    }
   }
 }
 
-/** What a connection has told and nobody has taken yet. */
-class Inbox {
-  constructor(client) {
-    this.payloads = [];
-    this.error = null;
-    this.wake = () => {};
-    client.on("notification", ({ payload }) => {
-      if (this.payloads.push(payload) > QUEUE_MAX) {
-        this.end(new Error("nobody takes what is told"));
-        client.connection.stream.destroy();
-      }
-      this.wake();
-    });
-    client.on("error", (error) => this.end(error));
-    client.on("end", () => this.end(new Error("the connection ended")));
-  }
-
-  /** The first reason counts. */
-  end(error) {
-    this.error ??= lost(error);
-    this.wake();
-  }
-
-  /** The next payload, if it comes within so many milliseconds. */
-  async next(bound) {
-    const silence = setTimeout(() => this.end(new Error("silence")), bound);
-    try {
-      while (this.payloads.length === 0 && !this.error) {
-        await new Promise((resolve) => { this.wake = resolve; });
-      }
-    } finally {
-      clearTimeout(silence);
-    }
-    if (this.payloads.length === 0) {
-      throw this.error;
-    }
-    return this.payloads.shift();
-  }
-}
-
-module.exports = { changes, keyHash, decode };
+module.exports = { changes, keyHash, passes, decode };

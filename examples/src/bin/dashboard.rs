@@ -6,7 +6,7 @@
 //! collected as one. However many changes there are, the query is loaded at most once in `min_refresh`, and the last sum is always shown.
 
 use cache_sync::{Cache, Client, Patch};
-use cache_sync_examples::{Result, database_url, plain_sql};
+use cache_sync_examples::{Result, close, database_url, make_anew, two_nodes};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
@@ -32,17 +32,15 @@ async fn sell(shops: Cache<i64, Shop>) -> Result<()> {
 #[tokio::main]
 async fn main() -> Result<()> {
     let dsn = database_url()?;
-    plain_sql(&dsn)
-        .await?
-        .batch_execute(
-            r#"DROP TABLE IF EXISTS shop;
-               CREATE TABLE shop (id bigint PRIMARY KEY, orders bigint NOT NULL DEFAULT 0, cents bigint NOT NULL DEFAULT 0);
-               INSERT INTO shop SELECT generate_series(0, 3);
-               SELECT cache_sync.attach('shop', rules => '{"orders": "add", "cents": "add"}')"#,
-        )
-        .await?;
-    let (one, other, board) =
-        (Client::connect(&dsn).await?, Client::connect(&dsn).await?, Client::connect(&dsn).await?);
+    make_anew(
+        &dsn,
+        r#"DROP TABLE IF EXISTS shop;
+           CREATE TABLE shop (id bigint PRIMARY KEY, orders bigint NOT NULL DEFAULT 0, cents bigint NOT NULL DEFAULT 0);
+           INSERT INTO shop SELECT generate_series(0, 3);
+           SELECT cache_sync.attach('shop', rules => '{"orders": "add", "cents": "add"}')"#,
+    )
+    .await?;
+    let ([one, other], board) = (two_nodes(&dsn).await?, Client::connect(&dsn).await?);
     let totals = "SELECT sum(orders)::bigint, sum(cents)::bigint FROM shop";
     let mut totals = board.query::<(i64, i64)>(totals).min_refresh(REFRESH).watch();
 
@@ -64,8 +62,5 @@ async fn main() -> Result<()> {
     let (loads, allowed) = (board.status().query_loads, begun.elapsed().as_millis() / REFRESH.as_millis() + 2);
     println!("{} orders, {}.{:02}", all.0, all.1 / 100, all.1 % 100);
     assert!(u128::from(loads) <= allowed && shown <= loads, "{shown} shown of {loads} loads, {allowed} allowed");
-    for client in [one, other, board] {
-        client.close(Duration::from_secs(5)).await?;
-    }
-    Ok(())
+    close([one, other, board]).await
 }

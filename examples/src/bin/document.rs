@@ -5,8 +5,8 @@
 //! **When two nodes race** edits of different parts both stay. Of two edits of one part the later stays whole, by the time at which each was made; so a
 //! part that is removed stays away from then on, unless somebody edits it later. Sets, such as who has edited, have what anybody added.
 
-use cache_sync::{Cache, Client, Patch};
-use cache_sync_examples::{Result, database_url, plain_sql};
+use cache_sync::{Cache, Patch};
+use cache_sync_examples::{Result, close, database_url, in_step, make_anew, two_nodes};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,17 +39,17 @@ async fn remove(documents: &Documents, part: &str) -> Result<()> {
 async fn main() -> Result<()> {
     let dsn = database_url()?;
     // With `depth` 1 a part is one value; without it what is in the parts would merge, too.
-    plain_sql(&dsn)
-        .await?
-        .batch_execute(
-            r#"DROP TABLE IF EXISTS document;
-               CREATE TABLE document (id int PRIMARY KEY, parts jsonb NOT NULL, editors text[] NOT NULL);
-               SELECT cache_sync.attach('document', versioned => true,
-                                        rules => '{"parts": {"rule": "json", "depth": 1}, "editors": "union"}');
-               INSERT INTO document VALUES (1, '{"draft": "to be removed"}', '{}')"#,
-        )
-        .await?;
-    let (here, there) = (Client::connect(&dsn).await?, Client::connect(&dsn).await?);
+    make_anew(
+        &dsn,
+        r#"DROP TABLE IF EXISTS document;
+           CREATE TABLE document (id int PRIMARY KEY, parts jsonb NOT NULL, editors text[] NOT NULL);
+           SELECT cache_sync.attach('document', versioned => true,
+                                    rules => '{"parts": {"rule": "json", "depth": 1}, "editors": "union"}');
+           INSERT INTO document VALUES (1, '{"draft": "to be removed"}', '{}')"#,
+    )
+    .await?;
+    let nodes = two_nodes(&dsn).await?;
+    let [here, there] = &nodes;
     let (one, other): (Documents, Documents) =
         (here.cache("document").open().await?, there.cache("document").open().await?);
 
@@ -61,8 +61,7 @@ async fn main() -> Result<()> {
         write(&other, "ben", "both", 40),
         remove(&one, "draft"),
     )?;
-    tokio::try_join!(here.flush(), there.flush())?;
-    tokio::try_join!(here.catch_up(), there.catch_up())?;
+    in_step(&nodes).await?;
 
     let (ours, theirs) = (one.get(&1).await?, other.get(&1).await?);
     let document = ours.ok_or("the document is missing")?;
@@ -72,8 +71,5 @@ async fn main() -> Result<()> {
     let mut editors = document.editors.clone();
     editors.sort();
     println!("{:?} by {editors:?}", document.parts);
-    for client in [here, there] {
-        client.close(Duration::from_secs(5)).await?;
-    }
-    Ok(())
+    close(nodes).await
 }

@@ -5,10 +5,9 @@
 //! **When two nodes race** Postgres adds, so no point is lost, and every node shows the same leaders once it has heard of the last one.
 
 use cache_sync::{Cache, Client, Patch};
-use cache_sync_examples::{Result, database_url, plain_sql};
+use cache_sync_examples::{Result, close, database_url, in_step, make_anew, two_nodes};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::time::Duration;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Player {
@@ -24,39 +23,34 @@ async fn leaders(client: &Client) -> Result<Arc<Vec<Player>>> {
 #[tokio::main]
 async fn main() -> Result<()> {
     let dsn = database_url()?;
-    plain_sql(&dsn)
-        .await?
-        .batch_execute(
-            r#"DROP TABLE IF EXISTS contestant;
-               CREATE TABLE contestant (id int PRIMARY KEY, name text NOT NULL, points bigint NOT NULL DEFAULT 0);
-               INSERT INTO contestant SELECT n, 'player ' || n FROM generate_series(1, 100) n;
-               SELECT cache_sync.attach('contestant', versioned => true, rules => '{"points": "add"}')"#,
-        )
-        .await?;
+    make_anew(
+        &dsn,
+        r#"DROP TABLE IF EXISTS contestant;
+           CREATE TABLE contestant (id int PRIMARY KEY, name text NOT NULL, points bigint NOT NULL DEFAULT 0);
+           INSERT INTO contestant SELECT n, 'player ' || n FROM generate_series(1, 100) n;
+           SELECT cache_sync.attach('contestant', versioned => true, rules => '{"points": "add"}')"#,
+    )
+    .await?;
 
     // Two nodes score at once; Postgres adds.
-    let (one, two) = (Client::connect(&dsn).await?, Client::connect(&dsn).await?);
+    let nodes = two_nodes(&dsn).await?;
+    let [one, two] = &nodes;
     let players: [Cache<i32, Player>; 2] =
         [one.cache("contestant").open().await?, two.cache("contestant").open().await?];
-    println!("before: {:?}", leaders(&one).await?[0]);
+    println!("before: {:?}", leaders(one).await?[0]);
     for id in 1..=100 {
         for node in &players {
-            // The receipt can be awaited; here flush() waits for all of them.
+            // The receipt can be awaited; here in_step() waits for all of them.
             let _ = node.patch(&id, Patch::new().add("points", id % 7)).await?;
         }
     }
-    one.flush().await?;
-    two.flush().await?;
+    // A query shows what is committed, once its node has heard of it.
+    in_step(&nodes).await?;
 
-    // A query shows what is committed; catch_up waits until both nodes have heard of it.
-    for client in [&one, &two] {
-        client.catch_up().await?;
+    for client in &nodes {
         let leaders = leaders(client).await?;
         println!("after:  {}", leaders.iter().map(|player| &*player.name).collect::<Vec<_>>().join(", "));
         assert_eq!((leaders[0].name.as_str(), leaders[0].points), ("player 13", 12));
     }
-    for client in [one, two] {
-        client.close(Duration::from_secs(5)).await?;
-    }
-    Ok(())
+    close(nodes).await
 }

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::routing::get;
 use cache_sync::{Cache, Client, METRICS, Patch};
-use cache_sync_examples::{Result, database_url, make_once, plain_sql};
+use cache_sync_examples::{Result, close, database_url, make_once, plain_sql};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -70,6 +70,5 @@ async fn main() -> Result<()> {
         ended = edit(&sql) => ended?,
         _ = tokio::signal::ctrl_c() => {}
     }
-    client.close(Duration::from_secs(5)).await?;
-    Ok(())
+    close([client]).await
 }

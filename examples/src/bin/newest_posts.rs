@@ -1,10 +1,9 @@
 //! A cached query: the newest posts of a user. It is dropped when one of that user's posts changes, and by nothing else.
 
 use cache_sync::Client;
-use cache_sync_examples::{Result, database_url, plain_sql};
+use cache_sync_examples::{Result, close, database_url, make_anew};
 use serde::Deserialize;
 use std::sync::Arc;
-use std::time::Duration;
 
 #[derive(Debug, Deserialize)]
 struct Post {
@@ -20,9 +19,9 @@ async fn newest(client: &Client, author: i32) -> Result<Arc<Vec<Post>>> {
 #[tokio::main]
 async fn main() -> Result<()> {
     let dsn = database_url()?;
-    let sql = plain_sql(&dsn).await?;
     // `author` is a tag: the feed tells which authors' posts have changed, and the server sees that the query compares it.
-    sql.batch_execute(
+    let sql = make_anew(
+        &dsn,
         "DROP TABLE IF EXISTS post;
          CREATE TABLE post (id bigint PRIMARY KEY, author int NOT NULL, body text NOT NULL);
          INSERT INTO post SELECT n, n % 10, 'post ' || n FROM generate_series(1, 1000) n;
@@ -42,6 +41,5 @@ async fn main() -> Result<()> {
     assert_eq!((now[0].id, now[0].body.as_str()), (2001, "hello"));
     assert!(Arc::ptr_eq(&bob, &newest(&client, 2).await?), "Bob's are still those from memory");
 
-    client.close(Duration::from_secs(5)).await?;
-    Ok(())
+    close([client]).await
 }

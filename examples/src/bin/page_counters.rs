@@ -1,9 +1,8 @@
 //! Counters that many processes raise: rule `add` makes every update a difference, and differences add up.
 
-use cache_sync::{Cache, Client, Patch};
-use cache_sync_examples::{Result, database_url, plain_sql};
+use cache_sync::{Cache, Patch};
+use cache_sync_examples::{Result, close, database_url, in_step, make_anew, two_nodes};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Page {
@@ -14,8 +13,8 @@ struct Page {
 #[tokio::main]
 async fn main() -> Result<()> {
     let dsn = database_url()?;
-    let sql = plain_sql(&dsn).await?;
-    sql.batch_execute(
+    let sql = make_anew(
+        &dsn,
         r#"DROP TABLE IF EXISTS page;
            CREATE TABLE page (path text PRIMARY KEY, views bigint NOT NULL DEFAULT 0, last_visitor text);
            INSERT INTO page VALUES ('/home'), ('/about');
@@ -23,8 +22,8 @@ async fn main() -> Result<()> {
     )
     .await?;
 
-    // Two clients stand for two processes.
-    let (here, there) = (Client::connect(&dsn).await?, Client::connect(&dsn).await?);
+    let nodes = two_nodes(&dsn).await?;
+    let [here, there] = &nodes;
     let home = "/home".to_owned();
     let pages: Cache<String, Page> = here.cache("page").open().await?;
     let others: Cache<String, Page> = there.cache("page").open().await?;
@@ -38,15 +37,12 @@ async fn main() -> Result<()> {
         // ... and without loading the row at all.
         drop(others.patch(&home, Patch::new().add("views", 1)).await?);
     }
-    here.flush().await?;
-    there.flush().await?;
+    in_step(&nodes).await?;
 
     let views: i64 = sql.query_one("SELECT views FROM page WHERE path = '/home'", &[]).await?.get(0);
     let status = pages.status();
     println!("{views} views; our 100 updates took {} patches in {} batches", status.patches, status.batches);
     assert_eq!(views, 200);
 
-    here.close(Duration::from_secs(5)).await?;
-    there.close(Duration::from_secs(5)).await?;
-    Ok(())
+    close(nodes).await
 }

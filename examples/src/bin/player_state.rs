@@ -6,10 +6,9 @@
 //! places the later stays (`lww`). A change that no rule can express says so instead of being lost; spending what may not be there is for `modify`: see
 //! wallet.rs.
 
-use cache_sync::{Cache, Client, Patch};
-use cache_sync_examples::{Result, database_url, plain_sql};
+use cache_sync::{Cache, Patch};
+use cache_sync_examples::{Result, close, database_url, in_step, make_anew, two_nodes};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Player {
@@ -38,17 +37,17 @@ async fn finish(players: &Players, ann: &(i32, String), level: i32) -> Result<()
 async fn main() -> Result<()> {
     let dsn = database_url()?;
     // The key has two columns, so it is a pair here.
-    plain_sql(&dsn)
-        .await?
-        .batch_execute(
-            r#"DROP TABLE IF EXISTS player;
-               CREATE TABLE player (game int, name text, coins bigint NOT NULL, best_score int NOT NULL, best_seconds int NOT NULL,
-                                    found text[] NOT NULL, place text NOT NULL, PRIMARY KEY (game, name));
-               SELECT cache_sync.attach('player', versioned => true, rules =>
-                   '{"coins": "add", "best_score": "max", "best_seconds": "min", "found": "union"}')"#,
-        )
-        .await?;
-    let (here, there) = (Client::connect(&dsn).await?, Client::connect(&dsn).await?);
+    make_anew(
+        &dsn,
+        r#"DROP TABLE IF EXISTS player;
+           CREATE TABLE player (game int, name text, coins bigint NOT NULL, best_score int NOT NULL, best_seconds int NOT NULL,
+                                found text[] NOT NULL, place text NOT NULL, PRIMARY KEY (game, name));
+           SELECT cache_sync.attach('player', versioned => true, rules =>
+               '{"coins": "add", "best_score": "max", "best_seconds": "min", "found": "union"}')"#,
+    )
+    .await?;
+    let nodes = two_nodes(&dsn).await?;
+    let [here, there] = &nodes;
     let (one, other): (Players, Players) = (here.cache("player").open().await?, there.cache("player").open().await?);
     let ann = (1, "Ann".to_owned());
     let new = Player { coins: 0, best_score: 0, best_seconds: 999, found: Vec::new(), place: "start".into() };
@@ -63,8 +62,7 @@ async fn main() -> Result<()> {
     };
     let (up, down) = (std::array::from_fn(|at| at as i32 + 1), std::array::from_fn(|at| 20 - at as i32));
     tokio::try_join!(play(&one, up), play(&other, down))?;
-    tokio::try_join!(here.flush(), there.flush())?;
-    tokio::try_join!(here.catch_up(), there.catch_up())?;
+    in_step(&nodes).await?;
     let best = one.get(&ann).await?.ok_or("Ann is missing")?;
     assert_eq!(other.get(&ann).await?.as_ref(), Some(&best), "all nodes show the same");
     println!(
@@ -81,8 +79,5 @@ async fn main() -> Result<()> {
         Err(error) if error.is_rule_violation() => println!("refused: {error}"),
         other => return Err(format!("should have been refused: {other:?}").into()),
     }
-    for client in [here, there] {
-        client.close(Duration::from_secs(5)).await?;
-    }
-    Ok(())
+    close(nodes).await
 }

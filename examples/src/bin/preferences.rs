@@ -5,10 +5,9 @@
 //! **When two nodes race**, say with a telephone and a browser of one user, changes of different preferences both stay. Of two changes of one the later
 //! stays, by the time at which each was made, even where the earlier one arrives last.
 
-use cache_sync::{Cache, Client, Patch};
-use cache_sync_examples::{Result, database_url, plain_sql};
+use cache_sync::{Cache, Patch};
+use cache_sync_examples::{Result, close, database_url, in_step, make_anew, two_nodes};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// What is not set, or came later than the document, is as it is by default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,14 +45,15 @@ async fn set(all: &AllPreferences, user: &str, name: &str, value: &str) -> Resul
 #[tokio::main]
 async fn main() -> Result<()> {
     let dsn = database_url()?;
-    let sql = plain_sql(&dsn).await?;
     // A table of documents: the members are fields, each of which the last write wins.
-    sql.batch_execute(
+    make_anew(
+        &dsn,
         "DROP TABLE IF EXISTS preference; SELECT cache_sync.create_table('preference');
          SELECT cache_sync.set_rule('preference', 'muted', '\"union\"')",
     )
     .await?;
-    let (here, there) = (Client::connect(&dsn).await?, Client::connect(&dsn).await?);
+    let nodes = two_nodes(&dsn).await?;
+    let [here, there] = &nodes;
     let (telephone, browser): (AllPreferences, AllPreferences) =
         (here.cache("preference").open().await?, there.cache("preference").open().await?);
     println!("before: {:?}", of(&browser, "ann").await?);
@@ -62,13 +62,10 @@ async fn main() -> Result<()> {
     let mute = |who| Patch::new().insert("muted", [who]);
     let receipts = tokio::try_join!(telephone.patch("ann", mute("bob")), browser.patch("ann", mute("eve")))?;
     tokio::try_join!(receipts.0.written(), receipts.1.written())?;
-    tokio::try_join!(here.catch_up(), there.catch_up())?;
+    in_step(&nodes).await?;
     let (mut ours, theirs) = (of(&telephone, "ann").await?, of(&browser, "ann").await?);
     assert_eq!(ours, theirs, "both devices show the same");
     ours.muted.sort();
     println!("after:  {ours:?}");
-    for client in [here, there] {
-        client.close(Duration::from_secs(5)).await?;
-    }
-    Ok(())
+    close(nodes).await
 }

@@ -1,9 +1,8 @@
 //! User profiles: reads from memory, writes in the background, and a change made elsewhere is seen at once.
 
 use cache_sync::{Cache, Client};
-use cache_sync_examples::{Result, database_url, plain_sql};
+use cache_sync_examples::{Result, close, database_url, make_anew};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Profile {
@@ -15,8 +14,8 @@ struct Profile {
 #[tokio::main]
 async fn main() -> Result<()> {
     let dsn = database_url()?;
-    let sql = plain_sql(&dsn).await?;
-    sql.batch_execute(
+    let sql = make_anew(
+        &dsn,
         "DROP TABLE IF EXISTS profile;
          CREATE TABLE profile (id bigint PRIMARY KEY, name text NOT NULL, city text);
          INSERT INTO profile VALUES (42, 'Ann', 'Ulm');
@@ -48,7 +47,5 @@ async fn main() -> Result<()> {
     profiles.put(7, ben).await?.written().await?;
     println!("created:    {}", profiles.get(&7).await?.ok_or("Ben is missing")?.name);
 
-    let unwritten = client.close(Duration::from_secs(5)).await?;
-    assert!(unwritten.is_empty());
-    Ok(())
+    close([client]).await
 }

@@ -6,10 +6,9 @@
 //! however many nodes, nobody gets a place that is taken, and none is left empty that somebody wanted.
 
 use cache_sync::{Cache, Client, Error};
-use cache_sync_examples::{Result, database_url, make_once, plain_sql};
+use cache_sync_examples::{Result, close, database_url, make_once, plain_sql};
 use serde::{Deserialize, Serialize};
 use std::process;
-use std::time::Duration;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Room {
@@ -60,6 +59,5 @@ async fn main() -> Result<()> {
             Err(NotJoined::Failed(error)) => return Err(error.into()),
         }
     }
-    client.close(Duration::from_secs(5)).await?;
-    Ok(())
+    close([client]).await
 }

@@ -6,8 +6,8 @@
 //! commits, and no request that is under way brings the session back. A request right after a login, on another node, brings a token along, for which that node
 //! waits.
 
-use cache_sync::{Cache, Client, Patch, Token};
-use cache_sync_examples::{Result, database_url, plain_sql};
+use cache_sync::{Cache, Patch, Token};
+use cache_sync_examples::{Result, close, database_url, in_step, make_anew, two_nodes};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -38,17 +38,17 @@ async fn enter(sessions: &Sessions, id: &str) -> Result<Option<i64>> {
 #[tokio::main]
 async fn main() -> Result<()> {
     let dsn = database_url()?;
-    plain_sql(&dsn)
-        .await?
-        .batch_execute(
-            r#"DROP TABLE IF EXISTS session;
-               CREATE TABLE session (id text PRIMARY KEY, user_id bigint NOT NULL, requests bigint NOT NULL DEFAULT 0,
-                                     expires_at timestamptz NOT NULL);
-               SELECT cache_sync.attach('session', versioned => true, rules => '{"requests": "add", "expires_at": "max"}');
-               SELECT cache_sync.set_expiry('session', 'expires_at')"#,
-        )
-        .await?;
-    let (here, there) = (Client::connect(&dsn).await?, Client::connect(&dsn).await?);
+    make_anew(
+        &dsn,
+        r#"DROP TABLE IF EXISTS session;
+           CREATE TABLE session (id text PRIMARY KEY, user_id bigint NOT NULL, requests bigint NOT NULL DEFAULT 0,
+                                 expires_at timestamptz NOT NULL);
+           SELECT cache_sync.attach('session', versioned => true, rules => '{"requests": "add", "expires_at": "max"}');
+           SELECT cache_sync.set_expiry('session', 'expires_at')"#,
+    )
+    .await?;
+    let nodes = two_nodes(&dsn).await?;
+    let [here, there] = &nodes;
     let (one, other): (Sessions, Sessions) =
         (here.cache("session").open().await?, there.cache("session").open().await?);
 
@@ -62,9 +62,7 @@ async fn main() -> Result<()> {
     for _ in 0..10 {
         enter(&one, "s1").await?;
     }
-    here.flush().await?;
-    there.flush().await?;
-    there.catch_up().await?;
+    in_step(&nodes).await?;
     println!("requests: {}", other.get("s1").await?.map_or(0, |session| session.requests));
 
     // Whoever only looks does not prolong it.
@@ -79,12 +77,8 @@ async fn main() -> Result<()> {
     one.delete("s2").await?.written().await?;
     // A request that is under way there, and has not heard of it.
     let _ = other.patch("s2", Patch::new().add("requests", 1)).await?;
-    there.flush().await?;
-    there.catch_up().await?;
+    in_step(&nodes).await?;
     println!("logged out: {:?}", enter(&other, "s2").await?);
 
-    for client in [here, there] {
-        client.close(Duration::from_secs(5)).await?;
-    }
-    Ok(())
+    close(nodes).await
 }

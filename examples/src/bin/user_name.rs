@@ -1,10 +1,9 @@
 //! User names: whoever claims one first has it, whichever node he came to. Run it several times at once.
 
 use cache_sync::{Cache, Client, Verdict};
-use cache_sync_examples::{Result, database_url, make_once, plain_sql};
+use cache_sync_examples::{Result, close, database_url, make_once, plain_sql};
 use serde::{Deserialize, Serialize};
 use std::process;
-use std::time::Duration;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct UserName {
@@ -33,6 +32,5 @@ async fn main() -> Result<()> {
             _ => println!("{name} is taken"),
         }
     }
-    client.close(Duration::from_secs(5)).await?;
-    Ok(())
+    close([client]).await
 }

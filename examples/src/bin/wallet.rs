@@ -2,9 +2,8 @@
 //! wallet if need be. Run it several times at once.
 
 use cache_sync::{Cache, Client, Error, Patch};
-use cache_sync_examples::{Result, database_url, make_once, plain_sql};
+use cache_sync_examples::{Result, close, database_url, make_once, plain_sql};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Wallet {
@@ -54,6 +53,5 @@ async fn main() -> Result<()> {
         }
     }
     println!("spent: {spent}");
-    client.close(Duration::from_secs(5)).await?;
-    Ok(())
+    close([client]).await
 }

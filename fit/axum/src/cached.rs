@@ -15,7 +15,8 @@ use std::sync::Arc;
 /// `Option<Cached<K, V>>` is `None` where there is no row.
 ///
 /// The path's parameters are the key, all of them, in their order: `/pages/{id}` for an `i64`, `/games/{game}/players/{name}` for an
-/// `(i32, String)`. The cache comes from the router's state.
+/// `(i32, String)`. The cache comes from the router's state. A route with another number of parameters than the key has columns is a mistake of the
+/// program, which axum answers with 500.
 #[derive(Clone, Debug)]
 pub struct Cached<K, V> {
     /// What the path says.
@@ -36,7 +37,7 @@ impl<K, V> Deref for Cached<K, V> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NotCached {
-    /// The path's parameters are no key: 400.
+    /// The path's parameters are no key: 400, and 500 where the route has another number of them.
     Path(PathRejection),
     /// There is no such row: 404.
     Missing,

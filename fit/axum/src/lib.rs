@@ -3,6 +3,7 @@
 //! ```text
 //! cached  the row that a path names, as an argument of a handler      live   rows and results as server-sent events
 //! failed  errors as answers                                           fresh  who has written reads that, on whichever node
+//! seen    what a browser carries for that
 //! ```
 //!
 //! ```no_run
@@ -41,6 +42,8 @@
 //!         .with_state(pages)
 //! }
 //! ```
+//!
+//! The crate is not published: take it from a checkout, as a path dependency.
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]
 
@@ -48,6 +51,7 @@ mod cached;
 mod failed;
 mod fresh;
 mod live;
+mod seen;
 
 pub use cached::{Cached, NotCached};
 pub use failed::{Failed, status_of};

@@ -33,3 +33,16 @@ test("another protocol is refused", () => {
     assert.throws(() => decode(data.toString("base64")), /protocol/);
   }
 });
+
+test("what is cut off is refused", () => {
+  for (const [words, payload] of vectors()) {
+    // An S that lost its last byte says not whether it resumed; what lost a change's end has a part of one.
+    const whole = Buffer.from(payload, "base64");
+    for (let end = 1; end < whole.length; end += 1) {
+      if (/^[HG]/.test(words) || (end - 50) % 21 !== 0) {
+        assert.throws(() => decode(whole.subarray(0, end).toString("base64")), /cut off/, `${words} up to ${end}`);
+      }
+    }
+  }
+  assert.throws(() => decode("A0gAA"), /cut off/);
+});

@@ -31,6 +31,17 @@ class Messages(unittest.TestCase):
             with self.assertRaisesRegex(RuntimeError, "protocol"):
                 cache_sync.decode(base64.b64encode(data).decode().rstrip("="))
 
+    def test_what_is_cut_off_is_refused(self):
+        for words, payload in vectors():
+            # An S that lost its last byte says not whether it resumed; what lost a change's end has a part of one.
+            whole = base64.b64decode(payload + "=" * (-len(payload) % 4))
+            for end in range(1, len(whole)):
+                if words[0] in "HG" or (end - 50) % 21:
+                    with self.assertRaisesRegex(RuntimeError, "cut off", msg=f"{words} up to {end}"):
+                        cache_sync.decode(base64.b64encode(whole[:end]).decode().rstrip("="))
+        with self.assertRaisesRegex(RuntimeError, "cut off"):
+            cache_sync.decode("A0gAA")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,8 +1,8 @@
 //! One fault: how it begins, and how it ends.
 
 use super::arena::{Arena, Console};
+use super::kind::Kind;
 use super::link::{Purpose, Way, Weather};
-use super::plan::Kind;
 use crate::ordeal::{BOUND, Node};
 use crate::tables::{KEPT_TABLE, SWAPPED_TABLE, attach};
 use cache_sync_kit::{Dice, Result, command, locked};

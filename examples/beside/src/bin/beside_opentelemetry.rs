@@ -4,12 +4,11 @@
 //! examples/src/bin/metrics.rs serves (receiver `prometheus`).
 
 use cache_sync::{Cache, Client};
-use cache_sync_examples::{Result, database_url, make_once, plain_sql};
+use cache_sync_examples::{Result, close, database_url, make_anew};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, info_span};
 use tracing_subscriber::filter::Targets;
@@ -47,13 +46,19 @@ async fn main() -> Result<()> {
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))?;
 
     let dsn = database_url()?;
-    make_once(&plain_sql(&dsn).await?, "reader", include_str!("../../migrations/1_reader.sql")).await?;
+    make_anew(
+        &dsn,
+        "DROP TABLE IF EXISTS traced_reader;
+         CREATE TABLE traced_reader (id bigint PRIMARY KEY, name text NOT NULL);
+         SELECT cache_sync.attach('traced_reader', versioned => true)",
+    )
+    .await?;
     let client = Client::connect(&dsn).await?;
-    let readers: Cache<i64, Reader> = client.cache("reader").open().await?;
+    let readers: Cache<i64, Reader> = client.cache("traced_reader").open().await?;
     for _ in 0..3 {
         request(&readers, 1).instrument(info_span!("request")).await?;
     }
-    client.close(Duration::from_secs(5)).await?;
+    close([client]).await?;
     provider.shutdown()?;
     Ok(())
 }

@@ -3,12 +3,11 @@
 //! A transaction over several tables is sqlx's. The cache shows nothing of it before it commits, and then all that concerns it.
 
 use cache_sync::{Cache, Client, Patch};
-use cache_sync_examples::{Result, database_url};
+use cache_sync_examples::{Result, close, database_url};
 use serde::{Deserialize, Serialize};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgPool;
 use std::path::Path;
-use std::time::Duration;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Reader {
@@ -35,7 +34,9 @@ async fn main() -> Result<()> {
     let pool = PgPool::connect(&dsn).await?;
     // In a service `sqlx::migrate!()`, which takes the files into the program.
     Migrator::new(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations"))).await?.run(&pool).await?;
-    sqlx::query("INSERT INTO reader (id, name) VALUES (1, 'Ann') ON CONFLICT DO NOTHING").execute(&pool).await?;
+    // The migrations of a program that runs again have nothing to do, and its reader is there, with his loans.
+    let ann = "INSERT INTO reader (id, name) VALUES (1, 'Ann') ON CONFLICT (id) DO UPDATE SET name = 'Ann', loans = 0";
+    sqlx::query(ann).execute(&pool).await?;
 
     let client = Client::connect(&dsn).await?;
     let readers: Cache<i64, Reader> = client.cache("reader").open().await?;
@@ -50,6 +51,5 @@ async fn main() -> Result<()> {
     let row: (String, i32) =
         sqlx::query_as("SELECT name, loans FROM reader WHERE id = $1").bind(1_i64).fetch_one(&pool).await?;
     println!("sqlx reads: {row:?}");
-    client.close(Duration::from_secs(5)).await?;
-    Ok(())
+    close([client]).await
 }

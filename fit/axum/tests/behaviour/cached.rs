@@ -69,9 +69,13 @@ async fn several_parameters_are_a_key_of_several_columns_and_what_is_no_key_is_4
     let client = Client::connect(&db.dsn()).await.unwrap();
     let players: Cache<(i32, String), Player> = client.cache("player").open().await.unwrap();
     let shown = async |player: Cached<(i32, String), Player>| player.value.best.to_string();
-    let service = Router::new().route("/games/{game}/players/{name}", routing::get(shown)).with_state(players);
+    let service = Router::new()
+        .route("/games/{game}/players/{name}", routing::get(shown))
+        .route("/players/{name}", routing::get(shown))
+        .with_state(players);
     assert_eq!(get(&service, "/games/7/players/Ann").await.text, "42");
     assert_eq!(get(&service, "/games/8/players/Ann").await.status, StatusCode::NOT_FOUND);
     let request = Request::get("/games/seven/players/Ann").body(Body::empty()).unwrap();
     assert_eq!(ask(&service, request).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(get(&service, "/players/Ann").await.status, StatusCode::INTERNAL_SERVER_ERROR);
 }

@@ -1,7 +1,10 @@
 //! The store by itself.
 
 use crate::{database, hasty_node, node};
+use cache_sync::{Client, Freshness};
+use cache_sync_tests::proxy::Proxy;
 use cache_sync_tests::{Database, SOON, wait_until};
+use cache_sync_tower_sessions::CacheSyncStore;
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
@@ -163,18 +166,53 @@ async fn a_session_ends_when_it_expires_on_every_node() {
 }
 
 #[tokio::test]
-async fn what_postgres_refuses_is_an_error() {
+async fn what_fails_is_said_without_what_postgres_says_since_that_may_quote_the_session() {
     let db = database();
-    let (_client, store) = node(&db).await;
+    let (client, store) = node(&db).await;
     let mut ann = record(1);
     store.create(&mut ann).await.unwrap();
-    db.psql("ALTER TABLE tower_session ADD CONSTRAINT small CHECK (length(data::text) < 1000)");
-    ann.data.insert("name".to_owned(), json!("n".repeat(1000)));
-    let refused = store.save(&ann).await.unwrap_err();
-    assert!(matches!(&refused, session_store::Error::Backend(why) if why.contains("small")), "{refused}");
-    let refused = store.create(&mut Record { id: Id::default(), ..ann.clone() }).await.unwrap_err();
-    assert!(refused.to_string().contains("small"), "{refused}");
-    assert_eq!(store.load(&ann.id).await.unwrap().unwrap().data["name"], json!("Ann"));
+    db.psql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             RAISE EXCEPTION 'not %', NEW.data USING ERRCODE = 'check_violation', CONSTRAINT = 'small'; END $$;
+         CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON tower_session FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    let said = |error: session_store::Error| match error {
+        session_store::Error::Backend(said) => said,
+        other => panic!("{other}"),
+    };
+    let mut ben = record(2);
+    ann.data.insert("count".to_owned(), json!(2));
+    for (refused, letter) in [(store.save(&ann).await, 1), (store.create(&mut ben).await, 2)] {
+        let expected =
+            format!("the session is not written: Rejected, SQLSTATE 23514, constraint small, dead letter {letter}");
+        assert_eq!(said(refused.unwrap_err()), expected);
+    }
+    assert_eq!(db.psql("SELECT id FROM cache_sync.dead_letters WHERE message ~ 'Ann' ORDER BY id"), "1\n2");
+    db.psql("DROP TRIGGER refuse ON tower_session; UPDATE tower_session SET data = '\"Ann\"'");
+    client.catch_up().await.unwrap();
+    assert_eq!(said(store.load(&ann.id).await.unwrap_err()), "cache_sync failed: Value");
+}
+
+#[tokio::test]
+async fn a_logout_is_one_on_a_node_that_does_not_hear_of_it_where_the_latest_is_asked_for() {
+    let db = database();
+    let (_client, here) = node(&db).await;
+    let proxy = Proxy::start(db.cluster().port()).await;
+    let deaf = Client::builder(&proxy.dsn(&db)).feed_timeout(SOON * 3).connect().await.unwrap();
+    let there = CacheSyncStore::open(&deaf).await.unwrap();
+    let strict = there.clone().freshness(Freshness::Latest);
+    let mut ann = record(1);
+    here.create(&mut ann).await.unwrap();
+    // Else the news of the login would drop what is loaded now.
+    deaf.catch_up().await.unwrap();
+    assert_eq!(count(&there, ann.id).await, Some(1));
+    proxy.cut_feed().await;
+    here.delete(&ann.id).await.unwrap();
+    assert_eq!((count(&there, ann.id).await, count(&strict, ann.id).await), (Some(1), None));
+    // Without Postgres there is none, be it held.
+    drop(proxy);
+    let refused = strict.load(&ann.id).await.unwrap_err().to_string();
+    assert!(refused.ends_with("cache_sync failed: Unavailable"), "{refused}");
 }
 
 #[tokio::test]
