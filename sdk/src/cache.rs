@@ -26,7 +26,7 @@ use crate::patch::Patch;
 use crate::read::{Freshness, Lookup, Reads, Request};
 use crate::receipt::{Outcome, Receipt};
 use crate::status::CacheStatus;
-use crate::write::{Write, WriteKind, Writes};
+use crate::write::{Outdated, Seen, Write, WriteKind, Writes};
 use cache_sync_core::fields::{FieldIndex, Fields};
 use cache_sync_core::number::KeyHash;
 use cache_sync_core::outcome::Verdict;
@@ -211,8 +211,8 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         self.check_key(&key, &fields)?;
         let value = Some(Row::new(value, fields.text_len()));
         let fields = self.writable(fields);
-        let write = Write { kind: WriteKind::Put, fields, value, expected: None };
-        self.writes.accept(&key, write).await?.ok_or_else(Error::closed)
+        let write = Write { kind: WriteKind::Put, fields, value, seen: None };
+        self.writes.accept(&key, write).await?.map_err(|_| Error::closed())
     }
 
     /// Changes the row: what `change` alters becomes a patch of just those fields, which the fields' rules merge into the
@@ -243,9 +243,12 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         V: Clone,
     {
         let hash = self.hash(key);
-        // What memory does not serve cannot show that somebody else here has changed it: they take turns.
-        let _turn = if self.reads.entries.is_serving(hash) { None } else { Some(self.writes.turn(hash).await) };
+        let mut turn = None;
         loop {
+            // Where memory does not show that somebody else here has changed it, they take turns.
+            if turn.is_none() && !self.reads.entries.shows_changes(hash) {
+                turn = Some(self.writes.turn(hash).await);
+            }
             // What a change has replaced would be written again.
             let Some(before) = self.value(key, Request::ToChange).await? else {
                 return Err(self.missing());
@@ -263,10 +266,12 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
                 kind: WriteKind::Edit,
                 fields,
                 value: Some(Row::new(after, written.text_len())),
-                expected: Some(before),
+                seen: Some(Seen { value: before, in_turn: turn.is_some() }),
             };
-            if let Some(receipt) = self.writes.accept(&K::key(key), write).await? {
-                return Ok((answer, receipt));
+            match self.writes.accept(&K::key(key), write).await? {
+                Ok(receipt) => return Ok((answer, receipt)),
+                Err(Outdated::Changed) => {}
+                Err(Outdated::Unseen) => turn = Some(self.writes.turn(hash).await),
             }
         }
     }
@@ -286,8 +291,8 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         K: LookUp<Q>,
     {
         let fields = patch.into_fields(&self.schema().layout)?;
-        let write = Write { kind: WriteKind::Edit, fields, value: None, expected: None };
-        self.writes.accept(&K::key(key), write).await?.ok_or_else(Error::closed)
+        let write = Write { kind: WriteKind::Edit, fields, value: None, seen: None };
+        self.writes.accept(&K::key(key), write).await?.map_err(|_| Error::closed())
     }
 
     /// Deletes the row.
@@ -298,8 +303,8 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     where
         K: LookUp<Q>,
     {
-        let write = Write { kind: WriteKind::Delete, fields: Fields::new(), value: None, expected: None };
-        self.writes.accept(&K::key(key), write).await?.ok_or_else(Error::closed)
+        let write = Write { kind: WriteKind::Delete, fields: Fields::new(), value: None, seen: None };
+        self.writes.accept(&K::key(key), write).await?.map_err(|_| Error::closed())
     }
 
     /// Drops the entry from memory; the row is not touched, and the next read loads it.

@@ -339,17 +339,6 @@ impl CacheConfig {
         check_batches(self.flush_interval(client), self.batch_entries_max(client))
     }
 
-    fn check_rollout(&self) -> Result<(), Error> {
-        let (share, misfit) = (self.verified_share, |message: String| Err(Error::new(ErrorKind::Config, message)));
-        if !(0.0..=1.0).contains(&share) {
-            return misfit(format!("verify is {share}; it must be a share from 0 to 1"));
-        }
-        if self.retreat_after == Some(0) {
-            return misfit("retreat_after is 0; it must be 1 at least".to_owned());
-        }
-        self.mode.check()
-    }
-
     /// How what cannot be confirmed is served, if it is.
     pub(crate) fn stale_service(&self, client: &ClientConfig) -> Option<StaleService> {
         StaleService::of(

@@ -120,7 +120,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             wanted: WantedKeys::default(),
             flights: AtomicU64::new(0),
             seen: Mutex::default(),
-            comparisons: Comparisons::default(),
+            comparisons: Comparisons::new(terms.waiting_keys_max),
             terms,
             refreshing_paused: AtomicU64::new(0),
         }

@@ -103,11 +103,20 @@ impl Store {
         loading: &Loading<'_>,
         takes: &mut (dyn Takes + '_),
     ) -> Result<bool, Error> {
-        let loading = self.database.load(statement, loading, takes);
         let asked = Instant::now();
-        let loaded = within(LOADING, self.query_timeout, loading).await;
+        let loaded = self.load_aside(statement, loading, takes).await;
         self.heard(&loaded, asked);
         loaded
+    }
+
+    /// The same for nobody who waits: whether it is answered has no say in whether the database is away.
+    pub(crate) async fn load_aside(
+        &self,
+        statement: &LoadStatement,
+        loading: &Loading<'_>,
+        takes: &mut (dyn Takes + '_),
+    ) -> Result<bool, Error> {
+        within(LOADING, self.query_timeout, self.database.load(statement, loading, takes)).await
     }
 
     /// As [`Database::dependencies`].

@@ -20,7 +20,7 @@ mod pace;
 mod turns;
 mod unwritten;
 
-pub(crate) use accept::{Write, WriteKind};
+pub(crate) use accept::{Outdated, Seen, Write, WriteKind};
 pub(crate) use budget::Budget;
 pub(crate) use flusher::Flusher;
 pub(crate) use turns::Turn;

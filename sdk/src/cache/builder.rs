@@ -325,8 +325,9 @@ fn start_tasks<K: Key, V: CacheValue>(cache: &Cache<K, V>, table: &Arc<dyn Cache
     let Cache { shared, reads, writes, .. } = cache;
     for _ in 0..loaders {
         shared.supervisor.spawn(Some(table.clone()), Loader(reads.clone()).run());
-        shared.supervisor.spawn(Some(table.clone()), Comparer(reads.clone()).run());
+        shared.supervisor.spawn(Some(table.clone()), Comparer(reads.clone()).answer_readers());
     }
+    shared.supervisor.spawn(Some(table.clone()), Comparer(reads.clone()).look_after_hits());
     shared.supervisor.spawn(Some(table.clone()), Judge(reads.clone()).run());
     let flusher = Flusher {
         writes: writes.clone(),

@@ -136,7 +136,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         let fields = patch.into_fields(&self.schema().layout)?;
         let key = K::key(key);
         for _ in 0..TRIES_MAX {
-            let write = Write { kind: WriteKind::Edit, fields: fields.clone(), value: None, expected: None };
+            let write = Write { kind: WriteKind::Edit, fields: fields.clone(), value: None, seen: None };
             let patched = self.write_now(&key, write).await?;
             if patched.verdict != Some(Verdict::Missing) {
                 return Ok(patched);
@@ -164,12 +164,12 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         value: Value<V>,
         expected: Expected,
     ) -> Result<Outcome, Error> {
-        self.write_now(key, Write { kind: WriteKind::CompareAndSet(expected), fields, value, expected: None }).await
+        self.write_now(key, Write { kind: WriteKind::CompareAndSet(expected), fields, value, seen: None }).await
     }
 
     /// Has it written without waiting for more, and waits for it.
     async fn write_now(&self, key: &K, write: Write<V>) -> Result<Outcome, Error> {
-        let receipt = self.writes.accept(key, write).await?.ok_or_else(Error::closed)?;
+        let receipt = self.writes.accept(key, write).await?.map_err(|_| Error::closed())?;
         self.writes.request_flush();
         receipt.written().await
     }

@@ -16,8 +16,8 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
 
     /// Compares this share of the hits with what Postgres says, some time later: 0.001 is one in a thousand. Default 0, none; at most 1, all.
     ///
-    /// No reader waits for it. Up to 1,000 hits wait to be compared; they share statements, of which there are as many at a time as
-    /// [`loads_max`](CacheBuilder::loads_max) says. Hits for which there is no room are left out, and so are all while Postgres is away or busy.
+    /// No reader waits for it. Up to 1,000 hits wait to be compared; they share statements, of which there is one at a time, and none is begun while keys
+    /// wait for a load. Hits for which there is no room are left out, and so are all while Postgres is away or loads fail.
     ///
     /// [`CacheStatus`](crate::CacheStatus) counts what comes of it: [`verified_equal`](crate::CacheStatus::verified_equal);
     /// [`verified_behind`](crate::CacheStatus::verified_behind), where the row had just changed; [`violations`](crate::CacheStatus::violations), where
@@ -31,7 +31,8 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
 
     /// Goes back to [`Mode::Shadow`] by itself when so many violations have been found since the mode was set, by [`verify`](CacheBuilder::verify) or
     /// with rows that are not served: then all reads ask Postgres, which must be able to bear that. It stays so until
-    /// [`Cache::set_mode`] is called. Default: it stays as it is; at least 1.
+    /// [`Cache::set_mode`] asks for another mode than it did last. Default: it stays as it is; at least 1. A cache that is opened [`Mode::On`] needs
+    /// `verify` for that, or nothing would be found.
     pub fn retreat_after(mut self, violations: u64) -> CacheBuilder<K, V> {
         self.config.retreat_after = Some(violations);
         self
@@ -47,6 +48,9 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
 
     /// Changes what the cache does, here and now: reads and writes that begin after the call go by it. For all handles of this cache, in this process
     /// alone. What had led a cache to go back by itself begins to count anew.
+    ///
+    /// The mode that was asked for last, or that the cache was opened in, changes nothing when it is asked for again; so it does not undo that a
+    /// cache has gone back by itself. Ask for [`Mode::Shadow`] first, and then for the other one.
     ///
     /// [`Mode::Off`] lets everything go that is held, which takes a moment for each 10,000 entries or so.
     ///

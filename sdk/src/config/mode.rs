@@ -1,5 +1,6 @@
 //! What a cache does for whom, while it is rolled out.
 
+use super::CacheConfig;
 use crate::error::{Error, ErrorKind};
 use cache_sync_core::number::KeyHash;
 use serde::Serialize;
@@ -85,6 +86,22 @@ impl Mode {
             ON => Mode::On,
             share => Mode::Canary(f64::from_bits(share)),
         }
+    }
+}
+
+impl CacheConfig {
+    pub(super) fn check_rollout(&self) -> Result<(), Error> {
+        let (share, misfit) = (self.verified_share, |message: String| Err(Error::new(ErrorKind::Config, message)));
+        if !(0.0..=1.0).contains(&share) {
+            return misfit(format!("verify is {share}; it must be a share from 0 to 1"));
+        }
+        if self.retreat_after == Some(0) {
+            return misfit("retreat_after is 0; it must be 1 at least".to_owned());
+        }
+        if self.retreat_after.is_some() && share == 0.0 && self.mode == Mode::On {
+            return misfit("retreat_after needs verify where the mode is On: nothing would be compared".to_owned());
+        }
+        self.mode.check()
     }
 }
 

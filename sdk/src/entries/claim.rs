@@ -124,6 +124,13 @@ mod tests {
 
     const VERSIONED: Version = Version(7);
 
+    impl<K, V> Claim<K, V> {
+        /// Of a row that is not there.
+        pub(crate) fn absent(key: K, hash: KeyHash) -> Claim<K, V> {
+            Claim { key, hash, value: None, version: Version::NONE, generation: 1, mark: 1 }
+        }
+    }
+
     fn claim(value: Option<i64>, version: Version, mark: u32) -> Claim<i64, i64> {
         Claim { key: 1, hash: KeyHash(1), value: value.map(Arc::new), version, generation: 1, mark }
     }

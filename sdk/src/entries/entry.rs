@@ -7,7 +7,7 @@ use crate::common::time::Moment;
 use crate::entries::generation::is_replaced;
 use cache_sync_core::number::Version;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// So many hits of a stay are told to moka whatever else: whether something is read again is what moka has to know most.
 const TOLD_FIRST: u8 = 3;
@@ -27,6 +27,8 @@ pub(crate) struct Entry<K, V> {
     /// Those of its [`Lifetime`], apart because they take less room so.
     until: Moment,
     row_expires: bool,
+    /// Somebody was shown something else, perhaps ahead of the feed.
+    overtaken: AtomicBool,
     /// When it was read last, or written.
     used_at: AtomicU64,
     /// How many bytes the row has.
@@ -49,7 +51,8 @@ impl<K: Clone, V> Entry<K, V> {
         let Confirmed { generation, lifetime: Lifetime { until, row_expires }, at } = confirmed;
         let (value, bytes, mark) = value.map_or((None, 0, absence), |row| (Some(row.value), row.bytes, row.digest));
         let (key, used_at) = (key.clone(), AtomicU64::new(at.nanos()));
-        Entry { key, value, version, generation, until, row_expires, used_at, bytes, mark, stay }
+        let overtaken = AtomicBool::new(false);
+        Entry { key, value, version, generation, until, row_expires, overtaken, used_at, bytes, mark, stay }
     }
 }
 
@@ -176,6 +179,15 @@ impl<K, V> Entry<K, V> {
         is_replaced(self.generation)
     }
 
+    pub(super) fn is_overtaken(&self) -> bool {
+        self.overtaken.load(Ordering::Relaxed)
+    }
+
+    /// Its shard is locked: what is made of it meanwhile would not know.
+    pub(super) fn overtake(&self) {
+        self.overtaken.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn answer(&self) -> Answer<V> {
         Answer { value: self.row(), version: self.version, as_of: None, is_loaded: false }
     }
@@ -198,6 +210,7 @@ impl<K: Clone, V> Entry<K, V> {
         Entry {
             key: self.key.clone(),
             value: self.value.clone(),
+            overtaken: AtomicBool::new(self.is_overtaken()),
             used_at: AtomicU64::new(self.used_at.load(Ordering::Relaxed)),
             stay: self.stay.goes_on(),
             generation,

@@ -231,10 +231,15 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
         self.held.iter(&guard).for_each(|(_, entry)| look(entry));
     }
 
-    /// The hashes of everything that is held.
-    pub(super) fn hashes(&self) -> Vec<KeyHash> {
+    /// The hashes of all these that are held.
+    pub(super) fn hashes_of(&self, is_meant: impl Fn(&Entry<K, V>) -> bool) -> Vec<KeyHash> {
         let guard = self.held.guard();
-        self.held.keys(&guard).copied().collect()
+        self.held.iter(&guard).filter(|(_, entry)| is_meant(entry)).map(|(hash, _)| *hash).collect()
+    }
+
+    /// It has room for nothing.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.holds_nothing
     }
 
     pub(super) fn len(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! A key's place under the lock of its shard, for one step of that key.
 
 use super::Entries;
-use super::entry::{Answer, Confirmed};
+use super::entry::{Answer, Confirmed, Entry};
 use super::shards::Shard;
 use super::slot::{Base, Slot};
 use super::topics::Topics;
@@ -67,12 +67,16 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
     pub(crate) fn slot_or_new(&mut self, key: &K) -> &mut Slot<K, V> {
         let (entries, hash) = (self.entries, self.hash);
         self.shard.slots.entry(hash).or_insert_with(|| {
-            let base = entries.peek(key, hash, |entry| Base::Known {
-                lifetime: entry.lifetime(),
-                value: entry.row(),
-                version: entry.version,
-                generation: entry.generation,
-            });
+            // Of what is overtaken nothing is made that could be served.
+            let known = |entry: &Entry<K, V>| {
+                (!entry.is_overtaken()).then(|| Base::Known {
+                    lifetime: entry.lifetime(),
+                    value: entry.row(),
+                    version: entry.version,
+                    generation: entry.generation,
+                })
+            };
+            let base = entries.peek(key, hash, known).flatten();
             Slot::new(key.clone(), base.unwrap_or(Base::Unknown), entries.generation())
         })
     }

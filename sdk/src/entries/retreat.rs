@@ -1,16 +1,13 @@
 //! What a mode means for what is held, and how a cache goes back by itself.
 
-use super::Entries;
 use super::rollout::Found;
+use super::{Entries, Entry};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
 use crate::config::{Mode, Stance};
 use cache_sync_core::number::KeyHash;
 use std::sync::atomic::Ordering;
-
-/// So many rows are told apart of which readers know more than is held; of more than these, all that is held is doubted.
-const OVERTAKEN_MAX: usize = 10_000;
 
 impl<K: Key, V: CacheValue> Entries<K, V> {
     pub(crate) fn mode(&self) -> Mode {
@@ -26,14 +23,28 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         self.stance(hash) == Stance::Serving
     }
 
-    /// Whether it has gone back by itself, and nobody has set a mode since.
+    /// Whether memory would show a change that was made here meanwhile to who looks at the row in order to change it.
+    pub(crate) fn shows_changes(&self, hash: KeyHash) -> bool {
+        self.is_serving(hash) && !self.memory.holds_nothing() && self.common.is_live()
+    }
+
+    /// Whether what is loaded now may be compared with Postgres some time: only then it is worth a digest.
+    pub(crate) fn is_compared(&self) -> bool {
+        self.rollout.verifies || matches!(self.mode(), Mode::Shadow | Mode::Canary(_))
+    }
+
+    /// Whether it has gone back by itself, and nobody has asked for another mode since.
     pub(crate) fn has_retreated(&self) -> bool {
         lock(&self.rollout.found).has_retreated
     }
 
+    /// Who asks for the same again, as one does who goes by a table of settings, undoes no retreat.
     pub(crate) fn set_mode(&self, mode: Mode) {
         let mut found = lock(&self.rollout.found);
-        (found.violations, found.has_retreated) = (0, false);
+        if found.asked == mode {
+            return;
+        }
+        (found.asked, found.violations, found.has_retreated) = (mode, 0, false);
         let before = self.go_to(mode, &mut found);
         if before != mode {
             let table = self.schema.display_name();
@@ -58,17 +69,16 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         tracing::warn!(table, ?before, violations, "the cache has gone back to Shadow: every read asks Postgres");
     }
 
-    /// Somebody is about to be shown something else than what is held of the key, which must not be served after that.
+    /// Somebody is about to be shown something else than what is held of the key, which must not be served after that. It goes on being compared,
+    /// unless it may be served, or something is under way for the key that was made of it.
     pub(crate) fn overtake(&self, hash: KeyHash) {
         let mut found = lock(&self.rollout.found);
-        match self.is_serving(hash) {
-            true => self.invalidate(hash),
-            false => drop(found.overtaken.insert(hash)),
+        let mut place = self.place(hash);
+        if self.is_serving(hash) || place.slot().is_some() {
+            drop(place);
+            return self.invalidate(hash);
         }
-        if found.overtaken.len() > OVERTAKEN_MAX {
-            found.overtaken.clear();
-            self.raise_generation();
-        }
+        found.has_overtaken |= self.memory.peek(hash, Entry::overtake).is_some();
     }
 
     /// Returns what it was before.
@@ -76,7 +86,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         let before = self.mode();
         if matches!(mode, Mode::On | Mode::Canary(_)) {
             // Before anything of it is served: nobody is shown what is older than what he knows.
-            found.overtaken.drain().for_each(|hash| self.invalidate(hash));
+            self.drop_overtaken(found);
         }
         self.rollout.mode.store(mode.packed(), Ordering::Release);
         // Where only some keys are served, hits look at their keys by themselves.
@@ -84,11 +94,19 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
         if mode == Mode::Off {
             // Whoever holds a shard now may still hold an entry by what was; nobody who takes it after that does.
             self.shards.each_shard(|_| ());
-            for hash in self.memory.hashes() {
+            for hash in self.memory.hashes_of(|_| true) {
                 let _place = self.place(hash);
                 self.memory.drop_entry(hash);
             }
         }
         before
+    }
+
+    /// One pass through all that is held, where there may be any.
+    fn drop_overtaken(&self, found: &mut Found) {
+        if std::mem::take(&mut found.has_overtaken) {
+            let overtaken = self.memory.hashes_of(Entry::is_overtaken);
+            overtaken.into_iter().for_each(|hash| self.invalidate(hash));
+        }
     }
 }

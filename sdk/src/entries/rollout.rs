@@ -1,8 +1,6 @@
 //! In which mode a cache is.
 
 use crate::config::{CacheConfig, Mode};
-use cache_sync_core::number::KeyHash;
-use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,17 +11,21 @@ pub(super) struct Rollout {
     pub(super) mode: AtomicU64,
     /// After how many violations the cache goes back.
     pub(super) retreat_after: Option<u64>,
+    /// Hits are compared with Postgres.
+    pub(super) verifies: bool,
     /// It is locked before any shard.
     pub(super) found: Mutex<Found>,
 }
 
-/// What was found since somebody has set the mode.
-#[derive(Debug, Default)]
+/// What was found since somebody has asked for another mode.
+#[derive(Debug)]
 pub(super) struct Found {
+    /// The mode that was asked for last, whatever has become of it.
+    pub(super) asked: Mode,
     pub(super) violations: u64,
     pub(super) has_retreated: bool,
-    /// Readers who were not served from memory were shown something else than what is held, perhaps ahead of the feed.
-    pub(super) overtaken: HashSet<KeyHash>,
+    /// There may be entries that are overtaken.
+    pub(super) has_overtaken: bool,
 }
 
 impl Rollout {
@@ -31,7 +33,8 @@ impl Rollout {
         Rollout {
             mode: AtomicU64::new(config.mode.packed()),
             retreat_after: config.retreat_after,
-            found: Mutex::default(),
+            verifies: config.verified_share > 0.0,
+            found: Mutex::new(Found { asked: config.mode, violations: 0, has_retreated: false, has_overtaken: false }),
         }
     }
 

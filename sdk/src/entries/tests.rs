@@ -15,6 +15,8 @@ use std::sync::Mutex;
 use std::task::{Context, Wake, Waker};
 use tokio::sync::oneshot;
 
+mod modes;
+
 const TIMEOUT: Duration = Duration::from_secs(3600);
 const HASH: KeyHash = KeyHash(7);
 
@@ -64,51 +66,6 @@ fn nothing_is_a_hit_that_may_not_be_served() {
         assert_eq!(entries.hit(1), expected, "good for {until:?}");
     }
     assert_eq!(entries.hits(), 3);
-}
-
-#[test]
-fn what_is_held_is_a_hit_where_the_mode_serves_it() {
-    let entries = entries();
-    entries.hear();
-    entries.hold(1, Lifetime::ENDLESS);
-    for (mode, expected) in [
-        (Mode::Shadow, None),
-        (Mode::Canary(0.0), None),
-        // The hash is a small number.
-        (Mode::Canary(1e-9), Some(1)),
-        (Mode::On, Some(1)),
-    ] {
-        entries.set_mode(mode);
-        assert_eq!((entries.hit(1), entries.len()), (expected, 1), "{mode:?}");
-    }
-    entries.set_mode(Mode::Shadow);
-    entries.raise_generation();
-    entries.set_mode(Mode::On);
-    assert_eq!(entries.hit(1), None, "it was doubted meanwhile");
-    entries.hold(1, Lifetime::ENDLESS);
-    assert_eq!(entries.hit(1), Some(1));
-    entries.set_mode(Mode::Off);
-    assert_eq!((entries.hit(1), entries.len()), (None, 0), "nothing is held");
-}
-
-/// Readers in the shadow were shown a change that was not heard yet; once the mode was on, what had been held before followed it.
-#[test]
-fn what_a_reader_knows_better_is_let_go_before_it_is_served() {
-    let entries = entries();
-    entries.hear();
-    entries.hold(1, Lifetime::ENDLESS);
-    entries.set_mode(Mode::Shadow);
-    entries.overtake(HASH);
-    assert_eq!(entries.len(), 1, "it goes on being compared");
-    entries.set_mode(Mode::On);
-    assert_eq!((entries.hit(1), entries.len()), (None, 0));
-    entries.hold(1, Lifetime::ENDLESS);
-    entries.set_mode(Mode::Shadow);
-    entries.set_mode(Mode::On);
-    assert_eq!(entries.hit(1), Some(1), "that was another one");
-    // Of who was asked in the shadow, and is answered now.
-    entries.overtake(HASH);
-    assert_eq!(entries.hit(1), None);
 }
 
 /// A change that is held back may have been committed just after the last one that was told.

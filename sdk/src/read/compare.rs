@@ -3,7 +3,7 @@
 //!
 //! Where the two differ, the row has changed, or is changing: mostly the feed tells so a moment later. What stays is for `judge`.
 
-use super::comparisons::{Comparison, KEYS_MAX, Said};
+use super::comparisons::{Comparison, For, OfKey, Said};
 use super::{Freshness, Lookup, Reads};
 use crate::codec::caught::let_go;
 use crate::codec::key::{self, Key};
@@ -16,23 +16,34 @@ use crate::meter::Timer;
 use crate::store::{KeysOf, LoadState, Loading, Taking};
 use cache_sync_core::number::KeyHash;
 use cache_sync_core::sqlstate::Fault;
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// So many hits wait at most to be compared.
-const WAITING_MAX: usize = 1000;
 /// So many rows are looked into at most that are others than they are held.
 const SUSPECTS_MAX: usize = 1000;
+/// How often what nobody waits for looks whether others are still waiting.
+const OTHERS_PAUSE: Duration = Duration::from_millis(10);
 
 /// Compares, in a task of its own.
 pub(crate) struct Comparer<K: Key, V: CacheValue>(pub(crate) Arc<Reads<K, V>>);
 
 impl<K: Key, V: CacheValue> Comparer<K, V> {
-    /// Compares until nobody will read any more, or its task is ended.
-    pub(crate) async fn run(self) {
-        while let Some(taken) = self.0.comparisons.take().await {
-            self.0.compare(taken).await;
+    /// Compares for those who wait for the answer, until nobody will read any more, or its task is ended.
+    pub(crate) async fn answer_readers(self) {
+        while let Some(taken) = self.0.comparisons.of_readers.take().await {
+            self.0.compare_for_readers(taken).await;
+        }
+    }
+
+    /// Compares what hits have shown, in the same way: a statement at a time, and none while somebody waits for rows.
+    pub(crate) async fn look_after_hits(self) {
+        let reads = &*self.0;
+        while let Some(taken) = reads.comparisons.of_hits.take().await {
+            while reads.has_others_waiting() && !reads.is_spared() {
+                tokio::time::sleep(OTHERS_PAUSE).await;
+            }
+            reads.compare_hits(taken).await;
         }
     }
 }
@@ -47,7 +58,12 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     /// Has a hit compared some time later. The reader does not wait for anything.
     #[cold]
     pub(super) fn verify(&self, claim: Claim<K, V>) {
-        if !self.can_be_asked(&claim) || !self.comparisons.push(Comparison { claim, reader: None }, WAITING_MAX) {
+        let is_taken = self.can_be_asked(&claim) && {
+            let place = self.comparisons.of_hits.push(Comparison { claim, reader: None });
+            // It stays there, though nobody waits.
+            place.map(std::mem::forget).is_some()
+        };
+        if !is_taken {
             self.entries.counters.unverified.add(1);
         }
     }
@@ -62,10 +78,9 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             return Some(self.without_asking(key, hash, Freshness::Latest, None));
         }
         let (sender, receiver) = oneshot::channel();
-        let max = self.terms.waiting_keys_max;
-        if !self.comparisons.push(Comparison { claim, reader: Some(sender) }, max) {
+        let Some(_place) = self.comparisons.of_readers.push(Comparison { claim, reader: Some(sender) }) else {
             return Some(Err(self.entries.check_usable().err().unwrap_or_else(|| self.overloaded())));
-        }
+        };
         let read = receiver.await.unwrap_or_else(|_| Err(Error::closed()));
         self.entries.meter.miss(began);
         Some(read)
@@ -76,39 +91,53 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         key::fits(&claim.key, &self.entries.schema.meta.key).unwrap_or(false)
     }
 
-    async fn compare(&self, mut comparisons: Vec<Comparison<K, V>>) {
-        // What nobody waits for is left alone where Postgres has enough to do.
-        let is_spared = self.store.breaker.is_away() || self.is_refreshing_paused() || self.wanted.is_full(KEYS_MAX);
-        comparisons.retain(|comparison| match &comparison.reader {
-            Some(reader) => !reader.is_closed(),
-            None if is_spared => {
-                self.entries.counters.unverified.add(1);
-                false
-            }
-            None => true,
-        });
-        self.compare_keys(grouped(comparisons)).await;
+    async fn compare_for_readers(&self, mut of_keys: Vec<OfKey<K, V>>) {
+        let waits =
+            |comparison: &Comparison<K, V>| comparison.reader.as_ref().is_some_and(|reader| !reader.is_closed());
+        of_keys.iter_mut().for_each(|of_key| of_key.comparisons.retain(waits));
+        of_keys.retain(|of_key| !of_key.comparisons.is_empty());
+        self.compare_keys(of_keys, For::Readers).await;
     }
 
-    async fn compare_keys(&self, mut of_keys: Vec<OfKey<K, V>>) {
+    /// What nobody waits for is left alone where Postgres has trouble enough.
+    async fn compare_hits(&self, of_keys: Vec<OfKey<K, V>>) {
+        match self.is_spared() {
+            true => of_keys.iter().for_each(|OfKey { comparisons, .. }| {
+                self.entries.counters.unverified.add(comparisons.len() as u64);
+            }),
+            false => self.compare_keys(of_keys, For::Nobody).await,
+        }
+    }
+
+    fn is_spared(&self) -> bool {
+        self.store.breaker.is_away() || self.is_refreshing_paused() || self.comparisons.is_closed()
+    }
+
+    fn has_others_waiting(&self) -> bool {
+        self.wanted.has_waiting() || !self.comparisons.of_readers.is_empty()
+    }
+
+    async fn compare_keys(&self, mut of_keys: Vec<OfKey<K, V>>, whom: For) {
         if of_keys.is_empty() {
             return;
         }
-        let keys: Vec<_> = of_keys.iter().map(|(key, _)| key.clone()).collect();
-        match self.ask(&keys).await {
+        let keys: Vec<_> = of_keys.iter().map(|of_key| of_key.key.clone()).collect();
+        match self.ask(&keys, whom).await {
             // One row that cannot be read says nothing of the others.
             Err(error) if keys.len() > 1 && error.fault() == Some(Fault::Row) => {
                 let second = of_keys.split_off(keys.len() / 2);
-                Box::pin(self.compare_keys(of_keys)).await;
-                Box::pin(self.compare_keys(second)).await;
+                Box::pin(self.compare_keys(of_keys, whom)).await;
+                Box::pin(self.compare_keys(second, whom)).await;
             }
             Err(error) => {
-                self.pause_refreshing();
-                let comparisons = of_keys.into_iter().flat_map(|(_, comparisons)| comparisons);
+                if whom == For::Readers {
+                    self.pause_refreshing();
+                }
+                let comparisons = of_keys.into_iter().flat_map(|of_key| of_key.comparisons);
                 comparisons.for_each(|comparison| self.answer(comparison, &Err(error.clone())));
             }
             Ok(said) => {
-                for ((_, comparisons), said) in of_keys.into_iter().zip(said) {
+                for (OfKey { comparisons, .. }, said) in of_keys.into_iter().zip(said) {
                     comparisons.into_iter().for_each(|comparison| self.answer(comparison, &said));
                     let_go(said);
                 }
@@ -116,14 +145,18 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         }
     }
 
-    /// What the primary says to each of these keys. It looks past what is held, and leaves that as it is.
-    pub(super) async fn ask(&self, keys: &[K]) -> Result<Vec<Result<Said<V>, Error>>, Error> {
+    /// What the primary says to each of these keys. It looks past what is held, and leaves that as it is. For nobody there is one statement at a time.
+    pub(super) async fn ask(&self, keys: &[K], whom: For) -> Result<Vec<Result<Said<V>, Error>>, Error> {
+        let _alone = if whom == For::Nobody { Some(self.comparisons.aside.lock().await) } else { None };
         let Entries { schema, common, numbering, .. } = &*self.entries;
         let (session, keys_of) = (numbering.session().id, KeysOf(keys));
         let loading = Loading { session, meta: &schema.meta, layout: &schema.layout, keys: &keys_of };
         let (sent, live) = (common.now(), common.is_live());
         let (mut is_the_feeds, mut rows) = (false, Vec::from_iter(keys.iter().map(|_| None)));
+        let invalidations = lock(&self.seen).invalidations();
         let begin = |state: LoadState| {
+            // What is let go because of that is not to be loaded from a standby that lacks it.
+            self.note_shown(keys.iter().map(|key| schema.hash::<K, K>(key)), state.lsn, invalidations);
             is_the_feeds = state.epoch.0 == common.freshness.epoch();
             match is_the_feeds {
                 true => common.clock.compare(sent, state.host_time),
@@ -133,14 +166,19 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             Some(())
         };
         let each = |(): &(), row: &LoadedColumns<'_>| {
-            let row = LoadedRow::of(row, schema);
+            let row = LoadedRow::of(row, schema, true);
             if let Some((place, row)) = row.and_then(|row| Some((rows.get_mut(row.place)?, row))) {
                 *place = Some(row);
             }
         };
         let single = Some(keys).filter(|keys| keys.len() == 1).map(|keys| schema.hash::<K, K>(&keys[0]));
         let mut taking = Taking::new(begin, each);
-        let load = self.load_rows(&loading, &mut taking);
+        let load = async {
+            match whom {
+                For::Readers => self.load_rows(&loading, &mut taking).await,
+                For::Nobody => self.load_rows_aside(&loading, &mut taking).await,
+            }
+        };
         if let Err(error) = self.measured(keys.len(), single, load).await {
             return Err(self.lasting(error).await);
         }
@@ -157,7 +195,9 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     fn answer(&self, comparison: Comparison<K, V>, said: &Result<Said<V>, Error>) {
         let Comparison { claim, reader } = comparison;
         let says = said.as_ref().map_or(Says::Nothing, |said| self.says(&claim, said));
-        let (hash, is_shown) = (claim.hash, reader.is_some() && said.is_ok());
+        let hash = claim.hash;
+        // The version goes on even where a change has left the row as it was.
+        let is_overtaken = said.as_ref().is_ok_and(|said| says != Says::Same || said.version != claim.version);
         match says {
             Says::Same => self.entries.counters.verified_equal.add(1),
             Says::Nothing => self.entries.counters.unverified.add(1),
@@ -167,7 +207,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                 Standing::Stands => self.suspect(claim),
             },
         }
-        if is_shown && says != Says::Same {
+        if reader.is_some() && is_overtaken {
             self.entries.overtake(hash);
         }
         let Some(reader) = reader else { return };
@@ -193,20 +233,4 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         suspects.insert(claim.hash, claim);
         self.comparisons.suspected.notify_one();
     }
-}
-
-/// All that is compared with one row.
-type OfKey<K, V> = (K, Vec<Comparison<K, V>>);
-
-/// By their keys, since many readers may read one row.
-fn grouped<K: Key, V>(comparisons: Vec<Comparison<K, V>>) -> Vec<OfKey<K, V>> {
-    let (mut of_keys, mut places) = (Vec::<OfKey<K, V>>::new(), HashMap::new());
-    for comparison in comparisons {
-        let place = *places.entry(comparison.claim.hash).or_insert(of_keys.len());
-        match of_keys.get_mut(place) {
-            Some((key, of_key)) if *key == comparison.claim.key => of_key.push(comparison),
-            _ => of_keys.push((comparison.claim.key.clone(), vec![comparison])),
-        }
-    }
-    of_keys
 }

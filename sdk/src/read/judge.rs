@@ -14,7 +14,7 @@
 //! no value is compared that a type has made, and no write of this client waits or is under way: whatever cannot be settled so has no verdict.
 
 use super::Reads;
-use super::comparisons::Said;
+use super::comparisons::{For, Said};
 use crate::codec::caught::let_go;
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
@@ -26,8 +26,9 @@ use crate::store::{Ending, within};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often it is looked whether something has come to pass.
+/// How often it is looked whether something has come to pass; where Postgres is asked, each time in a row half as often.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// For how long those are waited for who may have something to publish.
 const PUBLISHED_MAX: Duration = Duration::from_secs(30);
 
@@ -37,11 +38,11 @@ pub(crate) struct Judge<K, V>(pub(crate) Arc<Reads<K, V>>);
 impl<K: Key, V: CacheValue> Judge<K, V> {
     /// Judges until nobody will read any more, or its task is ended.
     pub(crate) async fn run(self) {
-        let (reads, said) = (&*self.0, Seldom::default());
+        let (reads, said, not_judged) = (&*self.0, Seldom::default(), Seldom::default());
         while !reads.comparisons.is_closed() {
             reads.comparisons.suspected.notified().await;
             let suspects = std::mem::take(&mut *lock(&reads.comparisons.suspects));
-            let guilty = reads.judge(suspects.into_values().collect()).await;
+            let guilty = reads.judge(suspects.into_values().collect(), &not_judged).await;
             // From then on the feed does not tell this cache any more.
             if !reads.comparisons.is_closed() {
                 reads.convict(&guilty, &said);
@@ -52,20 +53,46 @@ impl<K: Key, V: CacheValue> Judge<K, V> {
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
     /// Those that should not be held any more. All others are counted as what they are.
-    async fn judge(&self, suspects: Vec<Claim<K, V>>) -> Vec<Claim<K, V>> {
+    async fn judge(&self, suspects: Vec<Claim<K, V>>, not_judged: &Seldom) -> Vec<Claim<K, V>> {
         let suspects = self.standing_after_the_feed(suspects).await;
         if suspects.is_empty() {
             return suspects;
         }
-        let count = suspects.len() as u64;
-        match self.other_once_more(suspects).await {
-            Ok(suspects) => self.standing_after_the_feed(suspects).await,
+        match self.others_once_more(&suspects).await {
+            Ok(are_others) => {
+                let others =
+                    suspects.into_iter().zip(are_others).filter_map(|(claim, is_other)| is_other.then_some(claim));
+                self.standing_after_the_feed(others.collect()).await
+            }
             Err(error) => {
-                tracing::debug!(error = %error.logged(), "what is held could not be compared once more");
-                self.entries.counters.unverified.add(count);
+                self.entries.counters.unverified.add(suspects.len() as u64);
+                self.let_go_unjudged(&suspects, &error, not_judged);
                 Vec::new()
             }
         }
+    }
+
+    /// Nobody can tell whether they should be held, so those that still could be served are not.
+    fn let_go_unjudged(&self, suspects: &[Claim<K, V>], error: &Error, said: &Seldom) {
+        let left: Vec<_> = suspects.iter().filter(|claim| self.is_standing(claim)).collect();
+        if left.is_empty() {
+            return;
+        }
+        if let Some(not_said) = said.kept_back() {
+            tracing::warn!(
+                table = self.entries.schema.display_name(),
+                rows = left.len(),
+                error = %error.logged(),
+                not_said,
+                "it could not be found out whether rows should be held; they are loaded again"
+            );
+        }
+        left.into_iter().for_each(|claim| self.invalidate(claim.hash));
+    }
+
+    /// Whether it may still be served, by a cache that hears of changes.
+    fn is_standing(&self, claim: &Claim<K, V>) -> bool {
+        !self.comparisons.is_closed() && self.entries.standing(claim) == Standing::Stands
     }
 
     /// Those that stand when the feed vouches for the moment of this call.
@@ -89,17 +116,20 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             }
             // The feed comes on, or is not heard any more, and then nothing stands.
             tokio::time::sleep(LOOK_PAUSE).await;
+            if self.comparisons.is_closed() {
+                return Vec::new();
+            }
         }
     }
 
-    /// Those to which Postgres says something else once more, when that has been published.
-    async fn other_once_more(&self, suspects: Vec<Claim<K, V>>) -> Result<Vec<Claim<K, V>>, Error> {
+    /// To which of them Postgres says something else once more, when that has been published.
+    async fn others_once_more(&self, suspects: &[Claim<K, V>]) -> Result<Vec<bool>, Error> {
         if self.standby.is_some() {
-            self.until_published(Ending::Any).await?;
+            self.until_published(Ending::Any, suspects).await?;
         }
         let keys: Vec<_> = suspects.iter().map(|claim| claim.key.clone()).collect();
-        let said = self.ask(&keys).await?;
-        self.until_published(Ending::Seen).await?;
+        let said = self.ask(&keys, For::Nobody).await?;
+        self.until_published(Ending::Seen, suspects).await?;
         let counters = &self.entries.counters;
         let is_other = |claim: &Claim<K, V>, said: Result<Said<V>, Error>| {
             let says = said.as_ref().map_or(Says::Nothing, |said| self.says(claim, said));
@@ -111,16 +141,22 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             }
             says == Says::Other
         };
-        let others = suspects.into_iter().zip(said).filter_map(|(claim, said)| is_other(&claim, said).then_some(claim));
-        Ok(others.collect())
+        Ok(suspects.iter().zip(said).map(|(claim, said)| is_other(claim, said)).collect())
     }
 
     /// Waits until those have published what they wrote, or have undone it, who are about to now.
-    async fn until_published(&self, which: Ending) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// They have not, or nobody is left whom it concerns.
+    async fn until_published(&self, which: Ending, suspects: &[Claim<K, V>]) -> Result<(), Error> {
         within("waiting for transactions that are just ending", PUBLISHED_MAX, async {
-            let mut left = self.store.unpublished(which).await?;
+            let (mut left, mut pause) = (self.store.unpublished(which).await?, LOOK_PAUSE);
             while !left.is_empty() {
-                tokio::time::sleep(LOOK_PAUSE).await;
+                tokio::time::sleep(pause).await;
+                pause = (2 * pause).min(LOOK_PAUSE_MAX);
+                if !suspects.iter().any(|claim| self.is_standing(claim)) {
+                    return Err(Error::closed());
+                }
                 let now = self.store.unpublished(which).await?;
                 left.retain(|transaction| now.contains(transaction));
             }

@@ -15,7 +15,7 @@ use crate::entries::{Answer, Entries, Lifetime, Loaded, Next};
 use crate::error::{Error, ErrorKind};
 use crate::meter::Timer;
 use crate::store::{KeysOf, LoadState, Loading, Takes, Taking};
-use cache_sync_core::number::{KeyHash, Sequence, Version};
+use cache_sync_core::number::{KeyHash, Lsn, Sequence, Version};
 use cache_sync_core::sqlstate::{Fault, is_misfit};
 use std::sync::Arc;
 use tracing::{Instrument, debug_span};
@@ -167,9 +167,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             } else if live {
                 self.store.doubt_server();
             }
-            if self.standby.is_some() {
-                lock(&self.seen).note(hashes.iter().copied(), state.lsn, invalidations);
-            }
+            self.note_shown(hashes.iter().copied(), state.lsn, invalidations);
             Some(Shown { epoch: state.epoch, last_seq: state.last_seq, as_of: asked })
         };
         self.load_rows(&loading, &mut Taking::new(begin, |shown, row| arriving.came(shown, row))).await
@@ -225,7 +223,7 @@ impl<K: Key, V: CacheValue> Arriving<'_, K, V> {
 
     fn came(&mut self, shown: &Shown, row: &LoadedColumns<'_>) {
         let entries = &*self.reads.entries;
-        let Some(row) = LoadedRow::of(row, &entries.schema) else { return };
+        let Some(row) = LoadedRow::of(row, &entries.schema, entries.is_compared()) else { return };
         let Some(wanted) = self.wanted.get_mut(row.place).and_then(Option::take) else { return };
         let value = match row.value {
             Ok(value) => value,
@@ -248,14 +246,36 @@ impl<K: Key, V: CacheValue> Arriving<'_, K, V> {
 }
 
 impl<K: Key, V: CacheValue> Reads<K, V> {
-    /// Loads rows from the primary.
+    /// Loads rows from the primary, for somebody who waits.
     pub(super) async fn load_rows(&self, loading: &Loading<'_>, takes: &mut (dyn Takes + '_)) -> Result<(), Error> {
-        if self.store.load(&self.statement, loading, takes).await? {
+        let loaded = self.store.load(&self.statement, loading, takes).await;
+        self.of_the_table(loaded)
+    }
+
+    /// The same, for nobody: what becomes of it says nothing to those who wait for others.
+    pub(super) async fn load_rows_aside(
+        &self,
+        loading: &Loading<'_>,
+        takes: &mut (dyn Takes + '_),
+    ) -> Result<(), Error> {
+        let loaded = self.store.load_aside(&self.statement, loading, takes).await;
+        self.of_the_table(loaded)
+    }
+
+    fn of_the_table(&self, loaded: Result<bool, Error>) -> Result<(), Error> {
+        if loaded? {
             return Ok(());
         }
         // Another table has taken the name.
         self.entries.retire();
         Err(self.entries.retirement())
+    }
+
+    /// The primary shows these keys as of `lsn`, to a load that began after so many invalidations: no standby may show anything older after that.
+    pub(super) fn note_shown(&self, keys: impl Iterator<Item = KeyHash>, lsn: Lsn, invalidations: u64) {
+        if self.standby.is_some() {
+            lock(&self.seen).note(keys, lsn, invalidations);
+        }
     }
 
     /// What a failed load means for the cache: where the statement no longer fits because the table's name means another one or none,
@@ -277,12 +297,15 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let loading =
             Loading { session, meta: &schema.meta, layout: &schema.layout, keys: &KeysOf(std::slice::from_ref(key)) };
         let (sent, mut loaded) = (self.entries.common.now(), None);
-        let mut taking = Taking::new(
-            |_: LoadState| Some(()),
-            |(): &(), row: &LoadedColumns<'_>| loaded = LoadedRow::of(row, schema),
-        );
+        let (hash, invalidations) = (schema.hash::<K, K>(key), lock(&self.seen).invalidations());
+        let begin = |state: LoadState| {
+            self.note_shown(std::iter::once(hash), state.lsn, invalidations);
+            Some(())
+        };
+        let mut taking =
+            Taking::new(begin, |(): &(), row: &LoadedColumns<'_>| loaded = LoadedRow::of(row, schema, false));
         let load = self.load_rows(&loading, &mut taking);
-        match self.measured(1, Some(schema.hash::<K, K>(key)), load).await {
+        match self.measured(1, Some(hash), load).await {
             Ok(()) => {}
             Err(error) => return Err(self.lasting(error).await),
         }

@@ -101,6 +101,11 @@ impl WantedKeys {
         max != usize::MAX && lock(&self.wanted).keys.len() >= max
     }
 
+    /// Whether any key waits for somebody to begin its load.
+    pub(super) fn has_waiting(&self) -> bool {
+        !lock(&self.wanted).keys.is_empty()
+    }
+
     /// Somebody else waits for a load: if a reader leads it, he may not be looked after any more.
     pub(super) fn help(&self) {
         self.help_with(|_| true);

@@ -21,8 +21,24 @@ pub(crate) struct Write<V> {
     pub(crate) fields: Fields,
     /// The value that a put writes, or that an update has made.
     pub(crate) value: Value<V>,
-    /// An update was computed from this value and must not be applied to another.
-    pub(crate) expected: Option<Arc<V>>,
+    /// An update was made by looking at this.
+    pub(crate) seen: Option<Seen<V>>,
+}
+
+/// What was looked at in order to change it. What was made of it must not be applied to another value.
+pub(crate) struct Seen<V> {
+    pub(crate) value: Arc<V>,
+    /// Nobody else here who takes turns changes the row meanwhile.
+    pub(crate) in_turn: bool,
+}
+
+/// Why an update has to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outdated {
+    /// The value that was looked at is no longer the one shown.
+    Changed,
+    /// None is shown, so somebody else here may have changed it. Who takes turns is told so by nobody.
+    Unseen,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,19 +56,28 @@ impl<V> Write<V> {
     }
 }
 
+impl<V> Seen<V> {
+    fn check(&self, current: Option<&Value<V>>) -> Result<(), Outdated> {
+        match current {
+            Some(Some(row)) if Arc::ptr_eq(&row.value, &self.value) => Ok(()),
+            Some(_) => Err(Outdated::Changed),
+            None if self.in_turn => Ok(()),
+            None => Err(Outdated::Unseen),
+        }
+    }
+}
+
 /// Why a write was not accepted.
 enum Refused<V> {
-    /// The value that an update was computed from is no longer the one shown.
-    Changed,
+    Outdated(Outdated),
     /// Another key with the same hash has something under way: try again later.
     Collision(Box<Write<V>>),
     Error(Error),
 }
 
 impl<K: Key, V: CacheValue> Writes<K, V> {
-    /// Accepts a write into the buffer, then shows it; waits as its cache was told to. `None`: the row is no longer the one that an
-    /// update was computed from.
-    pub(crate) async fn accept(&self, key: &K, mut write: Write<V>) -> Result<Option<Receipt>, Error> {
+    /// Accepts a write into the buffer, then shows it; waits as its cache was told to. Only an update may be outdated.
+    pub(crate) async fn accept(&self, key: &K, mut write: Write<V>) -> Result<Result<Receipt, Outdated>, Error> {
         const COLLISION_PAUSE: Duration = Duration::from_millis(1);
         let schema = &self.entries.schema;
         let hash = schema.hash::<K, K>(key);
@@ -67,13 +92,13 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
             let refused = match self.try_accept(key, hash, write, reserved) {
                 Ok(receipt) => {
                     self.entries.count_write(hash);
-                    return self.durable(receipt, hash).await.map(Some);
+                    return self.durable(receipt, hash).await.map(Ok);
                 }
                 Err(refused) => refused,
             };
             self.budget.give_back(reserved);
             match refused {
-                Refused::Changed => return Ok(None),
+                Refused::Outdated(why) => return Ok(Err(why)),
                 Refused::Error(error) => return Err(error),
                 Refused::Collision(again) => write = *again,
             }
@@ -135,12 +160,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         let (entries, common, schema) = (&*self.entries, &*self.entries.common, &self.entries.schema);
         let live = common.freshness.is_live(now);
         let current = slot.shown(entries.generation(), now).filter(|_| live);
-        if let (Some(expected), Some(current)) = (&write.expected, &current) {
-            let same = current.as_ref().is_some_and(|row| Arc::ptr_eq(&row.value, expected));
-            if !same {
-                return Err(Refused::Changed);
-            }
-        }
+        write.seen.as_ref().map_or(Ok(()), |seen| seen.check(current.as_ref())).map_err(Refused::Outdated)?;
         let kind = match write.kind {
             WriteKind::Put => PatchKind::Put { seen: slot.has_seen_row(schema) },
             WriteKind::Edit => PatchKind::Edit,

@@ -15,6 +15,7 @@ mod full_buffer;
 mod given_up;
 mod hits;
 mod isolation;
+mod judging;
 mod key_types;
 mod last_handle;
 mod live;

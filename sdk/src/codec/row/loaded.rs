@@ -42,12 +42,12 @@ fn digest(row: &dyn Columns, first_column: usize) -> u32 {
 }
 
 impl<V: CacheValue> LoadedRow<V> {
-    /// Reads it; `None` when a place is named that was not asked for.
-    pub(crate) fn of(loaded: &LoadedColumns<'_>, schema: &Schema) -> Option<LoadedRow<V>> {
+    /// Reads it, with a digest where it is to be compared; `None` when a place is named that was not asked for.
+    pub(crate) fn of(loaded: &LoadedColumns<'_>, schema: &Schema, is_compared: bool) -> Option<LoadedRow<V>> {
         let LoadedColumns { place, version, good_for, row, first } = loaded;
         let value = (*place > 0).then(|| {
             let decoded = decode::<V>(&schema.layout, *row, *first);
-            let digest = digest(*row, *first);
+            let digest = if is_compared { digest(*row, *first) } else { 0 };
             let sent = |value| Row { digest, ..Row::new(value, row.size()) };
             decoded.map(sent).map_err(|error| {
                 let message = format!("a row of table {} does not fit the type", schema.meta.name);

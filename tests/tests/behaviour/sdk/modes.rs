@@ -251,9 +251,51 @@ async fn what_cannot_be_is_refused() {
         (open(|builder| builder.verify(1.5)).await, "verify is 1.5; it must be a share from 0 to 1"),
         (open(|builder| builder.verify(f64::NAN)).await, "verify is NaN"),
         (open(|builder| builder.retreat_after(0)).await, "retreat_after is 0; it must be 1 at least"),
+        (open(|builder| builder.retreat_after(1)).await, "retreat_after needs verify where the mode is On"),
     ] {
         assert!(refused.contains(expected), "{refused}");
     }
+    close(client).await;
+}
+
+/// He looks while the cache is on, and another one is quicker when it is off already: what he has made of the older row must not be written over that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_changes_a_row_while_the_mode_changes_loses_nothing() {
+    for room in [10, 0] {
+        let db = database();
+        let (client, cache) = node_in(&db, |builder| builder.max_capacity(room)).await;
+        cache.get(&1).await.unwrap();
+        let mut looks = 0;
+        let append = |row: &mut Account, what: &str| row.name.push_str(what);
+        let written = cache.update(&1, |row| {
+            looks += 1;
+            if looks == 1 && room > 0 {
+                cache.set_mode(Mode::Off).unwrap();
+                let other = async { cache.update(&1, |row| append(row, " b")).await.unwrap().written().await.unwrap() };
+                tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(other));
+            }
+            append(row, " a");
+        });
+        assert!(written.await.unwrap().written().await.unwrap().is_written());
+        let (expected, times) = if room > 0 { ("name 1 b a", 2) } else { ("name 1 a", 1) };
+        assert_eq!((db.psql("SELECT name FROM account WHERE id = 1").as_str(), looks), (expected, times));
+        close(client).await;
+    }
+}
+
+/// A change that leaves the row as it was has a version all the same.
+#[tokio::test]
+async fn versions_do_not_go_back_when_it_is_switched_on() {
+    let db = database();
+    let (client, cache) = node_in(&db, |builder| builder.mode(Mode::Shadow)).await;
+    let held = cache.lookup(&1, Freshness::Cached).await.unwrap().version;
+    client.mute_feed(true);
+    db.psql("UPDATE account SET name = name WHERE id = 1");
+    let shown = cache.lookup(&1, Freshness::Cached).await.unwrap().version;
+    assert!(shown > held && cache.status().verified_equal == 1, "{shown} after {held}: {:?}", cache.status());
+    cache.set_mode(Mode::On).unwrap();
+    assert_eq!(cache.lookup(&1, Freshness::Cached).await.unwrap().version, shown);
+    client.mute_feed(false);
     close(client).await;
 }
 
