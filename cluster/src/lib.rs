@@ -32,7 +32,7 @@ pub use extension::{Profile, Variant, build_command_env};
 pub use postgres::Postgres;
 pub use redis::Redis;
 pub use script::write_scripts;
-pub use setup::{install_missing, setup};
+pub use setup::{install_major, install_missing, setup};
 pub use throwaway::{Cluster, Options, free_port};
 pub use tools::{chromedriver, node, pgbouncer, prometheus, python, redis_server, setup_redis, setup_tools};
 pub use tree::Tree;

@@ -42,6 +42,19 @@ pub fn setup() -> Result<Postgres> {
     Postgres::find()?.ok_or_else(|| Error::from("PostgreSQL was installed, but no usable pg_config came with it"))
 }
 
+/// PostgreSQL `major` with its headers, from apt.
+///
+/// # Errors
+/// It cannot be installed from here: the error says what to install.
+pub fn install_major(major: u32) -> Result<Postgres> {
+    let packages = [format!("postgresql-{major}"), format!("postgresql-server-dev-{major}")];
+    let root = Root::get_with_apt().ok_or_else(|| Error::from(format!("install {}", packages.join(" and "))))?;
+    root.apt_get(&["update", "-qq"])?;
+    root.install(&packages, true)?;
+    Postgres::of_major(major)?
+        .ok_or_else(|| Error::from(format!("PostgreSQL {major} was installed, but no usable pg_config came with it")))
+}
+
 /// Installs what is missing of some programs, each with the package that has it.
 ///
 /// # Errors

@@ -116,7 +116,7 @@ pub(crate) struct ClientConfig {
     pub(crate) batch_entries_max: usize,
     pub(crate) query_results_max: u64,
     pub(crate) query_results_bytes_max: u64,
-    pub(crate) write_timeout: Option<Duration>,
+    pub(crate) write_timeout: Duration,
     /// How long connecting is tried again.
     pub(crate) retry_for: Duration,
     /// How often counters and gauges are published.
@@ -164,7 +164,7 @@ impl ClientConfig {
             batch_entries_max: 1000,
             query_results_max: 1000,
             query_results_bytes_max: 64 << 20,
-            write_timeout: None,
+            write_timeout: Duration::from_secs(60),
             retry_for: Duration::ZERO,
             metrics_interval: Duration::from_secs(5),
         }

@@ -71,10 +71,10 @@
 //! | | reads | writes |
 //! | --- | --- | --- |
 //! | the feed falls silent | ask Postgres, after `feed_timeout` | go on |
-//! | Postgres is away | fail, or are served stale up to [`ClientBuilder::stale_while_unavailable`] | are buffered up to the bounds, and sent when it is back |
+//! | Postgres is away | fail, or are served stale up to [`ClientBuilder::stale_while_unavailable`] | are buffered up to the bounds, and sent when it is back; who waits for them hears why after a minute ([`ClientBuilder::write_timeout`]) |
 //! | the password was rotated | as when Postgres is away | the same; [`ClientBuilder::credentials`] is asked for the new one |
 //! | another server takes the writes | go there | go there, if the DSN names both (of several hosts, the one that takes writes) |
-//! | the table cannot be written | go on | wait in the buffer; who waits for them hears why ([`ClientBuilder::write_timeout`]) |
+//! | the table cannot be written | go on | wait in the buffer; who waits for them hears why after a minute ([`ClientBuilder::write_timeout`]) |
 //! | Postgres was restarted | are loaded anew, once each, on demand | the batch under way is sent again, and applied once |
 //! | the buffer is full | go on | wait, or fail ([`ClientBuilder::when_full`]) |
 //! | this process crashes | | what was buffered is lost, unless awaited |

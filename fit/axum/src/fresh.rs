@@ -91,6 +91,9 @@ async fn in_time<T>(wait: Duration, what: impl Future<Output = Result<T, Error>>
 /// later than the token, so the token is marked, and the answers to all who carry it say [`BEHIND`]. The mark is handed on with the tokens of later
 /// answers, since each node knows of its own writes alone, and ends after [`keep_for`](ReadYourWrites::keep_for).
 ///
+/// So every answer to a request that may write waits for its node's commits, for half of [`wait_max`](ReadYourWrites::wait_max) at most, in
+/// outages too. Lay the middleware over the routes that need it, not over those whose writes nobody reads back at once.
+///
 /// A header that is no token is answered with 400; such a cookie counts for nothing.
 pub async fn read_your_writes(State(fresh): State<ReadYourWrites>, request: Request, next: Next) -> Response {
     let Ok(before) = seen_of(request.headers()) else {

@@ -20,7 +20,25 @@ const FAILED: &str = "failed";
 /// | `stale` | the same | freshness is lost: this is the last state that is known, and it may have changed. The next message is fresh again |
 /// | `failed` | the status code of [`Failed`](crate::Failed) | the row or result cannot be read; the next change may mend that |
 ///
-/// A comment every 15 s keeps the connection alive. The stream ends when the client is closed; browsers then connect again by themselves.
+/// A comment every 15 s keeps the connection alive. The same state may come twice, after an outage say. The stream ends when the client is closed;
+/// browsers then connect again by themselves.
+///
+/// axum's graceful shutdown waits for every stream, so close the client before: in the future that tells axum to end.
+///
+/// ```no_run
+/// # async fn run(router: axum::Router, client: cache_sync::Client) -> std::io::Result<()> {
+/// let ending = async move {
+///     tokio::signal::ctrl_c().await.ok();
+///     match client.close(std::time::Duration::from_secs(5)).await {
+///         Ok(unwritten) if unwritten.is_empty() => {}
+///         Ok(unwritten) => eprintln!("Postgres may lack {} writes", unwritten.len()),
+///         Err(error) => eprintln!("{error}"),
+///     }
+/// };
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// axum::serve(listener, router).with_graceful_shutdown(ending).await
+/// # }
+/// ```
 ///
 /// A query with `min_refresh` may begin with `stale`: rows that it has and that have changed since.
 pub fn sse<R: Shown>(watch: Watch<Result<R, Error>>) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<R>> {

@@ -248,7 +248,7 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
             batch_entries_max: config.batch_entries_max(&shared.config),
             flush_interval: config.flush_interval(&shared.config),
         };
-        let write_timeout = config.write_timeout.or(shared.config.write_timeout);
+        let write_timeout = config.write_timeout.unwrap_or(shared.config.write_timeout);
         let hindrance = Hindrance::new(
             entries.schema.display_name(),
             write_timeout,

@@ -175,10 +175,10 @@ impl ClientBuilder {
     /// stays in the buffer and is tried again. Writes for which the buffer has no room wait as long, then they are refused
     /// ([`Error::is_full`]).
     ///
-    /// Default: as long as Postgres is away or busy; but no longer than until the table has been refused for 60 s in a way that lasts
-    /// until somebody does something about it (a missing right, a renamed column, a trigger that fails). A shorter time bounds both.
+    /// Default 60 s. What is longer bounds only how long Postgres may be away or busy: a table that has been refused for 60 s in a way that
+    /// lasts until somebody does something about it (a missing right, a renamed column, a trigger that fails) is not waited for any longer.
     pub fn write_timeout(self, timeout: Duration) -> ClientBuilder {
-        self.set(|config| config.write_timeout = Some(timeout))
+        self.set(|config| config.write_timeout = timeout)
     }
 
     /// How long a write may wait for others to share its batch. Default 5 ms; zero sends at once.

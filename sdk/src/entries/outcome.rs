@@ -73,7 +73,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
             table = table(),
             patches,
             sqlstate,
-            message = refusal.and_then(Refusal::said),
+            reason = refusal.and_then(Refusal::said),
             constraint = refusal.and_then(|refusal| refusal.constraint.as_deref()),
             dead_letter = refusal.and_then(|refusal| refusal.dead_letter),
             batches_not_said,

@@ -18,8 +18,8 @@ const FOR_GOOD_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Hindrance {
     table: String,
-    /// How long a call waits, whatever the reason; `None`: as long as it takes, unless Postgres says that it is for good.
-    timeout: Option<Duration>,
+    /// How long a call waits, whatever the reason.
+    timeout: Duration,
     /// Callers may be polled by anybody, but time passes where the client was made.
     runtime: tokio::runtime::Handle,
     batches: Retried,
@@ -58,7 +58,7 @@ impl Hindrances {
 impl Hindrance {
     pub(crate) fn new(
         table: String,
-        timeout: Option<Duration>,
+        timeout: Duration,
         runtime: tokio::runtime::Handle,
         all: Arc<Hindrances>,
     ) -> Arc<Hindrance> {
@@ -195,12 +195,12 @@ impl Hindrance {
     }
 
     fn for_good_max(&self) -> Duration {
-        self.timeout.map_or(FOR_GOOD_MAX, |timeout| timeout.min(FOR_GOOD_MAX))
+        self.timeout.min(FOR_GOOD_MAX)
     }
 
     fn until(&self, failing: Option<Failing>, began: Instant) -> Option<Instant> {
         let for_good = failing.and_then(|failing| failing.for_good_since()).map(|since| since + self.for_good_max());
-        for_good.into_iter().chain(self.timeout.and_then(|timeout| began.checked_add(timeout))).min()
+        for_good.into_iter().chain(began.checked_add(self.timeout)).min()
     }
 
     async fn sleep_until(&self, until: Option<Instant>) {
@@ -236,11 +236,11 @@ mod tests {
 
     const KEY: KeyHash = KeyHash(7);
 
-    fn hindrance(timeout: Option<Duration>) -> Arc<Hindrance> {
+    fn hindrance(timeout: Duration) -> Arc<Hindrance> {
         of("t", timeout, &Arc::default())
     }
 
-    fn of(table: &str, timeout: Option<Duration>, all: &Arc<Hindrances>) -> Arc<Hindrance> {
+    fn of(table: &str, timeout: Duration, all: &Arc<Hindrances>) -> Arc<Hindrance> {
         Hindrance::new(table.to_owned(), timeout, tokio::runtime::Handle::current(), all.clone())
     }
 
@@ -263,7 +263,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_waited_out_and_what_is_for_good_is_not() {
-        let hindrance = hindrance(None);
+        let hindrance = hindrance(Duration::MAX);
         assert_eq!(waits(&hindrance).await, None);
         hindrance.failed(&away());
         assert_eq!(waits(&hindrance).await, None);
@@ -276,7 +276,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_timeout_bounds_both() {
-        let hindrance = hindrance(Some(Duration::from_secs(5)));
+        let hindrance = hindrance(Duration::from_secs(5));
         assert_eq!(waits(&hindrance).await, Some(5));
         hindrance.failed(&away());
         assert_eq!(waits(&hindrance).await, Some(5));
@@ -287,7 +287,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_aside_keeps_nobody_else() {
-        let hindrance = hindrance(None);
+        let hindrance = hindrance(Duration::MAX);
         hindrance.failed(&refused());
         hindrance.set_aside(&[KeyHash(8)]);
         assert_eq!(waits(&hindrance).await, None);
@@ -302,9 +302,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_there_is_not_waited_for() {
-        let hindrance = hindrance(Some(Duration::ZERO));
+        let hindrance = hindrance(Duration::ZERO);
         assert_eq!(hindrance.room(async { 1 }).now_or_never().unwrap().unwrap(), 1);
-        assert_eq!(self::hindrance(Some(Duration::MAX)).room(async { 1 }).now_or_never().unwrap().unwrap(), 1);
+        assert_eq!(self::hindrance(Duration::MAX).room(async { 1 }).now_or_never().unwrap().unwrap(), 1);
     }
 
     /// How long a write waits for room that there never is; `None`: more than a day.
@@ -319,7 +319,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn room_that_another_table_takes_up_is_not_waited_for_without_end() {
         let all = Arc::default();
-        let [one, other] = ["one", "other"].map(|table| of(table, None, &all));
+        let [one, other] = ["one", "other"].map(|table| of(table, Duration::MAX, &all));
         one.failed(&away());
         assert!(waits_for_room(&other).await.is_none());
         one.failed(&refused());

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cache_sync_cluster::{Postgres, build_command_env, cargo, setup, workspace_root};
+use cache_sync_cluster::{Postgres, build_command_env, cargo, install_major, setup, workspace_root};
 use cache_sync_kit::{During, Error, Result, command};
 
 use super::folder::{self, Folder, Lent};
@@ -95,9 +95,13 @@ impl Place {
             (Ok(debian), _) => Kind::Folder(debian.to_build()?, debian),
             (Err(why), Some(own)) => Kind::Machine(own, why.to_string()),
             (Err(why), None) => {
-                return Err(Error::from(format!(
-                    "PostgreSQL {major} with its headers is not on this machine, and cannot be had beside it: {why}"
-                )));
+                println!("It is compiled on this machine: {why}.");
+                let own = install_major(major).map_err(|cannot| {
+                    Error::from(format!(
+                        "PostgreSQL {major} with its headers is not on this machine ({cannot}), nor can it be had beside it ({why})"
+                    ))
+                })?;
+                Kind::Machine(own, why.to_string())
             }
         };
         let work = made_dir(workshop().join("work").join(format!("pg{major}")))?;

@@ -16,11 +16,25 @@ struct Inner {
     member: Option<&'static str>,
     /// No value of the column's type would have fitted.
     of_type: bool,
+    /// It is null that does not fit.
+    is_null: bool,
 }
 
 impl DecodeError {
     pub(crate) fn new(message: impl fmt::Display) -> DecodeError {
-        DecodeError(Box::new(Inner { column: None, member: None, message: message.to_string(), of_type: false }))
+        let message = message.to_string();
+        DecodeError(Box::new(Inner { column: None, member: None, message, of_type: false, is_null: false }))
+    }
+
+    /// Which column it is, and whether it is null: what may be told to anybody, as it has nothing of the value.
+    pub(crate) fn place(&self) -> Option<String> {
+        let (column, _) = self.0.column.as_ref()?;
+        let what = if self.0.is_null {
+            "is null, and its member is no Option"
+        } else {
+            "has a value that its member cannot be"
+        };
+        Some(format!("column \"{column}\" {what}"))
     }
 
     /// Whether it is the type that does not fit, rather than the value.
@@ -69,6 +83,7 @@ impl serde::de::Error for DecodeError {
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> DecodeError {
         let mut error = DecodeError::new(format_args!("invalid type: {found}, expected {expected}"));
         error.0.of_type = true;
+        error.0.is_null = matches!(found, Unexpected::Unit | Unexpected::Option);
         error
     }
 }

@@ -50,7 +50,8 @@ impl<V: CacheValue> LoadedRow<V> {
             let digest = if is_compared { digest(*row, *first) } else { 0 };
             let sent = |value| Row { digest, ..Row::new(value, row.size()) };
             decoded.map(sent).map_err(|error| {
-                let message = format!("a row of table {} does not fit the type", schema.meta.name);
+                let place = error.place().map(|place| format!(": {place}")).unwrap_or_default();
+                let message = format!("a row of table {} does not fit the type{place}", schema.meta.name);
                 Error::caused(ErrorKind::Value, message, error)
             })
         });

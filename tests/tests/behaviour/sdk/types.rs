@@ -182,6 +182,35 @@ async fn each_pair_is_read_and_written() {
 }
 
 /// The lines of the page: a column's type, and what holds it.
+/// The error's own text says where to look, and has nothing of the value.
+#[tokio::test]
+async fn a_value_that_does_not_fit_is_told_by_its_column() {
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    struct Note {
+        title: String,
+        stars: u8,
+    }
+    let db = Database::with_extension();
+    db.psql(
+        "CREATE TABLE note (id int PRIMARY KEY, title text, stars smallint); SELECT cache_sync.attach('note');
+         INSERT INTO note VALUES (1, NULL, 1), (2, 'a', 300), (3, 'b', 3)",
+    );
+    let client = client(&db).await;
+    let notes: Cache<i32, Note> = client.cache("note").open().await.unwrap();
+    let null = notes.get(&1).await.unwrap_err().to_string();
+    assert_eq!(
+        null,
+        "a row of table note does not fit the type: column \"title\" is null, and its member is no Option"
+    );
+    let large = notes.get(&2).await.unwrap_err().to_string();
+    assert_eq!(
+        large,
+        "a row of table note does not fit the type: column \"stars\" has a value that its member cannot be"
+    );
+    assert_eq!(notes.get(&3).await.unwrap().map(|note| (note.title.clone(), note.stars)), Some(("b".to_owned(), 3)));
+    close(client).await;
+}
+
 fn lines() -> String {
     let mut lines: Vec<(&str, Vec<String>)> = Vec::new();
     for pair in PAIRS {
