@@ -214,6 +214,10 @@ fn without(packages: &[&str], needs: &str) -> String {
 fn unpack(name: &str, dir: &Path, prepare: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     println!("Downloading the package of {name} and unpacking it into {}", dir.display());
     fs::create_dir_all(dir)?;
+    // Of a download that did not get further, another version perhaps.
+    while let Some(old) = package_in(dir, name)? {
+        fs::remove_file(old)?;
+    }
     command::run(Command::new("apt-get").args(["download", "-qq", name]).current_dir(dir))?;
     let package =
         package_in(dir, name)?.ok_or_else(|| Error::from(format!("apt-get downloaded no package of {name}")))?;

@@ -35,12 +35,12 @@ pub async fn serve(router: Router, client: &Client) -> Result<()> {
     if timeout(GRACE, under_way.write()).await.is_err() {
         eprintln!("some requests take longer than {GRACE:?}");
     }
-    close([client.clone()]).await?;
+    let closed = close([client.clone()]).await;
     match timeout(GRACE, serving).await {
         Ok(ended) => ended??,
         Err(_) => eprintln!("some answers take longer than {GRACE:?}"),
     }
-    signal.map_err(Into::into)
+    closed.and(signal.map_err(Into::into))
 }
 
 /// Requests share the lock; whoever gets it alone knows that no handler runs.

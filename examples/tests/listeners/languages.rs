@@ -24,9 +24,11 @@ pub(crate) fn in_node() -> Command {
     let mut command = node().unwrap_or_else(|error| panic!("{error}"));
     let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).join("node_modules");
     std::fs::create_dir_all(&packages).unwrap();
-    // Another test may have made it.
-    if let Err(error) = symlink(package("node"), packages.join("cache-sync-listener")) {
+    let link = packages.join("cache-sync-listener");
+    // Another test may have made it; where directories for what is compiled are shared, one of another checkout.
+    if let Err(error) = symlink(package("node"), &link) {
         assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+        assert_eq!(std::fs::read_link(&link).unwrap(), package("node"), "{} is of this checkout", link.display());
     }
     let with_driver =
         command.get_envs().find(|(name, _)| *name == "NODE_PATH").and_then(|(_, path)| path.map(OsString::from));

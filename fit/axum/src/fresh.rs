@@ -48,7 +48,8 @@ impl ReadYourWrites {
     /// Who comes back later carries no token, and reads what everybody reads. So choose it longer than every node's
     /// [`feed_timeout`](cache_sync::ClientBuilder::feed_timeout), and where caches have it longer than
     /// [`stale_while_unavailable`](cache_sync::CacheBuilder::stale_while_unavailable): by then no node serves what it held before the write any more,
-    /// unless Postgres has not taken the write itself.
+    /// unless Postgres has not taken the write itself. And longer than the clocks of the nodes are apart, for a mark that has ended by the clock of
+    /// who reads it is none.
     #[must_use]
     pub fn keep_for(mut self, time: Duration) -> ReadYourWrites {
         self.keep_for = time;
@@ -96,7 +97,7 @@ async fn in_time<T>(wait: Duration, what: impl Future<Output = Result<T, Error>>
 ///
 /// A header that is no token is answered with 400; such a cookie counts for nothing.
 pub async fn read_your_writes(State(fresh): State<ReadYourWrites>, request: Request, next: Next) -> Response {
-    let Ok(before) = seen_of(request.headers()) else {
+    let Ok(before) = seen_of(request.headers()).map(|seen| seen.at_most(fresh.keep_for)) else {
         return (StatusCode::BAD_REQUEST, "cache-sync-token: that is no token of cache_sync").into_response();
     };
     let mut is_behind = before.is_behind();

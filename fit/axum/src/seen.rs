@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) token: Option<Token>,
-    /// In seconds since 1970, by the clock of the node that has made the mark.
+    /// In seconds since 1970, by the clock of the node that has made the mark; who reads it goes by its own.
     behind_until: Option<u64>,
 }
 
@@ -24,6 +24,12 @@ impl Seen {
     pub(crate) fn behind_for(self, time: Duration) -> Seen {
         let until = now().saturating_add(time).as_secs_f64().ceil() as u64;
         Seen { behind_until: self.behind_until.max(Some(until)), ..self }
+    }
+
+    /// Whatever clock has made the mark, and whoever: it lasts no longer than those that are made here.
+    pub(crate) fn at_most(self, time: Duration) -> Seen {
+        let longest = Seen::default().behind_for(time).behind_until;
+        Seen { behind_until: self.behind_until.min(longest), ..self }
     }
 
     /// What was seen before counts on: another node may be the one that has not written everything.
@@ -102,6 +108,18 @@ mod tests {
         let left = marked.behind_until.expect("a mark") - now().as_secs();
         assert!((1..=3).contains(&left), "{left}");
         assert_eq!(seen(&format!("1f-2a.{:x}", now().as_secs())), seen("1f-2a"));
+    }
+
+    /// The clock of the node that has made it may be days ahead, and anybody can write one.
+    #[test]
+    fn a_mark_of_another_clock_ends_here_too() {
+        let long = Duration::from_secs(60);
+        let (here, far) = (Seen::default().behind_for(long), seen("1f-2a.ffffffffffffffff"));
+        let capped = far.at_most(long);
+        assert!(capped.is_behind() && capped.token == far.token);
+        assert!(capped.behind_until <= Seen::default().behind_for(long).behind_until);
+        assert!(capped.behind_until >= here.behind_until);
+        assert_eq!(seen("1f-2a").at_most(long), seen("1f-2a"));
     }
 
     #[test]

@@ -17,8 +17,8 @@ struct Crate {
     name: String,
     /// As its manifest has it.
     licence: String,
-    /// Where it is kept, to look there for what is not in it.
-    home: String,
+    /// Where it is kept, to look there for what is not in it; none if its manifest does not say.
+    home: Option<String>,
     dir: PathBuf,
 }
 
@@ -26,7 +26,7 @@ struct Crate {
 /// text out of his crate is named with the place where it is.
 ///
 /// # Errors
-/// cargo does not tell, or a crate says nothing of its licence.
+/// cargo does not tell, or a crate says nothing of its licence, or has neither its text nor a place where it is.
 pub(super) fn licences(major: u32) -> Result<String> {
     let crates = linked(major)?;
     let mut text = String::from(
@@ -38,7 +38,9 @@ pub(super) fn licences(major: u32) -> Result<String> {
         text += &format!("{:<36} {}\n", one.name, one.licence);
         let theirs = licence_texts(&one.dir)?;
         if theirs.is_empty() {
-            without += &format!("{:<36} {}\n", one.name, one.home);
+            let home =
+                one.home.as_ref().ok_or_else(|| Error::from(format!("{} has no text of its licence", one.name)))?;
+            without += &format!("{:<36} {home}\n", one.name);
         }
         theirs.into_iter().for_each(|licence| texts.entry(licence).or_default().push(&one.name));
     }
@@ -71,7 +73,7 @@ fn linked(major: u32) -> Result<Vec<Crate>> {
         if named.contains(&(name, version)) {
             let dir = Path::new(text(package, "manifest_path")?).with_file_name("");
             let licence = text(package, "license")?.to_owned();
-            let home = text(package, "repository")?.to_owned();
+            let home = text(package, "repository").ok().map(str::to_owned);
             crates.push(Crate { name: format!("{name} {version}"), licence, home, dir });
         }
     }

@@ -123,9 +123,12 @@ async fn nobody_waits_longer_than_is_allowed_and_the_answer_says_so() {
 #[tokio::test]
 async fn who_asks_a_node_that_cannot_write_all_gets_a_token_with_a_mark_and_is_told_on_every_node() {
     let db = database();
-    let (client, pages) = node(&db.dsn()).await;
-    let fresh = ReadYourWrites::new(client).wait_max(Duration::from_secs(2)).keep_for(Duration::from_secs(90));
-    let (here, there) = (service(fresh, pages), patient_node(&db).await);
+    let with_terms = async |wait: u64, keep: u64| {
+        let (client, pages) = node(&db.dsn()).await;
+        let fresh = ReadYourWrites::new(client).wait_max(Duration::from_secs(wait));
+        service(fresh.keep_for(Duration::from_secs(keep)), pages)
+    };
+    let (here, there) = (with_terms(2, 90).await, with_terms(60, 90).await);
     let lock = db.connect().await;
     lock.batch_execute("BEGIN; UPDATE page SET views = 10").await.unwrap();
     let begun = Instant::now();
@@ -148,6 +151,11 @@ async fn who_asks_a_node_that_cannot_write_all_gets_a_token_with_a_mark_and_is_t
     assert!(is_behind(&again) && token(&again).ends_with(&format!(".{mark}")), "{:?}", again.headers);
     let all = async || views(&there, None).await.text == "12";
     wait_until(SOON, "everything is written", all).await;
+    // A mark of a clock that is far ahead lasts no longer than those that are made here.
+    let ahead = Request::post(HOME).header(TOKEN, format!("{whole}.ffffffffffffffff")).body(Body::empty()).unwrap();
+    let ahead = ask(&there, ahead).await;
+    let capped = token(&ahead);
+    assert!(is_behind(&ahead) && capped.rsplit('.').next().unwrap().len() == mark.len(), "{capped}");
     // A mark that has ended is none, and whoever comes without one gets none.
     let later = views(&there, Some((TOKEN.as_str(), format!("{whole}.1")))).await;
     assert_eq!((later.status, is_behind(&later)), (StatusCode::OK, false));
