@@ -332,7 +332,7 @@ impl CacheConfig {
                 "time_to_live_jitter and refresh_ahead are {jitter} and {refresh_ahead}; together they must be less than 1"
             ));
         }
-        self.check_rollout()?;
+        self.mode.check_with(self.verified_share, self.retreat_after)?;
         within("loads_max", self.loads_max, 1, 64)?;
         within("waiting_keys_max", self.waiting_keys_max, 1, usize::MAX)?;
         self.buffer(client).map_or(Ok(()), Buffer::check)?;

@@ -1,6 +1,5 @@
 //! What a cache does for whom, while it is rolled out.
 
-use super::CacheConfig;
 use crate::error::{Error, ErrorKind};
 use cache_sync_core::number::KeyHash;
 use serde::Serialize;
@@ -49,6 +48,21 @@ const SHADOW: u64 = u64::MAX - 1;
 const ON: u64 = u64::MAX - 2;
 
 impl Mode {
+    /// With the share of the hits that is compared, and after how many violations the cache goes back.
+    pub(super) fn check_with(self, verified_share: f64, retreat_after: Option<u64>) -> Result<(), Error> {
+        let misfit = |message: String| Err(Error::new(ErrorKind::Config, message));
+        if !(0.0..=1.0).contains(&verified_share) {
+            return misfit(format!("verify is {verified_share}; it must be a share from 0 to 1"));
+        }
+        if retreat_after == Some(0) {
+            return misfit("retreat_after is 0; it must be 1 at least".to_owned());
+        }
+        if retreat_after.is_some() && verified_share == 0.0 && self == Mode::On {
+            return misfit("retreat_after needs verify where the mode is On: nothing would be compared".to_owned());
+        }
+        self.check()
+    }
+
     pub(crate) fn check(self) -> Result<(), Error> {
         match self {
             Mode::Canary(share) if !(0.0..=1.0).contains(&share) => {
@@ -86,22 +100,6 @@ impl Mode {
             ON => Mode::On,
             share => Mode::Canary(f64::from_bits(share)),
         }
-    }
-}
-
-impl CacheConfig {
-    pub(super) fn check_rollout(&self) -> Result<(), Error> {
-        let (share, misfit) = (self.verified_share, |message: String| Err(Error::new(ErrorKind::Config, message)));
-        if !(0.0..=1.0).contains(&share) {
-            return misfit(format!("verify is {share}; it must be a share from 0 to 1"));
-        }
-        if self.retreat_after == Some(0) {
-            return misfit("retreat_after is 0; it must be 1 at least".to_owned());
-        }
-        if self.retreat_after.is_some() && share == 0.0 && self.mode == Mode::On {
-            return misfit("retreat_after needs verify where the mode is On: nothing would be compared".to_owned());
-        }
-        self.mode.check()
     }
 }
 

@@ -38,10 +38,14 @@ fn copies_what_the_extension_is_made_of() {
     let answers = format!("{} {}", answer("--pkglibdir", &lib), answer("--sharedir", &share));
     program(&bin.join("pg_config"), &format!("case \"$1\" in {answers} esac"));
     program(&bin.join("cargo"), "echo \"$PGRX_PG_CONFIG_PATH\" >> called; echo \"$@\" >> called");
+    program(&bin.join("sudo"), "exec \"$@\"");
 
     let blocks = blocks_in(&read(DOCUMENT), "sh");
     let commands =
-        blocks.iter().find(|block| block.starts_with("PGRX_PG_CONFIG_PATH")).expect("it is made from its sources");
+        blocks.iter().find(|block| block.contains("PGRX_PG_CONFIG_PATH")).expect("it is made from its sources");
+    let asked = "pg_config=/usr/lib/postgresql/15/bin/pg_config ";
+    assert!(commands.starts_with(asked), "{commands}");
+    let commands = &commands.replacen(asked, &format!("pg_config={} ", bin.join("pg_config").display()), 1);
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     output(Command::new("sh").args(["-euc", commands]).current_dir(&dir).env("PATH", path));
 
