@@ -2,6 +2,7 @@
 
 use super::load::Field;
 use crate::measure::thread_nanos;
+use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Dice, Result};
 use cache_sync_peers::Database;
 use futures_util::future::try_join_all;
@@ -28,7 +29,7 @@ pub(super) struct Written {
 pub(super) fn write(field: &Field, dsn: &str, time: Duration) -> Result<Written> {
     let before = thread_nanos();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (database, dice) = (Database::open(dsn)?, RefCell::new(Dice::new(before as u64)));
+    let (database, dice) = (Database::open(dsn)?, RefCell::new(Dice::new(now_ns() as u64)));
     let writes = runtime.block_on(at_rate(time, async || {
         let write = field.some_write(&mut dice.borrow_mut());
         database.write(write).await?;
