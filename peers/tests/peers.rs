@@ -106,9 +106,9 @@ async fn notified() {
     reads_what_was_written(&here, &there).await;
     assert_eq!(statements_of_a_hit(&there).await, 0);
     // A node's own write drops the row once: what it has read since stays. Notifications come in their order.
-    here.write(Write { key: 5, version: 2, change: Change::Count }).await.unwrap();
-    // Held: so that it is the notification that brings the new state.
+    // Row 6 is held, so that it is its notification that brings what the other node writes.
     here.read(6).await.unwrap();
+    here.write(Write { key: 5, version: 2, change: Change::Count }).await.unwrap();
     here.read(5).await.unwrap();
     there.write(Write { key: 6, version: 2, change: Change::Count }).await.unwrap();
     let heard = async || Ok(here.read(6).await?.is_some_and(|row| row.version == 2));
