@@ -172,7 +172,7 @@ impl Table {
     fn outside(&self) -> Option<String> {
         let each = self.lines.iter().map(|line| {
             let is_little = line.outside() < OUTSIDE_SHARE_MIN * WRITES_PER_SECOND;
-            let note = if is_little { " (so few that its line is not comparable)" } else { "" };
+            let note = if is_little { " (fewer than due: its reads met fewer changes)" } else { "" };
             format!("{} {}{note}", line.kind.title(), thousands(line.outside()))
         });
         let each = || each.collect::<Vec<_>>().join("; ");
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(told(Shape::A, 0), None);
         let text = |note| Some(format!("Writes a second of the other program, of 500: cache_sync {note}."));
         assert_eq!(told(Shape::Sql, 450), text("450"));
-        assert_eq!(told(Shape::Sql, 449), text("449 (so few that its line is not comparable)"));
+        assert_eq!(told(Shape::Sql, 449), text("449 (fewer than due: its reads met fewer changes)"));
     }
 
     #[test]
