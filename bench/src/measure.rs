@@ -99,7 +99,8 @@ pub(crate) fn nanos_per_operation(time: Duration, mut step: impl FnMut() -> usiz
     (thread_nanos() - cpu_start) / operations as f64
 }
 
-fn thread_nanos() -> f64 {
+/// Nanoseconds that this thread has had a processor so far.
+pub(crate) fn thread_nanos() -> f64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! shape      what is done            confirmed  what was confirmed, and what reads are held against it
 //! load       two nodes at work       tally      what came of it
-//! kind       who is compared         child      a peer's process          contender  what its turns cost
+//! outside    another program         kind       who is compared
+//! child      a peer's process        contender  what its turns cost
 //! table      what is printed         summary    that in short       place  where and when that was
 //! ```
 
@@ -12,6 +13,7 @@ mod confirmed;
 mod contender;
 mod kind;
 mod load;
+mod outside;
 mod place;
 mod shape;
 mod summary;
@@ -169,6 +171,7 @@ fn tell(tables: &[Table], report: &mut Report) -> bool {
                 report.difference(Figure::new("peers", row(what), unit, Target::AtMost(0.0)), count as f64, 0.0);
                 is_right &= count == 0;
             };
+            // Seen, they count, also where it was not sure that they would be.
             if let Some(beyond) = line.beyond() {
                 none("reads staler than its bound", "reads", beyond);
             }

@@ -35,18 +35,34 @@ mod sampler;
 mod staleness;
 mod web;
 
-use cache_sync_kit::exit;
+use cache_sync_kit::{Result, exit};
 use std::process::ExitCode;
+use tokio::runtime::Builder;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+const NAME: &str = "cache-sync-demo";
+/// As what it starts itself, to be told by lines what to do.
+const ROLES: [&str; 3] = ["node", "sampler", "web-node"];
+
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let done = match args.split_first() {
+    let runtime = match Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::code(NAME, Err(error.into())),
+    };
+    let ended = exit::code(NAME, runtime.block_on(run(&args)));
+    if args.first().is_some_and(|role| ROLES.contains(&role.as_str())) {
+        // Somebody reads its input on a thread, and might wait for ever though this process has failed. What others have started ends with them.
+        runtime.shutdown_background();
+    }
+    ended
+}
+
+async fn run(args: &[String]) -> Result<bool> {
+    match args.split_first() {
         Some((role, rest)) if role == "node" => node::main(rest).await.map(|()| true),
         Some((role, rest)) if role == "sampler" => sampler::main(rest).await.map(|()| true),
         Some((role, rest)) if role == "web-node" => web::node::main(rest).await.map(|()| true),
-        _ if args.iter().any(|arg| arg == "--web") => web::main(&args).await,
-        _ => orchestrator::main(&args).await,
-    };
-    exit::code("cache-sync-demo", done)
+        _ if args.iter().any(|arg| arg == "--web") => web::main(args).await,
+        _ => orchestrator::main(args).await,
+    }
 }

@@ -43,15 +43,16 @@ const between = (least, most) => least + Math.random() * (most - least);
  *
  * `connection` is a connection string or what else pg's Client takes, `tables` are names as SQL would write them, `bound` is how old, in
  * milliseconds, what is told may be before the feed counts as silent; some heartbeats of the server must fit into it. The first connection
- * must succeed. One that is lost later is made again; what does not pass by itself, such as a right that is gone, is thrown. After `renew`
- * milliseconds at most a connection is made anew, and up to `queueMax` messages wait for a caller who takes none.
+ * must succeed. One that is lost later is made again; what does not pass by itself, such as a right that is gone, is thrown. A connection is made
+ * anew with what it tells first after `renew` milliseconds, or somewhat before, which are no fewer than `bound`; and up to `queueMax` messages wait for a caller who takes none.
  */
 async function* changes({ connection, tables, bound = BOUND, renew = RENEW, queueMax = QUEUE_MAX }) {
   if (!Array.isArray(tables) || tables.length === 0) {
     throw new TypeError(`tables is a list of names, not ${JSON.stringify(tables)}`);
   }
-  if (!(renew > 0)) {
-    throw new RangeError(`renew is a number of milliseconds above 0, not ${renew}`);
+  // A bound that is no number is refused once the server's heartbeat is known.
+  if (!(renew > 0) || renew < bound) {
+    throw new RangeError(`renew is a number of milliseconds, and no fewer than the bound of ${bound}, not ${renew}`);
   }
   if (!(queueMax >= 1)) {
     throw new RangeError(`queueMax is a number from 1, not ${queueMax}`);
@@ -117,7 +118,8 @@ async function* follow(feed) {
         }
       }
       yield* told(feed, message);
-      if (feed.isHeard && now() > ends) {
+      // Only once this connection is heard, or one would follow another and none tell anything.
+      if (message.asOf && now() > ends) {
         return;
       }
     }

@@ -99,12 +99,14 @@ async def changes(dsn, tables, *, bound=BOUND, renew=RENEW, queue_max=QUEUE_MAX)
 
     The first connection must succeed. One that is lost later is made again; what does not pass by itself, such as a right that is gone,
     is raised. `bound` is how old, in seconds, what is told may be before the feed counts as silent; some heartbeats of the server must fit
-    into it. After `renew` seconds at most a connection is made anew, and up to `queue_max` messages wait for a caller who takes none.
+    into it. A connection is made anew with what it tells first after `renew` seconds, or somewhat before, which are no fewer than `bound`;
+    and up to `queue_max` messages wait for a caller who takes none.
     """
     if isinstance(tables, str) or not tables:
         raise ValueError(f"tables is a list of names, not {tables!r}")
-    if not renew > 0:
-        raise ValueError(f"renew is a number of seconds above 0, not {renew!r}")
+    # A bound that is no number is refused once the server's heartbeat is known.
+    if not renew > 0 or renew < bound:
+        raise ValueError(f"renew is a number of seconds, and no fewer than the bound of {bound!r}, not {renew!r}")
     if not queue_max >= 1:
         raise ValueError(f"queue_max is a number from 1, not {queue_max!r}")
     feed = _Feed(list(tables), bound, renew, queue_max)
@@ -146,7 +148,8 @@ class _Feed:
                         raise asyncio.TimeoutError("what is told is too old")
                 for change in self.told(message):
                     yield change
-                if self.is_heard and _now() > ends:
+                # Only once this connection is heard, or one would follow another and none tell anything.
+                if message.as_of and _now() > ends:
                     return
                 message = await line.next(self.left())
         finally:

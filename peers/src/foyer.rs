@@ -11,15 +11,12 @@ use crate::database::Database;
 use crate::peer::{Peer, Written};
 use crate::record::{Record, Write};
 
-/// Writes are counted apart for so many kinds of keys, which follow each other.
-const COUNTS: usize = 1 << 15;
-
 /// A node whose rows are in memory for a while.
 pub struct Foyer {
     database: Arc<Database>,
     cache: Cache<i64, Loaded>,
     time_to_live: Duration,
-    /// This node's own writes.
+    /// This node's own writes, of each key; two of them share a count only if they are further apart than there may be rows.
     writes: Box<[AtomicU64]>,
 }
 
@@ -39,11 +36,11 @@ impl Foyer {
     /// It is no connection string.
     pub fn open(dsn: &str, rows: usize, time_to_live: Duration) -> Result<Foyer> {
         let (database, cache) = (Arc::new(Database::open(dsn)?), CacheBuilder::new(rows).build());
-        Ok(Foyer { database, cache, time_to_live, writes: (0..COUNTS).map(|_| AtomicU64::new(0)).collect() })
+        Ok(Foyer { database, cache, time_to_live, writes: (0..rows.max(1)).map(|_| AtomicU64::new(0)).collect() })
     }
 
     fn writes(&self, key: i64) -> &AtomicU64 {
-        &self.writes[key.cast_unsigned() as usize % COUNTS]
+        &self.writes[key.cast_unsigned() as usize % self.writes.len()]
     }
 
     /// What is in memory, or else comes by a load. Who asks meanwhile waits for the same one.
@@ -96,9 +93,11 @@ impl Peer for Foyer {
 mod tests {
     use super::*;
 
+    const ROWS: usize = 100_000;
+
     /// What a read brings that begins while a load is under way. There is no Postgres to ask.
     async fn read_during_a_load(meanwhile: impl FnOnce(&Foyer)) -> Option<i64> {
-        let foyer = Foyer::open("host=nowhere", 10, Duration::from_secs(60)).expect("a connection string");
+        let foyer = Foyer::open("host=nowhere", ROWS, Duration::from_secs(60)).expect("a connection string");
         let old = Loaded { at: Instant::now(), writes: 0, record: Some(Arc::new(Record::filled(1, "x"))) };
         let (answer, answered) = tokio::sync::oneshot::channel();
         let load = foyer.cache.get_or_fetch(&7, async || answered.await.map_err(std::io::Error::other));
@@ -112,9 +111,14 @@ mod tests {
     #[tokio::test]
     async fn a_load_that_a_write_has_overtaken_is_not_served() {
         assert_eq!(read_during_a_load(|_| ()).await, Some(1));
-        let written = |foyer: &Foyer| {
-            foyer.writes(7).fetch_add(1, Ordering::AcqRel);
+        let written = |key| {
+            move |foyer: &Foyer| {
+                foyer.writes(key).fetch_add(1, Ordering::AcqRel);
+            }
         };
-        assert_eq!(read_during_a_load(written).await, None);
+        assert_eq!(read_during_a_load(written(7)).await, None);
+        for other in [6, 8, 7 + (1 << 15), ROWS as i64 - 1] {
+            assert_eq!(read_during_a_load(written(other)).await, Some(1), "{other} is another row");
+        }
     }
 }

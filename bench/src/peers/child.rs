@@ -5,7 +5,7 @@ use super::load::Field;
 use super::shape::Shape;
 use cache_sync::Durability;
 use cache_sync_kit::{Result, connect};
-use cache_sync_peers::{CacheAside, CacheSync, Database, Foyer, Notified, Peer, Plain, Tracked};
+use cache_sync_peers::{CacheAside, CacheSync, Foyer, Notified, Peer, Plain, Tracked};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let shape = Shape::of_name(shape).ok_or_else(|| format!("there is no shape {shape}"))?;
     let field = Arc::new(Field::new(shape, rows.parse()?));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(open(kind, dsn, redis_url, field))
+    let ended = runtime.block_on(open(kind, dsn, redis_url, field));
+    // Somebody reads the input on a thread, and might wait for ever: what has failed is to be known now.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Opens two nodes of a peer, and has them do what they are told.
@@ -86,9 +89,8 @@ pub(super) async fn obey<P: Peer>(
         Ok(())
     };
     let work = async {
-        let outside = Arc::new(Database::open(dsn)?);
         while let Some(command) = commands.recv().await {
-            once(&command, nodes, dsn, field, &outside).await?;
+            once(&command, nodes, dsn, field).await?;
         }
         Ok(())
     };
@@ -98,18 +100,12 @@ pub(super) async fn obey<P: Peer>(
     }
 }
 
-async fn once<P: Peer>(
-    command: &str,
-    nodes: &[Arc<P>; 2],
-    dsn: &str,
-    field: &Arc<Field>,
-    outside: &Arc<Database>,
-) -> Result<()> {
+async fn once<P: Peer>(command: &str, nodes: &[Arc<P>; 2], dsn: &str, field: &Arc<Field>) -> Result<()> {
     match command.split_once(' ').unwrap_or((command, "")) {
         (WARM, _) => say(&field.warm(nodes).await?),
         (TURN, seconds) => {
             let time = Duration::try_from_secs_f64(seconds.parse()?)?;
-            say(&field.turn(nodes, outside, time).await?)
+            say(&field.turn(nodes, dsn, time).await?)
         }
         (CHECK, _) => {
             let rows = connect(dsn).await?.query("SELECT id, version, counter FROM record", &[]).await?;

@@ -52,7 +52,7 @@ pub(super) struct Round {
     pub(super) turn: Turn,
     /// Statements that Postgres counted, without those of the other program.
     pub(super) statements: f64,
-    /// Of all processes together.
+    /// Of all processes together, without the other program's thread.
     pub(super) cpu_seconds: f64,
 }
 
@@ -112,7 +112,7 @@ impl<'c> Contender<'c> {
         let turn: Turn = self.ask(&format!("{TURN} {seconds}"), time_max).await?;
         let round = Round {
             statements: self.statements().await? - statements - turn.outside as f64,
-            cpu_seconds: self.cpu_seconds()? - cpu_seconds,
+            cpu_seconds: self.cpu_seconds()? - cpu_seconds - turn.outside_cpu_seconds,
             turn,
         };
         self.rounds.push(round);

@@ -1,12 +1,13 @@
 //! Two nodes that read and write for a while, and what came of it.
 
 use super::confirmed::Confirmed;
+use super::outside;
 use super::shape::{Op, Shape};
 use super::tally::{Tally, Turn};
 use crate::trace::Zipf;
 use cache_sync_kit::clock::now_ns;
 use cache_sync_kit::{Dice, Error, Result};
-use cache_sync_peers::{Change, Database, FIELD_BYTES, FIELDS, Peer, Record, Write, Written};
+use cache_sync_peers::{Change, FIELD_BYTES, FIELDS, Peer, Record, Write, Written};
 use futures_util::future::try_join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::pin::Pin;
@@ -26,8 +27,6 @@ const UNHEARD_MAX: usize = 1024;
 const INSERTS_MAX: u64 = 1_000_000;
 /// Different texts that are written.
 const TEXTS: usize = 64;
-/// Between two writes of the other program.
-const OUTSIDE_PAUSE: Duration = Duration::from_millis(2);
 
 /// The rows, and what is done with them.
 pub(super) struct Field {
@@ -68,6 +67,12 @@ impl Field {
         Change::Field { number, text }
     }
 
+    /// A write of some field of some row.
+    pub(super) fn some_write(&self, dice: &mut Dice) -> Write<'_> {
+        let key = self.key(*dice.one_of(&self.drawn));
+        Write { key, version: self.confirmed.next_version(key), change: self.change(dice) }
+    }
+
     /// Reads every row once on every node, one node after the other: what one puts into Redis would drop what the other has got from there.
     pub(super) async fn warm<P: Peer>(self: &Arc<Field>, nodes: &[Arc<P>]) -> Result<()> {
         for node in nodes {
@@ -86,12 +91,7 @@ impl Field {
     }
 
     /// Has the nodes read and write for some time, and the other program where there is one, until all is in Postgres.
-    pub(super) async fn turn<P: Peer>(
-        self: &Arc<Field>,
-        nodes: &[Arc<P>],
-        outside: &Arc<Database>,
-        time: Duration,
-    ) -> Result<Turn> {
+    pub(super) async fn turn<P: Peer>(self: &Arc<Field>, nodes: &[Arc<P>], dsn: &str, time: Duration) -> Result<Turn> {
         let start = Instant::now();
         let end_ns = now_ns() + time.as_nanos() as i64;
         let (nodes_at_work, tasks) = if self.shape == Shape::One { (1, 1) } else { (nodes.len(), TASKS) };
@@ -111,7 +111,10 @@ impl Field {
             })
         });
         let tasks: Vec<_> = tasks.collect();
-        let other = tokio::spawn(Arc::clone(self).write_outside(Arc::clone(outside), end_ns));
+        let other = (self.shape == Shape::Sql).then(|| {
+            let (field, dsn) = (Arc::clone(self), dsn.to_owned());
+            tokio::task::spawn_blocking(move || outside::write(&field, &dsn, time))
+        });
         let mut tally = Tally::default();
         for done in try_join_all(tasks).await? {
             tally.merge(&done?);
@@ -120,23 +123,11 @@ impl Field {
             node.settle().await?;
         }
         let seconds = start.elapsed().as_secs_f64();
-        Ok(tally.turn(seconds, other.await??))
-    }
-
-    /// The other program: it knows no cache. Says how often it has written.
-    async fn write_outside(self: Arc<Field>, database: Arc<Database>, end_ns: i64) -> Result<u64> {
-        let (mut dice, mut writes) = (Dice::new(end_ns as u64), 0);
-        while self.shape == Shape::Sql && now_ns() < end_ns {
-            let key = self.key(*dice.one_of(&self.drawn));
-            let version = self.confirmed.next_version(key);
-            let change = self.change(&mut dice);
-            database.write(Write { key, version, change }).await?;
-            self.confirmed.commit(key, version);
-            self.confirmed.confirm(key, version, 0);
-            writes += 1;
-            tokio::time::sleep(OUTSIDE_PAUSE).await;
-        }
-        Ok(writes)
+        let other = match other {
+            Some(other) => other.await??,
+            None => outside::Written::default(),
+        };
+        Ok(tally.turn(seconds, other))
     }
 }
 

@@ -7,11 +7,11 @@ use super::table::{Table, markdown, print};
 const TITLE: &str = "in short";
 const COLUMNS: [&str; 6] = [
     "",
-    "a read that hits (one)",
+    "a read (one)",
     "reads/s of two nodes (C)",
     "statements/op with 5 % writes (B)",
     "stale reads while another program writes (sql)",
-    "lost of read-modify-writes (F)",
+    "lost of read-modify-writes (F; cache_sync adds)",
 ];
 
 /// One line for each peer, if there are all the shapes that it tells of.
@@ -29,7 +29,7 @@ impl Summary {
                 line(Shape::One, kind)?.read_median(),
                 line(Shape::C, kind)?.rate(),
                 line(Shape::B, kind)?.statements(),
-                line(Shape::Sql, kind)?.staleness(),
+                line(Shape::Sql, kind)?.stale_share(),
                 line(Shape::F, kind)?.lost(),
             ])
         };

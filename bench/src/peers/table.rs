@@ -3,8 +3,9 @@
 use super::confirmed::Lost;
 use super::contender::{Memory, Round};
 use super::kind::Kind;
+use super::outside::WRITES_PER_SECOND;
 use super::shape::Shape;
-use super::tally::can_see_beyond;
+use super::tally::{Turn, can_see_beyond};
 use cache_sync_kit::statistics::median;
 use serde_json::{Value, json};
 
@@ -22,6 +23,9 @@ const COLUMNS: [&str; 12] = [
     "beyond bound",
     "lost writes",
 ];
+
+/// With fewer writes of the other program than this share of those that were due, a peer had an easier turn than others.
+const OUTSIDE_SHARE_MIN: f64 = 0.9;
 
 /// A peer in a shape.
 pub(super) struct Line {
@@ -51,10 +55,15 @@ impl Line {
         self.rounds.iter().filter_map(|round| round.turn.read_us[0])
     }
 
-    /// Reads that were staler than its bound. `None`: there is no bound, or the turns are too short to see them.
+    /// Reads that were staler than its bound. `None`: none was seen, and none might have been, since there is no bound or the turns are too short.
     pub(super) fn beyond(&self) -> Option<u64> {
-        self.bound_ms.filter(|bound_ms| can_see_beyond(*bound_ms, self.seconds))?;
-        Some(self.rounds.iter().map(|round| round.turn.beyond).sum())
+        let seen = self.sum(|turn| turn.beyond);
+        let can_see = self.bound_ms.is_some_and(|bound_ms| can_see_beyond(bound_ms, self.seconds));
+        (can_see || seen > 0).then_some(seen)
+    }
+
+    fn sum(&self, of: impl Fn(&Turn) -> u64) -> u64 {
+        self.rounds.iter().map(|round| of(&round.turn)).sum()
     }
 
     /// The median of the rounds in which there is such a figure.
@@ -84,11 +93,25 @@ impl Line {
 
     /// How many reads were stale, and by how much.
     pub(super) fn staleness(&self) -> String {
+        self.stale(|stale| thousands(stale as f64))
+    }
+
+    /// Which share of the reads that was.
+    pub(super) fn stale_share(&self) -> String {
+        self.stale(|stale| percent(stale as f64 / self.sum(|turn| turn.reads) as f64))
+    }
+
+    fn stale(&self, amount: impl Fn(u64) -> String) -> String {
         let oldest_ms = self.rounds.iter().map(|round| round.turn.oldest_ms).fold(0.0, f64::max);
-        match self.rounds.iter().map(|round| round.turn.stale).sum::<u64>() {
+        match self.sum(|turn| turn.stale) {
             0 => "0".to_owned(),
-            stale => format!("{} (oldest {})", thousands(stale as f64), milliseconds(oldest_ms)),
+            stale => format!("{} (oldest {})", amount(stale), milliseconds(oldest_ms)),
         }
+    }
+
+    /// How often the other program wrote, a second.
+    fn outside(&self) -> f64 {
+        median(self.rounds.iter().map(|round| round.turn.outside as f64 / self.seconds).collect())
     }
 
     /// Writes that were confirmed and are not there, or twice.
@@ -135,12 +158,26 @@ impl Table {
         println!("\n{}: {}", self.shape.name(), self.shape.description());
         let rows: Vec<_> = self.rows().collect();
         print(&rows);
+        self.outside().iter().for_each(|outside| println!("{outside}"));
     }
 
     /// The same for a document.
     pub(super) fn markdown(&self) -> String {
         let rows: Vec<_> = self.rows().collect();
-        format!("**{}**: {}\n\n{}", self.shape.name(), self.shape.description(), markdown(&rows))
+        let outside = self.outside().map(|outside| format!("\n{outside}\n")).unwrap_or_default();
+        format!("**{}**: {}\n\n{}{outside}", self.shape.name(), self.shape.description(), markdown(&rows))
+    }
+
+    /// How often the other program wrote beside each, where there is one.
+    fn outside(&self) -> Option<String> {
+        let each = self.lines.iter().map(|line| {
+            let is_little = line.outside() < OUTSIDE_SHARE_MIN * WRITES_PER_SECOND;
+            let note = if is_little { " (fewer than due: its reads met fewer changes)" } else { "" };
+            format!("{} {}{note}", line.kind.title(), thousands(line.outside()))
+        });
+        let each = || each.collect::<Vec<_>>().join("; ");
+        (self.shape == Shape::Sql)
+            .then(|| format!("Writes a second of the other program, of {WRITES_PER_SECOND}: {}.", each()))
     }
 
     fn rows(&self) -> impl Iterator<Item = [String; COLUMNS.len()]> {
@@ -216,6 +253,13 @@ fn microseconds(us: f64) -> String {
     }
 }
 
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        small @ 0.0..0.1 => format!("{small:.4} %"),
+        percent => format!("{percent:.1} %"),
+    }
+}
+
 fn megabytes(bytes: f64) -> String {
     format!("{:.1} MB", bytes / 1e6)
 }
@@ -230,7 +274,51 @@ fn milliseconds(ms: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tally::Tally;
     use super::*;
+
+    /// Turns of a second, of a peer that states that its reads are at most half an hour old.
+    fn line(turns: &[Turn]) -> Line {
+        let round = |turn: &Turn| Round { turn: turn.clone(), statements: 0.0, cpu_seconds: 0.0 };
+        let (memory, lost, rounds) = (Memory::default(), Lost::default(), turns.iter().map(round).collect());
+        Line { kind: Kind::Ours, bound_ms: Some(1_800_000.0), seconds: 1.0, memory, rounds, lost }
+    }
+
+    fn nothing() -> Turn {
+        Tally::default().turn(1.0, Default::default())
+    }
+
+    #[test]
+    fn what_was_seen_beyond_the_bound_is_told_also_where_it_was_not_sure_to_be_seen() {
+        assert_eq!(line(&[nothing(), nothing()]).beyond(), None);
+        let seen = line(&[nothing(), Turn { beyond: 2, ..nothing() }]);
+        assert_eq!((seen.beyond(), seen.cells()[10].as_str()), (Some(2), "2 (1800 s)"));
+        assert_eq!(line(&[nothing()]).cells()[10], "- (1800 s)");
+        assert_eq!(Line { bound_ms: Some(300.0), ..line(&[nothing()]) }.beyond(), Some(0));
+        assert_eq!(Line { bound_ms: None, ..line(&[nothing()]) }.beyond(), None);
+    }
+
+    #[test]
+    fn stale_reads_are_a_share_of_all() {
+        let turns =
+            [(0, 0.0), (30, 2500.0)].map(|(stale, oldest_ms)| Turn { reads: 500, stale, oldest_ms, ..nothing() });
+        assert_eq!(line(&turns).stale_share(), "3.0 % (oldest 2.5 s)");
+        assert_eq!(
+            (line(&turns).staleness().as_str(), line(&turns[..1]).stale_share().as_str()),
+            ("30 (oldest 2.5 s)", "0")
+        );
+        assert_eq!([0.000_012, 0.000_999, 0.001, 1.0].map(percent), ["0.0012 %", "0.0999 %", "0.1 %", "100.0 %"]);
+    }
+
+    #[test]
+    fn whoever_met_fewer_writes_of_the_other_program_is_named() {
+        let lines = |outside| vec![line(&[Turn { outside, ..nothing() }])];
+        let told = |shape, outside| Table { shape, lines: lines(outside) }.outside();
+        assert_eq!(told(Shape::A, 0), None);
+        let text = |note| Some(format!("Writes a second of the other program, of 500: cache_sync {note}."));
+        assert_eq!(told(Shape::Sql, 450), text("450"));
+        assert_eq!(told(Shape::Sql, 449), text("449 (fewer than due: its reads met fewer changes)"));
+    }
 
     #[test]
     fn a_document_has_a_head_above_its_rows() {

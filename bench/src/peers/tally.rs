@@ -1,6 +1,7 @@
 //! What came of a turn.
 
 use super::confirmed::Age;
+use super::outside::Written;
 use cache_sync_kit::Histogram;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -39,12 +40,13 @@ impl Tally {
         self.oldest = self.oldest.max(other.oldest);
     }
 
-    pub(super) fn turn(&self, seconds: f64, outside: u64) -> Turn {
+    pub(super) fn turn(&self, seconds: f64, outside: Written) -> Turn {
         let quantiles = |of: &Histogram| [of.quantile_us(0.5), of.quantile_us(0.99)];
         Turn {
             reads: self.reads.count(),
             writes: self.writes.count(),
-            outside,
+            outside: outside.writes,
+            outside_cpu_seconds: outside.cpu_seconds,
             seconds,
             read_us: quantiles(&self.reads),
             write_us: quantiles(&self.writes),
@@ -62,6 +64,7 @@ pub(super) struct Turn {
     pub(super) writes: u64,
     /// Writes of the other program.
     pub(super) outside: u64,
+    pub(super) outside_cpu_seconds: f64,
     /// Until all was in Postgres.
     pub(super) seconds: f64,
     /// Median, and the 99th of a hundred.

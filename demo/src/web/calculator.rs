@@ -42,7 +42,8 @@ pub(crate) struct Measured {
 }
 
 /// What a read that a cache does not answer, and a write, cost Postgres each way: one load may be for several of them, and one batch. With Redis
-/// each is a statement, as it is without a cache.
+/// each is a statement, as it is without a cache; its writes are dearer here than they would be, by the triggers of cache_sync on the table that both
+/// share. Ours lack the feed's own call.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Busy {
     pub(crate) ours_ms_per_miss: f64,

@@ -15,7 +15,8 @@ pub(crate) const STATEMENTS_MAX: usize = 4;
 /// The role has a time-out of its own, which is shorter.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs an UPDATE as a role that may change the shelf and nothing else; returns how many rows it changed.
+/// Runs an UPDATE as a role that may change the shelf's texts and nothing else; returns how many rows it changed. What it takes of the processors
+/// and of memory, and which locks it holds on the shelf's rows, is bounded by the role's time-out alone.
 pub(crate) async fn run(shared: &Shared, sql: &str) -> Result<u64> {
     let first = sql.split_whitespace().next().unwrap_or_default();
     if !first.eq_ignore_ascii_case("update") {

@@ -26,15 +26,20 @@ const PGBENCH_QUICK: Duration = Duration::from_secs(2);
 const PGBENCH_QUICK_ENDS_MAX: u32 = 5;
 /// What it sends, by which its statements are counted.
 pub(crate) const PGBENCH_UPDATE: &str = "UPDATE record SET counter = counter + ";
-/// Who edits rows by SQL from the page. He may do nothing else.
+/// Who edits rows by SQL from the page. He may change the texts on the shelf, and call what does nothing but compute: no function that is
+/// volatile, since some of those write, hold locks or wait.
 const VISITOR: &str = "visitor";
 /// Connections that he has at most: some more than statements at a time, since one may take a while to end.
 const VISITOR_CONNECTIONS_MAX: usize = 2 * STATEMENTS_MAX;
 
+/// What a statement of his may put onto the disk while it sorts.
+const VISITOR_TEMP_FILES_MAX: &str = "16MB";
+
 /// How long a text in a row may be.
 pub(crate) const TEXT_LENGTH_MAX: usize = FIELD_BYTES;
 
-/// Versions are counted by an ordinary trigger, as in many an application: so what is read tells its own age, whoever wrote and read it.
+/// Both ways share the table, since each is to show what others write: so the writes of both pay for this trigger and for those of cache_sync, and
+/// the page says so. Versions are counted by an ordinary trigger, as in many an application: so what is read tells its own age, whoever wrote and read it.
 const TRIGGER: &str = "
     CREATE FUNCTION count_version() RETURNS trigger LANGUAGE plpgsql AS
         'BEGIN NEW.version := OLD.version + 1; RETURN NEW; END';
@@ -132,9 +137,26 @@ fn prepare() -> String {
          {}
          CREATE ROLE {VISITOR} LOGIN CONNECTION LIMIT {VISITOR_CONNECTIONS_MAX};
          ALTER ROLE {VISITOR} SET statement_timeout = '3s';
+         ALTER ROLE {VISITOR} SET temp_file_limit = '{VISITOR_TEMP_FILES_MAX}';
+         {}
          CREATE VIEW shelf AS SELECT id - {first} AS row, field0 AS text FROM record WHERE id BETWEEN {first} + 1 AND {last};
          GRANT SELECT, UPDATE (text) ON shelf TO {VISITOR}",
-        roles.concat()
+        roles.concat(),
+        take_volatile_functions()
+    )
+}
+
+/// Nobody but the ways may call them.
+fn take_volatile_functions() -> String {
+    let [ours, theirs] = Way::BOTH.map(Way::role);
+    format!(
+        "DO $$ DECLARE name regprocedure; BEGIN
+             FOR name IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND prokind = 'f' AND provolatile = 'v'
+                 AND has_function_privilege('public', oid, 'EXECUTE')
+             LOOP
+                 EXECUTE format('GRANT EXECUTE ON FUNCTION %1$s TO {ours}, {theirs}; REVOKE EXECUTE ON FUNCTION %1$s FROM PUBLIC', name);
+             END LOOP;
+         END $$;"
     )
 }
 
@@ -145,4 +167,43 @@ fn pgbench_script() -> String {
          \\set id 1 + ((:rank - 1) * {STRIDE}) % {ROWS}\n\
          {PGBENCH_UPDATE}1 WHERE id = :id;\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_postgres::error::SqlState;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_visitor_changes_texts_and_calls_nothing_that_does_more_than_compute() {
+        let stage = Stage::build().await.expect("servers");
+        let visitor = stage.connect_visitor().await.expect("Postgres");
+        let set = async |text: &str| {
+            visitor.execute(&format!("UPDATE shelf SET text = ({text})::text WHERE row = 1"), &[]).await
+        };
+        assert_eq!(set("upper('bread') || ' ' || row || ' ' || now()::date").await.expect("an update"), 1);
+        for call in [
+            "lo_from_bytea(0, 'x')",
+            "lo_create(0)",
+            "pg_notify('x', 'y')",
+            "pg_advisory_lock(1)",
+            "pg_try_advisory_lock_shared(1, 2)",
+            "pg_advisory_xact_lock(1)",
+            "pg_sleep(1)",
+            "pg_logical_emit_message(true, 'x', 'y')",
+            "set_config('statement_timeout', '0', false)",
+        ] {
+            let refused = set(call).await.expect_err(call);
+            assert_eq!(refused.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{call}: {refused}");
+        }
+        let limit: String = visitor.query_one("SHOW temp_file_limit", &[]).await.expect("a setting").get(0);
+        assert_eq!(limit, VISITOR_TEMP_FILES_MAX);
+        // All that is left, of whichever schema.
+        let left = "SELECT oid::regprocedure::text FROM pg_proc
+                    WHERE provolatile = 'v' AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+                    AND has_schema_privilege($1, pronamespace, 'USAGE') AND has_function_privilege($1, oid, 'EXECUTE') ORDER BY 1";
+        let left = stage.connect().await.expect("Postgres").query(left, &[&VISITOR]).await.expect("functions");
+        let left: Vec<String> = left.iter().map(|row| row.get(0)).collect();
+        assert_eq!(left, ["pg_stat_statements(boolean)", "pg_stat_statements_info()"], "what only tells");
+    }
 }

@@ -22,6 +22,10 @@ const LOOK_PAUSE: Duration = Duration::from_millis(4);
 const BEAT: Duration = Duration::from_millis(500);
 /// Between two counts.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
+/// Which statements of a way are loads, and which are writes, by their texts as pg_stat_statements has them: it keeps parameters as they are. Both
+/// ways load by a SELECT from the table, and one of them writes by calling a function. No text is both.
+const LOADS: &str = "(query LIKE 'SELECT%record% WHERE id = $1' OR query LIKE 'SELECT%cache\\_sync.load\\_state(%')";
+const WRITES: &str = "(query LIKE 'UPDATE record SET %' OR query LIKE '%cache\\_sync.apply(%')";
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Who does not answer within this is away.
@@ -181,14 +185,14 @@ pub(crate) async fn beat(shared: &Shared) -> Result<()> {
     .await
 }
 
-/// Counts the statements of each way, as Postgres has counted them. Both load by a SELECT from the table, and one of them writes by calling a
-/// function.
+/// Counts the statements of each way, as Postgres has counted them.
 pub(crate) async fn count(shared: &Shared) -> Result<()> {
     let roles = Way::BOTH.map(Way::role);
-    let sums = "SELECT coalesce(sum(calls), 0)::bigint, \
-                coalesce(sum(total_exec_time) FILTER (WHERE query LIKE '%record% WHERE id = $1' OR query LIKE '%load_state%'), 0), \
-                coalesce(sum(total_exec_time) FILTER (WHERE query LIKE 'UPDATE%' OR query LIKE '%cache_sync.apply%'), 0) \
-                FROM pg_stat_statements WHERE userid = $1::text::regrole";
+    let sums = format!(
+        "SELECT coalesce(sum(calls), 0)::bigint, coalesce(sum(total_exec_time) FILTER (WHERE {LOADS}), 0), \
+         coalesce(sum(total_exec_time) FILTER (WHERE {WRITES}), 0) \
+         FROM pg_stat_statements WHERE userid = $1::text::regrole"
+    );
     let pgbench = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements WHERE starts_with(query, $1::text)";
     let updates = PGBENCH_UPDATE;
     again_and_again(shared, COUNT_EVERY, async |client| {
@@ -196,7 +200,7 @@ pub(crate) async fn count(shared: &Shared) -> Result<()> {
         let calls = client.query_one(pgbench, &[&updates]).await?.try_get(0)?;
         said[PGBENCH] = Said { calls, ..Said::default() };
         for (role, said) in roles.iter().zip(&mut said) {
-            let row = client.query_one(sums, &[role]).await?;
+            let row = client.query_one(&sums, &[role]).await?;
             *said = Said { calls: row.try_get(0)?, loads_ms: row.try_get(1)?, writes_ms: row.try_get(2)? };
         }
         let (at_ns, totals) = (now_ns(), Way::BOTH.map(|way| shared.board.totals(way)));
@@ -227,6 +231,51 @@ async fn again_and_again(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::BOUND;
+    use crate::web::side::Side;
+    use crate::web::side::ours::Ours;
+    use crate::web::side::redis::Aside;
+    use crate::web::stage::Stage;
+
+    /// Reads a row that is not held, and writes in both ways.
+    async fn work(side: &impl Side) {
+        let id = *SHELF.end();
+        side.read(id).await.expect("a read");
+        side.add(id).await.expect("an addition");
+        side.edit(id, "a text".to_owned()).await.expect("an edit");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn each_statement_of_the_ways_is_a_load_or_a_write_or_neither() {
+        let stage = Stage::build().await.expect("servers");
+        let ours = Ours::open(&stage.dsn_of(Way::CacheSync), BOUND).await.expect("a node");
+        let aside = Aside::open(&stage.dsn_of(Way::Redis), &stage.redis_url(), BOUND).await.expect("a node");
+        work(&ours).await;
+        work(&aside).await;
+        let postgres = stage.connect().await.expect("Postgres");
+        let asked = format!(
+            "SELECT query, {LOADS}, {WRITES} FROM pg_stat_statements WHERE userid = $1::text::regrole ORDER BY query"
+        );
+        // Neither are what is asked when a node connects, and the feed, which shows only once it ends.
+        for (way, loads_at_least, writes_at_least) in [(Way::CacheSync, 1, 1), (Way::Redis, 1, 2)] {
+            let rows = postgres.query(&asked, &[&way.role()]).await.expect("statements");
+            let texts = |is: &dyn Fn(bool, bool) -> bool| -> Vec<String> {
+                rows.iter().filter(|row| is(row.get(1), row.get(2))).map(|row| row.get(0)).collect()
+            };
+            assert_eq!(texts(&|load, write| load && write), [""; 0], "loads and writes at once");
+            let (loads, writes) = (texts(&|load, _| load), texts(&|_, write| write));
+            assert!(
+                loads.len() >= loads_at_least && loads.iter().all(|text| text.starts_with("SELECT ")),
+                "{loads:#?}"
+            );
+            assert!(writes.len() >= writes_at_least, "{writes:#?}");
+            let rest = texts(&|load, write| !load && !write);
+            assert!(
+                rest.iter().all(|text| !text.starts_with("UPDATE ") && !text.contains(" FROM record")),
+                "{rest:#?}"
+            );
+        }
+    }
 
     const SECOND: i64 = 1_000_000_000;
 

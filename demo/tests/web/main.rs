@@ -1,7 +1,7 @@
 //! The page, looked at and used in a real browser. What it looks like is left in `target/screenshots`.
 //!
 //! ```text
-//! demo   the program       browser  Chromium       http  requests
+//! demo   the program       browser  Chromium       http  requests       lost  a node that fails
 //! ```
 
 // A test has nothing better to do than to panic.
@@ -10,6 +10,7 @@
 mod browser;
 mod demo;
 mod http;
+mod lost;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -80,9 +80,9 @@ fn a_connection_is_made_anew_unnoticed(script: &str) {
     let cluster = start(Options::default().fsync(false).setting("cache_sync.heartbeat_interval", "50"));
     let db = Database::with_extension_in(&cluster);
     db.psql(ATTACHED);
-    let printer = Printer::start(script, &db.dsn(), "page", r#"{"renew": 200}"#);
+    let printer = Printer::start(script, &db.dsn(), "page", r#"{"renew": 3000, "bound": 3000}"#);
     printer.expect("the start", &START);
-    for id in 0..4 {
+    for id in 0..2 {
         let before = feeds(&db);
         let is_another = || !matches!(feeds(&db).as_str(), now if now.is_empty() || now == before);
         wait_blocking(SOON, || format!("a connection after that of {before}"), is_another);

@@ -8,12 +8,14 @@ from unittest import mock
 import cache_sync
 
 
-def message(kind, as_of):
-    """One without changes; a start says that something may have been missed."""
-    return base64.b64encode(struct.pack(">B1s6QB", 3, kind, 0, 0, 0, 0, 0, as_of, 0)).decode()
+def message(kind, as_of, rest=bytes(1)):
+    """One without changes, unless they are given; a start says that something may have been missed."""
+    return base64.b64encode(struct.pack(">B1s6Q", 3, kind, 0, 0, 0, 0, 0, as_of) + rest).decode()
 
 
 START, HEARTBEAT = message(b"S", 0), message(b"H", 1)
+# It goes on where an earlier connection stopped; a row of the first table.
+RESUMED, CHANGE = message(b"S", 0, b"\1"), message(b"C", 1, bytes(21))
 
 
 class Connection:
@@ -71,9 +73,24 @@ class Reconnects(unittest.IsolatedAsyncioTestCase):
         _kinds, waits = await told([[START, HEARTBEAT]] * 40, "heard")
         self.assertGreater(max(waits) - min(waits), 0.02)
 
+    async def test_a_connection_that_is_due_to_be_made_anew_tells_something_first(self):
+        feeds, kinds, clock = [[START, HEARTBEAT], [RESUMED, CHANGE], [RESUMED, CHANGE]], [], [0]
+
+        async def connect(_dsn, **_options):
+            clock[0] += 2.9
+            return Connection(feeds)
+
+        with mock.patch("asyncpg.connect", connect), mock.patch("cache_sync._now", lambda: clock[0]), mock.patch("random.uniform", min):
+            async for change in cache_sync.changes("", ["page"], bound=3, renew=3):
+                kinds.append(change.kind)
+                if not feeds:
+                    break
+        self.assertEqual(kinds, ["gap", "heard", "row", "row"])
+
     async def test_what_cannot_be_meant_is_refused(self):
         with mock.patch("asyncpg.connect", mock.AsyncMock(return_value=Connection([]))):
-            for options in ({"tables": "page"}, {"tables": []}, {"renew": 0}, {"renew": math.nan}, {"queue_max": 0}, {"bound": math.nan}):
+            for options in ({"tables": "page"}, {"tables": []}, {"renew": 0}, {"renew": math.nan}, {"renew": 2.9},
+                            {"bound": 4, "renew": 3.9}, {"queue_max": 0}, {"bound": math.nan}):
                 with self.assertRaisesRegex(ValueError, "tables is|renew is|queue_max is|a bound of"):
                     await anext(cache_sync.changes("", **{"tables": ["page"], **options}))
 

@@ -56,7 +56,7 @@ const MEASURES = [
     (side) => [count(side.since.beyond), side.since.oldest_ms > 0 ? `the oldest by ${millis(side.since.oldest_ms)}` : "none was old"]],
   ["Statements at Postgres, a second", () => "all of a side’s nodes together; fewer is better",
     (side) => [count(side.now.statements), `${count(side.since.statements)} for ${count(side.since.reads)} reads so far`]],
-  ["Postgres is busy", () => "while nothing is broken: with loads for a read, whether or not it needs one, and with a write, its waits for rows included; shorter is better",
+  ["Postgres is busy", () => "while nothing is broken: with loads for a read, whether or not it needs one, and with a write, its waits for rows included; shorter is better. Redis’s writes pay for cache_sync’s triggers, too, for both share a table; the feed’s own call, which lasts, is left out",
     (side) => [`${time(side.since.busy_us_per_read)} a read`, `${time(side.since.busy_us_per_write)} a write`]],
   ["Hit rate", () => "reads that the cache answered; higher is better",
     (side) => [percent(side.now.hit_rate), `of ${count(side.now.reads)} reads a second`]],
@@ -352,7 +352,8 @@ function showMeasured({ measured, bench }) {
   const batches = measured.batches_per_write === null ? "–" : short.format(measured.batches_per_write);
   const loads = measured.loads_per_miss === null ? "–" : short.format(measured.loads_per_miss);
   set(byId("costs-source"), `By what was measured in this run: ${loads} statements for each read that misses (loads are shared), ` +
-    `${batches} for each write (writes go in batches, at most 200 a second from each process). Times are ${bench ? "those of the bench" : "of this run, on this busy machine"}.`);
+    `${batches} for each write (writes go in batches, at most 200 a second from each process). Times are ${bench ? "those of the bench" : "of this run, on this busy machine"}. ` +
+    "What a write costs without a cache is what Redis’s cost here, which pay for cache_sync’s triggers, too; the feed’s own call is left out of what cache_sync costs.");
   if (costs.dataset.own !== "yes") costs.elements.hit.value = (measured.hit_rate * 100).toFixed(1);
 }
 
