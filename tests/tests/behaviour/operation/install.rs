@@ -81,7 +81,7 @@ fn its_statements_work_one_after_the_other() {
     let before = db.schema();
     let blocks = blocks_in(&read(DOCUMENT), "sql");
     let said: Vec<_> = blocks.iter().map(|block| db.psql(block)).collect();
-    assert_eq!(said, ["t", "", "sessions||0\ndead letters||0", "", "", "", ""], "{blocks:?}");
+    assert_eq!(said, ["t\ntrue", "", "sessions||0\ndead letters||0", "", "", "", ""], "{blocks:?}");
     assert_eq!(db.schema(), before, "uninstalling leaves everything as it was");
     assert_eq!(db.psql("SELECT * FROM users"), "1|Ann|5");
 

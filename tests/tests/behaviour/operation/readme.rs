@@ -14,6 +14,11 @@ fn the_tour_with_psql_in_the_readme() {
     assert!(shown.contains("applied"), "{shown}");
     assert!(shown.contains("Home|42"), "{shown}");
     assert!(shown.contains("versioned|page|t"), "{shown}");
+    // It says how to be rid of it, for later: the tour in Rust goes on with the table.
+    assert_eq!(db.psql("SELECT count(*) FROM cache_sync.tables"), "1");
+    let end = "SELECT cache_sync.detach_all(drop_columns => true)";
+    assert!(read("README.md").contains(&format!("`{end}`")));
+    db.psql(end);
     assert_eq!(db.psql("SELECT count(*) FROM cache_sync.tables"), "0");
 }
 
