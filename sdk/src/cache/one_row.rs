@@ -94,10 +94,10 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         self.check_versioned()?;
         let key = K::key(key);
         // Here they take turns: none of them is in the others' way.
-        let _turn = self.writes.turn(self.hash::<K>(&key)).await;
+        let turn = self.writes.turn(self.hash::<K>(&key)).await?;
         let mut pause = PAUSE_MIN;
         for _ in 0..TRIES_MAX {
-            let (before, version) = self.written_row(&key).await?;
+            let (before, version) = self.written_row(&key).await.inspect_err(|error| turn.failed(error))?;
             let mut after = V::clone(&before);
             let answer = change(&mut after)?;
             let (fields, size) = self.differences(&before, &after)?;
