@@ -271,7 +271,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
                 value: Some(Row::new(after, written.text_len())),
                 seen: Some(Seen { value: before, in_turn: turn.is_some() }),
             };
-            match self.writes.buffer(&K::key(key), write).await? {
+            match self.writes.buffer(&K::key(key), hash, write).await? {
                 Ok(receipt) => {
                     // Whoever is next is shown it already.
                     drop((look, turn));

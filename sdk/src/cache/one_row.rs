@@ -83,7 +83,8 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// # Errors
     /// Those of `change`. [`Error::is_missing`] when there is no such row; [`Error::is_conflict`] when others were quicker 100 times, with pauses that
     /// grow to 64 ms, or this client itself goes on writing the row; [`Error::is_rejected`] when Postgres refuses what was made; [`Error::is_rule_violation`] on plain tables, which have no
-    /// versions, and when the key is touched; [`Error::is_unavailable`] when the row cannot be loaded. Else as [`Cache::insert`].
+    /// versions, and when the key is touched; [`Error::is_unavailable`] when the row cannot be loaded, or others here who change it, too, take
+    /// longer than [`write_timeout`](crate::ClientBuilder::write_timeout). Else as [`Cache::insert`].
     pub async fn modify<Q, R, E>(&self, key: &Q, mut change: impl FnMut(&mut V) -> Result<R, E>) -> Result<R, E>
     where
         Q: ?Sized + Sync,

@@ -78,17 +78,22 @@ enum Refused<V> {
 impl<K: Key, V: CacheValue> Writes<K, V> {
     /// Accepts a write into the buffer, then shows it; waits as its cache was told to. Only an update may be outdated.
     pub(crate) async fn accept(&self, key: &K, write: Write<V>) -> Result<Result<Receipt, Outdated>, Error> {
-        match self.buffer(key, write).await? {
-            Ok(receipt) => self.durable(receipt, self.entries.schema.hash::<K, K>(key)).await.map(Ok),
+        let hash = self.entries.schema.hash::<K, K>(key);
+        match self.buffer(key, hash, write).await? {
+            Ok(receipt) => self.durable(receipt, hash).await.map(Ok),
             Err(outdated) => Ok(Err(outdated)),
         }
     }
 
     /// The same, without waiting until it is as safe as its cache was told to make it.
-    pub(crate) async fn buffer(&self, key: &K, mut write: Write<V>) -> Result<Result<Receipt, Outdated>, Error> {
+    pub(crate) async fn buffer(
+        &self,
+        key: &K,
+        hash: KeyHash,
+        mut write: Write<V>,
+    ) -> Result<Result<Receipt, Outdated>, Error> {
         const COLLISION_PAUSE: Duration = Duration::from_millis(1);
         let schema = &self.entries.schema;
-        let hash = schema.hash::<K, K>(key);
         self.entries.check_usable()?;
         if !key::fits(key, &schema.meta.key).map_err(|error| Error::new(ErrorKind::Mismatch, error.to_string()))? {
             return Err(Error::new(ErrorKind::RuleViolation, "the key is out of the range of its column"));
