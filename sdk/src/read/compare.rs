@@ -19,11 +19,14 @@ use cache_sync_core::sqlstate::Fault;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// So many rows are looked into at most that are others than they are held.
 const SUSPECTS_MAX: usize = 1000;
 /// How often what nobody waits for looks whether others are still waiting.
 const OTHERS_PAUSE: Duration = Duration::from_millis(10);
+/// For how long it gives way to them: where somebody always waits, it would never be found out what is held wrongly.
+const GIVES_WAY_MAX: Duration = Duration::from_secs(1);
 
 /// Compares, in a task of its own.
 pub(crate) struct Comparer<K: Key, V: CacheValue>(pub(crate) Arc<Reads<K, V>>);
@@ -36,7 +39,7 @@ impl<K: Key, V: CacheValue> Comparer<K, V> {
         }
     }
 
-    /// Compares what hits have shown, in the same way: of all caches one statement at a time, and none while readers of this cache wait whom
+    /// Compares what hits have shown, in the same way: of all caches one statement at a time, which gives way to readers of this cache whom
     /// nobody has begun to serve. What waits for that stays in its line.
     pub(crate) async fn look_after_hits(self) {
         let reads = &*self.0;
@@ -122,17 +125,21 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         self.comparisons.pause.lasts(self.entries.common.now()) && !self.is_spared()
     }
 
+    async fn give_way(&self) {
+        let until = Instant::now() + GIVES_WAY_MAX;
+        while self.gives_way() && Instant::now() < until {
+            tokio::time::sleep(OTHERS_PAUSE).await;
+        }
+    }
+
     /// Waits until it is time for what nobody waits for, and nobody else of this client asks so.
     pub(super) async fn alone(&self) -> Aside<'_> {
-        loop {
-            while self.gives_way() || self.rests() {
-                tokio::time::sleep(OTHERS_PAUSE).await;
-            }
-            let alone = self.store.aside().await;
-            if !self.gives_way() {
-                return alone;
-            }
+        while self.rests() {
+            tokio::time::sleep(OTHERS_PAUSE).await;
         }
+        let alone = self.store.aside().await;
+        self.give_way().await;
+        alone
     }
 
     async fn compare_keys(&self, mut of_keys: Vec<OfKey<K, V>>, whom: For<'_>) {
@@ -144,8 +151,12 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             // One row that cannot be read says nothing of the others.
             Err(error) if keys.len() > 1 && error.fault() == Some(Fault::Row) => {
                 let second = of_keys.split_off(keys.len() / 2);
-                Box::pin(self.compare_keys(of_keys, whom)).await;
-                Box::pin(self.compare_keys(second, whom)).await;
+                for half in [of_keys, second] {
+                    if matches!(whom, For::Nobody(_)) {
+                        self.give_way().await;
+                    }
+                    Box::pin(self.compare_keys(half, whom)).await;
+                }
             }
             Err(error) => {
                 match whom {
@@ -167,11 +178,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         }
     }
 
-    /// What the primary says to each of these keys. It looks past what is held, and leaves that as it is. What nobody waits for gives way first.
+    /// What the primary says to each of these keys. It looks past what is held, and leaves that as it is.
     pub(super) async fn ask(&self, keys: &[K], whom: For<'_>) -> Result<Vec<Result<Said<V>, Error>>, Error> {
-        while matches!(whom, For::Nobody(_)) && self.gives_way() {
-            tokio::time::sleep(OTHERS_PAUSE).await;
-        }
         let Entries { schema, common, numbering, .. } = &*self.entries;
         let (session, keys_of) = (numbering.session().id, KeysOf(keys));
         let loading = Loading { session, meta: &schema.meta, layout: &schema.layout, keys: &keys_of };
