@@ -220,7 +220,9 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     ///
     /// # Errors
     /// [`Error::is_missing`] when there is no such row; [`Error::is_rule_violation`] when the change cannot be expressed by
-    /// a field's rule, or touches the key; [`Error::is_unavailable`] when the row must be loaded and cannot be. Else as [`Cache::put`].
+    /// a field's rule, or touches the key; [`Error::is_unavailable`] when the row must be loaded and cannot be, or others here who change it, too,
+    /// take longer than [`write_timeout`](crate::ClientBuilder::write_timeout); [`Error::is_conflict`] when for so long others here have written
+    /// the row whenever it was looked at, while memory did not show what they wrote. Else as [`Cache::put`].
     pub async fn update<Q: ?Sized + Sync>(&self, key: &Q, change: impl FnMut(&mut V)) -> Result<Receipt, Error>
     where
         K: LookUp<Q>,
@@ -245,14 +247,15 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         let hash = self.hash(key);
         let mut turn = None;
         loop {
-            // Where memory does not show that somebody else here has changed it, they take turns.
+            // Where memory does not show that somebody else here has changed it, they take turns, and what others write meanwhile is noted.
             if turn.is_none() && !self.reads.entries.shows_changes(hash) {
-                turn = Some(self.writes.turn(hash).await);
+                turn = Some(self.writes.turn(hash).await?);
             }
+            let look = turn.as_ref().map(|_| self.reads.entries.look(hash));
             // What a change has replaced would be written again.
-            let Some(before) = self.value(key, Request::ToChange).await? else {
-                return Err(self.missing());
-            };
+            let before = self.value(key, Request::ToChange).await;
+            let before = before.inspect_err(|error| turn.iter().for_each(|turn| turn.failed(error)))?;
+            let Some(before) = before else { return Err(self.missing()) };
             let mut after = V::clone(&before);
             let answer = change(&mut after);
             let written = self.encode(&after)?;
@@ -268,10 +271,14 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
                 value: Some(Row::new(after, written.text_len())),
                 seen: Some(Seen { value: before, in_turn: turn.is_some() }),
             };
-            match self.writes.accept(&K::key(key), write).await? {
-                Ok(receipt) => return Ok((answer, receipt)),
-                Err(Outdated::Changed) => {}
-                Err(Outdated::Unseen) => turn = Some(self.writes.turn(hash).await),
+            match self.writes.buffer(&K::key(key), hash, write).await? {
+                Ok(receipt) => {
+                    // Whoever is next is shown it already.
+                    drop((look, turn));
+                    return Ok((answer, self.writes.durable(receipt, hash).await?));
+                }
+                Err(Outdated::Changed) => turn.as_ref().map_or(Ok(()), |turn| self.writes.check_turn(turn))?,
+                Err(Outdated::Unseen) => turn = Some(self.writes.turn(hash).await?),
             }
         }
     }

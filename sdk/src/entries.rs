@@ -14,6 +14,7 @@
 //! watched     a key that somebody watches           ages      until when entries are good
 //! retreat     what a mode means for what is held
 //! rollout     for which keys it serves              claim     what it shows, to be held against what Postgres says
+//! looks       who looks at a row to change it, and whether it is written meanwhile
 //! ```
 
 mod ages;
@@ -23,6 +24,7 @@ mod entry;
 mod generation;
 mod hits;
 mod load;
+mod looks;
 mod memory;
 mod outcome;
 mod place;

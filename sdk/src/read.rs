@@ -8,6 +8,7 @@
 //! refresh  loads for which nobody waits                sample   which hits are compared with Postgres
 //! comparisons  what waits to be compared
 //! compare  what is held with what Postgres says         judge    whether what differs should not be held any more
+//! pause    how long comparisons rest that have failed
 //! ```
 //! cache -> hit | miss -> wanted -> loader -> pg -> codec -> entries
 
@@ -19,6 +20,7 @@ mod live;
 mod loader;
 mod lookup;
 mod miss;
+mod pause;
 mod refresh;
 mod sample;
 mod seen;

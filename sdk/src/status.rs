@@ -59,7 +59,8 @@ pub struct CacheStatus {
     pub table: String,
     /// What it does at present.
     pub mode: Mode,
-    /// It has gone back by itself ([`CacheBuilder::retreat_after`](crate::CacheBuilder::retreat_after)), and its mode has not been set since.
+    /// It has gone back by itself ([`CacheBuilder::retreat_after`](crate::CacheBuilder::retreat_after)), and no other mode has been
+    /// asked for since: asking again for the one that was asked for last changes nothing, so ask for [`Mode::Shadow`] first.
     pub has_retreated: bool,
     /// Entries held.
     pub entries: u64,

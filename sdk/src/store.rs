@@ -4,10 +4,11 @@
 //! database  the trait that a database fulfils     breaker  whether it is known to be away
 //! rows      loads of rows by key                  batches  patches, applied once each
 //! feed      what was committed                    result   queries of the user's
-//! within    time-outs
+//! within    time-outs                             aside    what nobody waits for
 //! ```
 //! Whatever is said to a database passes here; who says it knows nothing of connections and servers.
 
+mod aside;
 mod batches;
 mod breaker;
 mod database;
@@ -16,6 +17,7 @@ mod result;
 mod rows;
 mod within;
 
+pub(crate) use aside::Aside;
 pub(crate) use batches::{Applied, BatchLink, Batches, OpenedSession, Sending};
 pub(crate) use database::{Database, Ending};
 pub(crate) use feed::{FeedLink, Since};
@@ -25,6 +27,7 @@ pub(crate) use within::within;
 
 use crate::codec::layout::{Layout, TableMeta, quote};
 use crate::error::{Error, Step};
+use aside::Asides;
 use breaker::Breaker;
 use cache_sync_core::number::{Epoch, HostTime, Position};
 use cache_sync_core::sqlstate::{Fault, is_no_such_table};
@@ -43,6 +46,7 @@ pub(crate) struct Store {
     runtime: tokio::runtime::Handle,
     /// Whether it is known to be away.
     pub(crate) breaker: Breaker,
+    asides: Asides,
     pub(crate) connect_timeout: Duration,
     pub(crate) query_timeout: Duration,
 }
@@ -50,7 +54,14 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new(database: Arc<dyn Database>, connect_timeout: Duration, query_timeout: Duration) -> Store {
         let runtime = tokio::runtime::Handle::current();
-        Store { database, runtime, breaker: Breaker::default(), connect_timeout, query_timeout }
+        Store {
+            database,
+            runtime,
+            breaker: Breaker::default(),
+            asides: Asides::default(),
+            connect_timeout,
+            query_timeout,
+        }
     }
 
     /// As [`Database::established`].
@@ -104,13 +115,28 @@ impl Store {
         takes: &mut (dyn Takes + '_),
     ) -> Result<bool, Error> {
         let asked = Instant::now();
-        let loaded = self.load_aside(statement, loading, takes).await;
+        let loaded = self.load_unheard(statement, loading, takes).await;
         self.heard(&loaded, asked);
         loaded
     }
 
+    /// Waits until nobody else asks for what nobody waits for.
+    pub(crate) async fn aside(&self) -> Aside<'_> {
+        self.asides.wait().await
+    }
+
     /// The same for nobody who waits: whether it is answered has no say in whether the database is away.
     pub(crate) async fn load_aside(
+        &self,
+        _alone: &Aside<'_>,
+        statement: &LoadStatement,
+        loading: &Loading<'_>,
+        takes: &mut (dyn Takes + '_),
+    ) -> Result<bool, Error> {
+        self.load_unheard(statement, loading, takes).await
+    }
+
+    async fn load_unheard(
         &self,
         statement: &LoadStatement,
         loading: &Loading<'_>,

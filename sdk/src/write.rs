@@ -30,6 +30,7 @@ use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
 use crate::config::Durability;
 use crate::entries::Entries;
+use crate::error::{Error, ErrorKind};
 use crate::receipt::{Hindrance, Receipt, Unwritten};
 use cache_sync_core::number::KeyHash;
 use line::Line;
@@ -82,9 +83,27 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         self.arrived.notify_one();
     }
 
-    /// Waits until nobody else here looks at the row of this key in order to change it.
-    pub(crate) async fn turn(&self, key: KeyHash) -> Turn<'_> {
-        self.turns.wait(key).await
+    /// Waits until nobody else here looks at the row of this key in order to change it, but no longer than for a write.
+    ///
+    /// # Errors
+    /// Postgres does not answer somebody whose turn it was meanwhile, or it has become nobody else's in time.
+    pub(crate) async fn turn(&self, key: KeyHash) -> Result<Turn<'_>, Error> {
+        self.hindrance.turn(key, self.turns.wait(key)).await?
+    }
+
+    /// Whether who has this turn may look once more.
+    ///
+    /// # Errors
+    /// For as long as a write is waited for, others have written the row whenever he looked.
+    pub(crate) fn check_turn(&self, turn: &Turn<'_>) -> Result<(), Error> {
+        let lasts = turn.lasts();
+        if lasts < self.hindrance.timeout() {
+            return Ok(());
+        }
+        let table = &self.entries.schema.meta.name;
+        let message =
+            format!("table {table}: others here have written the row whenever it was looked at, for {lasts:.1?}");
+        Err(Error::new(ErrorKind::Conflict, message))
     }
 
     /// Nobody writes any more: the flusher may end once everything is written.

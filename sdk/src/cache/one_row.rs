@@ -83,7 +83,8 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
     /// # Errors
     /// Those of `change`. [`Error::is_missing`] when there is no such row; [`Error::is_conflict`] when others were quicker 100 times, with pauses that
     /// grow to 64 ms, or this client itself goes on writing the row; [`Error::is_rejected`] when Postgres refuses what was made; [`Error::is_rule_violation`] on plain tables, which have no
-    /// versions, and when the key is touched; [`Error::is_unavailable`] when the row cannot be loaded. Else as [`Cache::insert`].
+    /// versions, and when the key is touched; [`Error::is_unavailable`] when the row cannot be loaded, or others here who change it, too, take
+    /// longer than [`write_timeout`](crate::ClientBuilder::write_timeout). Else as [`Cache::insert`].
     pub async fn modify<Q, R, E>(&self, key: &Q, mut change: impl FnMut(&mut V) -> Result<R, E>) -> Result<R, E>
     where
         Q: ?Sized + Sync,
@@ -94,10 +95,10 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
         self.check_versioned()?;
         let key = K::key(key);
         // Here they take turns: none of them is in the others' way.
-        let _turn = self.writes.turn(self.hash::<K>(&key)).await;
+        let turn = self.writes.turn(self.hash::<K>(&key)).await?;
         let mut pause = PAUSE_MIN;
         for _ in 0..TRIES_MAX {
-            let (before, version) = self.written_row(&key).await?;
+            let (before, version) = self.written_row(&key).await.inspect_err(|error| turn.failed(error))?;
             let mut after = V::clone(&before);
             let answer = change(&mut after)?;
             let (fields, size) = self.differences(&before, &after)?;

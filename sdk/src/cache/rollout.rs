@@ -16,8 +16,11 @@ impl<K: Key, V: CacheValue> CacheBuilder<K, V> {
 
     /// Compares this share of the hits with what Postgres says, some time later: 0.001 is one in a thousand. Default 0, none; at most 1, all.
     ///
-    /// No reader waits for it. Up to 1,000 hits wait to be compared; they share statements, of which there is one at a time, and none is begun while keys
-    /// wait for a load. Hits for which there is no room are left out, and so are all while Postgres is away or loads fail.
+    /// No reader waits for it. Up to 1,000 hits wait to be compared, while as many are being compared; they share statements, of which there is one at a time
+    /// for all caches of a client, and each gives way for up to a second to keys of this cache that nobody has begun to load. So comparisons take one connection of
+    /// the pool at most: with a [`pool_size`](crate::ClientBuilder::pool_size) of 1 it is the one that loads need, and a reader who misses may wait
+    /// behind a comparison for up to `query_timeout`. One that fails is followed by a pause of a second, or twice the last one, up to 30 s.
+    /// Hits for which there is no room are left out, and so are all while Postgres is away or loads fail.
     ///
     /// [`CacheStatus`](crate::CacheStatus) counts what comes of it: [`verified_equal`](crate::CacheStatus::verified_equal);
     /// [`verified_behind`](crate::CacheStatus::verified_behind), where the row had just changed; [`violations`](crate::CacheStatus::violations), where

@@ -173,7 +173,9 @@ impl ClientBuilder {
     /// How long calls wait for a write to get to Postgres: [`Receipt::written`](crate::Receipt::written), [`Client::flush`] and writes with
     /// [`Durability::Database`](crate::Durability). Then they end with an error that says why ([`Error::is_unwritten`]), and the write
     /// stays in the buffer and is tried again. Writes for which the buffer has no room wait as long, then they are refused
-    /// ([`Error::is_full`]).
+    /// ([`Error::is_full`]). So does who would change a row by looking at it while others here do, one after the other
+    /// ([`Cache::update`](crate::Cache::update) where memory does not show what they write, [`Cache::modify`](crate::Cache::modify)): nothing is
+    /// written then ([`Error::is_unavailable`]).
     ///
     /// Default 60 s. What is longer bounds only how long Postgres may be away or busy: a table that has been refused for 60 s in a way that
     /// lasts until somebody does something about it (a missing right, a renamed column, a trigger that fails) is not waited for any longer.

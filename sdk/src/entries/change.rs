@@ -93,7 +93,7 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     /// What is held back is no echo: everybody must see it from now on, and nobody what it has replaced.
     pub(crate) fn end_holds(&self) {
         self.caught_up.fetch_max(self.common.now().nanos(), Ordering::AcqRel);
-        self.shards.each_shard(|Shard { slots, topics }| {
+        self.shards.each_shard(|Shard { slots, topics, .. }| {
             for (hash, slot) in slots {
                 if slot.end_hold(self.generation(), &self.schema) {
                     topics.changed(*hash);

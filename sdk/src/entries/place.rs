@@ -22,6 +22,18 @@ pub(crate) enum Written<V> {
     Unknown,
 }
 
+/// Whose turn it is looks at a row in order to change it.
+pub(crate) struct Look<'a, K: Key, V: CacheValue> {
+    entries: &'a Entries<K, V>,
+    hash: KeyHash,
+}
+
+impl<K: Key, V: CacheValue> Drop for Look<'_, K, V> {
+    fn drop(&mut self) {
+        self.entries.place(self.hash).shard.looks.end(self.hash);
+    }
+}
+
 /// So much room for slots a shard keeps when it is empty.
 const SHARD_KEPT: usize = 256;
 
@@ -35,6 +47,12 @@ pub(crate) struct Place<'a, K, V> {
 impl<K: Key, V: CacheValue> Entries<K, V> {
     pub(crate) fn place(&self, hash: KeyHash) -> Place<'_, K, V> {
         Place { entries: self, hash, shard: self.shards.of(hash) }
+    }
+
+    /// Begins to look. What was accepted before is shown to him, since it was under the same lock; of what is accepted later he is told.
+    pub(crate) fn look(&self, hash: KeyHash) -> Look<'_, K, V> {
+        self.place(hash).shard.looks.begin(hash);
+        Look { entries: self, hash }
     }
 
     /// The row as Postgres has it, if it is held and may be served.
@@ -83,6 +101,16 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
 
     pub(super) fn topics(&mut self) -> &mut Topics {
         &mut self.shard.topics
+    }
+
+    /// A write was accepted, and is shown where it can be.
+    pub(crate) fn note_write(&mut self) {
+        self.shard.looks.written(self.hash);
+    }
+
+    /// Whether a write was accepted since somebody in turn has begun to look.
+    pub(crate) fn is_written_since(&self) -> bool {
+        self.shard.looks.is_written(self.hash)
     }
 
     /// Whoever watches the key looks what it shows now.

@@ -1,5 +1,6 @@
 //! The slots of all keys for which something is under way, and who watches a key, spread over locks.
 
+use super::looks::Looks;
 use super::memory::AlreadyHashed;
 use super::slot::Slot;
 use super::topics::Topics;
@@ -16,11 +17,12 @@ pub(super) type Slots<K, V> = HashMap<KeyHash, Slot<K, V>, BuildHasherDefault<Al
 pub(super) struct Shard<K, V> {
     pub(super) slots: Slots<K, V>,
     pub(super) topics: Topics,
+    pub(super) looks: Looks,
 }
 
 impl<K, V> Default for Shard<K, V> {
     fn default() -> Shard<K, V> {
-        Shard { slots: HashMap::default(), topics: Topics::default() }
+        Shard { slots: HashMap::default(), topics: Topics::default(), looks: Looks::default() }
     }
 }
 

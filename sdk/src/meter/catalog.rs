@@ -108,7 +108,12 @@ pub const METRICS: &[Metric] = &[
     counter("cache_sync_violations_total", OF_TABLE, "Rows found that had changed without the cache hearing of it"),
     counter("cache_sync_retreats_total", OF_TABLE, "How often the cache went back to Shadow by itself"),
     gauge("cache_sync_not_on", "count", OF_TABLE, "Caches in another mode than On"),
-    gauge("cache_sync_retreated", "count", OF_TABLE, "Caches that went back by themselves and have not been set anew"),
+    gauge(
+        "cache_sync_retreated",
+        "count",
+        OF_TABLE,
+        "Caches that went back by themselves, since when no other mode was asked for",
+    ),
     gauge("cache_sync_write_trouble_seconds", "seconds", OF_TABLE, "For how long patches have failed to be written"),
     times("cache_sync_hit_seconds", OF_TABLE, "Time of a hit, of about one in 1,024", IN_MEMORY),
     times("cache_sync_read_age_seconds", OF_TABLE, "How old what a hit shows may be, of the same hits", AGES),

@@ -13,17 +13,20 @@ use crate::common::lock::lock;
 use crate::entries::{Answer, Claim, Entries, Says, Standing};
 use crate::error::{Error, ErrorKind};
 use crate::meter::Timer;
-use crate::store::{KeysOf, LoadState, Loading, Taking};
+use crate::store::{Aside, KeysOf, LoadState, Loading, Taking};
 use cache_sync_core::number::KeyHash;
 use cache_sync_core::sqlstate::Fault;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// So many rows are looked into at most that are others than they are held.
 const SUSPECTS_MAX: usize = 1000;
 /// How often what nobody waits for looks whether others are still waiting.
 const OTHERS_PAUSE: Duration = Duration::from_millis(10);
+/// For how long it gives way to them: where somebody always waits, it would never be found out what is held wrongly.
+const GIVES_WAY_MAX: Duration = Duration::from_secs(1);
 
 /// Compares, in a task of its own.
 pub(crate) struct Comparer<K: Key, V: CacheValue>(pub(crate) Arc<Reads<K, V>>);
@@ -36,14 +39,13 @@ impl<K: Key, V: CacheValue> Comparer<K, V> {
         }
     }
 
-    /// Compares what hits have shown, in the same way: a statement at a time, and none while somebody waits for rows.
+    /// Compares what hits have shown, in the same way: of all caches one statement at a time, which gives way to readers of this cache whom
+    /// nobody has begun to serve. What waits for that stays in its line.
     pub(crate) async fn look_after_hits(self) {
         let reads = &*self.0;
-        while let Some(taken) = reads.comparisons.of_hits.take().await {
-            while reads.has_others_waiting() && !reads.is_spared() {
-                tokio::time::sleep(OTHERS_PAUSE).await;
-            }
-            reads.compare_hits(taken).await;
+        while reads.comparisons.of_hits.arrives().await {
+            let alone = reads.alone().await;
+            reads.compare_hits(reads.comparisons.of_hits.take_waiting(), &alone).await;
         }
     }
 }
@@ -100,12 +102,12 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     }
 
     /// What nobody waits for is left alone where Postgres has trouble enough.
-    async fn compare_hits(&self, of_keys: Vec<OfKey<K, V>>) {
+    async fn compare_hits(&self, of_keys: Vec<OfKey<K, V>>, alone: &Aside<'_>) {
         match self.is_spared() {
             true => of_keys.iter().for_each(|OfKey { comparisons, .. }| {
                 self.entries.counters.unverified.add(comparisons.len() as u64);
             }),
-            false => self.compare_keys(of_keys, For::Nobody).await,
+            false => self.compare_keys(of_keys, For::Nobody(alone)).await,
         }
     }
 
@@ -113,11 +115,34 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         self.store.breaker.is_away() || self.is_refreshing_paused() || self.comparisons.is_closed()
     }
 
-    fn has_others_waiting(&self) -> bool {
-        self.wanted.has_waiting() || !self.comparisons.of_readers.is_empty()
+    /// Whether readers of this cache wait whom nobody has begun to serve; where Postgres has trouble enough nothing is asked anyway.
+    fn gives_way(&self) -> bool {
+        (self.wanted.has_waiting() || !self.comparisons.of_readers.is_empty()) && !self.is_spared()
     }
 
-    async fn compare_keys(&self, mut of_keys: Vec<OfKey<K, V>>, whom: For) {
+    /// Whether what nobody waits for has failed just now.
+    fn rests(&self) -> bool {
+        self.comparisons.pause.lasts(self.entries.common.now()) && !self.is_spared()
+    }
+
+    async fn give_way(&self) {
+        let until = Instant::now() + GIVES_WAY_MAX;
+        while self.gives_way() && Instant::now() < until {
+            tokio::time::sleep(OTHERS_PAUSE).await;
+        }
+    }
+
+    /// Waits until it is time for what nobody waits for, and nobody else of this client asks so.
+    pub(super) async fn alone(&self) -> Aside<'_> {
+        while self.rests() {
+            tokio::time::sleep(OTHERS_PAUSE).await;
+        }
+        let alone = self.store.aside().await;
+        self.give_way().await;
+        alone
+    }
+
+    async fn compare_keys(&self, mut of_keys: Vec<OfKey<K, V>>, whom: For<'_>) {
         if of_keys.is_empty() {
             return;
         }
@@ -126,17 +151,25 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             // One row that cannot be read says nothing of the others.
             Err(error) if keys.len() > 1 && error.fault() == Some(Fault::Row) => {
                 let second = of_keys.split_off(keys.len() / 2);
-                Box::pin(self.compare_keys(of_keys, whom)).await;
-                Box::pin(self.compare_keys(second, whom)).await;
+                for half in [of_keys, second] {
+                    if matches!(whom, For::Nobody(_)) {
+                        self.give_way().await;
+                    }
+                    Box::pin(self.compare_keys(half, whom)).await;
+                }
             }
             Err(error) => {
-                if whom == For::Readers {
-                    self.pause_refreshing();
+                match whom {
+                    For::Readers => self.pause_refreshing(),
+                    For::Nobody(_) => self.comparisons.pause.failed(self.entries.common.now()),
                 }
                 let comparisons = of_keys.into_iter().flat_map(|of_key| of_key.comparisons);
                 comparisons.for_each(|comparison| self.answer(comparison, &Err(error.clone())));
             }
             Ok(said) => {
+                if matches!(whom, For::Nobody(_)) {
+                    self.comparisons.pause.answered();
+                }
                 for (OfKey { comparisons, .. }, said) in of_keys.into_iter().zip(said) {
                     comparisons.into_iter().for_each(|comparison| self.answer(comparison, &said));
                     let_go(said);
@@ -145,9 +178,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         }
     }
 
-    /// What the primary says to each of these keys. It looks past what is held, and leaves that as it is. For nobody there is one statement at a time.
-    pub(super) async fn ask(&self, keys: &[K], whom: For) -> Result<Vec<Result<Said<V>, Error>>, Error> {
-        let _alone = if whom == For::Nobody { Some(self.comparisons.aside.lock().await) } else { None };
+    /// What the primary says to each of these keys. It looks past what is held, and leaves that as it is.
+    pub(super) async fn ask(&self, keys: &[K], whom: For<'_>) -> Result<Vec<Result<Said<V>, Error>>, Error> {
         let Entries { schema, common, numbering, .. } = &*self.entries;
         let (session, keys_of) = (numbering.session().id, KeysOf(keys));
         let loading = Loading { session, meta: &schema.meta, layout: &schema.layout, keys: &keys_of };
@@ -176,7 +208,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let load = async {
             match whom {
                 For::Readers => self.load_rows(&loading, &mut taking).await,
-                For::Nobody => self.load_rows_aside(&loading, &mut taking).await,
+                For::Nobody(alone) => self.load_rows_aside(alone, &loading, &mut taking).await,
             }
         };
         if let Err(error) = self.measured(keys.len(), single, load).await {

@@ -1,15 +1,17 @@
 //! What waits to be compared with Postgres.
 
 use super::Lookup;
+use super::pause::Pause;
 use crate::codec::value::Value;
 use crate::common::lock::lock;
 use crate::common::time::Moment;
 use crate::entries::Claim;
 use crate::error::Error;
+use crate::store::Aside;
 use cache_sync_core::number::{KeyHash, Version};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
-use tokio::sync::{Mutex as AsyncMutex, Notify, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 /// Keys in one statement.
 const KEYS_MAX: usize = 1000;
@@ -20,17 +22,18 @@ const HITS_MAX: usize = 1000;
 pub(super) struct Comparisons<K, V> {
     pub(super) of_readers: Line<K, V>,
     pub(super) of_hits: Line<K, V>,
-    /// Who asks for what nobody waits for.
-    pub(super) aside: AsyncMutex<()>,
+    /// Those of hits have failed.
+    pub(super) pause: Pause,
     pub(super) suspects: Mutex<HashMap<KeyHash, Claim<K, V>>>,
     pub(super) suspected: Notify,
 }
 
 /// Who waits for what is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum For {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum For<'a> {
     Readers,
-    Nobody,
+    /// Whoever asks so is alone.
+    Nobody(&'a Aside<'a>),
 }
 
 pub(super) struct Comparison<K, V> {
@@ -61,7 +64,7 @@ impl<K: Clone + Eq, V> Comparisons<K, V> {
         Comparisons {
             of_readers: Line::new(Room::Keys(keys_max)),
             of_hits: Line::new(Room::Comparisons(HITS_MAX)),
-            aside: AsyncMutex::default(),
+            pause: Pause::default(),
             suspects: Mutex::default(),
             suspected: Notify::new(),
         }
@@ -153,23 +156,40 @@ impl<K, V> Line<K, V> {
 
     /// Takes what waits, and waits until there is something; none once nobody will read any more.
     pub(super) async fn take(&self) -> Option<Vec<OfKey<K, V>>> {
+        while self.arrives().await {
+            let taken = self.take_waiting();
+            if !taken.is_empty() {
+                return Some(taken);
+            }
+        }
+        None
+    }
+
+    /// Waits until there is something, and lets it wait on; `false` once nobody will read any more.
+    pub(super) async fn arrives(&self) -> bool {
         loop {
             {
-                let mut waiting = lock(&self.waiting);
+                let waiting = lock(&self.waiting);
                 if waiting.is_closed {
                     self.arrived.notify_one();
-                    return None;
+                    return false;
                 }
-                let taken: Vec<_> = std::iter::from_fn(|| waiting.pop()).take(KEYS_MAX).collect();
-                if !taken.is_empty() {
-                    if waiting.comparisons > 0 {
-                        self.arrived.notify_one();
-                    }
-                    return Some(taken);
+                if waiting.comparisons > 0 {
+                    return true;
                 }
             }
             self.arrived.notified().await;
         }
+    }
+
+    /// Takes what waits now, of as many keys as go into one statement.
+    pub(super) fn take_waiting(&self) -> Vec<OfKey<K, V>> {
+        let mut waiting = lock(&self.waiting);
+        let taken = std::iter::from_fn(|| waiting.pop()).take(KEYS_MAX).collect();
+        if waiting.comparisons > 0 {
+            self.arrived.notify_one();
+        }
+        taken
     }
 
     fn close(&self) {
@@ -293,6 +313,19 @@ mod tests {
         let line = Line::new(Room::Comparisons(2));
         let places: Vec<_> = (0..3).map(|_| line.push(comparison(1, 1).0)).collect();
         assert_eq!(places.iter().flatten().count(), 2);
+    }
+
+    #[test]
+    fn what_is_not_taken_yet_takes_up_room() {
+        let line = Line::new(Room::Comparisons(1));
+        let _place = line.push(comparison(1, 1).0).unwrap();
+        for _ in 0..2 {
+            assert_eq!(line.arrives().now_or_never(), Some(true));
+            assert!(line.push(comparison(2, 2).0).is_none(), "it still waits");
+        }
+        assert_eq!(line.take_waiting().len(), 1);
+        assert!(line.arrives().now_or_never().is_none());
+        assert!(line.push(comparison(2, 2).0).is_some());
     }
 
     #[test]

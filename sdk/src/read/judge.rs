@@ -20,9 +20,11 @@ use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
 use crate::common::trouble::Seldom;
-use crate::entries::{Claim, Entries, Says, Standing};
+use crate::entries::{Claim, Says, Standing};
 use crate::error::Error;
 use crate::store::{Ending, within};
+use std::collections::HashSet;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,12 +61,19 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             return suspects;
         }
         match self.others_once_more(&suspects).await {
-            Ok(are_others) => {
+            // What is left of them all the same has no proof.
+            Ok(None) => {
+                let left = self.standing_after_the_feed(suspects).await;
+                self.entries.counters.unverified.add(left.len() as u64);
+                Vec::new()
+            }
+            Ok(Some(are_others)) => {
                 let others =
                     suspects.into_iter().zip(are_others).filter_map(|(claim, is_other)| is_other.then_some(claim));
                 self.standing_after_the_feed(others.collect()).await
             }
             Err(error) => {
+                let suspects = self.still_standing(suspects);
                 self.entries.counters.unverified.add(suspects.len() as u64);
                 self.let_go_unjudged(&suspects, &error, not_judged);
                 Vec::new()
@@ -97,20 +106,12 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
 
     /// Those that stand when the feed vouches for the moment of this call.
     async fn standing_after_the_feed(&self, mut suspects: Vec<Claim<K, V>>) -> Vec<Claim<K, V>> {
-        let Entries { common, counters, .. } = &*self.entries;
+        let common = &self.entries.common;
         let asked = common.now();
         loop {
             // Before they are looked at: all that it vouches for then has been done to them.
             let in_step_at = common.freshness.in_step_at();
-            suspects.retain(|claim| {
-                let standing = self.entries.standing(claim);
-                match standing {
-                    Standing::Stands => {}
-                    Standing::Gone => counters.verified_behind.add(1),
-                    Standing::OwnWrite => counters.unverified.add(1),
-                }
-                standing == Standing::Stands
-            });
+            suspects = self.still_standing(suspects);
             if suspects.is_empty() || in_step_at >= asked {
                 return suspects;
             }
@@ -122,14 +123,32 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         }
     }
 
-    /// To which of them Postgres says something else once more, when that has been published.
-    async fn others_once_more(&self, suspects: &[Claim<K, V>]) -> Result<Vec<bool>, Error> {
-        if self.standby.is_some() {
-            self.until_published(Ending::Any, suspects).await?;
+    /// Those that stand now. What has become of the others is counted.
+    fn still_standing(&self, mut suspects: Vec<Claim<K, V>>) -> Vec<Claim<K, V>> {
+        let counters = &self.entries.counters;
+        suspects.retain(|claim| {
+            let standing = self.entries.standing(claim);
+            match standing {
+                Standing::Stands => {}
+                Standing::Gone => counters.verified_behind.add(1),
+                Standing::OwnWrite => counters.unverified.add(1),
+            }
+            standing == Standing::Stands
+        });
+        suspects
+    }
+
+    /// To which of them Postgres says something else once more, when that has been published; none: the feed has told of all of them meanwhile.
+    async fn others_once_more(&self, suspects: &[Claim<K, V>]) -> Result<Option<Vec<bool>>, Error> {
+        if self.standby.is_some() && !self.until_published(Ending::Any, suspects).await? {
+            return Ok(None);
         }
         let keys: Vec<_> = suspects.iter().map(|claim| claim.key.clone()).collect();
-        let said = self.ask(&keys, For::Nobody).await?;
-        self.until_published(Ending::Seen, suspects).await?;
+        let said = self.ask(&keys, For::Nobody(&self.alone().await)).await?;
+        if !self.until_published(Ending::Seen, suspects).await? {
+            said.into_iter().for_each(let_go);
+            return Ok(None);
+        }
         let counters = &self.entries.counters;
         let is_other = |claim: &Claim<K, V>, said: Result<Said<V>, Error>| {
             let says = said.as_ref().map_or(Says::Nothing, |said| self.says(claim, said));
@@ -141,28 +160,17 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             }
             says == Says::Other
         };
-        Ok(suspects.iter().zip(said).map(|(claim, said)| is_other(claim, said)).collect())
+        Ok(Some(suspects.iter().zip(said).map(|(claim, said)| is_other(claim, said)).collect()))
     }
 
-    /// Waits until those have published what they wrote, or have undone it, who are about to now.
+    /// Waits until those have published what they wrote, or have undone it, who are about to now; `false`: nobody is left whom it concerns.
     ///
     /// # Errors
-    /// They have not, or nobody is left whom it concerns.
-    async fn until_published(&self, which: Ending, suspects: &[Claim<K, V>]) -> Result<(), Error> {
-        within("waiting for transactions that are just ending", PUBLISHED_MAX, async {
-            let (mut left, mut pause) = (self.store.unpublished(which).await?, LOOK_PAUSE);
-            while !left.is_empty() {
-                tokio::time::sleep(pause).await;
-                pause = (2 * pause).min(LOOK_PAUSE_MAX);
-                if !suspects.iter().any(|claim| self.is_standing(claim)) {
-                    return Err(Error::closed());
-                }
-                let now = self.store.unpublished(which).await?;
-                left.retain(|transaction| now.contains(transaction));
-            }
-            Ok(())
-        })
-        .await
+    /// They have not in time, or it cannot be told.
+    async fn until_published(&self, which: Ending, suspects: &[Claim<K, V>]) -> Result<bool, Error> {
+        let is_left = || suspects.iter().any(|claim| self.is_standing(claim));
+        let ended = until_ended(|| self.store.unpublished(which), is_left);
+        within("waiting for transactions that are just ending", PUBLISHED_MAX, ended).await
     }
 
     /// Has them loaded by whoever reads them next, and says that they were held.
@@ -180,5 +188,53 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         }
         guilty.iter().for_each(|claim| self.invalidate(claim.hash));
         self.entries.note_violations(guilty.len() as u64);
+    }
+}
+
+/// Waits until none of those is under way any more who are now, or nobody is left whom that concerns: `false`.
+async fn until_ended<F>(under_way: impl Fn() -> F, is_left: impl Fn() -> bool) -> Result<bool, Error>
+where
+    F: Future<Output = Result<HashSet<String>, Error>>,
+{
+    let (mut left, mut pause) = (under_way().await?, LOOK_PAUSE);
+    while !left.is_empty() {
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(LOOK_PAUSE_MAX);
+        if !is_left() {
+            return Ok(false);
+        }
+        let now = under_way().await?;
+        left.retain(|transaction| now.contains(transaction));
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// As many looks as it takes, of which each shows these transactions.
+    async fn waits(shown: &[&[&str]], concerns: usize) -> (Option<bool>, usize) {
+        let looks = Cell::new(0);
+        let under_way = async || {
+            let now = shown.get(looks.get()).map(|now| now.iter().map(|of| (*of).to_owned()).collect());
+            looks.set(looks.get() + 1);
+            now.ok_or_else(Error::closed)
+        };
+        let ended = until_ended(under_way, || looks.get() < concerns).await;
+        (ended.ok(), looks.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_came_later_is_not_waited_for() {
+        assert_eq!(waits(&[&[]], 9).await, (Some(true), 1));
+        assert_eq!(waits(&[&["a", "b"], &["b", "c"], &["c"]], 9).await, (Some(true), 3));
+        assert_eq!(waits(&[&["a"]], 9).await, (None, 2), "it cannot be told");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_nobody_is_left_whom_it_concerns_is_no_error() {
+        assert_eq!(waits(&[&["a"], &["a"], &["a"]], 2).await, (Some(false), 2));
     }
 }

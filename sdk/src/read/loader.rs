@@ -14,7 +14,7 @@ use crate::common::time::Moment;
 use crate::entries::{Answer, Entries, Lifetime, Loaded, Next};
 use crate::error::{Error, ErrorKind};
 use crate::meter::Timer;
-use crate::store::{KeysOf, LoadState, Loading, Takes, Taking};
+use crate::store::{Aside, KeysOf, LoadState, Loading, Takes, Taking};
 use cache_sync_core::number::{KeyHash, Lsn, Sequence, Version};
 use cache_sync_core::sqlstate::{Fault, is_misfit};
 use std::sync::Arc;
@@ -255,10 +255,11 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     /// The same, for nobody: what becomes of it says nothing to those who wait for others.
     pub(super) async fn load_rows_aside(
         &self,
+        alone: &Aside<'_>,
         loading: &Loading<'_>,
         takes: &mut (dyn Takes + '_),
     ) -> Result<(), Error> {
-        let loaded = self.store.load_aside(&self.statement, loading, takes).await;
+        let loaded = self.store.load_aside(alone, &self.statement, loading, takes).await;
         self.of_the_table(loaded)
     }
 

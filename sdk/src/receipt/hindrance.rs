@@ -2,7 +2,7 @@
 
 use crate::common::lock::lock;
 use crate::common::trouble::{Failing, Retried, Trouble};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use cache_sync_core::number::KeyHash;
 use std::collections::HashMap;
 use std::future::Future;
@@ -76,6 +76,11 @@ impl Hindrance {
         hindrance
     }
 
+    /// How long a call waits, whatever the reason.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     fn tell(&self) {
         self.changed.notify_waiters();
         self.all.changed.notify_waiters();
@@ -140,6 +145,26 @@ impl Hindrance {
         let began = Instant::now();
         let done = self.bound(&self.changed, || self.until(self.failing(key), began), work).await;
         done.ok_or_else(|| self.over(key, began))
+    }
+
+    /// Waits for the turn to change the row of this key, for as long as a write is waited for.
+    ///
+    /// # Errors
+    /// It has not come; if it is known what keeps writes of the row, with that.
+    pub(crate) async fn turn<T>(&self, key: KeyHash, work: impl Future<Output = T>) -> Result<T, Error> {
+        let began = Instant::now();
+        let done = self.bound(&self.changed, || began.checked_add(self.timeout), work).await;
+        done.ok_or_else(|| {
+            let (table, waited) = (&self.table, began.elapsed());
+            let message = format!("changing a row of {table}: others here were still changing it after {waited:.1?}");
+            match self.failing(key) {
+                Some(failing) => {
+                    let cause = failing.error();
+                    Error::caused(ErrorKind::Unavailable, format!("{message}: {cause}"), cause.clone())
+                }
+                None => Error::new(ErrorKind::Unavailable, message),
+            }
+        })
     }
 
     /// Waits for room in the buffer, unless that takes longer than it is worth. What another table does not take may be all that is in
@@ -231,7 +256,6 @@ impl Hindrance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use futures_util::FutureExt;
 
     const KEY: KeyHash = KeyHash(7);
@@ -298,6 +322,24 @@ mod tests {
         assert!(hindrance.trouble().is_some());
         hindrance.succeeded_aside(&[KeyHash(8)]);
         assert!(hindrance.trouble().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_waited_for_as_long_as_a_write() {
+        let hindrance = hindrance(Duration::from_secs(5));
+        let waits = async || {
+            let began = Instant::now();
+            let never = std::future::pending::<()>();
+            let error = hindrance.turn(KEY, never).await.unwrap_err();
+            assert!(error.is_unavailable(), "{error}");
+            (began.elapsed().as_secs(), error.to_string())
+        };
+        let (waited, why) = waits().await;
+        assert!(waited == 5 && why.ends_with("others here were still changing it after 5.0s"), "{waited} {why}");
+        hindrance.failed(&refused());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let (waited, why) = waits().await;
+        assert!(waited == 5 && why.ends_with("permission denied"), "{waited} {why}");
     }
 
     #[tokio::test]

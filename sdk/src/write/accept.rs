@@ -28,16 +28,16 @@ pub(crate) struct Write<V> {
 /// What was looked at in order to change it. What was made of it must not be applied to another value.
 pub(crate) struct Seen<V> {
     pub(crate) value: Arc<V>,
-    /// Nobody else here who takes turns changes the row meanwhile.
+    /// It was looked at in turn, so what was accepted meanwhile is noted, whether memory shows it or not.
     pub(crate) in_turn: bool,
 }
 
 /// Why an update has to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outdated {
-    /// The value that was looked at is no longer the one shown.
+    /// The value that was looked at is no longer the one shown, or something else was written meanwhile.
     Changed,
-    /// None is shown, so somebody else here may have changed it. Who takes turns is told so by nobody.
+    /// None is shown, so somebody else here may have changed it: only who looks in turn can tell.
     Unseen,
 }
 
@@ -77,10 +77,23 @@ enum Refused<V> {
 
 impl<K: Key, V: CacheValue> Writes<K, V> {
     /// Accepts a write into the buffer, then shows it; waits as its cache was told to. Only an update may be outdated.
-    pub(crate) async fn accept(&self, key: &K, mut write: Write<V>) -> Result<Result<Receipt, Outdated>, Error> {
+    pub(crate) async fn accept(&self, key: &K, write: Write<V>) -> Result<Result<Receipt, Outdated>, Error> {
+        let hash = self.entries.schema.hash::<K, K>(key);
+        match self.buffer(key, hash, write).await? {
+            Ok(receipt) => self.durable(receipt, hash).await.map(Ok),
+            Err(outdated) => Ok(Err(outdated)),
+        }
+    }
+
+    /// The same, without waiting until it is as safe as its cache was told to make it.
+    pub(crate) async fn buffer(
+        &self,
+        key: &K,
+        hash: KeyHash,
+        mut write: Write<V>,
+    ) -> Result<Result<Receipt, Outdated>, Error> {
         const COLLISION_PAUSE: Duration = Duration::from_millis(1);
         let schema = &self.entries.schema;
-        let hash = schema.hash::<K, K>(key);
         self.entries.check_usable()?;
         if !key::fits(key, &schema.meta.key).map_err(|error| Error::new(ErrorKind::Mismatch, error.to_string()))? {
             return Err(Error::new(ErrorKind::RuleViolation, "the key is out of the range of its column"));
@@ -92,7 +105,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
             let refused = match self.try_accept(key, hash, write, reserved) {
                 Ok(receipt) => {
                     self.entries.count_write(hash);
-                    return self.durable(receipt, hash).await.map(Ok);
+                    return Ok(Ok(receipt));
                 }
                 Err(refused) => refused,
             };
@@ -106,7 +119,8 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         }
     }
 
-    async fn durable(&self, receipt: Receipt, hash: KeyHash) -> Result<Receipt, Error> {
+    /// Waits until it is as safe as its cache was told to make it.
+    pub(crate) async fn durable(&self, receipt: Receipt, hash: KeyHash) -> Result<Receipt, Error> {
         // What is not served from memory is not written behind, either.
         if self.limits.durability == Durability::Memory && self.entries.is_serving(hash) {
             return Ok(receipt);
@@ -120,6 +134,10 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         let now = self.entries.common.now();
         // Under the lock, so that nothing is accepted after `abandon` and `take_unwritten` have come by.
         self.entries.check_usable().map_err(Refused::Error)?;
+        // What was written meanwhile counts, whether it is shown now or not.
+        if write.seen.as_ref().is_some_and(|seen| seen.in_turn) && place.is_written_since() {
+            return Err(Refused::Outdated(Outdated::Changed));
+        }
         let slot = place.slot_or_new(key);
         if slot.key != *key {
             return Err(Refused::Collision(Box::new(write)));
@@ -127,6 +145,7 @@ impl<K: Key, V: CacheValue> Writes<K, V> {
         match self.add_to(slot, hash, write, now, reserved) {
             Ok(accepted) => {
                 place.reflect(now);
+                place.note_write();
                 place.tell_watchers();
                 // Under the lock too: what a flush finds pending, it finds in line.
                 if accepted.waits {

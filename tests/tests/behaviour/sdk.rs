@@ -42,6 +42,7 @@ mod renamed_columns;
 mod settings;
 mod skipped;
 mod tls;
+mod turns;
 mod types;
 mod value_types;
 mod values;

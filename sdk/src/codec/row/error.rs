@@ -16,7 +16,7 @@ struct Inner {
     member: Option<&'static str>,
     /// No value of the column's type would have fitted.
     of_type: bool,
-    /// It is null that does not fit.
+    /// The column itself is null, and no part of its value.
     is_null: bool,
 }
 
@@ -57,6 +57,12 @@ impl DecodeError {
         self
     }
 
+    /// The column is null.
+    pub(crate) fn of_null(mut self) -> DecodeError {
+        self.0.is_null = true;
+        self
+    }
+
     /// The innermost column stays: it is the one at fault.
     pub(crate) fn at(mut self, column: &str, ty: &Type) -> DecodeError {
         self.0.column.get_or_insert_with(|| (column.to_owned(), ty.to_string()));
@@ -83,7 +89,6 @@ impl serde::de::Error for DecodeError {
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> DecodeError {
         let mut error = DecodeError::new(format_args!("invalid type: {found}, expected {expected}"));
         error.0.of_type = true;
-        error.0.is_null = matches!(found, Unexpected::Unit | Unexpected::Option);
         error
     }
 }

@@ -33,8 +33,21 @@ where
         let (Some((column, read)), None) = (self.rest.next(), self.rest.next()) else {
             return Err(DecodeError::new("a type that is one value reads rows of one column; a tuple reads several"));
         };
-        read().and_then(take).map_err(|error| error.at(&column.name, &column.ty))
+        value_of(column, read, take)
     }
+}
+
+/// What a column's value comes to. Only here it is known whether it is the column that is null.
+fn value_of<'de, D: Cells<'de>, T>(
+    column: &Column,
+    read: impl FnOnce() -> Result<D, DecodeError>,
+    take: impl FnOnce(D) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    let taken = read().and_then(|value| {
+        let is_null = value.is_null();
+        take(value).map_err(|error| if is_null { error.of_null() } else { error })
+    });
+    taken.map_err(|error| error.at(&column.name, &column.ty))
 }
 
 /// What is asked of a row of one column is asked of its value.
@@ -128,8 +141,8 @@ where
         let Some((column, read)) = self.current.take() else {
             return Err(DecodeError::new("a value was asked for before its name"));
         };
-        let of_member = |error: DecodeError| error.at(&column.name, &column.ty).of_member(type_name::<S::Value>());
-        read().and_then(|value| seed.deserialize(value)).map_err(of_member)
+        let value = value_of(column, read, |value| seed.deserialize(value));
+        value.map_err(|error| error.of_member(type_name::<S::Value>()))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -147,7 +160,6 @@ where
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, DecodeError> {
         let Some((column, read)) = self.rest.next() else { return Ok(None) };
-        let element = read().and_then(|value| seed.deserialize(value));
-        element.map(Some).map_err(|error| error.at(&column.name, &column.ty))
+        value_of(column, read, |value| seed.deserialize(value)).map(Some)
     }
 }

@@ -181,7 +181,6 @@ async fn each_pair_is_read_and_written() {
     close(client).await;
 }
 
-/// The lines of the page: a column's type, and what holds it.
 /// The error's own text says where to look, and has nothing of the value.
 #[tokio::test]
 async fn a_value_that_does_not_fit_is_told_by_its_column() {
@@ -189,28 +188,41 @@ async fn a_value_that_does_not_fit_is_told_by_its_column() {
     struct Note {
         title: String,
         stars: u8,
+        tags: Vec<String>,
+        at: Place,
+    }
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    struct Place {
+        street: String,
+        number: i32,
     }
     let db = Database::with_extension();
     db.psql(
-        "CREATE TABLE note (id int PRIMARY KEY, title text, stars smallint); SELECT cache_sync.attach('note');
-         INSERT INTO note VALUES (1, NULL, 1), (2, 'a', 300), (3, 'b', 3)",
+        "CREATE TYPE place AS (street text, number int);
+         CREATE TABLE note (id int PRIMARY KEY, title text, stars smallint, tags text[], at place);
+         SELECT cache_sync.attach('note');
+         INSERT INTO note VALUES (1, NULL, 1, '{}', '(a,1)'), (2, 'a', 300, '{}', '(a,1)'), (3, 'b', 3, '{a}', '(a,1)'),
+             (4, 'c', 1, '{a,NULL}', '(a,1)'), (5, 'd', 1, '{}', '(a,)'), (6, 'e', 1, NULL, '(a,1)')",
     );
     let client = client(&db).await;
     let notes: Cache<i32, Note> = client.cache("note").open().await.unwrap();
-    let null = notes.get(&1).await.unwrap_err().to_string();
-    assert_eq!(
-        null,
-        "a row of table note does not fit the type: column \"title\" is null, and its member is no Option"
-    );
-    let large = notes.get(&2).await.unwrap_err().to_string();
-    assert_eq!(
-        large,
-        "a row of table note does not fit the type: column \"stars\" has a value that its member cannot be"
-    );
+    let is_null = "is null, and its member is no Option";
+    let does_not_fit = "has a value that its member cannot be";
+    for (id, column, what) in [
+        (1, "title", is_null),
+        (2, "stars", does_not_fit),
+        (4, "tags", does_not_fit),
+        (5, "at", does_not_fit),
+        (6, "tags", is_null),
+    ] {
+        let error = notes.get(&id).await.unwrap_err().to_string();
+        assert_eq!(error, format!("a row of table note does not fit the type: column \"{column}\" {what}"), "{id}");
+    }
     assert_eq!(notes.get(&3).await.unwrap().map(|note| (note.title.clone(), note.stars)), Some(("b".to_owned(), 3)));
     close(client).await;
 }
 
+/// The lines of the page: a column's type, and what holds it.
 fn lines() -> String {
     let mut lines: Vec<(&str, Vec<String>)> = Vec::new();
     for pair in PAIRS {
