@@ -135,3 +135,13 @@ fn messages_are_those_of_the_code() {
         assert!(sources.contains(message), "no error says: {message}");
     }
 }
+
+/// The README has the figures that were printed last.
+#[test]
+fn the_comparison_in_short_is_the_one_that_was_printed() {
+    let (readme, peers) =
+        ["README.md", "docs/peers.md"].map(|path| fs::read_to_string(root().join(path)).unwrap()).into();
+    let (_, after) = peers.split_once("**in short**\n\n").unwrap();
+    let table = after.split("\n\n").next().unwrap();
+    assert!(table.lines().count() > 5 && readme.contains(table), "{table}");
+}
