@@ -129,6 +129,29 @@ async fn who_cannot_have_written_the_table_keeps_nothing_from_being_found() {
     close(client).await;
 }
 
+/// Nobody has seen anything of a transaction that is under way, also of the one that began last: the end of a snapshot lies before it.
+#[tokio::test]
+async fn who_began_last_and_goes_on_keeps_nothing_from_being_found() {
+    let primary = start(unsynced().setting("cache_sync.heartbeat_interval", "100ms").setting("autovacuum", "off"));
+    let db = Database::with_extension_in(&primary);
+    make_accounts(&db, 10);
+    db.psql("CREATE TABLE other (id int)");
+    let client = open(Client::builder(&db.dsn())).await;
+    let cache: Accounts = client.cache("account").verify(1.0).open().await.unwrap();
+    cache.get(&1).await.unwrap();
+    client.mute_feed(true);
+    db.psql("UPDATE account SET balance = 7 WHERE id = 1");
+    let last = db.connect().await;
+    last.batch_execute("BEGIN; INSERT INTO other VALUES (1)").await.unwrap();
+    wait_until(SOON, "it is found", async || {
+        cache.get(&1).await.unwrap();
+        cache.status().violations == 1
+    })
+    .await;
+    last.batch_execute("ROLLBACK").await.unwrap();
+    close(client).await;
+}
+
 /// What differs, and cannot be asked for once more, is not served any longer.
 #[tokio::test]
 async fn what_cannot_be_judged_is_said_and_loaded_again() {
