@@ -73,11 +73,117 @@ pub enum KeyPart<'a> {
     Outside(i128),
 }
 
-/// Hashes a key, or the value of a tag, part by part.
-///
-/// Most are short. They are held back and hashed in one go, which takes much less code than taking them in by and by does: a
+/// Hashes a key, or the value of a tag, part by part, which are taken in as `I` does.
+pub struct KeyHasher<I = AtOnce>(I);
+
+/// How a [`KeyHasher`] takes its parts in.
+pub trait Intake {
+    /// Starts with the secret.
+    fn new(key: &HashKey) -> Self;
+
+    /// Takes a byte.
+    fn byte(&mut self, byte: u8);
+
+    /// Takes 4 bytes, the highest one first.
+    fn four(&mut self, bytes: u32);
+
+    /// Takes 8 bytes, the highest one first.
+    fn eight(&mut self, bytes: u64);
+
+    /// Takes so many.
+    fn bytes(&mut self, bytes: &[u8]);
+
+    /// The hash of all that was taken.
+    fn finish(&self) -> u64;
+}
+
+impl KeyHasher {
+    /// Starts with the table's secret.
+    #[inline]
+    pub fn new(key: &HashKey) -> KeyHasher {
+        KeyHasher(AtOnce::new(key))
+    }
+
+    /// Starts with the place of a tag in its table's list, from 1.
+    pub fn of_tag(key: &HashKey, place: usize) -> KeyHasher {
+        let mut hasher = KeyHasher::new(key);
+        hasher.part(KeyPart::Int(place as i64));
+        hasher
+    }
+}
+
+impl KeyHasher<ByAndBy> {
+    /// Starts with the table's secret.
+    #[inline]
+    pub fn by_and_by(key: &HashKey) -> KeyHasher<ByAndBy> {
+        KeyHasher(ByAndBy::new(key))
+    }
+}
+
+impl<I: Intake> KeyHasher<I> {
+    /// Takes the next column of the key.
+    #[inline]
+    pub fn part(&mut self, part: KeyPart<'_>) {
+        match part {
+            KeyPart::Int(int) => self.eight(1, int),
+            KeyPart::Text(text) => self.sized(2, text.as_bytes()),
+            KeyPart::Bytes(bytes) => self.sized(3, bytes),
+            KeyPart::Uuid(uuid) => self.sixteen(4, u128::from_be_bytes(uuid)),
+            KeyPart::Bool(bool) => {
+                self.0.byte(5);
+                self.0.byte(u8::from(bool));
+            }
+            KeyPart::Date(days) => self.four(6, days as u32),
+            KeyPart::Timestamp(micros) => self.eight(7, micros),
+            KeyPart::Outside(number) => self.sixteen(10, number as u128),
+        }
+    }
+
+    /// Takes a null, which is the value of a tag or part of one.
+    pub fn null(&mut self) {
+        self.0.byte(8);
+    }
+
+    /// Takes a composite of so many parts, which follow.
+    pub fn row(&mut self, parts: usize) {
+        self.four(9, parts as u32);
+    }
+
+    /// The hash of all parts taken.
+    #[inline]
+    pub fn finish(&self) -> KeyHash {
+        KeyHash(self.0.finish())
+    }
+
+    #[inline]
+    fn four(&mut self, tag: u8, bytes: u32) {
+        self.0.byte(tag);
+        self.0.four(bytes);
+    }
+
+    #[inline]
+    fn eight(&mut self, tag: u8, bytes: i64) {
+        self.0.byte(tag);
+        self.0.eight(bytes as u64);
+    }
+
+    #[inline]
+    fn sixteen(&mut self, tag: u8, bytes: u128) {
+        self.0.byte(tag);
+        self.0.eight((bytes >> 64) as u64);
+        self.0.eight(bytes as u64);
+    }
+
+    #[inline]
+    fn sized(&mut self, tag: u8, bytes: &[u8]) {
+        self.four(tag, bytes.len() as u32);
+        self.0.bytes(bytes);
+    }
+}
+
+/// Most keys are short. They are held back and hashed in one go, which takes much less code than taking them in by and by does: a
 /// committer with cold caches pays for each line of it.
-pub struct KeyHasher {
+pub struct AtOnce {
     hasher: SipHasher13,
     held: [u8; HELD_BYTES_MAX],
     /// How many bytes are held; `None` once they were too many and the hasher has got them.
@@ -87,68 +193,38 @@ pub struct KeyHasher {
 /// Enough for two uuids, four integers, or a uuid as text.
 const HELD_BYTES_MAX: usize = 64;
 
-impl KeyHasher {
-    /// Starts with the table's secret.
-    #[inline]
-    pub fn new(key: &HashKey) -> KeyHasher {
-        KeyHasher { hasher: SipHasher13::new_with_key(&key.0), held: [0; HELD_BYTES_MAX], held_bytes: Some(0) }
-    }
-
-    /// Takes the next column of the key.
-    #[inline]
-    pub fn part(&mut self, part: KeyPart<'_>) {
-        match part {
-            KeyPart::Int(int) => self.fixed(1, &int.to_be_bytes()),
-            KeyPart::Text(text) => self.sized(2, text.as_bytes()),
-            KeyPart::Bytes(bytes) => self.sized(3, bytes),
-            KeyPart::Uuid(uuid) => self.fixed(4, &uuid),
-            KeyPart::Bool(bool) => self.fixed(5, &[u8::from(bool)]),
-            KeyPart::Date(days) => self.fixed(6, &days.to_be_bytes()),
-            KeyPart::Timestamp(micros) => self.fixed(7, &micros.to_be_bytes()),
-            KeyPart::Outside(number) => self.fixed(10, &number.to_be_bytes()),
+impl AtOnce {
+    fn stream(&mut self, bytes: &[u8]) {
+        if let Some(held_bytes) = self.held_bytes.take() {
+            self.hasher.write(&self.held[..held_bytes]);
         }
+        self.hasher.write(bytes);
     }
+}
 
-    /// Starts with the place of a tag in its table's list, from 1.
-    pub fn of_tag(key: &HashKey, place: usize) -> KeyHasher {
-        let mut hasher = KeyHasher::new(key);
-        hasher.part(KeyPart::Int(place as i64));
-        hasher
-    }
-
-    /// Takes a null, which is the value of a tag or part of one.
-    pub fn null(&mut self) {
-        self.fixed(8, &[]);
-    }
-
-    /// Takes a composite of so many parts, which follow.
-    pub fn row(&mut self, parts: usize) {
-        self.fixed(9, &(parts as u32).to_be_bytes());
-    }
-
-    /// The hash of all parts taken.
+impl Intake for AtOnce {
     #[inline]
-    pub fn finish(&self) -> KeyHash {
-        KeyHash(match self.held_bytes {
-            Some(held_bytes) => self.hasher.hash(&self.held[..held_bytes]),
-            None => self.hasher.finish(),
-        })
+    fn new(key: &HashKey) -> AtOnce {
+        AtOnce { hasher: SipHasher13::new_with_key(&key.0), held: [0; HELD_BYTES_MAX], held_bytes: Some(0) }
     }
 
     #[inline]
-    fn fixed(&mut self, tag: u8, bytes: &[u8]) {
-        self.take(&[tag]);
-        self.take(bytes);
-    }
-
-    fn sized(&mut self, tag: u8, bytes: &[u8]) {
-        self.take(&[tag]);
-        self.take(&(bytes.len() as u32).to_be_bytes());
-        self.take(bytes);
+    fn byte(&mut self, byte: u8) {
+        self.bytes(&[byte]);
     }
 
     #[inline]
-    fn take(&mut self, bytes: &[u8]) {
+    fn four(&mut self, bytes: u32) {
+        self.bytes(&bytes.to_be_bytes());
+    }
+
+    #[inline]
+    fn eight(&mut self, bytes: u64) {
+        self.bytes(&bytes.to_be_bytes());
+    }
+
+    #[inline]
+    fn bytes(&mut self, bytes: &[u8]) {
         let end = self.held_bytes.map(|held_bytes| held_bytes + bytes.len());
         match (self.held_bytes, end) {
             (Some(begin), Some(end)) if end <= HELD_BYTES_MAX => {
@@ -159,11 +235,49 @@ impl KeyHasher {
         }
     }
 
-    fn stream(&mut self, bytes: &[u8]) {
-        if let Some(held_bytes) = self.held_bytes.take() {
-            self.hasher.write(&self.held[..held_bytes]);
+    #[inline]
+    fn finish(&self) -> u64 {
+        match self.held_bytes {
+            Some(held_bytes) => self.hasher.hash(&self.held[..held_bytes]),
+            None => self.hasher.finish(),
         }
-        self.hasher.write(bytes);
+    }
+}
+
+/// Takes each part where it is, in registers. What is written to memory in parts and read as a whole must have left the processor's store
+/// buffer first, behind all that was written before: of two reads of a cache, one after the other, the second could not begin to wait for
+/// its entry before the first had got its own.
+pub struct ByAndBy(SipHasher13);
+
+impl Intake for ByAndBy {
+    #[inline]
+    fn new(key: &HashKey) -> ByAndBy {
+        ByAndBy(SipHasher13::new_with_key(&key.0))
+    }
+
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.0.write_u8(byte);
+    }
+
+    #[inline]
+    fn four(&mut self, bytes: u32) {
+        self.0.write_u32(bytes.to_be());
+    }
+
+    #[inline]
+    fn eight(&mut self, bytes: u64) {
+        self.0.write_u64(bytes.to_be());
+    }
+
+    #[inline]
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0.finish()
     }
 }
 
@@ -171,10 +285,17 @@ impl KeyHasher {
 mod tests {
     use super::*;
 
+    const SECRET: HashKey = HashKey([7; 16]);
+
+    /// However it is taken in.
     fn hash(parts: &[KeyPart<'_>]) -> KeyHash {
-        let mut hasher = KeyHasher::new(&HashKey([7; 16]));
-        parts.iter().for_each(|part| hasher.part(*part));
-        hasher.finish()
+        let (mut at_once, mut by_and_by) = (KeyHasher::new(&SECRET), KeyHasher::by_and_by(&SECRET));
+        for part in parts {
+            at_once.part(*part);
+            by_and_by.part(*part);
+        }
+        assert_eq!(at_once.finish(), by_and_by.finish(), "{parts:?}");
+        at_once.finish()
     }
 
     #[test]
@@ -195,6 +316,27 @@ mod tests {
             }
             let hashed = hash(&[KeyPart::Text(&texts[0]), KeyPart::Text(&texts[1])]);
             assert_eq!(hashed.0, canonical.finish(), "{one} and {other} bytes");
+        }
+    }
+
+    #[test]
+    fn the_hash_of_each_kind_is_that_of_its_bytes() {
+        let uuid = std::array::from_fn(|at| at as u8);
+        let canonical: [(KeyPart<'_>, &[u8]); 8] = [
+            (KeyPart::Int(-2), b"\x01\xff\xff\xff\xff\xff\xff\xff\xfe"),
+            (KeyPart::Text("\u{e9}"), b"\x02\0\0\0\x02\xc3\xa9"),
+            (KeyPart::Bytes(b"abc"), b"\x03\0\0\0\x03abc"),
+            (KeyPart::Uuid(uuid), b"\x04\0\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"),
+            (KeyPart::Bool(true), b"\x05\x01"),
+            (KeyPart::Date(-3), b"\x06\xff\xff\xff\xfd"),
+            (KeyPart::Timestamp(0x0102), b"\x07\0\0\0\0\0\0\x01\x02"),
+            (KeyPart::Outside(1 << 64), b"\x0a\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0"),
+        ];
+        for (one, of_one) in canonical {
+            for (other, of_other) in canonical {
+                let hashed = SipHasher13::new_with_key(&SECRET.0).hash(&[of_one, of_other].concat());
+                assert_eq!(hash(&[one, other]).0, hashed, "{one:?}, {other:?}");
+            }
         }
     }
 

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! builder  settings, and how a cache is opened        table  what it is to its client
+//! lookups  reads of rows by key
 //! watch    rows that are shown as they change         one_row  changes that wait for what Postgres says
 //! rollout  what a cache does while it is brought in
 //! ```
 
 mod builder;
+mod lookups;
 mod one_row;
 mod rollout;
 mod table;
@@ -23,14 +25,13 @@ use crate::codec::schema::Schema;
 use crate::codec::value::{CacheValue, Row};
 use crate::error::{Error, ErrorKind};
 use crate::patch::Patch;
-use crate::read::{Freshness, Lookup, Reads, Request};
+use crate::read::{Reads, Request};
 use crate::receipt::{Outcome, Receipt};
 use crate::status::CacheStatus;
 use crate::write::{Outdated, Seen, Write, WriteKind, Writes};
 use cache_sync_core::fields::{FieldIndex, Fields};
 use cache_sync_core::number::KeyHash;
 use cache_sync_core::outcome::Verdict;
-use futures_util::future::join_all;
 use std::fmt;
 use std::sync::Arc;
 
@@ -70,119 +71,6 @@ impl<K: Key, V: CacheValue> fmt::Debug for Cache<K, V> {
 }
 
 impl<K: Key, V: CacheValue> Cache<K, V> {
-    /// The row, from memory if it is held, else loaded. `None`: there is no such row.
-    ///
-    /// Writes of this client that Postgres does not have yet are already in it.
-    ///
-    /// # Errors
-    /// [`Error::is_unavailable`] when it must be loaded and Postgres cannot be reached.
-    pub async fn get<Q: ?Sized + Sync>(&self, key: &Q) -> Result<Option<Arc<V>>, Error>
-    where
-        K: LookUp<Q>,
-    {
-        self.value(key, Request::Single).await
-    }
-
-    async fn value<Q: ?Sized + Sync>(&self, key: &Q, request: Request) -> Result<Option<Arc<V>>, Error>
-    where
-        K: LookUp<Q>,
-    {
-        let hash = self.hash(key);
-        match self.reads.hit(key, hash, |entry| entry.value.clone()) {
-            Some(value) => Ok(value),
-            None => self.reads.load(&K::key(key), hash, request, Freshness::Cached).await.map(|read| read.value),
-        }
-    }
-
-    /// Shows the row to `look`, or `None` if there is no such row, without sharing it: readers of one row on many threads do not meet
-    /// at its reference count. What is replaced in the cache meanwhile keeps its memory until `look` has returned, so it should
-    /// be quick.
-    ///
-    /// # Errors
-    /// As [`Cache::get`].
-    pub async fn with<Q: ?Sized + Sync, R>(&self, key: &Q, look: impl FnOnce(Option<&V>) -> R) -> Result<R, Error>
-    where
-        K: LookUp<Q>,
-    {
-        let hash = self.hash(key);
-        let mut look = Some(look);
-        // A hit or a load: only one of them looks.
-        let mut show = |value: &Option<Arc<V>>| look.take().map(|look| look(value.as_deref()));
-        if let Some(Some(seen)) = self.reads.hit(key, hash, |entry| show(&entry.value)) {
-            return Ok(seen);
-        }
-        let read = self.reads.load(&K::key(key), hash, Request::Single, Freshness::Cached).await?;
-        Ok(show(&read.value).expect("what did not hit has not looked"))
-    }
-
-    /// The row, as fresh as is asked for, and what is known about it.
-    ///
-    /// ```no_run
-    /// # use cache_sync::{Cache, Error, Freshness, Version};
-    /// # use std::time::Duration;
-    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Profile { name: String }
-    /// # async fn look(profiles: Cache<i64, Profile>, written: Version) -> Result<(), Error> {
-    /// let price = profiles.lookup(&7, Freshness::AtMost(Duration::from_millis(500))).await?;
-    /// let what_they_wrote = profiles.lookup(&7, Freshness::AtLeast(written)).await?;
-    /// let before_paying = profiles.lookup(&7, Freshness::Latest).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Cache::get`]; but only what is [`Freshness::Cached`] is served stale where the cache allows that for outages. [`Error::is_unavailable`] also when Postgres does not have the version
-    /// that is asked for, and [`Error::is_rule_violation`] when one is asked for of a plain table.
-    pub async fn lookup<Q: ?Sized + Sync>(&self, key: &Q, freshness: Freshness) -> Result<Lookup<V>, Error>
-    where
-        K: LookUp<Q>,
-    {
-        if matches!(freshness, Freshness::AtLeast(_)) {
-            self.check_versioned()?;
-        }
-        let hash = self.hash(key);
-        match self.reads.hit_if(key, hash, freshness) {
-            Some(held) => Ok(held),
-            None => self.reads.load(&K::key(key), hash, Request::Single, freshness).await,
-        }
-    }
-
-    /// The row if memory holds it; never loads. The outer `None`: it is not held, or may not be served.
-    pub fn cached<Q: ?Sized>(&self, key: &Q) -> Option<Option<Arc<V>>>
-    where
-        K: LookUp<Q>,
-    {
-        self.reads.entries.read(key, self.hash(key), |entry| Some(entry.value.clone()))
-    }
-
-    /// As [`Cache::cached`], with what is known about the value.
-    pub fn held<Q: ?Sized>(&self, key: &Q) -> Option<Lookup<V>>
-    where
-        K: LookUp<Q>,
-    {
-        self.reads.held(key, self.hash(key))
-    }
-
-    /// The rows in the order of the keys. What is not held is loaded in batches.
-    ///
-    /// # Errors
-    /// As [`Cache::get`], for the first key that fails.
-    pub async fn get_many(&self, keys: &[K]) -> Result<Vec<Option<Arc<V>>>, Error> {
-        let mut values = Vec::with_capacity(keys.len());
-        let mut missing = Vec::new();
-        for (at, key) in keys.iter().enumerate() {
-            let hash = self.hash(key);
-            values.push(self.reads.hit(key, hash, |entry| entry.value.clone()).unwrap_or_else(|| {
-                missing.push((at, self.reads.load(key, hash, Request::OneOfMany, Freshness::Cached)));
-                None
-            }));
-        }
-        let (places, loads): (Vec<usize>, Vec<_>) = missing.into_iter().unzip();
-        for (at, read) in places.into_iter().zip(join_all(loads).await) {
-            values[at] = read?.value;
-        }
-        Ok(values)
-    }
-
     #[inline]
     fn schema(&self) -> &Schema {
         &self.reads.entries.schema
@@ -253,7 +141,7 @@ impl<K: Key, V: CacheValue> Cache<K, V> {
             }
             let look = turn.as_ref().map(|_| self.reads.entries.look(hash));
             // What a change has replaced would be written again.
-            let before = self.value(key, Request::ToChange).await;
+            let before = self.read(key, Request::ToChange, Option::clone).await;
             let before = before.inspect_err(|error| turn.iter().for_each(|turn| turn.failed(error)))?;
             let Some(before) = before else { return Err(self.missing()) };
             let mut after = V::clone(&before);

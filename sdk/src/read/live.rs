@@ -8,6 +8,7 @@ use crate::common::time::Moment;
 use crate::entries::Watched;
 use crate::error::Error;
 use cache_sync_core::number::KeyHash;
+use std::borrow::Cow;
 use std::future::pending;
 use std::sync::Arc;
 use tokio::sync::futures::OwnedNotified;
@@ -43,7 +44,7 @@ impl<K: Key, V: CacheValue> Watchable for WatchedKey<K, V> {
             Some(held) => held,
             // Never as who leads the load: whoever does not take items for a while, as a server does whose client is slow, must not keep a
             // connection meanwhile.
-            None => self.reads.load(&self.key, self.hash, Request::OfWatcher, Freshness::Cached).await?,
+            None => self.reads.load(Cow::Borrowed(&self.key), self.hash, Request::OfWatcher, Freshness::Cached).await?,
         };
         self.as_of = self.reads.entries.common.now().before(seen.age);
         Ok(seen)

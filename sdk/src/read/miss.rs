@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::meter::Timer;
 use cache_sync_core::number::{KeyHash, Version};
 use futures_util::FutureExt;
+use std::borrow::Cow;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -80,13 +81,13 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     /// that the future of a read that hits is small.
     pub(crate) fn load<'a>(
         self: &'a Arc<Self>,
-        key: &'a K,
+        key: Cow<'a, K>,
         hash: KeyHash,
         request: Request,
         freshness: Freshness,
     ) -> Pin<Box<impl Future<Output = Result<Lookup<V>, Error>> + 'a>> {
         Box::pin(async move {
-            let counters = &self.entries.counters;
+            let (key, counters) = (&*key, &self.entries.counters);
             let stance = self.entries.stance(hash);
             // Who changes the row has it loaded, so that what he saw is what is held.
             if stance == Stance::Shadow

@@ -1,7 +1,7 @@
 //! What a key may be looked up by: itself, or what it borrows as.
 
 use super::{Key, KeyPart, KeyVisitor};
-use cache_sync_core::key::{HashKey, KeyHasher};
+use cache_sync_core::key::{ByAndBy, HashKey, KeyHasher};
 use cache_sync_core::number::KeyHash;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ borrowed! {
 /// The hash of the key that is looked up by this, as the database makes it too.
 #[inline]
 pub(crate) fn key_hash<K: LookUp<Q>, Q: ?Sized>(hash_key: &HashKey, by: &Q) -> KeyHash {
-    struct Hashing(KeyHasher);
+    struct Hashing(KeyHasher<ByAndBy>);
 
     impl KeyVisitor for Hashing {
         #[inline]
@@ -84,7 +84,7 @@ pub(crate) fn key_hash<K: LookUp<Q>, Q: ?Sized>(hash_key: &HashKey, by: &Q) -> K
         }
     }
 
-    let mut hashing = Hashing(KeyHasher::new(hash_key));
+    let mut hashing = Hashing(KeyHasher::by_and_by(hash_key));
     K::parts_of(by, &mut hashing);
     hashing.0.finish()
 }
