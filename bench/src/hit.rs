@@ -1,6 +1,9 @@
 //! Reads of what is held, beside moka, other caches, and a map behind a lock, all with the same keys and values. What a hit cannot do
 //! without is measured too: the hash with a secret by which changes name keys, a look-up in the concurrent map, and a count of the value.
 //!
+//! Reads are measured side by side, as a loop has them, where a processor begins one while it waits for the entries of those before;
+//! and one after the other, as a program has them that does something with what it read.
+//!
 //! Turns are short, and each round gives one to every side, in changing order.
 
 use crate::hit_rate;
@@ -158,6 +161,7 @@ impl<K: Key + Hash + Eq> Field<K> {
             for threads in [1, 2] {
                 self.read(&drawn, pattern, threads, rounds, report);
             }
+            self.read_in_line(&drawn, pattern, rounds, report);
         }
         self.many(rounds, report);
         if self.cache.status().load_statements != loads {
@@ -168,16 +172,16 @@ impl<K: Key + Hash + Eq> Field<K> {
     }
 
     fn read(&self, drawn: &[K], pattern: Pattern, threads: usize, rounds: Rounds, report: &mut Report) {
-        let get = || turn(drawn, threads, |key| drop(black_box(self.cache.get(key).now_or_never())));
+        let get = || turn(drawn, threads, |key| self.get(key));
         let with = || {
             let score = |profile: Option<&Profile>| profile.map(|profile| profile.score);
-            turn(drawn, threads, |key| drop(black_box(self.cache.with(key, score).now_or_never())))
+            turn(drawn, threads, |key| self.cache.with(key, score).now_or_never()?.ok()?)
         };
-        let moka = || turn(drawn, threads, |key| drop(black_box(self.moka.get(key))));
-        let quick = || turn(drawn, threads, |key| drop(black_box(self.quick.get(key))));
-        let foyer = || turn(drawn, threads, |key| drop(black_box(self.foyer.get(key))));
-        let map = || turn(drawn, threads, |key| drop(black_box(self.map.read().map(|map| map.get(key).cloned()))));
-        let bare = || turn(drawn, threads, |key| drop(black_box(self.bare_hit(key))));
+        let moka = || turn(drawn, threads, |key| self.moka.get(key));
+        let quick = || turn(drawn, threads, |key| self.quick.get(key));
+        let foyer = || turn(drawn, threads, |key| self.foyer.get(key));
+        let map = || turn(drawn, threads, |key| self.map.read().ok()?.get(key).cloned());
+        let bare = || turn(drawn, threads, |key| self.bare_hit(key));
         let sides: [&dyn Fn() -> f64; 7] = [&get, &with, &moka, &quick, &foyer, &map, &bare];
         let nanos = take_turns(&sides, turns(rounds));
         let is_spread = pattern != Pattern::OneHotKey;
@@ -197,6 +201,28 @@ impl<K: Key + Hash + Eq> Field<K> {
         add(1, 2, row("with", "moka"), below(0.35));
     }
 
+    /// Which key is read next depends on what was read before.
+    fn read_in_line(&self, drawn: &[K], pattern: Pattern, rounds: Rounds, report: &mut Report) {
+        let get = || turn_in_line(drawn, |key| self.get(key));
+        let moka = || turn_in_line(drawn, |key| self.moka.get(key));
+        let quick = || turn_in_line(drawn, |key| self.quick.get(key));
+        let foyer = || turn_in_line(drawn, |key| self.foyer.get(key).map(|entry| entry.value().clone()));
+        let nanos = take_turns(&[&get, &moka, &quick, &foyer], turns(rounds));
+        let is_spread = pattern != Pattern::OneHotKey;
+        let below = |most| if is_spread { Target::AtMost(most) } else { Target::None };
+        for (theirs, other, target) in
+            [(1, "moka", below(0.35)), (2, "quick_cache", below(1.7)), (3, "foyer", Target::None)]
+        {
+            let (size, kind, pattern) = (self.keys.len(), self.kind, pattern.name());
+            let row = format!("get / {other}, {kind}, {size}, {pattern}, one after the other");
+            report.rounds(Figure::new("hit", row, "ns", target), &compared(&nanos, 0, theirs));
+        }
+    }
+
+    fn get(&self, key: &K) -> Option<Arc<Profile>> {
+        self.cache.get(key).now_or_never()?.ok()?
+    }
+
     fn bare_hit(&self, key: &K) -> Option<Arc<Profile>> {
         let hash = self.cache.key_hash(key).0;
         let guard = self.bare.guard();
@@ -208,8 +234,8 @@ impl<K: Key + Hash + Eq> Field<K> {
     fn many(&self, rounds: Rounds, report: &mut Report) {
         let drawn = Pattern::Uniform.draw(&self.keys);
         let chunks: Vec<&[K]> = drawn.chunks(100).collect();
-        let many = || turn(&chunks, 1, |keys| drop(black_box(self.cache.get_many(keys).now_or_never()))) / 100.0;
-        let each = || turn(&drawn, 1, |key| drop(black_box(self.cache.get(key).now_or_never())));
+        let many = || turn(&chunks, 1, |keys| self.cache.get_many(keys).now_or_never()) / 100.0;
+        let each = || turn(&drawn, 1, |key| self.get(key));
         let nanos = take_turns(&[&many, &each], turns(rounds));
         let row = format!("get_many of 100 / get, {}, {}, uniform", self.kind, self.keys.len());
         report.rounds(Figure::new("hit", row, "ns", Target::AtMost(1.1)), &compared(&nanos, 0, 1));
@@ -240,13 +266,26 @@ fn compared(nanos: &[Vec<f64>], ours: usize, theirs: usize) -> Sides {
     sides
 }
 
+/// The same of reads of which each has to have ended before the next one is known.
+fn turn_in_line<K>(drawn: &[K], read: impl Fn(&K) -> Option<Arc<Profile>>) -> f64 {
+    let mut at = 0;
+    nanos_per_operation(TURN, || {
+        for _ in 0..STEP {
+            let found = read(&drawn[at % drawn.len()]);
+            // Never so many: but who computes the next place has to know it.
+            at += 1 + found.map_or(0, |value| Arc::strong_count(&value) >> (usize::BITS - 1));
+        }
+        STEP
+    })
+}
+
 /// One side's turn: the nanoseconds of its threads' time on a processor that a read takes.
-fn turn<K: Sync>(drawn: &[K], threads: usize, read: impl Fn(&K) + Sync) -> f64 {
+fn turn<K: Sync, R>(drawn: &[K], threads: usize, read: impl Fn(&K) -> R + Sync) -> f64 {
     let reads = |thread: usize| {
         let mut steps = drawn.chunks(STEP).cycle().skip(thread * drawn.len() / STEP / threads);
         nanos_per_operation(TURN, || {
             let step = steps.next().unwrap_or_default();
-            step.iter().for_each(&read);
+            step.iter().for_each(|key| drop(black_box(read(key))));
             step.len()
         })
     };

@@ -4,6 +4,7 @@ use super::*;
 
 const HELD: u64 = 500;
 const READS: u64 = 50_000;
+const READS_IN_CALM: u64 = READS * 3 / 5;
 
 /// Random numbers: xorshift64*.
 struct Dice(u64);
@@ -93,4 +94,20 @@ fn where_somebody_goes_round_and_round() {
 fn where_what_is_read_most_changes() {
     let mut dice = Dice(3);
     compare("Zipf that moves on", |at| at / (READS / 5) * 1_000_000 + dice.zipf(5 * HELD));
+}
+
+/// While nothing misses, moka hears of few hits; what it knows by then has to last for what follows.
+#[test]
+fn where_all_is_held_for_long() {
+    let mut dice = Dice(4);
+    compare("Zipf, and others once", |at| match at {
+        ..READS_IN_CALM => dice.zipf(HELD * 9 / 10),
+        _ if at % 2 == 0 => 1_000_000 + at,
+        _ => dice.zipf(HELD * 9 / 10),
+    });
+    let mut dice = Dice(5);
+    compare("Zipf, and others as often", |at| match at {
+        ..READS_IN_CALM => dice.zipf(HELD * 9 / 10),
+        _ => (at % 2) * 1_000_000 + dice.zipf(HELD * 3 / 2),
+    });
 }
