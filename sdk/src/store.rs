@@ -188,16 +188,14 @@ impl Store {
 
     /// The work, as if it were polled where the client was made, whoever polls it: several may drive it in turn, and its time must go on
     /// when the runtime of one of them has ended.
-    pub(crate) fn here<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
-        let runtime = self.runtime.clone();
-        async move {
-            let mut work = std::pin::pin!(work);
-            std::future::poll_fn(move |context| {
-                let _here = runtime.enter();
-                work.as_mut().poll(context)
-            })
-            .await
-        }
+    ///
+    /// It has memory of its own: what is moved into an `async` block and pinned there lies in it twice, and all of it is moved.
+    pub(crate) fn here<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + Unpin + use<F> {
+        let (runtime, mut work) = (self.runtime.clone(), Box::pin(work));
+        std::future::poll_fn(move |context| {
+            let _here = runtime.enter();
+            work.as_mut().poll(context)
+        })
     }
 
     /// Waits for the answer for so long; `None`: it has not come. Callers may be polled by anybody, but time passes where the client was

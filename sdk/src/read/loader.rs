@@ -17,6 +17,7 @@ use crate::meter::Timer;
 use crate::store::{Aside, KeysOf, LoadState, Loading, Takes, Taking};
 use cache_sync_core::number::{KeyHash, Lsn, Sequence, Version};
 use cache_sync_core::sqlstate::{Fault, is_misfit};
+use futures_util::FutureExt;
 use std::sync::Arc;
 use tracing::{Instrument, debug_span};
 use uuid::Uuid;
@@ -104,12 +105,12 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     }
 
     /// Runs a statement that loads so many keys, and says so to whom it concerns: of a single one by its hash, never by its value.
-    pub(super) async fn measured<T>(
+    pub(super) fn measured<T>(
         &self,
         keys: usize,
         single: Option<KeyHash>,
         load: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
+    ) -> impl Future<Output = Result<T, Error>> {
         let Entries { schema, counters, meter, .. } = &*self.entries;
         counters.load_statements.add(1);
         counters.loaded_keys.add(keys as u64);
@@ -120,9 +121,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             key_hash = single.map(|hash| format!("{:016x}", hash.0)),
         );
         let began = Timer::start();
-        let loaded = load.instrument(span).await;
-        meter.load(began, keys, loaded.is_ok());
-        loaded
+        load.instrument(span).inspect(move |loaded| meter.load(began, keys, loaded.is_ok()))
     }
 
     async fn by_halves(&self, mut wanted: Vec<Wanted<K>>) {
@@ -146,7 +145,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
                 settled == Sequence(0) || (state.last_seq.0 >= 0 && last().is_some_and(|last| last >= settled))
             };
             let each = |shown: &Shown, row: &LoadedColumns<'_>| arriving.came(shown, row);
-            if standby.load(&entries.common, &asked, has_own_batches, each).await {
+            // In memory of its own: most have none, and move what a load needs.
+            if Box::pin(standby.load(&entries.common, &asked, has_own_batches, each)).await {
                 return Ok(());
             }
             // It may have gone away in the middle.
