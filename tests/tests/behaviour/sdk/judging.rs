@@ -3,9 +3,11 @@
 use cache_sync::in_memory::Table;
 use cache_sync::{Cache, Client};
 use cache_sync_tests::logged::Logged;
+use cache_sync_tests::proxy::Proxy;
 use cache_sync_tests::rows::{Account, close, make_accounts, open};
 use cache_sync_tests::{Database, SOON, cluster_with_quick_heartbeats, start, unsynced, wait_until};
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 type Accounts = Cache<i64, Account>;
@@ -38,7 +40,8 @@ async fn nobody_waits_for_it_and_what_cannot_be_compared_is_counted() {
     close(client).await;
 }
 
-/// A comparison that waits for a lock in vain: Postgres does not count as away for that.
+/// A comparison of which nothing is ever heard: Postgres does not count as away for that. (Had it only waited for a lock, Postgres might
+/// have ended it first, which is an answer.)
 #[tokio::test]
 async fn a_comparison_that_is_not_answered_is_no_outage() {
     let db = Database::with_extension_in(cluster_with_quick_heartbeats());
@@ -48,22 +51,27 @@ async fn a_comparison_that_is_not_answered_is_no_outage() {
          INSERT INTO other SELECT n, 'n' FROM generate_series(1, 10) n;
          SELECT cache_sync.attach('other')",
     );
-    let client = open(Client::builder(&db.dsn()).query_timeout(Duration::from_secs(1))).await;
+    let proxy = Proxy::start(db.cluster().port()).await;
+    let client = open(Client::builder(&proxy.dsn(&db)).query_timeout(Duration::from_secs(1))).await;
     let cache: Accounts = client.cache("account").verify(1.0).open().await.unwrap();
     let other: Cache<i64, (i64, String)> =
         client.cache("other").columns(["id", "name"]).fail_fast(true).open().await.unwrap();
     let keys: Vec<i64> = (1..=10).collect();
     cache.get_many(&keys).await.unwrap();
-    let lock = db.connect().await;
-    lock.batch_execute("BEGIN; LOCK TABLE account").await.unwrap();
+    // Whatever has been asked so far is answered then.
+    cache.get(&1).await.unwrap();
+    wait_until(SOON, "it is compared", async || cache.status().verified_equal == 1).await;
+    proxy.faults.set(|faults| &faults.hold_loads, true);
+    proxy.faults.loads_to_hold.store(1, Ordering::Release);
     // One alone, so that none is left out for want of room.
     cache.get(&1).await.unwrap();
     wait_until(SOON, "the comparison is given up", async || cache.status().unverified == 1).await;
+    assert_eq!(proxy.faults.loads_to_hold.load(Ordering::Acquire), 0, "its answer is kept");
     assert!(other.get(&1).await.is_ok(), "others are asked as ever");
-    lock.batch_execute("COMMIT").await.unwrap();
+    proxy.faults.set(|faults| &faults.hold_loads, false);
     wait_until(SOON, "the others are compared", async || {
         cache.get_many(&keys).await.unwrap();
-        cache.status().verified_equal > 0
+        cache.status().verified_equal > 1
     })
     .await;
     close(client).await;
