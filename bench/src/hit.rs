@@ -70,6 +70,11 @@ impl Pattern {
         }
     }
 
+    /// To be held where reads are spread over many keys.
+    fn at_most(self, most: f64) -> Target {
+        if self == Pattern::OneHotKey { Target::None } else { Target::AtMost(most) }
+    }
+
     fn draw<K: Clone>(self, keys: &[K]) -> Vec<K> {
         let mut dice = Dice::new(1);
         let size = keys.len() as u64;
@@ -184,8 +189,6 @@ impl<K: Key + Hash + Eq> Field<K> {
         let bare = || turn(drawn, threads, |key| self.bare_hit(key));
         let sides: [&dyn Fn() -> f64; 7] = [&get, &with, &moka, &quick, &foyer, &map, &bare];
         let nanos = take_turns(&sides, turns(rounds));
-        let is_spread = pattern != Pattern::OneHotKey;
-        let below = |most| if is_spread { Target::AtMost(most) } else { Target::None };
         let row = |ours: &str, other: &str| {
             let (size, kind, pattern) = (self.keys.len(), self.kind, pattern.name());
             format!("{ours} / {other}, {kind}, {size}, {pattern}, {threads} thread(s)")
@@ -193,12 +196,12 @@ impl<K: Key + Hash + Eq> Field<K> {
         let mut add = |ours: usize, theirs: usize, row, target| {
             report.rounds(Figure::new("hit", row, "ns", target), &compared(&nanos, ours, theirs));
         };
-        add(0, 2, row("get", "moka"), below(0.35));
-        add(0, 3, row("get", "quick_cache"), below(1.7));
+        add(0, 2, row("get", "moka"), pattern.at_most(0.35));
+        add(0, 3, row("get", "quick_cache"), pattern.at_most(1.7));
         add(0, 4, row("get", "foyer"), Target::None);
         add(0, 5, row("get", "HashMap under RwLock"), Target::None);
         add(0, 6, row("get", "its hash, map and count alone"), Target::None);
-        add(1, 2, row("with", "moka"), below(0.35));
+        add(1, 2, row("with", "moka"), pattern.at_most(0.35));
     }
 
     /// Which key is read next depends on what was read before.
@@ -208,10 +211,8 @@ impl<K: Key + Hash + Eq> Field<K> {
         let quick = || turn_in_line(drawn, |key| self.quick.get(key));
         let foyer = || turn_in_line(drawn, |key| self.foyer.get(key).map(|entry| entry.value().clone()));
         let nanos = take_turns(&[&get, &moka, &quick, &foyer], turns(rounds));
-        let is_spread = pattern != Pattern::OneHotKey;
-        let below = |most| if is_spread { Target::AtMost(most) } else { Target::None };
         for (theirs, other, target) in
-            [(1, "moka", below(0.35)), (2, "quick_cache", below(1.7)), (3, "foyer", Target::None)]
+            [(1, "moka", pattern.at_most(0.35)), (2, "quick_cache", pattern.at_most(1.7)), (3, "foyer", Target::None)]
         {
             let (size, kind, pattern) = (self.keys.len(), self.kind, pattern.name());
             let row = format!("get / {other}, {kind}, {size}, {pattern}, one after the other");

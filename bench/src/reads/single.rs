@@ -46,7 +46,8 @@ impl Quantiles {
 async fn measure(cache: Cache<i64, Item>, by_hand: tokio_postgres::Client, rounds: Rounds) -> Result<[Quantiles; 3]> {
     let select = by_hand.prepare(SELECT).await?;
     cache.get(&0).await?.ok_or("a row is missing")?;
-    let sent = "SELECT query FROM pg_stat_activity WHERE query LIKE '%load_state%' AND pid <> pg_backend_pid()";
+    let sent = "SELECT query FROM pg_stat_activity WHERE query LIKE '%load_state%' AND pid <> pg_backend_pid() \
+                ORDER BY query_start DESC LIMIT 1";
     let load: String = by_hand.query_one(sent, &[]).await?.try_get(0)?;
     let load = by_hand.prepare(&load).await?;
     let table: i32 = by_hand.query_one("SELECT table_id FROM cache_sync.tables", &[]).await?.try_get(0)?;
