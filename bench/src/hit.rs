@@ -29,6 +29,9 @@ const WARM_UP: usize = 4;
 const STEP: usize = 1000;
 /// Reads that are drawn beforehand, and read again and again.
 const DRAWN: usize = 1000 * STEP;
+/// By how many of them the next round begins later. Were they the same in each, a slower side would come less far and find what it
+/// reads in the processor's caches, where the round before has left it.
+const ROUND_STEPS: usize = 373;
 
 pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
     let largest = SIZES[SIZES.len() - 1];
@@ -177,17 +180,17 @@ impl<K: Key + Hash + Eq> Field<K> {
     }
 
     fn read(&self, drawn: &[K], pattern: Pattern, threads: usize, rounds: Rounds, report: &mut Report) {
-        let get = || turn(drawn, threads, |key| self.get(key));
-        let with = || {
+        let get = |round| turn(drawn, round, threads, |key| self.get(key));
+        let with = |round| {
             let score = |profile: Option<&Profile>| profile.map(|profile| profile.score);
-            turn(drawn, threads, |key| self.cache.with(key, score).now_or_never()?.ok()?)
+            turn(drawn, round, threads, |key| self.cache.with(key, score).now_or_never()?.ok()?)
         };
-        let moka = || turn(drawn, threads, |key| self.moka.get(key));
-        let quick = || turn(drawn, threads, |key| self.quick.get(key));
-        let foyer = || turn(drawn, threads, |key| self.foyer.get(key));
-        let map = || turn(drawn, threads, |key| self.map.read().ok()?.get(key).cloned());
-        let bare = || turn(drawn, threads, |key| self.bare_hit(key));
-        let sides: [&dyn Fn() -> f64; 7] = [&get, &with, &moka, &quick, &foyer, &map, &bare];
+        let moka = |round| turn(drawn, round, threads, |key| self.moka.get(key));
+        let quick = |round| turn(drawn, round, threads, |key| self.quick.get(key));
+        let foyer = |round| turn(drawn, round, threads, |key| self.foyer.get(key));
+        let map = |round| turn(drawn, round, threads, |key| self.map.read().ok()?.get(key).cloned());
+        let bare = |round| turn(drawn, round, threads, |key| self.bare_hit(key));
+        let sides: [&dyn Fn(usize) -> f64; 7] = [&get, &with, &moka, &quick, &foyer, &map, &bare];
         let nanos = take_turns(&sides, turns(rounds));
         let row = |ours: &str, other: &str| {
             let (size, kind, pattern) = (self.keys.len(), self.kind, pattern.name());
@@ -206,10 +209,10 @@ impl<K: Key + Hash + Eq> Field<K> {
 
     /// Which key is read next depends on what was read before.
     fn read_in_line(&self, drawn: &[K], pattern: Pattern, rounds: Rounds, report: &mut Report) {
-        let get = || turn_in_line(drawn, |key| self.get(key));
-        let moka = || turn_in_line(drawn, |key| self.moka.get(key));
-        let quick = || turn_in_line(drawn, |key| self.quick.get(key));
-        let foyer = || turn_in_line(drawn, |key| self.foyer.get(key).map(|entry| entry.value().clone()));
+        let get = |round| turn_in_line(drawn, round, |key| self.get(key));
+        let moka = |round| turn_in_line(drawn, round, |key| self.moka.get(key));
+        let quick = |round| turn_in_line(drawn, round, |key| self.quick.get(key));
+        let foyer = |round| turn_in_line(drawn, round, |key| self.foyer.get(key).map(|entry| entry.value().clone()));
         let nanos = take_turns(&[&get, &moka, &quick, &foyer], turns(rounds));
         for (theirs, other, target) in
             [(1, "moka", pattern.at_most(0.35)), (2, "quick_cache", pattern.at_most(1.7)), (3, "foyer", Target::None)]
@@ -235,8 +238,8 @@ impl<K: Key + Hash + Eq> Field<K> {
     fn many(&self, rounds: Rounds, report: &mut Report) {
         let drawn = Pattern::Uniform.draw(&self.keys);
         let chunks: Vec<&[K]> = drawn.chunks(100).collect();
-        let many = || turn(&chunks, 1, |keys| self.cache.get_many(keys).now_or_never()) / 100.0;
-        let each = || turn(&drawn, 1, |key| self.get(key));
+        let many = |round| turn(&chunks, round, 1, |keys| self.cache.get_many(keys).now_or_never()) / 100.0;
+        let each = |round| turn(&drawn, round, 1, |key| self.get(key));
         let nanos = take_turns(&[&many, &each], turns(rounds));
         let row = format!("get_many of 100 / get, {}, {}, uniform", self.kind, self.keys.len());
         report.rounds(Figure::new("hit", row, "ns", Target::AtMost(1.1)), &compared(&nanos, 0, 1));
@@ -250,12 +253,12 @@ fn turns(rounds: Rounds) -> usize {
 }
 
 /// What each side took, turn by turn.
-fn take_turns(sides: &[&dyn Fn() -> f64], turns: usize) -> Vec<Vec<f64>> {
+fn take_turns(sides: &[&dyn Fn(usize) -> f64], turns: usize) -> Vec<Vec<f64>> {
     let mut nanos = vec![Vec::new(); sides.len()];
     for round in 0..turns {
         for place in 0..sides.len() {
             let side = (round + place) % sides.len();
-            nanos[side].push(sides[side]());
+            nanos[side].push(sides[side](round));
         }
     }
     nanos
@@ -268,8 +271,8 @@ fn compared(nanos: &[Vec<f64>], ours: usize, theirs: usize) -> Sides {
 }
 
 /// The same of reads of which each has to have ended before the next one is known.
-fn turn_in_line<K>(drawn: &[K], read: impl Fn(&K) -> Option<Arc<Profile>>) -> f64 {
-    let mut at = 0;
+fn turn_in_line<K>(drawn: &[K], round: usize, read: impl Fn(&K) -> Option<Arc<Profile>>) -> f64 {
+    let mut at = round * ROUND_STEPS * STEP;
     nanos_per_operation(TURN, || {
         for _ in 0..STEP {
             let found = read(&drawn[at % drawn.len()]);
@@ -281,9 +284,11 @@ fn turn_in_line<K>(drawn: &[K], read: impl Fn(&K) -> Option<Arc<Profile>>) -> f6
 }
 
 /// One side's turn: the nanoseconds of its threads' time on a processor that a read takes.
-fn turn<K: Sync, R>(drawn: &[K], threads: usize, read: impl Fn(&K) -> R + Sync) -> f64 {
+fn turn<K: Sync, R>(drawn: &[K], round: usize, threads: usize, read: impl Fn(&K) -> R + Sync) -> f64 {
     let reads = |thread: usize| {
-        let mut steps = drawn.chunks(STEP).cycle().skip(thread * drawn.len() / STEP / threads);
+        let steps = drawn.len().div_ceil(STEP);
+        let begin = (round * ROUND_STEPS + thread * steps / threads) % steps;
+        let mut steps = drawn.chunks(STEP).cycle().skip(begin);
         nanos_per_operation(TURN, || {
             let step = steps.next().unwrap_or_default();
             step.iter().for_each(|key| drop(black_box(read(key))));

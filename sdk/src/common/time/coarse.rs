@@ -5,6 +5,9 @@
 //! the kernel adds what it slept to boot clock and wall clock alike. So as long as wall clock and monotonic clock have not moved apart,
 //! the boot clock has gone on as the monotonic one. When they have, whatever the reason, the exact boot clock is asked, once, and what
 //! they are apart then is the new measure.
+//!
+//! Both are renewed together, and the monotonic one is never twice the same: it goes on until the machine falls asleep. So whoever reads
+//! what was read when the two were last compared needs the other one no more, and that is nearly every hit.
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::Coarse;
@@ -33,6 +36,8 @@ mod linux {
         boot_ahead: AtomicI64,
         /// By how much the wall clock was ahead of the monotonic one.
         wall_ahead: AtomicI64,
+        /// What the monotonic one was when they were last compared.
+        compared_at: AtomicI64,
         anchoring: Mutex<()>,
     }
 
@@ -40,18 +45,40 @@ mod linux {
         /// Nanoseconds of the boot clock that it has not passed yet.
         #[inline]
         pub(in super::super) fn latest(&self) -> u64 {
-            let (monotonic, wall) = (read(ClockId::MonotonicCoarse), read(ClockId::RealtimeCoarse));
-            self.bound(monotonic, wall).unwrap_or_else(|| self.anchor())
+            let monotonic = read(ClockId::MonotonicCoarse);
+            self.known(monotonic).unwrap_or_else(|| self.look(monotonic))
+        }
+
+        /// The bound, if the clocks were compared since they were renewed.
+        #[inline]
+        fn known(&self, monotonic: i64) -> Option<u64> {
+            // Before the measure, which is stored first: who knows that it was compared must not reckon with the measure of before.
+            (monotonic == self.compared_at.load(Ordering::Acquire)).then(|| self.bound(monotonic))
+        }
+
+        /// They were renewed.
+        #[cold]
+        #[inline(never)]
+        fn look(&self, monotonic: i64) -> u64 {
+            self.compared(monotonic, read(ClockId::RealtimeCoarse)).unwrap_or_else(|| self.anchor())
+        }
+
+        /// The bound, unless they have moved apart.
+        fn compared(&self, monotonic: i64, wall: i64) -> Option<u64> {
+            // Before the other one, which is stored first, as above.
+            let wall_ahead = self.wall_ahead.load(Ordering::Acquire);
+            let bound = self.bound(monotonic);
+            if (wall - monotonic).abs_diff(wall_ahead) > APART_MAX.unsigned_abs() {
+                return None;
+            }
+            self.compared_at.store(monotonic, Ordering::Release);
+            Some(bound)
         }
 
         #[inline]
-        fn bound(&self, monotonic: i64, wall: i64) -> Option<u64> {
-            // Before the other one, which is stored first: who sees a new measure must not reckon with the boot clock of before.
-            let wall_ahead = self.wall_ahead.load(Ordering::Acquire);
-            let boot_ahead = self.boot_ahead.load(Ordering::Relaxed);
-            let is_together = (wall - monotonic).abs_diff(wall_ahead) <= APART_MAX.unsigned_abs();
+        fn bound(&self, monotonic: i64) -> u64 {
             // They may have been apart by that much to the one side, and are to the other.
-            is_together.then_some((monotonic + boot_ahead + LAG_MAX + 2 * APART_MAX) as u64)
+            (monotonic + self.boot_ahead.load(Ordering::Relaxed) + LAG_MAX + 2 * APART_MAX) as u64
         }
 
         /// Takes what is now as the measure. Returns the time by the exact clock.
@@ -88,7 +115,7 @@ mod linux {
         /// After 10 s of waking, of which the boot clock knows that they were 100.
         fn anchored() -> Coarse {
             let coarse = Coarse::default();
-            assert_eq!(coarse.bound(10 * SECOND, WALL), None, "nothing is known yet");
+            assert_eq!(coarse.compared(10 * SECOND, WALL), None, "nothing is known yet");
             coarse.set(10 * SECOND, WALL, 100 * SECOND as u64);
             coarse
         }
@@ -99,7 +126,7 @@ mod linux {
             for after in [0, MILLISECOND, 3600 * SECOND] {
                 for lag in [0, LAG_MAX] {
                     let now = (100 * SECOND + after) as u64;
-                    let bound = coarse.bound(10 * SECOND + after - lag, WALL + after - lag).unwrap();
+                    let bound = coarse.compared(10 * SECOND + after - lag, WALL + after - lag).unwrap();
                     assert!(bound >= now && bound - now <= 120 * MILLISECOND as u64, "{bound} {now}");
                 }
             }
@@ -109,9 +136,9 @@ mod linux {
         #[test]
         fn a_machine_that_slept_is_noticed() {
             let coarse = anchored();
-            assert_eq!(coarse.bound(11 * SECOND, WALL + 61 * SECOND), None);
+            assert_eq!(coarse.compared(11 * SECOND, WALL + 61 * SECOND), None);
             coarse.set(11 * SECOND, WALL + 61 * SECOND, 161 * SECOND as u64);
-            let bound = coarse.bound(12 * SECOND, WALL + 62 * SECOND).unwrap();
+            let bound = coarse.compared(12 * SECOND, WALL + 62 * SECOND).unwrap();
             assert!(bound >= 162 * SECOND as u64 && bound < 163 * SECOND as u64);
         }
 
@@ -119,9 +146,21 @@ mod linux {
         fn a_sleep_that_is_too_short_to_be_noticed_lies_within_the_bound() {
             let coarse = anchored();
             let (slept, drifted) = (2 * APART_MAX, -APART_MAX);
-            let bound = coarse.bound(10 * SECOND, WALL + slept + drifted).unwrap();
+            let bound = coarse.compared(10 * SECOND, WALL + slept + drifted).unwrap();
             assert!(bound >= (100 * SECOND + slept + LAG_MAX) as u64);
-            assert_eq!(coarse.bound(10 * SECOND, WALL + slept + drifted + 1), None);
+            assert_eq!(coarse.compared(10 * SECOND, WALL + slept + drifted + 1), None);
+        }
+
+        /// Whoever has read a time anew, and only who has, compares.
+        #[test]
+        fn what_was_compared_holds_until_the_clocks_are_renewed() {
+            let coarse = anchored();
+            assert_eq!(coarse.known(10 * SECOND), None, "nothing is compared yet");
+            let bound = coarse.compared(11 * SECOND, WALL + SECOND);
+            assert_eq!(coarse.known(11 * SECOND), bound);
+            assert_eq!(coarse.known(11 * SECOND + 1), None);
+            assert_eq!(coarse.compared(11 * SECOND + 1, WALL + 61 * SECOND), None);
+            assert_eq!(coarse.known(11 * SECOND + 1), None, "they have moved apart");
         }
 
         /// Somebody has set the wall clock, to whichever side: the machine may have slept as well.
@@ -129,7 +168,7 @@ mod linux {
         fn a_wall_clock_that_was_set_proves_nothing() {
             let coarse = anchored();
             for set in [-SECOND, SECOND] {
-                assert_eq!(coarse.bound(11 * SECOND, WALL + SECOND + set), None);
+                assert_eq!(coarse.compared(11 * SECOND, WALL + SECOND + set), None);
             }
         }
     }
