@@ -180,16 +180,13 @@ impl<K: Key + Hash + Eq> Field<K> {
     }
 
     fn read(&self, drawn: &[K], pattern: Pattern, threads: usize, rounds: Rounds, report: &mut Report) {
-        let get = |round| turn(drawn, round, threads, |key| self.get(key));
-        let with = |round| {
-            let score = |profile: Option<&Profile>| profile.map(|profile| profile.score);
-            turn(drawn, round, threads, |key| self.cache.with(key, score).now_or_never()?.ok()?)
-        };
-        let moka = |round| turn(drawn, round, threads, |key| self.moka.get(key));
-        let quick = |round| turn(drawn, round, threads, |key| self.quick.get(key));
-        let foyer = |round| turn(drawn, round, threads, |key| self.foyer.get(key));
-        let map = |round| turn(drawn, round, threads, |key| self.map.read().ok()?.get(key).cloned());
-        let bare = |round| turn(drawn, round, threads, |key| self.bare_hit(key));
+        let get = |round| turn(drawn, round, threads, |keys| self.get_each(keys));
+        let with = |round| turn(drawn, round, threads, |keys| self.look_at_each(keys));
+        let moka = |round| turn(drawn, round, threads, |keys| each(keys, |key| self.moka.get(key)));
+        let quick = |round| turn(drawn, round, threads, |keys| each(keys, |key| self.quick.get(key)));
+        let foyer = |round| turn(drawn, round, threads, |keys| each(keys, |key| self.foyer.get(key)));
+        let map = |round| turn(drawn, round, threads, |keys| each(keys, |key| self.map.read().ok()?.get(key).cloned()));
+        let bare = |round| turn(drawn, round, threads, |keys| each(keys, |key| self.bare_hit(key)));
         let sides: [&dyn Fn(usize) -> f64; 7] = [&get, &with, &moka, &quick, &foyer, &map, &bare];
         let nanos = take_turns(&sides, turns(rounds));
         let row = |ours: &str, other: &str| {
@@ -209,10 +206,21 @@ impl<K: Key + Hash + Eq> Field<K> {
 
     /// Which key is read next depends on what was read before.
     fn read_in_line(&self, drawn: &[K], pattern: Pattern, rounds: Rounds, report: &mut Report) {
-        let get = |round| turn_in_line(drawn, round, |key| self.get(key));
-        let moka = |round| turn_in_line(drawn, round, |key| self.moka.get(key));
-        let quick = |round| turn_in_line(drawn, round, |key| self.quick.get(key));
-        let foyer = |round| turn_in_line(drawn, round, |key| self.foyer.get(key).map(|entry| entry.value().clone()));
+        let get = |round| {
+            turn_in_line(drawn, round, |mut at| {
+                let reads = async {
+                    for _ in 0..STEP {
+                        at = next(at, self.cache.get(&drawn[at % drawn.len()]).await.ok().flatten());
+                    }
+                };
+                reads.now_or_never();
+                at
+            })
+        };
+        let moka = |round| turn_in_line(drawn, round, |at| line(drawn, at, |key| self.moka.get(key)));
+        let quick = |round| turn_in_line(drawn, round, |at| line(drawn, at, |key| self.quick.get(key)));
+        let value = |key: &K| self.foyer.get(key).map(|entry| entry.value().clone());
+        let foyer = |round| turn_in_line(drawn, round, |at| line(drawn, at, value));
         let nanos = take_turns(&[&get, &moka, &quick, &foyer], turns(rounds));
         for (theirs, other, target) in
             [(1, "moka", pattern.at_most(0.35)), (2, "quick_cache", pattern.at_most(1.7)), (3, "foyer", Target::None)]
@@ -223,8 +231,24 @@ impl<K: Key + Hash + Eq> Field<K> {
         }
     }
 
-    fn get(&self, key: &K) -> Option<Arc<Profile>> {
-        self.cache.get(key).now_or_never()?.ok()?
+    /// In a task, as a program reads.
+    fn get_each(&self, keys: &[K]) {
+        let reads = async {
+            for key in keys {
+                drop(black_box(self.cache.get(key).await));
+            }
+        };
+        reads.now_or_never();
+    }
+
+    fn look_at_each(&self, keys: &[K]) {
+        let reads = async {
+            for key in keys {
+                let score = self.cache.with(key, |profile: Option<&Profile>| profile.map(|profile| profile.score));
+                let _ = black_box(score.await);
+            }
+        };
+        reads.now_or_never();
     }
 
     fn bare_hit(&self, key: &K) -> Option<Arc<Profile>> {
@@ -238,9 +262,10 @@ impl<K: Key + Hash + Eq> Field<K> {
     fn many(&self, rounds: Rounds, report: &mut Report) {
         let drawn = Pattern::Uniform.draw(&self.keys);
         let chunks: Vec<&[K]> = drawn.chunks(100).collect();
-        let many = |round| turn(&chunks, round, 1, |keys| self.cache.get_many(keys).now_or_never()) / 100.0;
-        let each = |round| turn(&drawn, round, 1, |key| self.get(key));
-        let nanos = take_turns(&[&many, &each], turns(rounds));
+        let many_each = |chunks: &[&[K]]| each(chunks, |keys| self.cache.get_many(keys).now_or_never());
+        let many = |round| turn(&chunks, round, 1, many_each) / 100.0;
+        let get = |round| turn(&drawn, round, 1, |keys| self.get_each(keys));
+        let nanos = take_turns(&[&many, &get], turns(rounds));
         let row = format!("get_many of 100 / get, {}, {}, uniform", self.kind, self.keys.len());
         report.rounds(Figure::new("hit", row, "ns", Target::AtMost(1.1)), &compared(&nanos, 0, 1));
     }
@@ -270,28 +295,40 @@ fn compared(nanos: &[Vec<f64>], ours: usize, theirs: usize) -> Sides {
     sides
 }
 
-/// The same of reads of which each has to have ended before the next one is known.
-fn turn_in_line<K>(drawn: &[K], round: usize, read: impl Fn(&K) -> Option<Arc<Profile>>) -> f64 {
-    let mut at = round * ROUND_STEPS * STEP;
+/// Reads each of the keys.
+fn each<K, R>(keys: &[K], read: impl Fn(&K) -> R) {
+    keys.iter().for_each(|key| drop(black_box(read(key))));
+}
+
+/// Reads a step of keys, one after the other, from this place on. Returns the place behind.
+fn line<K>(drawn: &[K], at: usize, read: impl Fn(&K) -> Option<Arc<Profile>>) -> usize {
+    (0..STEP).fold(at, |at, _| next(at, read(&drawn[at % drawn.len()])))
+}
+
+/// The next place, which nobody knows who does not know what was found in this one.
+fn next(at: usize, found: Option<Arc<Profile>>) -> usize {
+    // Never so many.
+    at + 1 + found.map_or(0, |value| Arc::strong_count(&value) >> (usize::BITS - 1))
+}
+
+/// One side's turn, of reads of which each has to have ended before the next one is known.
+fn turn_in_line<K>(drawn: &[K], round: usize, read_step: impl Fn(usize) -> usize) -> f64 {
+    let mut at = round * ROUND_STEPS * STEP % drawn.len();
     nanos_per_operation(TURN, || {
-        for _ in 0..STEP {
-            let found = read(&drawn[at % drawn.len()]);
-            // Never so many: but who computes the next place has to know it.
-            at += 1 + found.map_or(0, |value| Arc::strong_count(&value) >> (usize::BITS - 1));
-        }
+        at = read_step(at);
         STEP
     })
 }
 
 /// One side's turn: the nanoseconds of its threads' time on a processor that a read takes.
-fn turn<K: Sync, R>(drawn: &[K], round: usize, threads: usize, read: impl Fn(&K) -> R + Sync) -> f64 {
+fn turn<K: Sync>(drawn: &[K], round: usize, threads: usize, read_step: impl Fn(&[K]) + Sync) -> f64 {
     let reads = |thread: usize| {
         let steps = drawn.len().div_ceil(STEP);
         let begin = (round * ROUND_STEPS + thread * steps / threads) % steps;
         let mut steps = drawn.chunks(STEP).cycle().skip(begin);
         nanos_per_operation(TURN, || {
             let step = steps.next().unwrap_or_default();
-            step.iter().for_each(|key| drop(black_box(read(key))));
+            read_step(step);
             step.len()
         })
     };

@@ -272,10 +272,15 @@ impl Intake for ByAndBy {
 
     #[inline]
     fn bytes(&mut self, bytes: &[u8]) {
-        let (eights, rest) = bytes.as_chunks();
-        eights.iter().for_each(|eight| self.0.write_u64(u64::from_ne_bytes(*eight)));
-        let (fours, rest) = rest.as_chunks();
-        fours.iter().for_each(|four| self.0.write_u32(u32::from_ne_bytes(*four)));
+        let mut rest = bytes;
+        while let Some((eight, behind)) = rest.split_first_chunk() {
+            self.0.write_u64(u64::from_ne_bytes(*eight));
+            rest = behind;
+        }
+        if let Some((four, behind)) = rest.split_first_chunk() {
+            self.0.write_u32(u32::from_ne_bytes(*four));
+            rest = behind;
+        }
         rest.iter().for_each(|byte| self.0.write_u8(*byte));
     }
 
