@@ -5,6 +5,8 @@
 //! moka, so that no read waits for moka. So whatever lies in the map is known to moka, or is about to be. A value that takes the place of
 //! another that weighs about as much leaves moka out: it is the same stay.
 
+mod room;
+
 use super::entry::{Confirmed, Entry, Stay, Tenure, Weigher, size};
 use super::hits::Hits;
 use crate::codec::key::{Key, LookUp};
@@ -13,10 +15,12 @@ use crate::common::capacity::Capacity;
 use crate::config::Ages;
 use cache_sync_core::number::{KeyHash, Version};
 use papaya::{Compute, Guard, Operation};
+use room::{Growth, LOOK_EVERY, Room};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// The keys are hashes with a secret already: hashing them again would only cost time.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +59,7 @@ struct Known {
 
 pub(super) struct Memory<K, V> {
     held: Arc<Held<K, V>>,
+    room: Room,
     /// The same hashes, without their values.
     policy: moka::sync::Cache<KeyHash, Known, Hashing>,
     capacity: Capacity,
@@ -95,6 +100,7 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
         };
         Memory {
             held,
+            room: Room::default(),
             policy: builder.build_with_hasher(Hashing::default()),
             capacity,
             weigher,
@@ -202,6 +208,20 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
         self.held.insert(hash, entry(Stay::new(tenure, weight, interest)), &guard);
         drop(guard);
         self.policy.insert(hash, Known { tenure, weight });
+        if (tenure.0 as usize).is_multiple_of(LOOK_EVERY) {
+            self.make_room();
+        }
+    }
+
+    fn make_room(&self) {
+        let Some(Growth { more, at_once }) = self.room.growth(self.held.len()) else { return };
+        let held = self.held.clone();
+        let grow = move || held.reserve(more, &held.guard());
+        match Handle::try_current() {
+            // Others read and write meanwhile.
+            Ok(runtime) if !at_once => drop(runtime.spawn_blocking(grow)),
+            _ => grow(),
+        }
     }
 
     /// Keeps what memory holds for the key, if `replaced` makes something of it, as that; else lets it go. The key's shard is locked.

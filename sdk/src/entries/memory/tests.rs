@@ -125,6 +125,36 @@ fn after_a_storm_of_what_ages_map_and_moka_hold_the_same() {
     storm(&Memory::of(200, Some(Duration::from_secs(3600))));
 }
 
+/// Room is made beside those who store, drop and read.
+#[test]
+fn what_grows_meanwhile_loses_nothing_and_brings_nothing_back() {
+    const THREADS: u64 = 4;
+    const EACH: u64 = 60_000;
+    let memory = Memory::<i64, u64>::of(2 * THREADS * EACH, None);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let is_dropped = |number: u64| number.is_multiple_of(3);
+    let store = |thread: u64| {
+        let _here = runtime.enter();
+        for number in (0..EACH).map(|number| THREADS * number + thread) {
+            let value = Some(Row::new(number, 1));
+            memory.hold(spread(number), &(number as i64), &value, Version(1), CONFIRMED);
+            if is_dropped(number) {
+                memory.drop_entry(spread(number));
+            }
+            let one_before = number / 2 / THREADS * THREADS + thread;
+            let read = memory.read(spread(one_before), &(one_before as i64), |entry| entry.value.as_deref().copied());
+            assert_eq!(read, (!is_dropped(one_before)).then_some(one_before));
+        }
+    };
+    std::thread::scope(|scope| (0..THREADS).for_each(|thread| drop(scope.spawn(move || store(thread)))));
+    // Waits for who makes room.
+    drop(runtime);
+    memory.settle();
+    let (in_map, in_moka) = memory.both();
+    let kept: BTreeSet<u64> = (0..THREADS * EACH).filter(|number| !is_dropped(*number)).map(|n| spread(n).0).collect();
+    assert!(in_map == kept && in_moka == kept, "{} in the map, {} in moka", in_map.len(), in_moka.len());
+}
+
 #[test]
 fn what_has_aged_gives_its_memory_back() {
     let memory = Memory::of(1000, Some(Duration::from_millis(20)));

@@ -1,0 +1,78 @@
+//! Room in the map, made before it is needed.
+//!
+//! The map grows by itself, but late: once a new entry finds no place near its own, which is when seven of eight are taken. By then
+//! reads look at place after place. And it grows by and by, as long as entries come that find none; if no more come, reads look
+//! in the table that was and in the one that is to be, from then on.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// So many new entries may come between two looks.
+pub(super) const LOOK_EVERY: usize = 64;
+/// By this part of what it holds the map is ahead.
+const AHEAD_SHARE: usize = 16;
+/// With more entries than that, growing takes longer than a read should have to wait.
+const AT_ONCE_MAX: usize = 10_000;
+
+/// What the map is to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Growth {
+    /// For so many more it has to have room.
+    pub(super) more: usize,
+    /// Whoever notices may do it.
+    pub(super) at_once: bool,
+}
+
+/// How much room was made.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    places: AtomicUsize,
+}
+
+impl Room {
+    /// What a map with so many entries is to do, if anything.
+    pub(super) fn growth(&self, len: usize) -> Option<Growth> {
+        let more = LOOK_EVERY + len / AHEAD_SHARE;
+        let (wanted, made) = (places(len + more), self.places.load(Ordering::Relaxed));
+        // With few entries left it may have become smaller.
+        if wanted <= made && wanted >= made / 8 {
+            return None;
+        }
+        self.places.store(wanted, Ordering::Relaxed);
+        Some(Growth { more, at_once: len <= AT_ONCE_MAX })
+    }
+}
+
+/// As many as the map makes for so many entries: it is three quarters full at most.
+fn places(entries: usize) -> usize {
+    (entries * 4 / 3).next_power_of_two()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_ahead_of_each_entry_and_not_much_more() {
+        let (room, mut made) = (Room::default(), 0);
+        let mut growths = 0;
+        for len in (0..2_000_000).step_by(LOOK_EVERY) {
+            if let Some(growth) = room.growth(len) {
+                assert_eq!(growth.at_once, len <= AT_ONCE_MAX);
+                (made, growths) = (places(len + growth.more), growths + 1);
+            }
+            assert!(len + LOOK_EVERY <= made * 3 / 4, "{len} entries, {made} places");
+            assert!(made <= 4096.max(3 * len), "{len} entries, {made} places");
+        }
+        assert_eq!(growths, 16, "each one doubles it, from 128 places to four million");
+    }
+
+    #[test]
+    fn a_map_that_has_lost_most_of_its_entries_is_made_room_in_anew() {
+        let room = Room::default();
+        assert!(room.growth(100_000).is_some());
+        assert_eq!(room.growth(90_000), None);
+        assert!(room.growth(1_000).is_some());
+        assert!(room.growth(2_000).is_some());
+        assert_eq!(room.growth(2_000), None);
+    }
+}
