@@ -20,7 +20,9 @@ const MISSES_AHEAD_MAX: u64 = 1000;
 #[repr(align(128))]
 struct Stripe {
     hits: AtomicU64,
-    /// Up to this hit all are told.
+    /// Writes of what is held, which count like reads.
+    writes: AtomicU64,
+    /// Up to this one, of hits and writes, all are told.
     told_until: AtomicU64,
 }
 
@@ -39,29 +41,36 @@ impl Hits {
     #[inline]
     pub(super) fn count(&self, thread: usize) -> bool {
         let stripe = self.stripe(thread);
-        let hits = if thread < STRIPES {
-            // Nobody else writes it, and what is added in one step holds up whatever else the processor has begun.
-            let hits = stripe.hits.load(Ordering::Relaxed);
-            stripe.hits.store(hits + 1, Ordering::Relaxed);
-            hits
-        } else {
-            stripe.hits.fetch_add(1, Ordering::Relaxed)
-        };
-        stripe.is_told(hits)
+        let hits = Self::raise(&stripe.hits, thread);
+        stripe.is_told(hits + stripe.writes.load(Ordering::Relaxed))
     }
 
-    /// Whether moka would have to hear of a hit now.
-    pub(super) fn is_told(&self, thread: usize) -> bool {
+    /// The same of a write of what is held, which is no hit.
+    pub(super) fn written(&self, thread: usize) -> bool {
         let stripe = self.stripe(thread);
-        stripe.is_told(stripe.hits.load(Ordering::Relaxed))
+        let writes = Self::raise(&stripe.writes, thread);
+        stripe.is_told(writes + stripe.hits.load(Ordering::Relaxed))
+    }
+
+    /// Returns what it was.
+    #[inline]
+    fn raise(counter: &AtomicU64, thread: usize) -> u64 {
+        if thread < STRIPES {
+            // Nobody else writes it, and what is added in one step holds up whatever else the processor has begun.
+            let before = counter.load(Ordering::Relaxed);
+            counter.store(before + 1, Ordering::Relaxed);
+            before
+        } else {
+            counter.fetch_add(1, Ordering::Relaxed)
+        }
     }
 
     pub(super) fn missed(&self, thread: usize) {
-        let Stripe { hits, told_until } = self.stripe(thread);
-        let hits = hits.load(Ordering::Relaxed);
-        let until = told_until.load(Ordering::Relaxed).max(hits) + TOLD_AFTER_MISS;
+        let Stripe { hits, writes, told_until } = self.stripe(thread);
+        let at = hits.load(Ordering::Relaxed) + writes.load(Ordering::Relaxed);
+        let until = told_until.load(Ordering::Relaxed).max(at) + TOLD_AFTER_MISS;
         // A miss that another thread forgets is one of many.
-        told_until.store(until.min(hits + MISSES_AHEAD_MAX * TOLD_AFTER_MISS), Ordering::Relaxed);
+        told_until.store(until.min(at + MISSES_AHEAD_MAX * TOLD_AFTER_MISS), Ordering::Relaxed);
     }
 
     pub(super) fn sum(&self) -> u64 {
@@ -77,8 +86,8 @@ impl Hits {
 impl Stripe {
     /// By the golden ratio, which falls in step with no pattern of reads.
     #[inline]
-    fn is_told(&self, hit: u64) -> bool {
-        hit < self.told_until.load(Ordering::Relaxed) || hit.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> TOLD_SHIFT == 0
+    fn is_told(&self, at: u64) -> bool {
+        at < self.told_until.load(Ordering::Relaxed) || at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> TOLD_SHIFT == 0
     }
 }
 
@@ -100,6 +109,17 @@ mod tests {
             }
         });
         assert_eq!(hits.sum(), 5 * EACH);
+    }
+
+    /// Else those who only write would have moka told of each write, or of none.
+    #[test]
+    fn a_write_counts_like_a_hit_but_is_none() {
+        let hits = Hits::default();
+        let told = || (0..6400).filter(|_| hits.written(5)).count();
+        assert!((20..30).contains(&told()));
+        hits.missed(5);
+        assert!((20 + TOLD_AFTER_MISS as usize..30 + TOLD_AFTER_MISS as usize).contains(&told()));
+        assert_eq!(hits.sum(), 0);
     }
 
     #[test]

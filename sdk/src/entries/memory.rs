@@ -175,7 +175,7 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
             let guard = self.held.guard();
             (self.held.contains_key(&hash, &guard), guard.thread_id())
         };
-        if !is_held || self.hits.is_told(thread) {
+        if !is_held || self.hits.written(thread) {
             self.tell(hash);
         }
     }
