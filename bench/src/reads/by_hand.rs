@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, oneshot};
+use tokio::task::JoinHandle;
 
 /// Rows in one statement.
 pub(super) const BATCH: usize = 1000;
@@ -23,6 +24,7 @@ struct Wanted {
 pub(super) struct ByHand {
     held: moka::sync::Cache<i64, Arc<Item>>,
     wanted: UnboundedSender<Wanted>,
+    loaders: Vec<JoinHandle<Result<()>>>,
 }
 
 impl ByHand {
@@ -31,10 +33,11 @@ impl ByHand {
         let held = moka::sync::Cache::new(room);
         let (wanted, waiting) = unbounded_channel();
         let waiting = Arc::new(Mutex::new(waiting));
+        let mut loaders = Vec::new();
         for _ in 0..LOADERS {
-            tokio::spawn(load(connect(dsn).await?, held.clone(), waiting.clone()));
+            loaders.push(tokio::spawn(load(connect(dsn).await?, held.clone(), waiting.clone())));
         }
-        Ok(ByHand { held, wanted })
+        Ok(ByHand { held, wanted, loaders })
     }
 
     pub(super) async fn get(&self, key: i64) -> Result<Option<Arc<Item>>> {
@@ -45,6 +48,16 @@ impl ByHand {
         self.wanted.send(Wanted { key, answer }).map_err(|_| "the loaders have ended")?;
         Ok(item.await?)
     }
+}
+
+/// Waits until all of it has ended, so that nobody else's time is taken by that.
+pub(super) async fn close(loader: Arc<ByHand>) -> Result<()> {
+    let ByHand { held, wanted, loaders } = Arc::into_inner(loader).ok_or("somebody still reads")?;
+    drop((held, wanted));
+    for loader in loaders {
+        loader.await??;
+    }
+    Ok(())
 }
 
 async fn load(

@@ -1,6 +1,6 @@
 //! Misses of distinct keys by many tasks, against one SELECT for each, and against a loop that asks for a thousand at a time.
 
-use super::by_hand::{BATCH, ByHand, MANY};
+use super::by_hand::{self, BATCH, ByHand, MANY};
 use super::{CONCURRENT, CONNECTIONS, HELD, Item, ROWS, SELECT};
 use crate::measure::Rounds;
 use crate::report::{Figure, Report, Target};
@@ -18,20 +18,23 @@ pub(super) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Resul
     let row = |theirs: &str| format!("misses, {CONCURRENT} at a time / {theirs}");
     let figure = |theirs: &str, least| Figure::new("reads", row(theirs), "keys/s", Target::AtLeast(least));
 
-    let by_hand = Arc::new(connect(dsn).await?);
+    let alone = Arc::new(connect(dsn).await?);
     let ours = async || once(dsn).await;
-    let theirs = async || tokio::spawn(with_batches(by_hand.clone())).await?;
+    let theirs = async || tokio::spawn(with_batches(alone.clone())).await?;
     let sides = rounds.alternate(ours, theirs).await?;
     let loop_of_batches = row("= ANY of 1,000, one after the other, by one who waits for nothing else");
     report.rounds(Figure::new("reads", loop_of_batches, "keys/s", Target::None), &sides);
 
     let theirs = async || {
         let loader = Arc::new(ByHand::new(dsn, 2 * ROWS as u64).await?);
-        all_once(move |key| {
-            let loader = loader.clone();
+        let reading = loader.clone();
+        let rate = all_once(move |key| {
+            let loader = reading.clone();
             async move { loader.get(key).await }
         })
-        .await
+        .await?;
+        by_hand::close(loader).await?;
+        Ok(rate)
     };
     let sides = rounds.alternate(ours, theirs).await?;
     report.rounds(figure("moka and = ANY of up to 1,000 by hand, 256 at a time", 0.7), &sides);
