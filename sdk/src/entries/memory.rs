@@ -50,6 +50,10 @@ type Held<K, V> = papaya::HashMap<KeyHash, Entry<K, V>, Hashing>;
 /// What lives longer need not be looked for.
 const RECLAIM_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+/// So many new stays moka may put off. By itself it lets 64 come together, and whoever brings the last one, which is one reader of 64, waits
+/// for all of them.
+const SETTLE_EVERY: u32 = 8;
+
 /// What moka knows of a stay.
 #[derive(Clone, Copy, Debug)]
 struct Known {
@@ -75,6 +79,7 @@ pub(super) struct Memory<K, V> {
     /// moka counts how often keys are asked for that it does not have: not before it is half full.
     counts_misses: AtomicBool,
     hits: Hits,
+    is_settling: AtomicBool,
 }
 
 impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
@@ -110,6 +115,7 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
             holds_nothing: capacity.weight_max() == 0,
             counts_misses: AtomicBool::new(false),
             hits: Hits::default(),
+            is_settling: AtomicBool::new(false),
         }
     }
 
@@ -210,6 +216,17 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
         self.policy.insert(hash, Known { tenure, weight });
         if (tenure.0 as usize).is_multiple_of(LOOK_EVERY) {
             self.make_room();
+        }
+        if tenure.0.is_multiple_of(SETTLE_EVERY) {
+            self.settle_some();
+        }
+    }
+
+    /// Has moka do what it has put off, unless it is at it.
+    fn settle_some(&self) {
+        if !self.is_settling.swap(true, Ordering::Relaxed) {
+            self.policy.run_pending_tasks();
+            self.is_settling.store(false, Ordering::Relaxed);
         }
     }
 

@@ -195,9 +195,9 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         hash: KeyHash,
         stale_service: Option<StaleService>,
     ) -> Result<T, Lookup<V>> {
-        let asked = Instant::now();
         tokio::pin!(load);
         if let Some(StaleService { max, after }) = stale_service {
+            let asked = Instant::now();
             if let Some(answer) = self.store.wait(&mut load, after).await {
                 return Ok(answer);
             }
