@@ -233,7 +233,12 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
     fn make_room(&self) {
         let Some(Growth { more, at_once }) = self.room.growth(self.held.len()) else { return };
         let held = self.held.clone();
-        let grow = move || held.reserve(more, &held.guard());
+        let grow = move || {
+            let guard = held.guard();
+            held.reserve(more, &guard);
+            // The table that was.
+            guard.flush();
+        };
         match Handle::try_current() {
             // Others read and write meanwhile.
             Ok(runtime) if !at_once => drop(runtime.spawn_blocking(grow)),
