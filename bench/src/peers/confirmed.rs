@@ -10,8 +10,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Confirmations of a key this close to each other are noted as one, at the time of the first: ages are right to that, and rather too
-/// high than too low.
+/// Confirmations of a key this close to each other are noted as one, at the time of the last: ages are right to that, and rather too
+/// low than too high.
 const APART_NS: i64 = 1_000_000;
 
 /// What was confirmed, of all keys.
@@ -42,6 +42,9 @@ struct History(Vec<Came>);
 #[derive(Clone, Copy)]
 struct Came {
     version: i64,
+    /// When the first of those that are noted together came.
+    first_ns: i64,
+    /// When the last one did: before that, not all had come.
     at_ns: i64,
 }
 
@@ -164,10 +167,15 @@ impl Confirmed {
 
 impl History {
     fn note(&mut self, version: i64) {
-        let at_ns = now_ns();
+        self.note_at(version, now_ns());
+    }
+
+    fn note_at(&mut self, version: i64, at_ns: i64) {
         match self.0.last_mut() {
-            Some(last) if at_ns - last.at_ns < APART_NS => last.version = last.version.max(version),
-            _ => self.0.push(Came { version, at_ns }),
+            Some(last) if at_ns - last.first_ns < APART_NS => {
+                *last = Came { version: last.version.max(version), at_ns: last.at_ns.max(at_ns), ..*last };
+            }
+            _ => self.0.push(Came { version, first_ns: at_ns, at_ns }),
         }
     }
 
@@ -195,6 +203,20 @@ mod tests {
         assert_eq!((confirmed.age(0, late, 2), confirmed.age(0, early, 1)), (None, None));
         assert_eq!(confirmed.age(1, confirmed.begin(1), 1), None, "another key");
         assert!(confirmed.age(1, confirmed.begin(1), 0).is_some(), "the row is gone");
+    }
+
+    /// What came a little later is not held against a read that began in between.
+    #[test]
+    fn what_is_noted_together_was_not_there_before_the_last_of_it() {
+        let mut history = History::default();
+        let (first, last) = (7 * APART_NS, 8 * APART_NS - 1);
+        history.note_at(2, first);
+        history.note_at(3, last);
+        assert_eq!(history.since(2, first + 1), Duration::ZERO);
+        assert_eq!(history.since(2, last + 5), Duration::from_nanos(5));
+        history.note_at(4, last + 1);
+        assert_eq!(history.since(2, last + 5), Duration::from_nanos(5), "each is noted with those of its own time");
+        assert_eq!(history.since(3, last + 5), Duration::from_nanos(4));
     }
 
     #[test]
