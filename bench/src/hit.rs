@@ -14,6 +14,7 @@ use crate::trace::Zipf;
 use cache_sync::{Cache, Client, Key};
 use cache_sync_kit::{Dice, Result, connect};
 use futures_util::FutureExt;
+use papaya::ResizeMode::Blocking;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::hint::black_box;
@@ -29,9 +30,9 @@ const WARM_UP: usize = 4;
 const STEP: usize = 1000;
 /// Reads that are drawn beforehand, and read again and again.
 const DRAWN: usize = 1000 * STEP;
-/// By how many of them the next round begins later. Were they the same in each, a slower side would come less far and find what it
+/// By how many of them the next turn begins later. Were they the same in each, a slower side would come less far and find what it
 /// reads in the processor's caches, where the round before has left it.
-const ROUND_STEPS: usize = 373;
+const TURN_STEPS: usize = 373;
 
 pub(crate) async fn run(dsn: &str, rounds: Rounds, report: &mut Report) -> Result<()> {
     let largest = SIZES[SIZES.len() - 1];
@@ -136,7 +137,8 @@ impl<K: Key + Hash + Eq> Field<K> {
             quick: quick_cache::sync::Cache::new(room),
             foyer: foyer_memory::CacheBuilder::new(room).build(),
             map: RwLock::default(),
-            bare: papaya::HashMap::default(),
+            // Never left between two tables, as the cache does not leave its own.
+            bare: papaya::HashMap::builder().hasher(BuildHasherDefault::default()).resize_mode(Blocking).build(),
             keys,
             kind,
         };
@@ -180,13 +182,14 @@ impl<K: Key + Hash + Eq> Field<K> {
     }
 
     fn read(&self, drawn: &[K], pattern: Pattern, threads: usize, rounds: Rounds, report: &mut Report) {
-        let get = |round| turn(drawn, round, threads, |keys| self.get_each(keys));
-        let with = |round| turn(drawn, round, threads, |keys| self.look_at_each(keys));
-        let moka = |round| turn(drawn, round, threads, |keys| each(keys, |key| self.moka.get(key)));
-        let quick = |round| turn(drawn, round, threads, |keys| each(keys, |key| self.quick.get(key)));
-        let foyer = |round| turn(drawn, round, threads, |keys| each(keys, |key| self.foyer.get(key)));
-        let map = |round| turn(drawn, round, threads, |keys| each(keys, |key| self.map.read().ok()?.get(key).cloned()));
-        let bare = |round| turn(drawn, round, threads, |keys| each(keys, |key| self.bare_hit(key)));
+        let get = |number| turn(drawn, number, threads, |keys| self.get_each(keys));
+        let with = |number| turn(drawn, number, threads, |keys| self.look_at_each(keys));
+        let moka = |number| turn(drawn, number, threads, |keys| each(keys, |key| self.moka.get(key)));
+        let quick = |number| turn(drawn, number, threads, |keys| each(keys, |key| self.quick.get(key)));
+        let foyer = |number| turn(drawn, number, threads, |keys| each(keys, |key| self.foyer.get(key)));
+        let map =
+            |number| turn(drawn, number, threads, |keys| each(keys, |key| self.map.read().ok()?.get(key).cloned()));
+        let bare = |number| turn(drawn, number, threads, |keys| each(keys, |key| self.bare_hit(key)));
         let sides: [&dyn Fn(usize) -> f64; 7] = [&get, &with, &moka, &quick, &foyer, &map, &bare];
         let nanos = take_turns(&sides, turns(rounds));
         let row = |ours: &str, other: &str| {
@@ -206,21 +209,21 @@ impl<K: Key + Hash + Eq> Field<K> {
 
     /// Which key is read next depends on what was read before.
     fn read_in_line(&self, drawn: &[K], pattern: Pattern, rounds: Rounds, report: &mut Report) {
-        let get = |round| {
-            turn_in_line(drawn, round, |mut at| {
+        let get = |number| {
+            turn_in_line(drawn, number, |mut at| {
                 let reads = async {
                     for _ in 0..STEP {
                         at = next(at, self.cache.get(&drawn[at % drawn.len()]).await.ok().flatten());
                     }
                 };
-                reads.now_or_never();
+                reads.now_or_never().expect("a hit does not wait");
                 at
             })
         };
-        let moka = |round| turn_in_line(drawn, round, |at| line(drawn, at, |key| self.moka.get(key)));
-        let quick = |round| turn_in_line(drawn, round, |at| line(drawn, at, |key| self.quick.get(key)));
+        let moka = |number| turn_in_line(drawn, number, |at| line(drawn, at, |key| self.moka.get(key)));
+        let quick = |number| turn_in_line(drawn, number, |at| line(drawn, at, |key| self.quick.get(key)));
         let value = |key: &K| self.foyer.get(key).map(|entry| entry.value().clone());
-        let foyer = |round| turn_in_line(drawn, round, |at| line(drawn, at, value));
+        let foyer = |number| turn_in_line(drawn, number, |at| line(drawn, at, value));
         let nanos = take_turns(&[&get, &moka, &quick, &foyer], turns(rounds));
         for (theirs, other, target) in
             [(1, "moka", pattern.at_most(0.35)), (2, "quick_cache", pattern.at_most(1.7)), (3, "foyer", Target::None)]
@@ -235,20 +238,22 @@ impl<K: Key + Hash + Eq> Field<K> {
     fn get_each(&self, keys: &[K]) {
         let reads = async {
             for key in keys {
-                drop(black_box(self.cache.get(key).await));
+                let found = black_box(self.cache.get(key).await);
+                assert!(matches!(found, Ok(Some(_))), "{found:?}");
             }
         };
-        reads.now_or_never();
+        reads.now_or_never().expect("a hit does not wait");
     }
 
     fn look_at_each(&self, keys: &[K]) {
         let reads = async {
             for key in keys {
                 let score = self.cache.with(key, |profile: Option<&Profile>| profile.map(|profile| profile.score));
-                let _ = black_box(score.await);
+                let score = black_box(score.await);
+                assert!(matches!(score, Ok(Some(_))), "{score:?}");
             }
         };
-        reads.now_or_never();
+        reads.now_or_never().expect("a hit does not wait");
     }
 
     fn bare_hit(&self, key: &K) -> Option<Arc<Profile>> {
@@ -261,10 +266,13 @@ impl<K: Key + Hash + Eq> Field<K> {
     /// Many keys in one call.
     fn many(&self, rounds: Rounds, report: &mut Report) {
         let drawn = Pattern::Uniform.draw(&self.keys);
-        let chunks: Vec<&[K]> = drawn.chunks(100).collect();
-        let many_each = |chunks: &[&[K]]| each(chunks, |keys| self.cache.get_many(keys).now_or_never());
-        let many = |round| turn(&chunks, round, 1, many_each) / 100.0;
-        let get = |round| turn(&drawn, round, 1, |keys| self.get_each(keys));
+        let many_each = |keys: &[K]| {
+            for keys in keys.chunks(100) {
+                drop(black_box(self.cache.get_many(keys).now_or_never().expect("hits do not wait")));
+            }
+        };
+        let many = |number| turn(&drawn, number, 1, many_each);
+        let get = |number| turn(&drawn, number, 1, |keys| self.get_each(keys));
         let nanos = take_turns(&[&many, &get], turns(rounds));
         let row = format!("get_many of 100 / get, {}, {}, uniform", self.kind, self.keys.len());
         report.rounds(Figure::new("hit", row, "ns", Target::AtMost(1.1)), &compared(&nanos, 0, 1));
@@ -283,7 +291,7 @@ fn take_turns(sides: &[&dyn Fn(usize) -> f64], turns: usize) -> Vec<Vec<f64>> {
     for round in 0..turns {
         for place in 0..sides.len() {
             let side = (round + place) % sides.len();
-            nanos[side].push(sides[side](round));
+            nanos[side].push(sides[side](round * sides.len() + place));
         }
     }
     nanos
@@ -312,8 +320,8 @@ fn next(at: usize, found: Option<Arc<Profile>>) -> usize {
 }
 
 /// One side's turn, of reads of which each has to have ended before the next one is known.
-fn turn_in_line<K>(drawn: &[K], round: usize, read_step: impl Fn(usize) -> usize) -> f64 {
-    let mut at = round * ROUND_STEPS * STEP % drawn.len();
+fn turn_in_line<K>(drawn: &[K], number: usize, read_step: impl Fn(usize) -> usize) -> f64 {
+    let mut at = number * TURN_STEPS * STEP % drawn.len();
     nanos_per_operation(TURN, || {
         at = read_step(at);
         STEP
@@ -321,10 +329,10 @@ fn turn_in_line<K>(drawn: &[K], round: usize, read_step: impl Fn(usize) -> usize
 }
 
 /// One side's turn: the nanoseconds of its threads' time on a processor that a read takes.
-fn turn<K: Sync>(drawn: &[K], round: usize, threads: usize, read_step: impl Fn(&[K]) + Sync) -> f64 {
+fn turn<K: Sync>(drawn: &[K], number: usize, threads: usize, read_step: impl Fn(&[K]) + Sync) -> f64 {
     let reads = |thread: usize| {
         let steps = drawn.len().div_ceil(STEP);
-        let begin = (round * ROUND_STEPS + thread * steps / threads) % steps;
+        let begin = (number * TURN_STEPS + thread * steps / threads) % steps;
         let mut steps = drawn.chunks(STEP).cycle().skip(begin);
         nanos_per_operation(TURN, || {
             let step = steps.next().unwrap_or_default();

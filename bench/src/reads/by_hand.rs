@@ -50,7 +50,7 @@ impl ByHand {
     }
 }
 
-/// Waits until all of it has ended, so that nobody else's time is taken by that.
+/// Waits until its loaders have ended and what they held is freed, so that nobody else's time is taken by that.
 pub(super) async fn close(loader: Arc<ByHand>) -> Result<()> {
     let ByHand { held, wanted, loaders } = Arc::into_inner(loader).ok_or("somebody still reads")?;
     drop((held, wanted));

@@ -1,4 +1,4 @@
-//! The hits: counted, and told to moka as far as it has to know them.
+//! The hits: counted, and told to moka as far as it has to know them. Writes of what is held are told alike.
 //!
 //! What moka does for a read costs several times a hit. While all that is asked for is held, the first hits of an entry and one of
 //! 256 are enough to know what is asked for most. While keys miss they are not: what moka decides then decides what misses

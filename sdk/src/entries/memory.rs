@@ -15,10 +15,11 @@ use crate::common::capacity::Capacity;
 use crate::config::Ages;
 use cache_sync_core::number::{KeyHash, Version};
 use papaya::{Compute, Guard, Operation};
-use room::{Growth, LOOK_EVERY, Room};
+use room::{Growth, Room};
+use std::cell::Cell;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -52,7 +53,12 @@ const RECLAIM_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// So many new stays moka may put off. By itself it lets 64 come together, and whoever brings the last one, which is one reader of 64, waits
 /// for all of them.
-const SETTLE_EVERY: u32 = 8;
+const UPKEEP_EVERY: u32 = 8;
+
+thread_local! {
+    /// moka has called this thread, and waits.
+    static IS_EVICTING: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What moka knows of a stay.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +85,7 @@ pub(super) struct Memory<K, V> {
     /// moka counts how often keys are asked for that it does not have: not before it is half full.
     counts_misses: AtomicBool,
     hits: Hits,
-    is_settling: AtomicBool,
+    settling: Mutex<()>,
 }
 
 impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
@@ -87,9 +93,12 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
         let held: Arc<Held<K, V>> = Arc::default();
         let evicts_from = held.clone();
         let evict = move |hash: Arc<KeyHash>, known: Known, _cause| {
+            IS_EVICTING.set(true);
             let guard = evicts_from.guard();
             // What came for the same hash since is another stay.
             let _ = evicts_from.remove_if(&*hash, |_, entry| entry.stay.tenure == known.tenure, &guard);
+            drop(guard);
+            IS_EVICTING.set(false);
         };
         let builder = moka::sync::Cache::builder().max_capacity(capacity.weight_max()).eviction_listener(evict);
         let builder = builder.weigher(|_, known: &Known| known.weight);
@@ -115,7 +124,7 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
             holds_nothing: capacity.weight_max() == 0,
             counts_misses: AtomicBool::new(false),
             hits: Hits::default(),
-            is_settling: AtomicBool::new(false),
+            settling: Mutex::default(),
         }
     }
 
@@ -192,10 +201,18 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
         let _ = self.policy.get(&hash);
     }
 
-    /// The key's shard is locked.
-    pub(super) fn hold(&self, hash: KeyHash, key: &K, value: &Value<V>, version: Version, confirmed: Confirmed) {
+    /// The key's shard is locked. Returns whether there is something to be kept up once it is not.
+    #[must_use]
+    pub(super) fn hold(
+        &self,
+        hash: KeyHash,
+        key: &K,
+        value: &Value<V>,
+        version: Version,
+        confirmed: Confirmed,
+    ) -> bool {
         if self.holds_nothing {
-            return;
+            return false;
         }
         let weight = self.capacity.weight(size(key, value, self.weigher.as_ref()));
         let absence = if value.is_none() { self.absences.fetch_add(1, Ordering::Relaxed) } else { 0 };
@@ -207,27 +224,35 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
         };
         // Who evicts the stay meanwhile either comes first, or takes the new value too.
         if !self.ends_by_age && matches!(self.held.compute(hash, replace, &guard), Compute::Updated { .. }) {
-            return;
+            return false;
         }
         let tenure = Tenure(self.tenures.fetch_add(1, Ordering::Relaxed));
         let interest = self.held.get(&hash, &guard).map(|before| before.stay.interest()).unwrap_or_default();
         self.held.insert(hash, entry(Stay::new(tenure, weight, interest)), &guard);
         drop(guard);
         self.policy.insert(hash, Known { tenure, weight });
-        if (tenure.0 as usize).is_multiple_of(LOOK_EVERY) {
-            self.make_room();
-        }
-        if tenure.0.is_multiple_of(SETTLE_EVERY) {
-            self.settle_some();
-        }
+        tenure.0.is_multiple_of(UPKEEP_EVERY)
     }
 
-    /// Has moka do what it has put off, unless it is at it.
+    /// Does what map and moka put off, which others may be at.
+    #[cold]
+    pub(super) fn keep_up(&self) {
+        self.settle_some();
+        self.make_room();
+    }
+
     fn settle_some(&self) {
-        if !self.is_settling.swap(true, Ordering::Relaxed) {
-            self.policy.run_pending_tasks();
-            self.is_settling.store(false, Ordering::Relaxed);
+        // Somebody's value may come here while moka evicts it: moka would wait for itself.
+        if IS_EVICTING.get() {
+            return;
         }
+        let one = match self.settling.try_lock() {
+            Ok(one) => one,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        self.policy.run_pending_tasks();
+        drop(one);
     }
 
     fn make_room(&self) {
@@ -240,7 +265,7 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
             guard.flush();
         };
         match Handle::try_current() {
-            // Others read and write meanwhile.
+            // Others read and write meanwhile. Nobody has to wait for it: it ends when all entries are moved, and holds nothing but the map.
             Ok(runtime) if !at_once => drop(runtime.spawn_blocking(grow)),
             _ => grow(),
         }

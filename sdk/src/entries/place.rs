@@ -38,15 +38,32 @@ impl<K: Key, V: CacheValue> Drop for Look<'_, K, V> {
 const SHARD_KEPT: usize = 256;
 
 /// A key's place, locked: nobody else takes a step of this key meanwhile.
-pub(crate) struct Place<'a, K, V> {
+pub(crate) struct Place<'a, K: Key, V: CacheValue> {
     entries: &'a Entries<K, V>,
     hash: KeyHash,
     shard: MutexGuard<'a, Shard<K, V>>,
+    /// Behind the lock, so that it is dropped when that is open.
+    upkeep: Upkeep<'a, K, V>,
+}
+
+/// What memory wants to be done, as soon as nobody waits behind it.
+struct Upkeep<'a, K: Key, V: CacheValue> {
+    entries: &'a Entries<K, V>,
+    is_due: bool,
+}
+
+impl<K: Key, V: CacheValue> Drop for Upkeep<'_, K, V> {
+    fn drop(&mut self) {
+        if self.is_due && !std::thread::panicking() {
+            self.entries.memory.keep_up();
+        }
+    }
 }
 
 impl<K: Key, V: CacheValue> Entries<K, V> {
     pub(crate) fn place(&self, hash: KeyHash) -> Place<'_, K, V> {
-        Place { entries: self, hash, shard: self.shards.of(hash) }
+        let upkeep = Upkeep { entries: self, is_due: false };
+        Place { entries: self, hash, shard: self.shards.of(hash), upkeep }
     }
 
     /// Begins to look. What was accepted before is shown to him, since it was under the same lock; of what is accepted later he is told.
@@ -129,13 +146,14 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
         match slot.entry(generation, now) {
             Some((answer, lifetime)) => {
                 let confirmed = Confirmed { generation, lifetime, at: now };
-                entries.memory.hold(self.hash, &slot.key, &answer.value, answer.version, confirmed);
+                let is_due = entries.memory.hold(self.hash, &slot.key, &answer.value, answer.version, confirmed);
+                self.upkeep.is_due |= is_due;
             }
             None => match slot.of_no_generation() {
                 // It may still be served to who takes what is stale.
                 Some(Base::Known { value, version, generation, lifetime }) => {
                     let confirmed = Confirmed { generation: *generation, lifetime: *lifetime, at: now };
-                    entries.memory.hold(self.hash, &slot.key, value, *version, confirmed);
+                    self.upkeep.is_due |= entries.memory.hold(self.hash, &slot.key, value, *version, confirmed);
                 }
                 _ => entries.memory.drop_entry(self.hash),
             },

@@ -42,7 +42,7 @@ impl Entries<i64, i64> {
     /// As a load or a write does.
     fn hold(&self, value: i64, lifetime: Lifetime) {
         let confirmed = Confirmed { generation: self.generation(), lifetime, at: self.common.now() };
-        self.memory.hold(HASH, &value, &Some(Row::new(value, 1)), Version(1), confirmed);
+        let _ = self.memory.hold(HASH, &value, &Some(Row::new(value, 1)), Version(1), confirmed);
     }
 
     fn hit(&self, key: i64) -> Option<i64> {

@@ -6,8 +6,8 @@
 //! the boot clock has gone on as the monotonic one. When they have, whatever the reason, the exact boot clock is asked, once, and what
 //! they are apart then is the new measure.
 //!
-//! Both are renewed together, and the monotonic one is never twice the same: it goes on until the machine falls asleep. So whoever reads
-//! what was read when the two were last compared needs the other one no more, and that is nearly every hit.
+//! Both are renewed together, and what the monotonic one has left behind it never shows again: it goes on until the machine falls
+//! asleep. So whoever reads what it was when the two were last compared needs the other one no more, and that is nearly every hit.
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::Coarse;

@@ -4,11 +4,13 @@
 //! reads look at place after place. And it grows by and by, as long as entries come that find none; if no more come, reads look
 //! in the table that was and in the one that is to be, from then on. Asked for room it makes a table that is three quarters full at most,
 //! which is more than is needed: up to thirteen of sixteen, reads hardly look further.
+//!
+//! Of entries that come and go the map keeps marks until it copies itself, which it does by and by as said, whatever room it has.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// So many new entries may come between two looks.
-pub(super) const LOOK_EVERY: usize = 64;
+/// More new entries than come between two looks.
+const LOOK_EVERY: usize = 64;
 /// By this part of what it holds the map is ahead.
 const AHEAD_SHARE: usize = 16;
 /// With more entries than that, growing takes longer than a read should have to wait.
@@ -34,7 +36,7 @@ impl Room {
     pub(super) fn growth(&self, len: usize) -> Option<Growth> {
         let (wanted, made) = (places(len + LOOK_EVERY + len / AHEAD_SHARE), self.places.load(Ordering::Relaxed));
         // With few entries left it may have become smaller.
-        if wanted <= made && wanted >= made / 8 {
+        if wanted <= made && wanted >= made / 2 {
             return None;
         }
         self.places.store(wanted, Ordering::Relaxed);
@@ -76,6 +78,9 @@ mod tests {
         let room = Room::default();
         assert!(room.growth(60_000).is_some());
         assert_eq!(room.growth(55_000), None);
+        // With an eighth left the map may have half as many places.
+        assert!(room.growth(16_384).is_some());
+        assert!(room.growth(60_000).is_some());
         assert!(room.growth(1_000).is_some());
         assert!(room.growth(2_000).is_some());
         assert_eq!(room.growth(2_000), None);

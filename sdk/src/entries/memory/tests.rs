@@ -50,7 +50,7 @@ fn keys_of_one_hash_are_not_taken_for_each_other() {
     let hash = KeyHash(7);
     let read = |key: &str| memory.read(hash, &key.to_owned(), |entry: &Entry<String, String>| entry.value.clone());
     for key in ["a", "b"] {
-        memory.hold(hash, &key.to_owned(), &Some(Row::new(key.to_owned(), 1)), Version(1), CONFIRMED);
+        let _ = memory.hold(hash, &key.to_owned(), &Some(Row::new(key.to_owned(), 1)), Version(1), CONFIRMED);
         assert_eq!(read(key).as_deref().map(String::as_str), Some(key));
     }
     assert!(read("a").is_none());
@@ -62,7 +62,7 @@ fn keys_of_one_hash_are_not_taken_for_each_other() {
 fn a_cache_without_room_holds_nothing() {
     let memory = Memory::of(0, None);
     for number in 0..1000 {
-        memory.hold(spread(number), &(number as i64), &Some(Row::new(number, 1)), Version(1), CONFIRMED);
+        let _ = memory.hold(spread(number), &(number as i64), &Some(Row::new(number, 1)), Version(1), CONFIRMED);
     }
     memory.settle();
     assert_eq!((memory.both().0.len(), memory.len()), (0, 0));
@@ -87,7 +87,7 @@ fn storm(memory: &Memory<i64, (u64, u64)>) {
                 *turn += 1;
                 // Some weigh more than moka was told of the one before.
                 let bytes = (*turn % 3) as usize * (10 << 20);
-                memory.hold(hash, &(key as i64), &Some(Row::new((key, *turn), bytes)), Version(1), CONFIRMED);
+                let _ = memory.hold(hash, &(key as i64), &Some(Row::new((key, *turn), bytes)), Version(1), CONFIRMED);
                 let seen = seen();
                 assert!(seen.is_none_or(|seen| seen == (key, *turn)), "{seen:?} instead of ({key}, {turn})");
             }
@@ -138,7 +138,9 @@ fn what_grows_meanwhile_loses_nothing_and_brings_nothing_back() {
         let _here = runtime.enter();
         for number in (0..EACH).map(|number| THREADS * number + thread) {
             let value = Some(Row::new(number, 1));
-            memory.hold(spread(number), &(number as i64), &value, Version(1), CONFIRMED);
+            if memory.hold(spread(number), &(number as i64), &value, Version(1), CONFIRMED) {
+                memory.keep_up();
+            }
             if is_dropped(number) {
                 memory.drop_entry(spread(number));
             }
@@ -160,7 +162,7 @@ fn what_grows_meanwhile_loses_nothing_and_brings_nothing_back() {
 fn what_has_aged_gives_its_memory_back() {
     let memory = Memory::of(1000, Some(Duration::from_millis(20)));
     for number in 0..100 {
-        memory.hold(spread(number), &(number as i64), &Some(Row::new(number, 1)), Version(1), CONFIRMED);
+        let _ = memory.hold(spread(number), &(number as i64), &Some(Row::new(number, 1)), Version(1), CONFIRMED);
     }
     for _ in 0..500 {
         memory.settle();
@@ -184,7 +186,7 @@ fn a_value_that_panics_when_it_is_dropped_does_not_end_evictions() {
     let memory = Memory::of(10, None);
     for number in 0..1000 {
         let value = Some(Row::new(Panics, 1));
-        memory.hold(spread(number), &(number as i64), &value, Version(1), CONFIRMED);
+        let _ = memory.hold(spread(number), &(number as i64), &value, Version(1), CONFIRMED);
         // It may have been evicted by now: then this is the last that there is of it.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
     }
@@ -198,7 +200,7 @@ fn a_value_that_panics_when_it_is_dropped_does_not_end_evictions() {
 #[test]
 fn only_reads_and_writes_count() {
     let memory = Memory::of(10, None);
-    memory.hold(spread(1), &1i64, &Some(Row::new(1, 1)), Version(1), CONFIRMED);
+    let _ = memory.hold(spread(1), &1i64, &Some(Row::new(1, 1)), Version(1), CONFIRMED);
     for _ in 0..100 {
         memory.peek(spread(1), |_| ());
     }

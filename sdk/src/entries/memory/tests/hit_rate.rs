@@ -32,7 +32,7 @@ fn ours(trace: &[u64]) -> f64 {
         let number = *key as i64;
         if memory.read(spread(*key), &number, |_| Some(())).is_none() {
             memory.missed(spread(*key));
-            memory.hold(spread(*key), &number, &Some(Row::new((), 1)), Version(1), CONFIRMED);
+            let _ = memory.hold(spread(*key), &number, &Some(Row::new((), 1)), Version(1), CONFIRMED);
         }
     }
     100.0 * memory.hits() as f64 / trace.len() as f64
