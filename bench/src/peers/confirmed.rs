@@ -10,10 +10,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Confirmations of a key this close to each other are noted as one, at the time of the last: ages are right to that, and rather too
-/// low than too high.
-const APART_NS: i64 = 1_000_000;
-
 /// What was confirmed, of all keys.
 pub(super) struct Confirmed {
     keys: Vec<Key>,
@@ -35,16 +31,13 @@ struct Key {
     commits: Mutex<History>,
 }
 
-/// Which numbers came when.
+/// When something newer than all before came: both rise.
 #[derive(Default)]
 struct History(Vec<Came>);
 
 #[derive(Clone, Copy)]
 struct Came {
     version: i64,
-    /// When the first of those that are noted together came.
-    first_ns: i64,
-    /// When the last one did: before that, not all had come.
     at_ns: i64,
 }
 
@@ -167,21 +160,15 @@ impl Confirmed {
 
 impl History {
     fn note(&mut self, version: i64) {
-        self.note_at(version, now_ns());
-    }
-
-    fn note_at(&mut self, version: i64, at_ns: i64) {
-        match self.0.last_mut() {
-            Some(last) if at_ns - last.first_ns < APART_NS => {
-                *last = Came { version: last.version.max(version), at_ns: last.at_ns.max(at_ns), ..*last };
-            }
-            _ => self.0.push(Came { version, first_ns: at_ns, at_ns }),
+        if self.0.last().is_none_or(|last| last.version < version) {
+            self.0.push(Came { version, at_ns: now_ns() });
         }
     }
 
     /// Since when something newer than `version` was there; zero: it was not.
     fn since(&self, version: i64, now_ns: i64) -> Duration {
-        let at_ns = self.0.iter().find(|came| came.version > version).map_or(now_ns, |came| came.at_ns);
+        let next = self.0.partition_point(|came| came.version <= version);
+        let at_ns = self.0.get(next).map_or(now_ns, |came| came.at_ns);
         Duration::from_nanos(u64::try_from(now_ns - at_ns).unwrap_or(0))
     }
 }
@@ -207,16 +194,17 @@ mod tests {
 
     /// What came a little later is not held against a read that began in between.
     #[test]
-    fn what_is_noted_together_was_not_there_before_the_last_of_it() {
+    fn what_came_right_after_is_no_older_than_it_is() {
         let mut history = History::default();
-        let (first, last) = (7 * APART_NS, 8 * APART_NS - 1);
-        history.note_at(2, first);
-        history.note_at(3, last);
-        assert_eq!(history.since(2, first + 1), Duration::ZERO);
-        assert_eq!(history.since(2, last + 5), Duration::from_nanos(5));
-        history.note_at(4, last + 1);
-        assert_eq!(history.since(2, last + 5), Duration::from_nanos(5), "each is noted with those of its own time");
-        assert_eq!(history.since(3, last + 5), Duration::from_nanos(4));
+        history.note(2);
+        let between = now_ns();
+        std::thread::sleep(Duration::from_micros(10));
+        [4, 3].into_iter().for_each(|version| history.note(version));
+        assert_eq!(history.since(2, between), Duration::ZERO);
+        assert!(history.since(1, between) < Duration::from_secs(1));
+        let later = now_ns();
+        assert_eq!(history.since(3, later), history.since(2, later));
+        assert_eq!(history.since(4, later), Duration::ZERO);
     }
 
     #[test]
