@@ -52,8 +52,8 @@ type Held<K, V> = papaya::HashMap<KeyHash, Entry<K, V>, Hashing>;
 const RECLAIM_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// So many new stays moka may put off. By itself it lets 64 come together, and whoever brings the last one, which is one reader of 64, waits
-/// for all of them.
-const UPKEEP_EVERY: u32 = 8;
+/// for all of them. What it has put off may be read meanwhile, so it decides the better about it the longer it waits.
+const UPKEEP_EVERY: u32 = 16;
 
 thread_local! {
     /// moka has called this thread, and waits.

@@ -2,8 +2,8 @@
 
 use super::*;
 
-const HELD: u64 = 500;
-const READS: u64 = 50_000;
+const HELD: u64 = 1000;
+const READS: u64 = 100_000;
 const READS_IN_CALM: u64 = READS * 3 / 5;
 
 /// Random numbers: xorshift64*.
@@ -32,7 +32,9 @@ fn ours(trace: &[u64]) -> f64 {
         let number = *key as i64;
         if memory.read(spread(*key), &number, |_| Some(())).is_none() {
             memory.missed(spread(*key));
-            let _ = memory.hold(spread(*key), &number, &Some(Row::new((), 1)), Version(1), CONFIRMED);
+            if memory.hold(spread(*key), &number, &Some(Row::new((), 1)), Version(1), CONFIRMED) {
+                memory.keep_up();
+            }
         }
     }
     100.0 * memory.hits() as f64 / trace.len() as f64
