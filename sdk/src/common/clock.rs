@@ -86,9 +86,8 @@ impl Clock {
         lock(&self.hlc).hear(hlc, at.micros());
     }
 
-    /// Where the server's hybrid clock is about now.
-    pub(crate) fn hlc(&self) -> Stamp {
-        let now = self.now();
+    /// Where the server's hybrid clock is about `now`.
+    pub(crate) fn hlc(&self, now: Moment) -> Stamp {
         lock(&self.hlc).now(now.micros())
     }
 

@@ -4,35 +4,37 @@ use super::Entries;
 use super::slot::{Loaded, Next};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
+use crate::common::time::Moment;
 use crate::error::Error;
 use cache_sync_core::hlc;
 use cache_sync_core::number::{KeyHash, Version};
 
 impl<K: Key, V: CacheValue> Entries<K, V> {
-    /// The load of a key is about to be sent: its number, and the key.
-    pub(crate) fn start_load(&self, hash: KeyHash) -> Option<(u64, K)> {
+    /// The load of a key is about to be sent, after `now`: its number, and the key.
+    pub(crate) fn start_load(&self, hash: KeyHash, now: Moment) -> Option<(u64, K)> {
         let mut place = self.place(hash);
         let slot = place.slot()?;
-        let flight = slot.start(self.generation(), self.common.now())?;
+        let flight = slot.start(self.generation(), now)?;
         Some((flight, slot.key.clone()))
     }
 
     /// Takes what the load of this number brought.
     #[must_use]
     pub(crate) fn loaded(&self, hash: KeyHash, flight: u64, mut loaded: Loaded<V>) -> Next {
-        loaded.version = self.believable(loaded.version);
+        let now = self.common.now();
+        loaded.version = self.believable(loaded.version, now);
         let mut place = self.place(hash);
         let Some(slot) = place.slot() else { return Next::Nothing };
         let arrived = slot.loaded(flight, &loaded, self.generation(), &self.schema);
-        place.reflect(self.common.now());
+        place.reflect(now);
         self.note_load(hash, arrived.for_a_reader);
         place.leave();
         arrived.tell()
     }
 
     /// A version far ahead of the server's clock was written by hand, and says nothing about order.
-    pub(crate) fn believable(&self, version: Version) -> Version {
-        let is_plausible = || hlc::is_plausible(version.0, self.common.clock.hlc().0);
+    pub(crate) fn believable(&self, version: Version, now: Moment) -> Version {
+        let is_plausible = || hlc::is_plausible(version.0, self.common.clock.hlc(now).0);
         if version == Version::NONE || is_plausible() { version } else { Version::NONE }
     }
 

@@ -17,6 +17,7 @@ use cache_sync_core::number::{KeyHash, Version};
 use papaya::{Compute, Guard, Operation};
 use room::{Growth, Room};
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
@@ -217,19 +218,28 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
         let weight = self.capacity.weight(size(key, value, self.weigher.as_ref()));
         let absence = if value.is_none() { self.absences.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let entry = |stay| Entry::new(key, value.clone(), absence, version, confirmed, stay);
-        let guard = self.held.guard();
-        let replace = |before: Option<(&KeyHash, &Entry<K, V>)>| match before {
-            Some((_, before)) if before.stay.can_bear(weight) => Operation::Insert(entry(before.stay.goes_on())),
-            _ => Operation::Abort(()),
+        let mut begun = None;
+        let put = |before: Option<(&KeyHash, &Entry<K, V>)>| -> Operation<Entry<K, V>, Infallible> {
+            let before = before.map(|(_, before)| &before.stay);
+            Operation::Insert(entry(match before {
+                Some(stay) if !self.ends_by_age && stay.can_bear(weight) => stay.goes_on(),
+                _ => {
+                    let next = || Tenure(self.tenures.fetch_add(1, Ordering::Relaxed));
+                    Stay::new(*begun.get_or_insert_with(next), weight, before.map(Stay::interest).unwrap_or_default())
+                }
+            }))
         };
+        let guard = self.held.guard();
         // Who evicts the stay meanwhile either comes first, or takes the new value too.
-        if !self.ends_by_age && matches!(self.held.compute(hash, replace, &guard), Compute::Updated { .. }) {
+        let tenure = match self.held.compute(hash, put, &guard) {
+            Compute::Inserted(_, entry) | Compute::Updated { new: (_, entry), .. } => entry.stay.tenure,
+            Compute::Removed(..) => unreachable!("it was put"),
+            Compute::Aborted(never) => match never {},
+        };
+        drop(guard);
+        if begun != Some(tenure) {
             return false;
         }
-        let tenure = Tenure(self.tenures.fetch_add(1, Ordering::Relaxed));
-        let interest = self.held.get(&hash, &guard).map(|before| before.stay.interest()).unwrap_or_default();
-        self.held.insert(hash, entry(Stay::new(tenure, weight, interest)), &guard);
-        drop(guard);
         self.policy.insert(hash, Known { tenure, weight });
         tenure.0.is_multiple_of(UPKEEP_EVERY)
     }

@@ -177,7 +177,7 @@ fn who_has_read_a_row_is_known_however_often_its_loads_are_overtaken() {
         let (sender, _) = oneshot::channel();
         let asked = entries.common.now();
         entries.place(HASH).slot_or_new(&1).join(version as u64, entries.generation(), Some(asked), sender);
-        let (flight, _) = entries.start_load(HASH).unwrap();
+        let (flight, _) = entries.start_load(HASH, entries.common.now()).unwrap();
         assert_eq!(change(version), Some(1), "while it is under way");
         let (last_seq, lifetime, value) = (Sequence(0), Lifetime::ENDLESS, Some(Row::new(version, 1)));
         let loaded = Loaded { value, version: Version(version - 1), lifetime, last_seq, trusted: true, as_of: asked };
@@ -207,7 +207,7 @@ fn memory_shows_what_was_loaded_before_anybody_is_told() {
     let (sender, mut receiver) = oneshot::channel();
     let now = entries.common.now();
     entries.place(HASH).slot_or_new(&1).join(1, entries.generation(), Some(now), sender);
-    let (flight, _) = entries.start_load(HASH).unwrap();
+    let (flight, _) = entries.start_load(HASH, entries.common.now()).unwrap();
     let woken = Arc::new(Woken { entries: entries.clone(), shown: Mutex::default() });
     let waker = Waker::from(woken.clone());
     assert!(receiver.poll_unpin(&mut Context::from_waker(&waker)).is_pending());

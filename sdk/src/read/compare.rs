@@ -217,7 +217,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let said = |row: Option<LoadedRow<V>>| {
             let row =
                 row.ok_or_else(|| Error::new(ErrorKind::Mismatch, "loading rows: the server did not answer all keys"))?;
-            let (value, version) = (row.value?, self.entries.believable(row.version));
+            let (value, version) = (row.value?, self.entries.believable(row.version, self.entries.common.now()));
             Ok(Said { value, version, sent, is_the_feeds })
         };
         Ok(rows.into_iter().map(said).collect())

@@ -66,8 +66,9 @@ impl<K, V> Drop for Loader<K, V> {
 impl<K: Key, V: CacheValue> Reads<K, V> {
     /// Loads the keys of these hashes that are still wanted.
     pub(super) async fn load_hashes(&self, hashes: Vec<KeyHash>) {
+        let now = self.entries.common.now();
         let wanted = hashes.into_iter().filter_map(|hash| {
-            let (flight, key) = self.entries.start_load(hash)?;
+            let (flight, key) = self.entries.start_load(hash, now)?;
             Some(Wanted { hash, key, flight })
         });
         let wanted = wanted.collect();

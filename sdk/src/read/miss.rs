@@ -5,6 +5,7 @@ use super::{Freshness, Lookup, Reads, Source};
 use crate::codec::key::Key;
 use crate::codec::value::CacheValue;
 use crate::common::lock::lock;
+use crate::common::time::Moment;
 use crate::config::{StaleService, Stance};
 use crate::entries::{Answer, Place};
 use crate::error::{Error, ErrorKind};
@@ -157,7 +158,10 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         };
         match loaded {
             Err(error) if error.is_unavailable() => instead().ok_or(error),
-            answer => answer.map(|answer| self.confirmed(answer, self.entries.common.now())),
+            answer => {
+                let now = self.entries.common.now();
+                answer.map(|answer| Self::confirmed_at(answer, now, now))
+            }
         }
     }
 
@@ -170,7 +174,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         stale: Option<Lookup<V>>,
     ) -> Result<Lookup<V>, Error> {
         self.entries.check_usable()?;
-        let shown = self.shown(&mut self.entries.place(hash), key, hash, freshness);
+        let shown = self.shown(&mut self.entries.place(hash), key, hash, freshness, self.entries.common.now());
         shown.or(stale).ok_or_else(|| Error::new(ErrorKind::Unavailable, AWAY))
     }
 
@@ -217,9 +221,9 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         key: &K,
         hash: KeyHash,
         freshness: Freshness,
+        now: Moment,
     ) -> Option<Lookup<V>> {
         let entries = &*self.entries;
-        let now = entries.common.now();
         let (live, in_step_at) = (entries.common.freshness.is_live(now), entries.common.freshness.in_step_at());
         let answer = match place.slot() {
             Some(slot) => Some(slot).filter(|slot| slot.key == *key)?.answer(entries.generation(), now),
@@ -230,7 +234,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         if !is_heard || !freshness.takes(answer.version, answer.as_of.unwrap_or(in_step_at), now) {
             return None;
         }
-        let shown = self.confirmed(answer, in_step_at);
+        let shown = Self::confirmed_at(answer, in_step_at, now);
         if live {
             entries.count_hit();
             return Some(shown);
@@ -253,10 +257,10 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         if place.slot().is_some_and(|slot| slot.key != *key) {
             return Ok(Found::Collision);
         }
-        if let Some(shown) = self.shown(&mut place, key, hash, freshness) {
+        let (now, state) = (entries.common.now(), &entries.common.freshness);
+        if let Some(shown) = self.shown(&mut place, key, hash, freshness, now) {
             return Ok(Found::Here(shown));
         }
-        let (now, state) = (entries.common.now(), &entries.common.freshness);
         let is_past_the_feed = self.standby.is_some() && freshness != Freshness::Cached;
         // What was read before may be older than the bound allows, and while no changes are heard, no fence is shut. What a standby shows is only
         // as new as what the feed had told.

@@ -31,7 +31,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
             return None;
         }
         // What comes between the two looks is newer.
-        let shown = self.shown(&mut self.entries.place(hash), key, hash, freshness);
+        let shown = self.shown(&mut self.entries.place(hash), key, hash, freshness, self.entries.common.now());
         shown.or_else(|| self.stale(key, hash, max, Takes::Replaced).filter(|_| self.refresh(key, hash)))
     }
 

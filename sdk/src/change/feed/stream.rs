@@ -123,7 +123,7 @@ impl Feed {
         match common.clock.earliest(message.sent) {
             Some(made) => common.clock.hear(message.hlc, made),
             // It was made some time before, so at least so much it is now.
-            None if message.hlc > common.clock.hlc() => common.clock.hear(message.hlc, now),
+            None if message.hlc > common.clock.hlc(now) => common.clock.hear(message.hlc, now),
             None => {}
         }
     }

@@ -10,10 +10,13 @@ use tokio::sync::oneshot;
 /// Somebody who waits for a load.
 pub(crate) type Waiter<V> = oneshot::Sender<Result<Answer<V>, Error>>;
 
+/// Mostly one.
+pub(crate) type Waiters<V> = SmallVec<[Waiter<V>; 1]>;
+
 /// One load of the key.
 pub(super) struct Flight<V> {
     pub(super) number: u64,
-    pub(super) waiters: SmallVec<[Waiter<V>; 1]>,
+    pub(super) waiters: Waiters<V>,
     /// How many of them have not given up.
     pub(super) present: usize,
     pub(super) started: Option<Started>,

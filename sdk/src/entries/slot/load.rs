@@ -2,7 +2,7 @@
 
 use super::Slot;
 use super::base::{Base, Preview};
-use super::flight::{Flight, LoadFence, Started, Waiter};
+use super::flight::{Flight, LoadFence, Started, Waiter, Waiters};
 use super::pending::apply_all;
 use crate::codec::value::Value;
 use crate::common::time::Moment;
@@ -44,7 +44,7 @@ pub(crate) struct Arrived<V> {
     is_overtaken: bool,
     /// Somebody has waited for it.
     pub(crate) for_a_reader: bool,
-    answered: Option<(Answer<V>, Vec<Waiter<V>>)>,
+    answered: Option<(Answer<V>, Waiters<V>)>,
 }
 
 impl<V> Arrived<V> {
@@ -163,7 +163,7 @@ impl<K, V> Slot<K, V> {
             self.show(generation, schema);
         }
         // Whoever waited for an older load is answered too: a later one must not be followed by an older answer.
-        let waiters: Vec<_> = self.flights.drain(..=at).flat_map(|flight| flight.waiters).collect();
+        let waiters: Waiters<V> = self.flights.drain(..=at).flat_map(|flight| flight.waiters).collect();
         let for_a_reader = waiters.iter().any(|waiter| !waiter.is_closed());
         let is_overtaken = !fence_open && loaded.trusted && started_in == generation;
         Arrived { is_wanted_again: false, is_overtaken, for_a_reader, answered: Some((answer, waiters)) }

@@ -76,7 +76,7 @@ fn what_is_under_way_when_a_reader_knows_better_is_not_held() {
     entries.hold(1, Lifetime::ENDLESS);
     let (sender, _receiver) = oneshot::channel();
     entries.place(HASH).slot_or_new(&1).join(1, entries.generation(), None, sender);
-    let (flight, _) = entries.start_load(HASH).unwrap();
+    let (flight, _) = entries.start_load(HASH, entries.common.now()).unwrap();
     entries.overtake(HASH);
     let loaded = Loaded {
         value: Some(Row::new(1, 1)),
