@@ -41,29 +41,33 @@ pub(crate) enum Trace {
     Scans,
     /// Somebody reads the same keys in the same order, a few more than are held.
     Loop,
+    /// Some keys are read much more than others, and from time to time others come to be.
+    Moving,
 }
 
 impl Trace {
-    pub(crate) const ALL: [Trace; 3] = [Trace::Zipf, Trace::Scans, Trace::Loop];
+    pub(crate) const ALL: [Trace; 4] = [Trace::Zipf, Trace::Scans, Trace::Loop, Trace::Moving];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Trace::Zipf => "Zipf 0.99",
             Trace::Scans => "Zipf 0.99 with scans",
             Trace::Loop => "loop",
+            Trace::Moving => "Zipf 0.99 that moves on",
         }
     }
 
     /// So many reads, of at most twenty times as many keys as are held.
     pub(crate) fn draw(self, held: u64, reads: usize) -> Vec<i64> {
         let mut dice = Dice::new(7);
-        let zipf = Zipf::new(10 * held, 0.99);
+        let (zipf, narrow) = (Zipf::new(10 * held, 0.99), Zipf::new(4 * held, 0.99));
         let (between, scan) = (5 * held, 2 * held);
         let next = |at: u64| match self {
             Trace::Zipf => zipf.draw(&mut dice),
             Trace::Scans if at % (between + scan) < between => zipf.draw(&mut dice),
             Trace::Scans => 10 * held + at % (10 * held),
             Trace::Loop => at % (held * 3 / 2),
+            Trace::Moving => at * 5 / reads as u64 * 4 * held + narrow.draw(&mut dice),
         };
         (0..reads as u64).map(next).map(|key| key as i64).collect()
     }

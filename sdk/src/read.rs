@@ -140,12 +140,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
 
     /// What callers hear of an answer that could be confirmed. `in_step_at` is how far the feed had come before it was looked for.
     fn confirmed(&self, answer: Answer<V>, in_step_at: Moment) -> Lookup<V> {
-        Self::confirmed_at(answer, in_step_at, self.entries.common.now())
-    }
-
-    fn confirmed_at(answer: Answer<V>, in_step_at: Moment, now: Moment) -> Lookup<V> {
         let source = if answer.is_loaded { Source::Postgres } else { Source::Memory };
-        let age = now.since(answer.as_of.unwrap_or(in_step_at));
+        let age = self.entries.common.now().since(answer.as_of.unwrap_or(in_step_at));
         let value = answer.value.map(|row| row.value);
         Lookup { value, version: answer.version, age, source, stale_for: None }
     }

@@ -21,9 +21,9 @@ impl<K: Key, V: CacheValue> Entries<K, V> {
     /// Takes what the load of this number brought.
     #[must_use]
     pub(crate) fn loaded(&self, hash: KeyHash, flight: u64, mut loaded: Loaded<V>) -> Next {
+        let mut place = self.place(hash);
         let now = self.common.now();
         loaded.version = self.believable(loaded.version, now);
-        let mut place = self.place(hash);
         let Some(slot) = place.slot() else { return Next::Nothing };
         let arrived = slot.loaded(flight, &loaded, self.generation(), &self.schema);
         place.reflect(now);

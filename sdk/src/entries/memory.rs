@@ -52,8 +52,9 @@ type Held<K, V> = papaya::HashMap<KeyHash, Entry<K, V>, Hashing>;
 /// What lives longer need not be looked for.
 const RECLAIM_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// So many new stays moka may put off. By itself it lets 64 come together, and whoever brings the last one, which is one reader of 64, waits
-/// for all of them. What it has put off may be read meanwhile, so it decides the better about it the longer it waits.
+/// After so many new stays moka is told to do what it has put off. By itself it lets 64 come together, and whoever brings the last one,
+/// which is one reader of 64, waits for all of them. With fewer it weighs each against what is held before it may have been read again,
+/// and more often for nothing.
 const UPKEEP_EVERY: u32 = 16;
 
 thread_local! {
@@ -230,7 +231,8 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
             }))
         };
         let guard = self.held.guard();
-        // Who evicts the stay meanwhile either comes first, or takes the new value too.
+        // Who evicts a stay meanwhile comes first, and a new one begins; or takes the new value too, where the stay goes on; or finds another
+        // stay, and leaves it.
         let tenure = match self.held.compute(hash, put, &guard) {
             Compute::Inserted(_, entry) | Compute::Updated { new: (_, entry), .. } => entry.stay.tenure,
             Compute::Removed(..) => unreachable!("it was put"),
@@ -238,6 +240,7 @@ impl<K: Key, V: Send + Sync + 'static> Memory<K, V> {
         };
         drop(guard);
         if begun != Some(tenure) {
+            // It goes on, and moka knows it.
             return false;
         }
         self.policy.insert(hash, Known { tenure, weight });

@@ -214,10 +214,11 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         if let Err(error) = self.measured(keys.len(), single, load).await {
             return Err(self.lasting(error).await);
         }
+        let now = self.entries.common.now();
         let said = |row: Option<LoadedRow<V>>| {
             let row =
                 row.ok_or_else(|| Error::new(ErrorKind::Mismatch, "loading rows: the server did not answer all keys"))?;
-            let (value, version) = (row.value?, self.entries.believable(row.version, self.entries.common.now()));
+            let (value, version) = (row.value?, self.entries.believable(row.version, now));
             Ok(Said { value, version, sent, is_the_feeds })
         };
         Ok(rows.into_iter().map(said).collect())

@@ -79,7 +79,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         let entries = &*self.entries;
         let sent = entries.common.now();
         let live = entries.common.freshness.is_live(sent);
-        let wanted: Vec<_> = wanted.into_iter().filter(|wanted| self.may_exist(wanted, live)).map(Some).collect();
+        let wanted: Vec<_> = wanted.into_iter().filter(|wanted| self.may_exist(wanted, sent, live)).map(Some).collect();
         if wanted.is_empty() {
             return;
         }
@@ -174,19 +174,12 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         self.load_rows(&loading, &mut Taking::new(begin, |shown, row| arriving.came(shown, row))).await
     }
 
-    /// A key out of its column's range has no row; one of another type is a mistake. Neither is worth a statement.
-    fn may_exist(&self, wanted: &Wanted<K>, live: bool) -> bool {
+    /// A key out of its column's range has no row, nor had it at `sent`; one of another type is a mistake. Neither is worth a statement.
+    fn may_exist(&self, wanted: &Wanted<K>, sent: Moment, live: bool) -> bool {
         let entries = &*self.entries;
         let last_seq = Sequence(i64::MAX);
         let lifetime = Lifetime::ENDLESS;
-        let absent = Loaded {
-            value: None,
-            version: Version::NONE,
-            lifetime,
-            last_seq,
-            trusted: live,
-            as_of: entries.common.now(),
-        };
+        let absent = Loaded { value: None, version: Version::NONE, lifetime, last_seq, trusted: live, as_of: sent };
         match key::fits(&wanted.key, &entries.schema.meta.key) {
             Ok(true) => return true,
             Ok(false) => {

@@ -158,10 +158,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         };
         match loaded {
             Err(error) if error.is_unavailable() => instead().ok_or(error),
-            answer => {
-                let now = self.entries.common.now();
-                answer.map(|answer| Self::confirmed_at(answer, now, now))
-            }
+            answer => answer.map(|answer| self.confirmed(answer, self.entries.common.freshness.in_step_at())),
         }
     }
 
@@ -214,7 +211,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
     }
 
     /// What is shown of the key, if it is fresh enough. How far the feed has come is looked at first: what it tells meanwhile is not in
-    /// that. In silence what is held is as old as the silence.
+    /// that. In silence what is held is as old as the silence. `now` is read under the key's lock: who has waited for it must not take the feed
+    /// for heard as of before.
     pub(super) fn shown(
         &self,
         place: &mut Place<'_, K, V>,
@@ -234,7 +232,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         if !is_heard || !freshness.takes(answer.version, answer.as_of.unwrap_or(in_step_at), now) {
             return None;
         }
-        let shown = Self::confirmed_at(answer, in_step_at, now);
+        let shown = self.confirmed(answer, in_step_at);
         if live {
             entries.count_hit();
             return Some(shown);
