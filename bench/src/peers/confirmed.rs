@@ -197,8 +197,9 @@ mod tests {
     fn what_came_right_after_is_no_older_than_it_is() {
         let mut history = History::default();
         history.note(2);
-        let between = now_ns();
-        std::thread::sleep(Duration::from_micros(10));
+        let noted = now_ns();
+        // A later one, so that what came at `noted` would have an age.
+        let between = std::iter::repeat_with(now_ns).find(|now| *now > noted).unwrap();
         [4, 3].into_iter().for_each(|version| history.note(version));
         assert_eq!(history.since(2, between), Duration::ZERO);
         assert!(history.since(1, between) < Duration::from_secs(1));

@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 /// What a cache holds of a row: a type whose members are columns, read by `Deserialize` and written by `Serialize`. Every type that
 /// can be both, and may go from thread to thread, is one.
+///
+/// Whoever lets go of the last [`Arc`] of a value runs its `Drop`, if it has one: that may be any call of a cache, or a task of its client,
+/// and a lock of the cache may be held. So a `Drop` must neither call the cache nor wait for anybody who does, and should not panic.
 #[diagnostic::on_unimplemented(message = "`{Self}` must be `Serialize + DeserializeOwned + Send + Sync + 'static`")]
 pub trait CacheValue: Serialize + DeserializeOwned + Send + Sync + 'static {}
 

@@ -146,8 +146,8 @@ impl<K: Key, V: CacheValue> Place<'_, K, V> {
         match slot.entry(generation, now) {
             Some((answer, lifetime)) => {
                 let confirmed = Confirmed { generation, lifetime, at: now };
-                let is_due = entries.memory.hold(self.hash, &slot.key, &answer.value, answer.version, confirmed);
-                self.upkeep.is_due |= is_due;
+                self.upkeep.is_due |=
+                    entries.memory.hold(self.hash, &slot.key, &answer.value, answer.version, confirmed);
             }
             None => match slot.of_no_generation() {
                 // It may still be served to who takes what is stale.

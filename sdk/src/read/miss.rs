@@ -129,6 +129,8 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         if (stale.is_some() || self.terms.fails_fast && is_away) && !breaker.may_look() {
             return self.without_asking(key, hash, freshness, stale);
         }
+        // What a load brings says itself as of when it is true; whatever else comes was known before.
+        let in_step_at = self.entries.common.freshness.in_step_at();
         let (number, receiver, leader) = match self.look_up(key, hash, request, freshness) {
             Ok(Found::Here(found)) => return Ok(found),
             Ok(Found::Loading(number, receiver, leader)) => (number, receiver, leader),
@@ -158,7 +160,7 @@ impl<K: Key, V: CacheValue> Reads<K, V> {
         };
         match loaded {
             Err(error) if error.is_unavailable() => instead().ok_or(error),
-            answer => answer.map(|answer| self.confirmed(answer, self.entries.common.freshness.in_step_at())),
+            answer => answer.map(|answer| self.confirmed(answer, in_step_at)),
         }
     }
 

@@ -7,8 +7,8 @@ use crate::common::time::Moment;
 use crate::entries::entry::Lifetime;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, Weak};
 
 mod hit_rate;
 
@@ -194,6 +194,29 @@ fn a_value_that_panics_when_it_is_dropped_does_not_end_evictions() {
     let (in_map, in_moka) = memory.both();
     assert_eq!((in_map.len(), in_moka.len()), (10, 10));
     assert!(in_map == in_moka);
+}
+
+/// moka waits for itself if it is told to do what it has put off by somebody whom it has called.
+#[test]
+fn a_value_that_has_memory_kept_up_when_it_is_dropped_is_not_waited_for() {
+    struct KeepsUp(Weak<Memory<i64, KeepsUp>>);
+    impl Drop for KeepsUp {
+        fn drop(&mut self) {
+            self.0.upgrade().into_iter().for_each(|memory| memory.keep_up());
+        }
+    }
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let memory = Arc::new(Memory::of(10, None));
+        for number in 0..1000 {
+            let value = Some(Row::new(KeepsUp(Arc::downgrade(&memory)), 1));
+            let _ = memory.hold(spread(number), &(number as i64), &value, Version(1), CONFIRMED);
+        }
+        memory.settle();
+        let (in_map, in_moka) = memory.both();
+        let _ = ended.send((in_map == in_moka, in_map.len()));
+    });
+    assert_eq!(end.recv_timeout(Duration::from_secs(20)), Ok((true, 10)));
 }
 
 /// A change of a row is no sign that anybody wants it.
